@@ -1,0 +1,1 @@
+"""High-throughput batch dispatcher for Amazon SageMaker Asynchronous Inference."""

@@ -1,0 +1,20 @@
+"""Locations of objects as the service writes them."""
+
+import re
+
+from dispatcher.aws.calls import Location
+
+_S3 = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL)
+_VIRTUAL_HOST = re.compile(r"https://([^/]+?)\.s3[.-][^/]*amazonaws\.com[^/]*/(.+)", re.DOTALL)
+_PATH_STYLE = re.compile(r"https://s3[.-][^/]*amazonaws\.com[^/]*/([^/]+)/(.+)", re.DOTALL)
+
+
+def parse_location(text: str) -> Location | None:
+    """Return the bucket and key of ``s3://bucket/key`` or an https URL of S3; None if neither.
+
+    Keys are taken as they stand: the service does not encode them (FACTS of the captured events).
+    """
+    for form in (_S3, _VIRTUAL_HOST, _PATH_STYLE):
+        if match := form.fullmatch(text):
+            return Location(match[1], match[2])
+    return None

@@ -1,0 +1,162 @@
+"""Foreign errors become ours here, by what can be done about them.
+
+``by_code`` is pure and knows the services' codes; ``translate`` reads botocore's exceptions.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import botocore.exceptions as foreign
+from botocore.parsers import ResponseParserError
+
+from dispatcher.errors import (
+    CallError,
+    Denied,
+    DispatcherError,
+    NotThere,
+    OutcomeUnknown,
+    Rejected,
+    Throttled,
+    Transient,
+)
+
+_THROTTLED = {
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+    "RequestThrottled",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "ProvisionedThroughputExceededException",
+    "OverLimit",
+    "RequestThrottledException",
+    "BandwidthLimitExceeded",
+    "PriorRequestNotComplete",
+    "KMS.ThrottlingException",
+    "KmsThrottled",
+}
+_MISSING = {
+    "NoSuchBucket",
+    "QueueDoesNotExist",
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "com.amazonaws.sqs#QueueDoesNotExist",
+}
+_DENIED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "AllAccessDisabled",
+    "AuthFailure",
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "InvalidToken",
+    "KMS.AccessDeniedException",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "NotAuthorized",
+    "OptInRequired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_NOT_THERE = {"NoSuchKey", "404", "NotFound"}
+# A refreshed credential or a corrected clock mends these, and botocore does both.
+_SOON_MENDED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed"}
+# The service waited in vain for the rest of the request; the status is 400 all the same.
+_NOT_RECEIVED = {"RequestTimeout", "RequestTimeoutException"}
+_BEFORE_SENDING = (
+    foreign.ConnectTimeoutError,
+    foreign.ProxyConnectionError,
+    foreign.SSLError,
+)
+_ENDPOINT_NOT_FOUND = re.compile(r"endpoint\b.*\bnot found", re.IGNORECASE)
+
+
+def by_code(code: str, status: int, message: str, *, doing: str) -> DispatcherError:
+    """Return our error for a service's answer.
+
+    Args:
+        code: The service's error code, without a namespace or URL suffix.
+        status: HTTP status.
+        message: The service's own words; may be empty.
+        doing: What was tried, for the message: "invoking endpoint churn".
+    """
+    said = f"{code}: {message}" if message and message != "None" else code
+    if code in _THROTTLED or status == 429:
+        return Throttled(f"throttled while {doing} ({said})", code=code)
+    if code in _MISSING or (code.startswith("Validation") and _ENDPOINT_NOT_FOUND.search(message)):
+        return Denied(
+            f"AWS does not know what is needed for {doing} ({said}). Check the name and the region "
+            "in the configuration, then run the same command again"
+        )
+    if code in _SOON_MENDED:
+        return Transient(f"credentials or clock refused while {doing} ({said})", code=code)
+    if code in _NOT_THERE or status == 404:
+        return NotThere(f"no such object while {doing}", code=code)
+    if code in _DENIED or status in (401, 403):
+        return Denied(
+            f"AWS refuses {doing} ({said}). Check the credentials and that their policy allows "
+            "it, then run the same command again"
+        )
+    if status >= 500 or code in _NOT_RECEIVED:
+        return Transient(f"the service failed while {doing} ({said})", code=code)
+    return Rejected(f"the service refused {doing} ({said})", code=code)
+
+
+@contextmanager
+def translate(doing: str, *, repeatable: bool) -> Iterator[None]:
+    """Map botocore's exceptions in the block to ours.
+
+    Args:
+        doing: What is tried, for the message.
+        repeatable: The call may be sent twice without harm, so no answer is as good as not sent.
+
+    Raises:
+        Throttled, Transient, OutcomeUnknown, Rejected, NotThere: By remedy.
+        Denied: No repetition can help.
+    """
+    try:
+        yield
+    except foreign.ClientError as error:
+        details = error.response.get("Error", {})
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code, message = str(details.get("Code", status)), str(details.get("Message") or "")
+        raise by_code(code, status, message, doing=doing) from error
+    except (foreign.NoCredentialsError, foreign.PartialCredentialsError) as error:
+        raise Denied(
+            f"no AWS credentials were found for {doing}. Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or aws.profile in the configuration"
+        ) from error
+    except (foreign.CredentialRetrievalError, foreign.TokenRetrievalError) as error:
+        raise Denied(f"AWS credentials could not be had for {doing}: {error}") from error
+    except foreign.ParamValidationError as error:
+        raise Rejected(f"the request is not valid: {error}", code="ParamValidation") from error
+    except _BEFORE_SENDING as error:
+        raise _not_sent(error, doing) from error
+    except foreign.EndpointConnectionError as error:
+        # aiobotocore gives a connection reset after sending the same name as a refused one.
+        if isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError):
+            raise _not_sent(error, doing) from error
+        raise _lost(error, doing, repeatable=repeatable) from error
+    except (
+        foreign.HTTPClientError,
+        foreign.BotoCoreError,
+        aiohttp.ClientError,
+        ResponseParserError,
+        OSError,
+    ) as error:
+        raise _lost(error, doing, repeatable=repeatable) from error
+
+
+def _not_sent(error: Exception, doing: str) -> Transient:
+    return Transient(f"cannot connect while {doing}: {error}", code="NoConnection")
+
+
+def _lost(error: Exception, doing: str, *, repeatable: bool) -> CallError:
+    message = f"no answer while {doing}: {error}"
+    if repeatable:
+        return Transient(message, code="NoAnswer")
+    return OutcomeUnknown(message, code="NoAnswer")

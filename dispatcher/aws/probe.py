@@ -1,0 +1,100 @@
+"""Looking at an account before a run, without sending a record."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+import botocore.exceptions as foreign
+
+from dispatcher.aws.mapping import translate
+from dispatcher.aws.session import Access, Clients, open_clients
+from dispatcher.config.settings import Config
+from dispatcher.errors import CallError, Denied, DispatcherError
+
+
+@dataclass(slots=True, frozen=True)
+class Finding:
+    """What was found of one thing that a run needs.
+
+    Attributes:
+        name: What was looked at.
+        ok: True as needed, False not usable, None could not be seen from here.
+        detail: A sentence.
+    """
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+async def probe(config: Config, access: Access | None = None) -> list[Finding]:
+    """Look at credentials, endpoint, queue and staging bucket.
+
+    Permissions to look (``sagemaker:DescribeEndpoint``, ``sqs:GetQueueAttributes``,
+    ``s3:ListBucket``) are not needed for a run, so being refused them is no failure.
+    """
+    try:
+        async with open_clients(config.aws, connections=4, access=access) as clients:
+            findings = [Finding("credentials", ok=True, detail="found")]
+            findings.append(await _endpoint(clients, config.endpoint.name))
+            findings.append(await queue(clients, config.completion.queue_url))
+            findings.append(await bucket(clients, config.staging.bucket, config.staging.prefix))
+            return findings
+    except DispatcherError as error:
+        return [Finding("credentials", ok=False, detail=str(error))]
+
+
+async def queue(clients: Clients, url: str | None) -> Finding:
+    """Look at the queue of completion events."""
+    name = "completion queue"
+    if url is None:
+        return Finding(name, ok=None, detail="completion.queue_url is not set: S3 is looked at")
+    return await _look(
+        name,
+        f"{url} answers",
+        clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"]),
+    )
+
+
+async def bucket(clients: Clients, name: str | None, prefix: str) -> Finding:
+    """Look at the bucket that large payloads are staged in."""
+    if name is None:
+        return Finding(
+            "staging bucket",
+            ok=None,
+            detail="staging.bucket is not set: records too large for inline become dead letters",
+        )
+    return await _look(
+        "staging bucket",
+        f"{name} answers",
+        clients.s3.list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1),
+    )
+
+
+async def _endpoint(clients: Clients, name: str) -> Finding:
+    described = await _look(
+        "endpoint",
+        f"{name} exists",
+        clients.sagemaker.describe_endpoint(EndpointName=name),
+    )
+    if described.ok is False:
+        return Finding(
+            "endpoint",
+            ok=False,
+            detail=f"{name} does not exist in this account and region. Check endpoint.name and "
+            "aws.region",
+        )
+    return described
+
+
+async def _look(name: str, good: str, call: Awaitable[object]) -> Finding:
+    try:
+        with translate(f"looking at the {name}", repeatable=True):
+            await call
+    except Denied as error:
+        refused = isinstance(error.__cause__, foreign.ClientError) and (
+            error.__cause__.response["Error"]["Code"].startswith("AccessDenied")
+        )
+        return Finding(name, ok=None if refused else False, detail=str(error))
+    except CallError as error:
+        return Finding(name, ok=False, detail=str(error))
+    return Finding(name, ok=True, detail=good)

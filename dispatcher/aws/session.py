@@ -1,0 +1,146 @@
+"""The AWS session: credentials, region, endpoints, and the clients made of them."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aioboto3
+import botocore.exceptions as foreign
+from aiobotocore.config import AioConfig
+from aiobotocore.credentials import (
+    AioAssumeRoleCredentialFetcher,
+    AioDeferredRefreshableCredentials,
+)
+from botocore.loaders import Loader
+
+from dispatcher.aws.mapping import translate
+from dispatcher.config.settings import AwsSettings
+from dispatcher.errors import ConfigError
+
+_EXTRAS = Path(__file__).parent / "extras"
+_RUNTIME = "sagemaker-runtime"
+
+
+@dataclass(slots=True, frozen=True)
+class Access:
+    """Where and as whom to call instead of what the environment says: the embedded emulator."""
+
+    endpoint_url: str
+    region: str
+    access_key_id: str
+    secret_access_key: str
+
+
+@dataclass(slots=True, frozen=True)
+class Clients:
+    """The aioboto3 clients of the services that are called."""
+
+    runtime: Any
+    s3: Any
+    sqs: Any
+    sagemaker: Any
+
+
+@asynccontextmanager
+async def open_clients(
+    settings: AwsSettings, *, connections: int, access: Access | None = None
+) -> AsyncIterator[Clients]:
+    """Make the clients and close them at the end of the block.
+
+    Args:
+        settings: Region, profile, role and time-outs.
+        connections: Most connections to each service at once.
+        access: Overrides the environment.
+
+    Raises:
+        ConfigError: No region is known, or the profile or an endpoint URL is wrong.
+        Denied: No credentials are found.
+    """
+    config = AioConfig(
+        # One retry policy, ours: hidden retries multiply it and can enqueue a request twice.
+        retries={"total_max_attempts": 1},
+        max_pool_connections=connections,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        tcp_keepalive=True,
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            session = await _session(settings, access)
+            clients = [
+                await stack.enter_async_context(
+                    session.client(
+                        service,
+                        config=config,
+                        endpoint_url=access.endpoint_url if access else None,
+                    )
+                )
+                for service in (_RUNTIME, "s3", "sqs", "sagemaker")
+            ]
+        except foreign.ProfileNotFound as error:
+            raise ConfigError(
+                f"{error}. Name a profile of your AWS configuration in aws.profile or AWS_PROFILE"
+            ) from error
+        except ValueError as error:
+            raise ConfigError(
+                f"the clients of AWS cannot be made: {error}. An AWS_ENDPOINT_URL variable must be "
+                "a URL like http://127.0.0.1:4599, and aws.region a region like us-east-1"
+            ) from error
+        yield Clients(*clients)
+
+
+async def _session(settings: AwsSettings, access: Access | None) -> Any:
+    if access is not None:
+        session = aioboto3.Session(
+            aws_access_key_id=access.access_key_id,
+            aws_secret_access_key=access.secret_access_key,
+            region_name=access.region,
+        )
+    else:
+        session = aioboto3.Session(profile_name=settings.profile, region_name=_region(settings))
+    with translate("signing requests", repeatable=True):
+        if (credentials := await session.get_credentials()) is None:
+            raise foreign.NoCredentialsError
+        if settings.role_arn is not None and access is None:
+            credentials = _assume(session, credentials, settings.role_arn)
+        await credentials.get_frozen_credentials()
+    _teach_inline_requests(session)
+    return session
+
+
+def _region(settings: AwsSettings, environ: Mapping[str, str] = os.environ) -> str:
+    # botocore itself reads AWS_DEFAULT_REGION only.
+    region = settings.region or environ.get("AWS_REGION")
+    if region := region or aioboto3.Session(profile_name=settings.profile).region_name:
+        return str(region)
+    if any(name.startswith("AWS_ENDPOINT_URL") for name in environ):
+        return "us-east-1"  # some emulator: a region is only part of the signature
+    raise ConfigError(
+        "no AWS region is known. Set aws.region in the configuration, or AWS_REGION in the "
+        "environment"
+    )
+
+
+def _assume(session: Any, source: Any, role_arn: str) -> Any:
+    """Let the session act as a role, refreshed as it expires; return its credentials."""
+    inner = session._session  # noqa: SLF001 - aioboto3 has no way to set credentials
+    fetcher = AioAssumeRoleCredentialFetcher(inner.create_client, source, role_arn)
+    inner._credentials = AioDeferredRefreshableCredentials(  # noqa: SLF001 - as above
+        refresh_using=fetcher.fetch_credentials, method="assume-role"
+    )
+    return inner._credentials  # noqa: SLF001 - as above
+
+
+def _teach_inline_requests(session: Any) -> None:
+    """Add Body, Filename and S3OutputPathExtension to a model that is older than they are.
+
+    botocore merges ``*.sdk-extras.json`` files of its search paths into its models; the pinned
+    botocore of aioboto3 15.5.0 has none of the three.
+    """
+    model = Loader().load_service_model(_RUNTIME, "service-2")
+    if "Body" not in model["shapes"]["InvokeEndpointAsyncInput"]["members"]:
+        loader = session._session.get_component("data_loader")  # noqa: SLF001 - no public way
+        loader.search_paths.append(str(_EXTRAS))

@@ -1,0 +1,60 @@
+"""``dispatcher check``: what a run would do, and whether it could."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import anyio
+import click
+
+from dispatcher.cli import failures
+from dispatcher.cli.embedded import emulator_for
+from dispatcher.cli.inspection import Finding, describe, inspect_outputs, inspect_source
+from dispatcher.cli.options import config_argument, set_option
+from dispatcher.cli.shell import emit
+from dispatcher.config.loading import load_config
+from dispatcher.config.settings import Config
+from dispatcher.observe import wording
+
+_MARKS = {True: "ok", False: "FAILED", None: "unknown"}
+
+_MOST_FILES = 20
+"""Files that are listed one by one; those that fail are always listed."""
+
+
+@click.command("check", short_help="Check a configuration, and with --aws the account.")
+@config_argument
+@set_option
+@click.option("--aws", is_flag=True, help="Look at credentials, endpoint, queue and bucket too.")
+def command(config_path: Path, overrides: tuple[str, ...], aws: bool) -> int:
+    """Check a configuration and the files it names, and show what would run.
+
+    Nothing is sent and nothing is written. With --aws the account is looked at too (with an
+    emulator section: the emulator). Exits with 1 if anything is not as a run needs it.
+    """
+    config = load_config(config_path, overrides)
+    sources, streams = inspect_source(config)
+    emit("\n".join(wording.columns(describe(config, streams), left=2)))
+    findings = [*_shortened(sources), *inspect_outputs(config)]
+    if aws:
+        findings += anyio.run(_probe, config)
+    rows = [[_MARKS[finding.ok], finding.name, finding.detail] for finding in findings]
+    emit("\n" + "\n".join(wording.columns(rows, left=3)))
+    return failures.USAGE if any(finding.ok is False for finding in findings) else 0
+
+
+def _shortened(findings: list[Finding]) -> Iterable[Finding]:
+    """Leave out the files in order beyond the first ones, and say how many they are."""
+    good = [finding for finding in findings if finding.ok]
+    yield from good[:_MOST_FILES]
+    if len(good) > _MOST_FILES:
+        yield Finding("source", ok=True, detail=f"and {len(good) - _MOST_FILES:,} more files")
+    yield from (finding for finding in findings if not finding.ok)
+
+
+async def _probe(config: Config) -> list[Finding]:
+    # aioboto3 takes most of a second to import: not for a check of the files alone.
+    from dispatcher.aws.probe import probe  # noqa: PLC0415
+
+    async with emulator_for(config) as (reached, access):
+        found = await probe(reached, access)
+    return [Finding(finding.name, finding.ok, finding.detail) for finding in found]

@@ -1,0 +1,164 @@
+"""What can be said of a run before it starts: its files, and what it is set to do."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from dispatcher import limits
+from dispatcher.config.settings import Config
+from dispatcher.errors import DispatcherError
+from dispatcher.ledger.status import LedgerStatus, read_status
+from dispatcher.observe import wording
+from dispatcher.sources.paths import STDIN, Stream, expand, survey
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at.
+
+    Attributes:
+        name: What it is.
+        ok: True as needed, False not usable, None could not be seen.
+        detail: A few words, or a sentence that says what to do.
+    """
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+def inspect_source(config: Config) -> tuple[list[Finding], list[Stream]]:
+    """Look at every file of the source, without reading any."""
+    findings: list[Finding] = []
+    streams: list[Stream] = []
+    try:
+        names = expand(config.source.path)
+    except DispatcherError as error:
+        return [Finding("source", ok=False, detail=str(error))], []
+    compression = None if config.source.compression == "auto" else config.source.compression
+    for name in names:
+        try:
+            found = survey([name], stdin=0, marks={}, compression=compression)
+        except DispatcherError as error:
+            findings.append(Finding("source", ok=False, detail=str(error)))
+            continue
+        streams += found
+        size = "a pipe or terminal" if found[0].size is None else wording.size(found[0].size)
+        label = "standard input" if name == STDIN else name
+        findings.append(Finding("source", ok=True, detail=f"{label}, {size}"))
+    return findings, streams
+
+
+def inspect_outputs(config: Config) -> list[Finding]:
+    """Look at the folders that are written to, and at what earlier runs left there."""
+    findings = [
+        _writable("ledger", "ledger.path", Path(config.ledger.path)),
+        _writable("results", "sink.path", Path(config.sink.path)),
+        _writable("dead letters", "dead_letters.path", Path(config.dead_letters.path)),
+    ]
+    if all(finding.ok for finding in findings):
+        findings += _earlier_run(config)
+    return findings
+
+
+def _writable(name: str, key: str, path: Path) -> Finding:
+    """Say whether a file can be written; missing folders are made by the run."""
+    if path.is_dir():
+        return Finding(name, ok=False, detail=f"{path} is a folder; name a file in {key}")
+    if path.exists():
+        if os.access(path, os.W_OK):
+            return Finding(name, ok=True, detail=f"{path}, {wording.size(path.stat().st_size)}")
+        return Finding(name, ok=False, detail=f"{path} may not be written; see its permissions")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        return Finding(name, ok=False, detail=f"{path}: {folder} is a file; choose another {key}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding(name, ok=False, detail=f"{path}: {folder} may not be written to")
+    return Finding(name, ok=True, detail=f"{path}, new")
+
+
+def _earlier_run(config: Config) -> Iterator[Finding]:
+    ledger = Path(config.ledger.path)
+    if ledger.exists():
+        try:
+            status = read_status(ledger)
+        except DispatcherError as error:
+            yield Finding("run", ok=False, detail=str(error))
+            return
+        yield _resumed(status)
+        return
+    for key, name in (
+        ("sink.path", config.sink.path),
+        ("dead_letters.path", config.dead_letters.path),
+    ):
+        path = Path(name)
+        if path.exists() and path.stat().st_size:
+            yield Finding(
+                "run",
+                ok=False,
+                detail=f"{path} holds lines of another run, and {ledger} does not exist; move the "
+                f"file away, choose another {key}, or name the ledger of that run in ledger.path",
+            )
+
+
+def _resumed(status: LedgerStatus) -> Finding:
+    settled = status.completed + status.dead
+    if status.running:
+        return Finding("run", ok=None, detail=f"{status.run_tag} is running in another process")
+    if status.finished:
+        return Finding("run", ok=True, detail=f"{status.run_tag} is finished: {settled:,} settled")
+    return Finding(
+        "run", ok=True, detail=f"resumes {status.run_tag}: {settled:,} of {status.read:,} settled"
+    )
+
+
+def describe(config: Config, streams: list[Stream]) -> list[list[str]]:
+    """Return what would run, as rows of a name and a few words."""
+    sizes = [stream.size for stream in streams]
+    known = sum(size for size in sizes if size is not None)
+    files = "1 file" if len(streams) == 1 else f"{len(streams):,} files"
+    source = f"{files}, {'at least ' if None in sizes else ''}{wording.size(known)}"
+    key = f"key is the field {config.source.key}" if config.source.key else "key is file and line"
+    packing = config.packing
+    most = f"up to {packing.max_records:,} records" if packing.max_records > 1 else "1 record"
+    inline = wording.size(limits.INLINE_BODY_BYTES)
+    calls, outstanding = config.limits.concurrency, config.limits.outstanding
+    staging, completion = config.staging, config.completion
+    sweep = f"S3 after {wording.span(completion.sweep_after)} without one"
+    return [
+        ["endpoint", f"{config.endpoint.name}{_where(config)}"],
+        ["source", f"{source}, {key}"],
+        ["packing", f"{packing.encodings[0]}, framing {packing.framing}, {most} an invocation"],
+        [
+            "staging",
+            f"above {inline} to s3://{staging.bucket}/{staging.prefix}"
+            if staging.bucket
+            else f"above {inline} to the emulator's bucket"
+            if config.emulator
+            else f"none: records above {inline} become dead letters",
+        ],
+        [
+            "limits",
+            f"{calls:,} calls at once, {outstanding:,} invocations outstanding",
+        ],
+        [
+            "completion",
+            f"events of {completion.queue_url}, {sweep}"
+            if completion.queue_url
+            else f"events of the emulator, {sweep}"
+            if config.emulator
+            else f"no queue: S3 is looked at after {wording.span(completion.sweep_after)}",
+        ],
+        ["results", f"{config.sink.path}, join {config.sink.join}"],
+        ["dead letters", config.dead_letters.path],
+        ["ledger", f"{config.ledger.path}, durability {config.ledger.durability}"],
+    ]
+
+
+def _where(config: Config) -> str:
+    if config.emulator is not None:
+        return f" on the embedded emulator, model {config.emulator.model}"
+    region = config.aws.region or os.environ.get("AWS_REGION") or "the region of the environment"
+    return f" in {region}"

@@ -1,0 +1,83 @@
+"""``dispatcher status``: how far a run is, read from its ledger beside a running process."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from dispatcher.cli.options import config_argument, set_option
+from dispatcher.cli.shell import emit
+from dispatcher.config.loading import load_config
+from dispatcher.ledger.status import LedgerStatus, read_status
+from dispatcher.observe import wording
+
+
+@click.command("status", short_help="Show how far a run is.")
+@config_argument
+@set_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(config_path: Path, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Show how far a run is, whether or not a process is working on it."""
+    path = Path(load_config(config_path, overrides).ledger.path)
+    status = read_status(path)
+    if as_json:
+        emit(json.dumps(dataclasses.asdict(status), indent=2))
+    else:
+        emit("\n".join(status_lines(status, time.time())))
+    return 0
+
+
+def status_lines(status: LedgerStatus, now: float) -> Iterator[str]:
+    """Yield the status for people.
+
+    Args:
+        status: As read from the ledger.
+        now: Seconds since the epoch.
+    """
+    if status.running:
+        state = "running"
+    elif status.finished:
+        state = "finished"
+    else:
+        state = "stopped; the same command line goes on"
+    begun = wording.span(max(now - status.created, 0))
+    unfinished = status.read - status.completed - status.dead
+    invocations = f"accepted {status.accepted:,}, planned {status.planned:,}"
+    if status.outstanding_records:
+        invocations += f", with {status.outstanding_records:,} records"
+    rows = [
+        ["run", f"{status.run_tag}, begun {begun} ago, {state}"],
+        [
+            "records",
+            f"read {status.read:,} = completed {status.completed:,} + dead {status.dead:,}"
+            + (f" + unfinished {unfinished:,}" if unfinished else ""),
+        ],
+        [
+            "invocations",
+            invocations,
+        ],
+    ]
+    if status.oldest_planned is not None:
+        rows.append(["oldest", f"outstanding for {wording.span(now - status.oldest_planned)}"])
+    rows += [
+        ["results", wording.size(status.results_bytes)],
+        ["dead letters", wording.size(status.dead_letter_bytes)],
+    ]
+    yield from wording.columns(rows, left=2)
+    if status.dead_reasons:
+        yield ""
+        ordered = sorted(status.dead_reasons.items(), key=lambda item: -item[1])
+        yield from wording.columns(
+            [["dead letters by reason", "records"], *([name, f"{n:,}"] for name, n in ordered)]
+        )
+    if status.marks:
+        yield ""
+        yield from wording.columns(
+            [
+                ["resumes at", "offset", "line"],
+                *([stream, f"{offset:,}", f"{line:,}"] for stream, offset, line in status.marks),
+            ]
+        )

@@ -1,0 +1,145 @@
+"""What a message of the completion queue says. Pure; accepts every form that has been captured.
+
+* SageMaker's own event, raw or in SNS's envelope.
+* S3 events (keys form-URL-encoded) and EventBridge's variant (keys as they are), where the output
+  folder announces its objects instead.
+* Test events of SageMaker, SNS and S3, which mean nothing.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+from urllib.parse import unquote_plus
+
+import orjson
+
+from dispatcher.aws.calls import Location
+from dispatcher.aws.location import parse_location
+
+Kind: TypeAlias = Literal["completed", "failed", "expired"]
+
+
+@dataclass(slots=True, frozen=True)
+class Completion:
+    """The service's word on one invocation.
+
+    Attributes:
+        kind: What became of it.
+        invocation: Its InferenceId, or None where only the location is told.
+        location: The output or failure object, or None if the event does not say.
+        body: The answer, where it travels in the event.
+        content_type: Its MIME type, or None.
+        reason: The service's failure reason, or "".
+        service_seconds: Its queue and model time, or None.
+    """
+
+    kind: Kind
+    invocation: str | None
+    location: Location | None
+    body: bytes | None = None
+    content_type: str | None = None
+    reason: str = ""
+    service_seconds: float | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Nothing:
+    """A message that completes nothing.
+
+    Attributes:
+        why: ``test``, ``malformed``, or ``foreign``: an object that is no output.
+    """
+
+    why: Literal["test", "malformed", "foreign"]
+
+
+_KINDS: dict[str, Kind] = {"Completed": "completed", "Failed": "failed", "Expired": "expired"}
+_ENDING, _FAILURE_ENDING = ".out", "-error.out"
+
+
+def parse(text: str) -> list[Completion | Nothing]:
+    """Return what a message says: one completion, or for S3 events one for each object."""
+    try:
+        event = orjson.loads(text)
+        if isinstance(event, dict) and event.get("Type") == "Notification" and "Message" in event:
+            event = orjson.loads(event["Message"])
+        return list(_read(event)) or [Nothing("malformed")]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return [Nothing("malformed")]
+
+
+def _read(event: Any) -> Iterator[Completion | Nothing]:
+    if event.get("eventName") == "TestNotification" or event.get("Event") == "s3:TestEvent":
+        yield Nothing("test")
+    elif "Records" in event:
+        for record in event["Records"]:
+            s3 = record["s3"]
+            key = unquote_plus(s3["object"]["key"])
+            made = "ObjectCreated" in (record.get("eventName") or "ObjectCreated")
+            yield _object(s3["bucket"]["name"], key, made=made)
+    elif "detail" in event and "object" in event["detail"]:
+        detail = event["detail"]
+        made = event.get("detail-type", "Object Created") == "Object Created"
+        yield _object(detail["bucket"]["name"], detail["object"]["key"], made=made)
+    elif (kind := _KINDS.get(event.get("invocationStatus"))) is not None:
+        yield _inference(kind, event)
+    else:
+        yield Nothing("malformed")
+
+
+def _inference(kind: Kind, event: dict[str, Any]) -> Completion:
+    parameters = event.get("responseParameters") or {}
+    answer = event.get("responseBody") or {}
+    where = parameters.get("outputLocation" if kind == "completed" else "failureLocation")
+    location = parse_location(where) if where else None
+    named = invocation_at(location) if location else None
+    return Completion(
+        kind,
+        _text(event.get("inferenceId")) or named,
+        location,
+        _content(answer),
+        _text(parameters.get("contentType")),
+        str(event.get("failureReason") or ""),
+        _service_seconds(event),
+    )
+
+
+def _content(answer: dict[str, Any]) -> bytes | None:
+    """Return the answer in the event; missing, null and empty mean that it is in the object."""
+    if not (content := answer.get("content")) or answer.get("encoding", "BASE64") != "BASE64":
+        return None
+    try:
+        return base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _service_seconds(event: dict[str, Any]) -> float | None:
+    try:
+        received = datetime.fromisoformat(event["receivedTime"])
+        return max(0.0, (datetime.fromisoformat(event["eventTime"]) - received).total_seconds())
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _object(bucket: object, key: object, *, made: bool) -> Completion | Nothing:
+    if not isinstance(bucket, str) or not isinstance(key, str):
+        return Nothing("malformed")
+    if not made or not key.endswith(_ENDING):
+        return Nothing("foreign")  # removed, or not an output: staged inputs may lie beside them
+    location = Location(bucket, key)
+    failed = key.endswith(_FAILURE_ENDING)
+    return Completion("failed" if failed else "completed", invocation_at(location), location)
+
+
+def invocation_at(location: Location) -> str:
+    """Return the id in the name of an output or failure object whose name we chose."""
+    name = location.key.rpartition("/")[2]
+    return name.removesuffix(_FAILURE_ENDING).removesuffix(_ENDING)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,243 @@
+"""From a completion to outcomes: read the answer, split it, pair each record with its own.
+
+Events and looks into S3 meet here. Whoever claims an invocation first settles it; what comes later
+is counted and changes nothing.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from dispatcher.aws.calls import Location
+from dispatcher.aws.location import parse_location
+from dispatcher.completion.event import Completion, Kind
+from dispatcher.config.settings import Config
+from dispatcher.errors import CallError, NotThere, Rejected
+from dispatcher.ledger.intent import Entry
+from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.outcome import Meta, Outcome, Status
+from dispatcher.ledger.quota import Quota
+from dispatcher.observe.meter import Meter
+from dispatcher.packing.answers import Mismatch, split
+from dispatcher.packing.parcel import Framing
+
+_READS = 5
+"""Tries to read an output object before it is left to a later event or look."""
+
+_PAUSE_SECONDS = 0.2
+
+_MESSAGE_CHARS = 2_000
+"""How much of a container's error goes into a dead letter's message."""
+
+
+class Incoming(Protocol):
+    """An object that is about to be read.
+
+    Attributes:
+        size: Its bytes.
+        content_type: Its MIME type, or None.
+    """
+
+    size: int
+    content_type: str | None
+
+    async def read(self) -> bytes:
+        """Return all of it."""
+
+
+class Reader(Protocol):
+    """Reads output and failure objects."""
+
+    def open(self, location: Location) -> AbstractAsyncContextManager[Incoming]:
+        """Begin to read an object."""
+
+
+@dataclass(slots=True, frozen=True)
+class Claimed:
+    """A completion with the invocation that it settles."""
+
+    entry: Entry
+    completion: Completion
+
+
+@dataclass(slots=True, frozen=True)
+class _Answer:
+    """What the service made of an invocation: a body, or why there is none."""
+
+    body: bytes | None
+    content_type: str | None
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Joiner:
+    """What the joiner loops of a run share; ``run`` is one loop."""
+
+    config: Config
+    ledger: Ledger
+    reader: Reader
+    memory: Quota
+    meter: Meter
+    now: Callable[[], float]
+
+    async def run(
+        self,
+        claims: MemoryObjectReceiveStream[Claimed],
+        settlements: MemoryObjectSendStream[list[Settlement]],
+    ) -> None:
+        """Settle what is claimed until there is no more.
+
+        Raises:
+            Denied: Outputs may not be read.
+        """
+        async with claims, settlements:
+            async for claimed in claims:
+                async with AsyncExitStack() as held:  # the answer's share of the memory
+                    settled = await self.settle(claimed, held)
+                    if settled is None:
+                        self._give_back(claimed)
+                    else:
+                        await settlements.send([settled])
+
+    def _give_back(self, claimed: Claimed) -> None:
+        """Leave an invocation to a later event or look."""
+        entry, completion = claimed.entry, claimed.completion
+        at = None if completion.location is None else str(completion.location)
+        output, failure = (at, None) if completion.kind == "completed" else (None, at)
+        # It completed, so it was accepted, even where no 202 said so: nobody sends it again, and
+        # the sweeper has to know of it.
+        self.ledger.accept(entry.planned, self.now(), output, failure)
+        entry.claimed = False
+
+    async def settle(self, claimed: Claimed, held: AsyncExitStack) -> Settlement | None:
+        """Return the outcomes of an invocation, or None if its answer cannot be read for now.
+
+        Their share of the memory is given back when ``held`` is closed.
+        """
+        entry, completion = claimed.entry, claimed.completion
+        if entry.payload is None:
+            return None  # lost with the power; the intake is reading it again
+        try:
+            answer = await self._answer(entry, completion, held)
+        except CallError:
+            return None
+        raws = await self._inputs(entry, completion.kind, answer)
+        outcomes = _pair(entry, completion, answer, raws, self.config.packing.framing)
+        if self.config.sink.meta:
+            self._describe(entry, outcomes)
+        return Settlement(entry, outcomes)
+
+    async def _answer(self, entry: Entry, completion: Completion, held: AsyncExitStack) -> _Answer:
+        if completion.kind == "expired" or completion.body is not None:
+            return _Answer(completion.body, completion.content_type)
+        given = entry.output if completion.kind == "completed" else entry.failure
+        location = completion.location or (parse_location(given) if given else None)
+        if location is None:
+            if completion.kind == "failed":
+                return _Answer(None, None)
+            return _Answer(None, None, "output_missing", "the event names no output object")
+        try:
+            return await self._read(location, held)
+        except NotThere as error:
+            if completion.kind == "failed":
+                return _Answer(None, None)
+            return _Answer(None, None, "output_missing", f"{error}: {location}")
+        except Rejected as error:
+            return _Answer(None, None, "output_unreadable", str(error))
+
+    async def _read(self, location: Location, held: AsyncExitStack) -> _Answer:
+        most = self.config.completion.max_output
+        for left in reversed(range(_READS)):
+            try:
+                async with AsyncExitStack() as trial, self.reader.open(location) as incoming:
+                    if incoming.size > most:
+                        message = (
+                            f"{location} has {incoming.size:,} bytes, more than "
+                            f"completion.max_output ({most:,})"
+                        )
+                        return _Answer(None, None, "output_too_large", message)
+                    # Given back when a try fails: two shares would wait for each other.
+                    await trial.enter_async_context(self.memory.take(incoming.size))
+                    answer = _Answer(await incoming.read(), incoming.content_type)
+                    await held.enter_async_context(trial.pop_all())
+                    return answer
+            except Rejected:
+                raise
+            except CallError:
+                if not left:
+                    raise
+            await anyio.sleep(_PAUSE_SECONDS * (_READS - left))
+        raise AssertionError
+
+    async def _inputs(self, entry: Entry, kind: Kind, answer: _Answer) -> list[bytes | None]:
+        """Return the records' raw bytes; they are needed for dead letters and for the join."""
+        may_be_dead = kind != "completed" or answer.body is None or len(entry.slips) > 1
+        if self.config.sink.join == "output" and not may_be_dead:
+            return [None]
+        return await self.ledger.raws(entry)
+
+    def _describe(self, entry: Entry, outcomes: list[Outcome]) -> None:
+        planned = entry.planned
+        meta = Meta(planned.id, planned.route, entry.planned_at, entry.accepted_at, self.now())
+        for outcome in outcomes:
+            outcome.meta = meta
+
+
+def _pair(
+    entry: Entry,
+    completion: Completion,
+    answer: _Answer,
+    raws: list[bytes | None],
+    framing: Framing,
+) -> list[Outcome]:
+    if completion.kind != "completed":
+        return _dead(entry, completion.kind, *_failure(completion, answer), raws)
+    if answer.body is None:
+        return _dead(entry, "failed", answer.reason, answer.message, raws)
+    answers = split(answer.body, answer.content_type, len(entry.slips), framing=framing)
+    if isinstance(answers, Mismatch):
+        return _dead(entry, "failed", answers.reason, answers.message, raws)
+    return [
+        Outcome(
+            slip.position,
+            slip.key,
+            "completed",
+            output,
+            answer.content_type,
+            attempts=1,
+            input=raw,
+        )
+        for slip, output, raw in zip(entry.slips, answers, raws, strict=True)
+    ]
+
+
+def _failure(completion: Completion, answer: _Answer) -> tuple[str, str]:
+    if completion.kind == "expired":
+        return "expired", completion.reason or "no completion within ttl, timeout and slack"
+    said = (answer.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
+    message = "; ".join(part for part in (completion.reason, said) if part)
+    return "model_error", message or "the container failed and left no message"
+
+
+def _dead(
+    entry: Entry, status: Status, reason: str, message: str, raws: list[bytes | None]
+) -> list[Outcome]:
+    return [
+        Outcome(
+            slip.position,
+            slip.key,
+            status,
+            None,
+            None,
+            reason=reason,
+            message=message,
+            attempts=1,
+            input=raw,
+        )
+        for slip, raw in zip(entry.slips, raws, strict=True)
+    ]

@@ -1,0 +1,309 @@
+"""The configuration: one model a room, every field with its meaning, unit and default.
+
+The models only hold and check values; reading YAML is ``dispatcher.config.loading``.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from dispatcher import limits
+from dispatcher.config.units import Duration, Size
+
+
+class Section(BaseModel):
+    """A section of the configuration: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EndpointSettings(Section):
+    """The SageMaker endpoint that is invoked."""
+
+    name: str = Field(
+        max_length=limits.ENDPOINT_NAME_CHARS,
+        pattern=limits.ENDPOINT_NAME_PATTERN,
+        description="Name of the asynchronous inference endpoint.",
+    )
+
+
+class AwsSettings(Section):
+    """How AWS is reached. Standard AWS_* environment variables apply where a key is unset."""
+
+    region: str | None = Field(None, description="AWS region; default AWS_REGION or the profile's.")
+    profile: str | None = Field(None, description="Profile of the shared AWS configuration files.")
+    role_arn: str | None = Field(None, description="Role to assume; refreshed as it expires.")
+    transport: Literal["aioboto3"] = Field("aioboto3", description="Client for the hot calls.")
+    connect_timeout: Duration = Field(5.0, gt=0, description="Longest time to connect.")
+    read_timeout: Duration = Field(60.0, gt=0, description="Longest wait for bytes of an answer.")
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class SourceSettings(Section):
+    """Where records come from."""
+
+    type: Literal["jsonl"] = Field("jsonl", description="Kind of source.")
+    path: Annotated[
+        list[Annotated[str, Field(min_length=1)]],
+        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+    ] = Field(min_length=1, description="File, glob, list of these, or - for standard input.")
+    key: str | None = Field(
+        None, min_length=1, description="Field that names a record; default its file and line."
+    )
+    compression: Literal["auto", "none", "gzip", "zstd"] = Field(
+        "auto", description="Compression of the files; auto goes by their first bytes."
+    )
+    max_record: Size = Field(
+        100_000_000,
+        gt=0,
+        le=limits.STAGED_BODY_BYTES,
+        description="Largest record in bytes; a longer line is a dead letter, never in memory.",
+    )
+
+
+class RequestSettings(Section):
+    """What every invocation carries besides its payload."""
+
+    content_type: str | None = Field(
+        None,
+        max_length=limits.HEADER_CHARS,
+        pattern=r"^[ -~]+$",
+        description="ContentType; default by encoding and framing.",
+    )
+    accept: str | None = Field(
+        None,
+        max_length=limits.HEADER_CHARS,
+        pattern=r"^[ -~]+$",
+        description="Accept: the MIME type the container should answer with.",
+    )
+    custom_attributes: str | None = Field(
+        None,
+        max_length=limits.HEADER_CHARS,
+        pattern=r"^[!-~]+$",
+        description="CustomAttributes: forwarded to the container as they are.",
+    )
+    ttl: Duration = Field(
+        limits.REQUEST_TTL_DEFAULT_SECONDS,
+        ge=limits.REQUEST_TTL_SECONDS[0],
+        le=limits.REQUEST_TTL_SECONDS[1],
+        description="Longest wait in the endpoint's queue (60s..6h).",
+    )
+    timeout: Duration = Field(
+        limits.INVOCATION_TIMEOUT_DEFAULT_SECONDS,
+        ge=limits.INVOCATION_TIMEOUT_SECONDS[0],
+        le=limits.INVOCATION_TIMEOUT_SECONDS[1],
+        description="Longest time for the container to answer (1s..1h).",
+    )
+
+
+class PackingSettings(Section):
+    """How records become payloads."""
+
+    encodings: list[Literal["json"]] = Field(
+        ["json"], min_length=1, description="Encodings in order of preference."
+    )
+    framing: Literal["none", "lines", "json-array"] = Field(
+        "none", description="How several records form one payload; none sends one each."
+    )
+    max_records: int = Field(1, ge=1, le=100_000, description="Most records in one invocation.")
+    max_bytes: Size = Field(
+        limits.INLINE_BODY_BYTES,
+        gt=0,
+        le=limits.INLINE_BODY_BYTES,
+        description="Most bytes of a packed payload; a larger record travels alone.",
+    )
+    linger: Duration = Field(
+        0.1, ge=0, description="Longest wait for more records before a payload is sent."
+    )
+
+    @model_validator(mode="after")
+    def _none_is_one_record(self) -> Self:
+        if self.framing == "none" and self.max_records > 1:
+            raise ValueError(
+                "framing none sends one record an invocation; to send up to "
+                f"{self.max_records} set framing to lines or json-array"
+            )
+        return self
+
+
+class StagingSettings(Section):
+    """Where payloads go that are too large for an inline request."""
+
+    bucket: str | None = Field(
+        None,
+        min_length=3,
+        max_length=63,
+        description="S3 bucket; unset: large records are refused.",
+    )
+    prefix: str = Field(
+        "staged/", max_length=512, description="Prefix of the staged objects' keys."
+    )
+
+
+class LimitsSettings(Section):
+    """How much may be under way at once."""
+
+    concurrency: int = Field(64, ge=1, le=10_000, description="Calls on the wire at once.")
+    outstanding: int = Field(
+        2000, ge=1, le=1_000_000, description="Invocations sent and without an outcome."
+    )
+    payload_memory: Size = Field(
+        64_000_000, ge=1_000_000, description="Bytes of payloads and outputs held in memory."
+    )
+    drain: Duration = Field(
+        30.0, ge=0, description="After SIGTERM, how long to wait for what is outstanding."
+    )
+
+
+class RetrySettings(Section):
+    """How failed calls are repeated. Throttling is always waited out."""
+
+    attempts: int = Field(
+        8, ge=1, description="Calls of one invocation that may fail while others succeed."
+    )
+    base: Duration = Field(0.1, gt=0, description="First backoff; doubles, with full jitter.")
+    cap: Duration = Field(20.0, gt=0, description="Longest backoff.")
+    give_up_after: Duration = Field(
+        300.0, gt=0, description="Stop the run when no call has succeeded for so long."
+    )
+
+
+class CompletionSettings(Section):
+    """How completions are learned of."""
+
+    queue_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="SQS queue of the endpoint's events; unset: S3 is looked at instead.",
+    )
+    listeners: int = Field(2, ge=1, le=100, description="Parallel long polls of the queue.")
+    fetchers: int = Field(16, ge=1, le=1000, description="Parallel reads of output objects.")
+    sweep_after: Duration = Field(
+        60.0, gt=0, description="Look into S3 for an invocation without an event after so long."
+    )
+    slack: Duration = Field(
+        60.0, ge=0, description="Added to ttl + timeout before an invocation counts as expired."
+    )
+    foreign: Literal["leave", "delete"] = Field(
+        "leave", description="Events of other callers of a shared queue: leave or delete them."
+    )
+    max_output: Size = Field(
+        100_000_000, gt=0, description="Largest output in bytes; a larger one is a dead letter."
+    )
+
+
+class LedgerSettings(Section):
+    """What must survive us. A run is named by its ledger."""
+
+    path: str = Field("state/ledger.db", min_length=1, description="SQLite file of the run.")
+    durability: Literal["full", "relaxed"] = Field(
+        "full", description="full survives power loss; relaxed survives a killed process."
+    )
+    spool_max: Size = Field(
+        10_000_000_000,
+        ge=1_000_000_000,
+        description="Most bytes of payloads kept beside the ledger; more waits.",
+    )
+
+
+class SinkSettings(Section):
+    """Where results go."""
+
+    type: Literal["jsonl"] = Field("jsonl", description="Kind of sink.")
+    path: str = Field("results.jsonl", min_length=1, description="File of result lines.")
+    join: Literal["output", "input", "both"] = Field(
+        "output", description="What a result line carries besides its key."
+    )
+    meta: bool = Field(False, description="Add invocation id, attempts and times to each line.")
+
+
+class DeadLetterSettings(Section):
+    """Where records go that will not be tried again."""
+
+    type: Literal["jsonl"] = Field("jsonl", description="Kind of sink.")
+    path: str = Field("dead.jsonl", min_length=1, description="File of dead-letter lines.")
+
+
+class ObserveSettings(Section):
+    """How the run is watched."""
+
+    port: int | None = Field(
+        None, ge=0, le=65535, description="Port of /metrics, /live, /ready, /status.json; 0 any."
+    )
+    host: str = Field("127.0.0.1", description="Address that the port is opened on.")
+
+
+class ServiceTime(Section):
+    """How long the emulated model takes: log-normal through two quantiles."""
+
+    median: Duration = Field(0.02, ge=0, description="Half of all inferences are faster.")
+    p99: Duration | None = Field(None, description="99 of 100 are faster; unset: all as median.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.p99 is not None and self.p99 < self.median:
+            raise ValueError("p99 must not be below median")
+        return self
+
+
+def _as_median(value: Any) -> Any:
+    return {"median": value} if isinstance(value, str | int | float) else value
+
+
+class EmulatorSettings(Section):
+    """SageMaker asynchronous inference in a box; in a run's configuration it replaces AWS."""
+
+    model: str = Field("echo", description="echo, text-stats, or package.module:function.")
+    instances: int = Field(4, ge=1, le=10_000, description="Inferences at once.")
+    service_time: Annotated[
+        ServiceTime, BeforeValidator(_as_median, json_schema_input_type=str | float | ServiceTime)
+    ] = Field(ServiceTime(), description="Time of an inference: 20ms or {median: , p99: }.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(0, ge=0, le=65535, description="Port to listen on; 0 any free one.")
+    seed: int = Field(0, description="Seed of all that is random.")
+    events: bool = Field(True, description="Publish success and error events.")
+    response_in_event: bool = Field(
+        False, description="IncludeInferenceResponseIn: small responses travel in the event."
+    )
+    raw_delivery: bool = Field(True, description="SNS delivers events raw instead of wrapped.")
+    throttle: float = Field(0.0, ge=0, le=1, description="Share of invocations throttled.")
+    state: str | None = Field(
+        None,
+        description="Folder for objects and accepted work, to survive a restart; unset: memory.",
+    )
+
+
+class Config(Section):
+    """The whole configuration of a run."""
+
+    endpoint: Annotated[
+        EndpointSettings,
+        BeforeValidator(
+            lambda v: {"name": v} if isinstance(v, str) else v,
+            json_schema_input_type=str | EndpointSettings,
+        ),
+    ] = Field(description="The endpoint to invoke; its name is enough.")
+    aws: AwsSettings = AwsSettings()
+    source: SourceSettings
+    request: RequestSettings = RequestSettings()
+    packing: PackingSettings = PackingSettings()
+    staging: StagingSettings = StagingSettings()
+    limits: LimitsSettings = LimitsSettings()
+    retry: RetrySettings = RetrySettings()
+    completion: CompletionSettings = CompletionSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    sink: SinkSettings = SinkSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
+    observe: ObserveSettings = ObserveSettings()
+    emulator: EmulatorSettings | None = Field(
+        None, description="Run against an embedded emulator instead of AWS."
+    )
+
+    @model_validator(mode="after")
+    def _files_differ(self) -> Self:
+        if self.sink.path == self.dead_letters.path:
+            raise ValueError("sink.path and dead_letters.path must be two different files")
+        return self

@@ -1,0 +1,1 @@
+"""From a durable intent to an accepted call."""

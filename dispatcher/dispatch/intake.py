@@ -1,0 +1,183 @@
+"""From the source to durable intents: skip what is known, pack, plan.
+
+One task reads and packs in batches. A second one only sends a payload on its way that has waited
+for more records long enough; the two take turns.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
+
+from dispatcher.errors import StateError
+from dispatcher.ledger.intent import Entry, Planned
+from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.recall import Known
+from dispatcher.observe.meter import Meter
+from dispatcher.packing.framing import Frame
+from dispatcher.packing.packer import Packer, Refused
+from dispatcher.packing.parcel import Parcel
+from dispatcher.sources.record import Item, Record, Unreadable
+from dispatcher.sources.source import Source
+
+
+@dataclass(slots=True)
+class Intake:
+    """The head of the line; ``run`` until the source ends, ``stop`` to close it early."""
+
+    source: Source
+    packer: Packer
+    frame: Frame
+    ledger: Ledger
+    intents: MemoryObjectSendStream[Planned]
+    settlements: MemoryObjectSendStream[list[Settlement]]
+    meter: Meter
+    monotonic: Callable[[], float]
+    _turn: anyio.Lock = field(default_factory=anyio.Lock)
+    _opened: anyio.Event = field(default_factory=anyio.Event)
+    _waiting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _lost: dict[int, dict[int, bytes]] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Read, pack and plan until the source ends or ``stop`` is called.
+
+        What is packed and not yet planned at a stop is read again by the next process.
+        """
+        async with self.intents, self.settlements, anyio.create_task_group() as group:
+            group.start_soon(self._linger)
+            with self._waiting:
+                for planned in self.ledger.resumed:
+                    if (entry := self.ledger.find(planned.number)) and entry.payload is not None:
+                        await self.intents.send(planned)
+                while items := await self.source.read():
+                    self.meter.bytes_read = self.source.bytes_read
+                    async with self._turn:
+                        await self._take(items)
+                async with self._turn:
+                    await self._plan(self.packer.flush())
+                self._check_found()
+            group.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """Read no more; what is planned already goes on."""
+        self._waiting.cancel()
+
+    async def _take(self, items: Sequence[Item]) -> None:
+        records: list[Record] = []
+        dead: list[Outcome] = []
+        for item in items:
+            known, entry = self.ledger.recall.know(item.position)
+            if known is Known.NEW:
+                if isinstance(item, Record):
+                    records.append(item)
+                else:
+                    dead.append(_unreadable(item))
+            elif known is Known.LOST and entry is not None and isinstance(item, Record):
+                await self._find(entry, item)
+        if dead:
+            await self._refuse(dead)
+        await self._plan(self.packer.add(records, self.monotonic()))
+        if self.packer.deadline is not None:
+            self._opened.set()
+
+    async def _plan(self, packed: Sequence[Parcel | Refused]) -> None:
+        refused = [_refused(item) for item in packed if isinstance(item, Refused)]
+        if refused:
+            await self._refuse(refused)
+        parcels = [item for item in packed if isinstance(item, Parcel)]
+        while parcels:
+            room = await self.ledger.room(len(parcels))
+            now, parcels = parcels[:room], parcels[room:]
+            # From the intent to the senders in one piece: a stop in between would leave it unsent.
+            with anyio.CancelScope(shield=True):
+                for planned in await self.ledger.plan(now):
+                    await self._hand_over(planned)
+            self.meter.outstanding = self.ledger.outstanding
+            for parcel in now:
+                self.meter.read += len(parcel.records)
+                self.meter.records[parcel.route] += len(parcel.records)
+                self.meter.invocations[parcel.route] += 1
+                self.meter.payload_bytes[parcel.route] += len(parcel.payload)
+
+    async def _hand_over(self, planned: Planned) -> None:
+        """Give an intent to the senders; where they were cancelled, the next process sends it."""
+        with suppress(anyio.BrokenResourceError):
+            await self.intents.send(planned)
+
+    async def _refuse(self, outcomes: list[Outcome]) -> None:
+        await self.settlements.send([Settlement(None, outcomes)])
+        self.meter.read += len(outcomes)
+
+    async def _linger(self) -> None:
+        while True:
+            await self._opened.wait()
+            self._opened = anyio.Event()
+            while (deadline := self.packer.deadline) is not None:
+                if (wait := deadline - self.monotonic()) > 0:
+                    await anyio.sleep(wait)
+                    continue
+                async with self._turn:
+                    if self.packer.deadline == deadline:
+                        await self._plan(self.packer.flush())
+
+    async def _find(self, entry: Entry, record: Record) -> None:
+        """Collect the records of a payload that was lost with the power, until it is whole."""
+        number = entry.planned.number
+        found = self._lost.setdefault(number, {})
+        found[record.position.start] = record.raw
+        if len(found) < len(entry.slips):
+            return
+        del self._lost[number]
+        payload = self.frame.join([found[slip.position.start] for slip in entry.slips])
+        if zlib.crc32(payload) != entry.crc:
+            raise _changed(entry)
+        if self.ledger.find(number) is None:
+            return
+        with anyio.CancelScope(shield=True):
+            await self.ledger.restore(number, payload)
+            if entry.planned in self.ledger.resumed:
+                await self._hand_over(entry.planned)
+
+    def _check_found(self) -> None:
+        for entry in self.ledger.without_payload():
+            raise _changed(entry)
+
+
+def _changed(entry: Entry) -> StateError:
+    position = entry.slips[0].position
+    return StateError(
+        f"the input changed since the run began: the record at {position.stream} line "
+        f"{position.line} is not what the ledger recorded. Restore the input, or begin a new run "
+        "with another file in ledger.path"
+    )
+
+
+def _unreadable(item: Unreadable) -> Outcome:
+    return Outcome(
+        item.position,
+        item.key,
+        "rejected",
+        None,
+        None,
+        reason=item.reason,
+        message=item.message,
+        input=item.raw or None,
+    )
+
+
+def _refused(item: Refused) -> Outcome:
+    record = item.record
+    return Outcome(
+        record.position,
+        record.key,
+        "rejected",
+        None,
+        None,
+        reason=item.reason,
+        message=item.message,
+        input=record.raw,
+    )

@@ -1,0 +1,254 @@
+"""From a durable intent to an accepted call: stage if need be, invoke, repeat, or give up."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from dispatcher.aws.calls import Accepted, InvokeRequest, Location
+from dispatcher.config.settings import Config
+from dispatcher.dispatch.evidence import Evidence
+from dispatcher.dispatch.retry import Attempt, GiveUp, Stop, decide
+from dispatcher.errors import (
+    CallError,
+    Denied,
+    OutcomeUnknown,
+    RunStopped,
+    StateError,
+    Throttled,
+    Transient,
+)
+from dispatcher.ledger.identity import filename
+from dispatcher.ledger.intent import Planned
+from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.quota import Quota
+from dispatcher.ledger.states import State
+from dispatcher.observe.meter import Meter
+
+
+class Invoker(Protocol):
+    """InvokeEndpointAsync."""
+
+    async def invoke(self, request: InvokeRequest) -> Accepted:
+        """Ask for an inference."""
+
+
+class Stager(Protocol):
+    """Writes payloads that are too large for inline."""
+
+    async def put(self, location: Location, body: bytes, content_type: str) -> None:
+        """Write an object."""
+
+
+@dataclass(slots=True)
+class Wire:
+    """What all senders of a run learn from each other.
+
+    Attributes:
+        succeeded_at: When a call last succeeded, or the run began; monotonic seconds.
+    """
+
+    succeeded_at: float
+
+
+@dataclass(slots=True)
+class _History:
+    """What this process and earlier ones tried for one invocation.
+
+    Attributes:
+        unsure: A call may have been accepted unseen; it stays so, whatever later calls answer.
+        repeated: A call was made while unsure.
+        staged: The payload lies in S3.
+        since: When the first call failed; monotonic seconds, None before.
+        failures: How many calls failed, throttling aside.
+        pauses: How many calls failed.
+    """
+
+    unsure: bool
+    repeated: bool = False
+    staged: bool = False
+    since: float | None = None
+    failures: int = 0
+    pauses: int = 0
+
+
+@dataclass(slots=True)
+class Sender:
+    """What the sender loops of a run share; ``run`` is one loop, and calls one at a time."""
+
+    config: Config
+    ledger: Ledger
+    invoker: Invoker
+    stager: Stager
+    evidence: Evidence
+    memory: Quota
+    meter: Meter
+    wire: Wire
+    monotonic: Callable[[], float]
+    now: Callable[[], float]
+    dice: random.Random = field(default_factory=random.Random)
+
+    async def run(
+        self,
+        intents: MemoryObjectReceiveStream[Planned],
+        settlements: MemoryObjectSendStream[list[Settlement]],
+    ) -> None:
+        """Send what is planned until there is no more.
+
+        Raises:
+            RunStopped: Nothing is accepted any more, and why.
+        """
+        async with intents, settlements:
+            async for planned in intents:
+                if (given_up := await self._send(planned)) is not None:
+                    await settlements.send([given_up])
+
+    async def _send(self, planned: Planned) -> Settlement | None:
+        """Send one invocation until it is accepted (None) or given up."""
+        history = _History(unsure=planned.resumed)
+        while self._is_ours(planned):
+            if history.unsure and await self.evidence.accepted(planned):
+                return None
+            try:
+                await self._call(planned, history)
+            except CallError as error:
+                match decide(error, self._attempt(error, history), self.config.retry):
+                    case GiveUp(look_first):
+                        if look_first and await self.evidence.accepted(planned):
+                            return None
+                        return await self._give_up(planned, error, history.pauses)
+                    case Stop():
+                        raise self._stopped(error) from error
+                    case repeat:
+                        history.unsure |= repeat.look_first
+                        await anyio.sleep(repeat.after)
+            else:
+                return None
+        return None
+
+    def _is_ours(self, planned: Planned) -> bool:
+        """Return whether the call is still wanted: its completion may have overtaken it."""
+        entry = self.ledger.find(planned.number)
+        return entry is not None and not entry.claimed and entry.state is State.PLANNED
+
+    async def _call(self, planned: Planned, history: _History) -> None:
+        async with self.memory.take(planned.size):
+            entry = self.ledger.find(planned.number)
+            payload = await self.ledger.payload(entry) if entry else None
+            if not self._is_ours(planned):
+                return  # it completed while this waited for memory or bytes
+            if payload is None:
+                raise StateError(
+                    f"the payload of invocation {planned.id} cannot be read from the spool beside "
+                    "the ledger. Run the same command again: it is then read from the source"
+                )
+            self.meter.repeated += history.unsure and not history.repeated
+            history.repeated |= history.unsure
+            self.meter.on_wire += 1
+            began = self.monotonic()
+            try:
+                answer = await self._invoke(planned, payload, history)
+            except CallError as error:
+                self.meter.calls[_result(error)] += 1
+                raise
+            except Denied:
+                self.meter.calls["denied"] += 1
+                raise
+            finally:
+                self.meter.on_wire -= 1
+        self.wire.succeeded_at = self.monotonic()
+        self.meter.calls["accepted"] += 1
+        self.meter.call_latency.add(self.wire.succeeded_at - began)
+        await self.evidence.learn(planned, answer.output_location)
+        self.ledger.accept(planned, self.now(), answer.output_location, answer.failure_location)
+
+    async def _invoke(self, planned: Planned, payload: bytes, history: _History) -> Accepted:
+        staged = None
+        if planned.route == "s3":
+            staged = self._staged(planned)
+            if not history.staged:
+                await self.stager.put(staged, payload, planned.content_type)
+                history.staged = True
+        request = self.config.request
+        return await self.invoker.invoke(
+            InvokeRequest(
+                endpoint=self.config.endpoint.name,
+                inference_id=planned.id,
+                content_type=planned.content_type,
+                output_extension=planned.shard,
+                filename=filename(planned.id),
+                body=payload if staged is None else None,
+                input_location=None if staged is None else str(staged),
+                accept=request.accept,
+                custom_attributes=request.custom_attributes,
+                ttl=round(request.ttl),
+                timeout=round(request.timeout),
+            )
+        )
+
+    def _staged(self, planned: Planned) -> Location:
+        staging = self.config.staging
+        assert staging.bucket is not None, "the packer routes to S3 only with a bucket"
+        return Location(staging.bucket, f"{staging.prefix}{planned.shard}/{planned.id}")
+
+    def _attempt(self, error: CallError, history: _History) -> Attempt:
+        """Count a failed call; return what is to be weighed."""
+        now = self.monotonic()
+        since = history.since = now if history.since is None else history.since
+        history.pauses += 1
+        history.failures += not isinstance(error, Throttled)
+        return Attempt(
+            failures=history.failures,
+            pauses=history.pauses,
+            # Before the first failure nobody may have called at all: that is no outage.
+            silence=now - max(self.wire.succeeded_at, since),
+            others_succeed=self.wire.succeeded_at > since,
+            dice=self.dice.random(),
+        )
+
+    async def _give_up(
+        self, planned: Planned, error: CallError, attempts: int
+    ) -> Settlement | None:
+        entry = self.ledger.find(planned.number)
+        if entry is None or not self.ledger.claim(entry):
+            return None
+        raws = await self.ledger.raws(entry)
+        reason = f"call_{_result(error)}"
+        outcomes = [
+            Outcome(
+                slip.position,
+                slip.key,
+                "rejected",
+                None,
+                None,
+                reason=reason,
+                message=str(error),
+                attempts=attempts,
+                input=raw,
+            )
+            for slip, raw in zip(entry.slips, raws, strict=True)
+        ]
+        return Settlement(entry, outcomes)
+
+    def _stopped(self, error: CallError) -> RunStopped:
+        minutes = self.config.retry.give_up_after / 60
+        return RunStopped(
+            f"no call has succeeded for {minutes:.3g} minutes; the last error: {error}. The run "
+            "stopped with its state kept: run the same command again when the service is back"
+        )
+
+
+def _result(error: CallError) -> str:
+    match error:
+        case Throttled():
+            return "throttled"
+        case Transient():
+            return "transient"
+        case OutcomeUnknown():
+            return "unknown"
+        case _:
+            return "rejected"

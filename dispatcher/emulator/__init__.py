@@ -1,0 +1,1 @@
+"""SageMaker asynchronous inference in a box."""

@@ -1,0 +1,69 @@
+"""The journal of accepted invocations, so that a killed emulator goes on where it was."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from dispatcher.emulator.invocation import Invocation
+from dispatcher.emulator.journal import Journal
+
+_COMPACT_BYTES = 64 * 1024 * 1024
+
+
+class Accepted:
+    """Invocations without an outcome, in memory and in a journal.
+
+    Args:
+        path: The journal; made where it does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._open: dict[int, Invocation] = {}
+        self._journal = Journal(path)
+        for entry in self._journal.entries():
+            match entry:
+                case ["accepted", *values]:
+                    invocation = Invocation(*values)
+                    self._open[invocation.serial] = invocation
+                case ["settled", serial]:
+                    self._open.pop(serial, None)
+        self._live_bytes = sum(len(invocation.body) for invocation in self._open.values())
+        self._journal.rewrite(self._entries())
+
+    @property
+    def next_serial(self) -> int:
+        """The first number that no open invocation has."""
+        return max(self._open, default=0) + 1
+
+    def unsettled(self) -> list[Invocation]:
+        """Return the invocations without an outcome, in the order they were accepted."""
+        return sorted(self._open.values(), key=lambda invocation: invocation.serial)
+
+    def add(self, invocation: Invocation) -> None:
+        """Remember an invocation; it survives a killed process from here on."""
+        self._open[invocation.serial] = invocation
+        self._live_bytes += len(invocation.body)
+        self._journal.append(_entry(invocation))
+
+    def settle(self, serial: int) -> None:
+        """Forget an invocation, because its outcome has been written and published."""
+        invocation = self._open.pop(serial, None)
+        if invocation is None:
+            return
+        self._live_bytes -= len(invocation.body)
+        self._journal.append(["settled", serial])
+        # Rewriting costs what is live, so it waits until three quarters of the file are dead.
+        if self._journal.size > _COMPACT_BYTES + 4 * self._live_bytes:
+            self._journal.rewrite(self._entries())
+
+    def _entries(self) -> Iterator[list[Any]]:
+        return (_entry(invocation) for invocation in self.unsettled())
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+
+def _entry(invocation: Invocation) -> list[Any]:
+    return ["accepted", *(getattr(invocation, f.name) for f in fields(invocation))]

@@ -1,0 +1,51 @@
+"""The queue of one endpoint."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from dispatcher.emulator.invocation import Invocation
+
+
+@dataclass(slots=True)
+class Backlog:
+    """Invocations waiting for an instance, first in, first out, each with its own time to live."""
+
+    _queue: deque[Invocation] = field(default_factory=deque)
+    # Requests with one TTL expire in the order they came, so each TTL needs no more than a queue.
+    _by_ttl: dict[int, deque[Invocation]] = field(default_factory=dict)
+    _waiting: set[int] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, invocation: Invocation) -> None:
+        """Append an invocation."""
+        self._queue.append(invocation)
+        self._by_ttl.setdefault(invocation.ttl, deque()).append(invocation)
+        self._waiting.add(invocation.serial)
+
+    def take(self) -> Invocation | None:
+        """Remove and return the oldest invocation, or None."""
+        while self._queue:
+            invocation = self._queue.popleft()
+            if invocation.serial in self._waiting:
+                self._leave(invocation)
+                return invocation
+        return None
+
+    def expire(self, now: float) -> list[Invocation]:
+        """Remove and return the invocations that have waited longer than their TTL."""
+        expired = []
+        for queue in list(self._by_ttl.values()):
+            while queue and queue[0].received + queue[0].ttl <= now:
+                expired.append(queue[0])
+                self._leave(queue[0])
+        return expired
+
+    def _leave(self, invocation: Invocation) -> None:
+        self._waiting.discard(invocation.serial)
+        # It is the head of its TTL's queue, because both queues have the same order.
+        queue = self._by_ttl[invocation.ttl]
+        queue.popleft()
+        if not queue:
+            del self._by_ttl[invocation.ttl]

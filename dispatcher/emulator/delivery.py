@@ -1,0 +1,136 @@
+"""What leaves an endpoint: output objects, failure objects and events, in this order."""
+
+import asyncio
+import hashlib
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import orjson
+
+from dispatcher.emulator.accepted import Accepted
+from dispatcher.emulator.blob import SPOOL_BYTES, Blob
+from dispatcher.emulator.clock import Clock
+from dispatcher.emulator.endpoint import Failure
+from dispatcher.emulator.events import expired_event, failure_event, success_event
+from dispatcher.emulator.invocation import Invocation
+from dispatcher.emulator.model import ModelResponse
+from dispatcher.emulator.objects import ObjectStore, StoredObject
+from dispatcher.emulator.topics import Topics
+
+
+class Delivery:
+    """Loads inputs from S3, writes results to it and publishes events.
+
+    Args:
+        region: AWS region, for events.
+        bucket: The output bucket.
+        objects: S3.
+        topics: SNS, or None to publish nothing.
+        clock: Time.
+        accepted: Journal of open invocations, or None.
+        response_in_event: Whether small responses travel in the event.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        bucket: str,
+        objects: ObjectStore,
+        topics: Topics | None,
+        clock: Clock,
+        accepted: Accepted | None,
+        response_in_event: bool,
+    ) -> None:
+        self._region = region
+        self._bucket = bucket
+        self._objects = objects
+        self._topics = topics
+        self._clock = clock
+        self._accepted = accepted
+        self._response_in_event = response_in_event
+        self._success: dict[str, str] = {}
+        self._error: dict[str, str] = {}
+
+    def add_endpoint(self, name: str, *, success_topic: str, error_topic: str) -> None:
+        """Say which topics an endpoint's events go to."""
+        self._success[name] = success_topic
+        self._error[name] = error_topic
+
+    async def load(self, invocation: Invocation) -> bytes | Failure:
+        """Return the payload from S3, or why there is none."""
+        location = invocation.input_location or ""
+        bucket, key = split_location(location)
+        stored = self._objects.get(bucket, key)
+        if stored is not None:
+            try:
+                if stored.blob.size <= SPOOL_BYTES:
+                    return stored.blob.read()
+                return await asyncio.to_thread(stored.blob.read)
+            except FileNotFoundError:
+                pass  # deleted in this very moment, which is the same as before
+        text = f"Unable to download input data from {location}: "
+        text += "NoSuchKey" if bucket in self._objects.buckets else "NoSuchBucket"
+        return Failure(f"ClientError: {text}", text.encode())
+
+    def completed(self, invocation: Invocation, response: ModelResponse) -> None:
+        """Write the output, then publish."""
+        self._put(invocation.output_key, response.body, response.content_type)
+        event = success_event(
+            invocation,
+            region=self._region,
+            now=self._clock.now(),
+            output_location=self.location(invocation.output_key),
+            content_type=response.content_type,
+            body=response.body if self._response_in_event else None,
+        )
+        self._publish(self._success, invocation, event)
+
+    def failed(self, invocation: Invocation, failure: Failure) -> None:
+        """Write the failure object, then publish."""
+        self._put(invocation.failure_key, failure.body, "text/plain")
+        event = failure_event(
+            invocation,
+            region=self._region,
+            now=self._clock.now(),
+            failure_location=self.location(invocation.failure_key),
+            reason=failure.reason,
+            body=failure.body if self._response_in_event else None,
+        )
+        self._publish(self._error, invocation, event)
+
+    def expired(self, invocation: Invocation) -> None:
+        """Publish that the time to live is over."""
+        event = expired_event(invocation, region=self._region, now=self._clock.now())
+        self._publish(self._error, invocation, event)
+
+    def location(self, key: str) -> str:
+        """Return the URI of an object in the output bucket."""
+        return f"s3://{self._bucket}/{key}"
+
+    def _put(self, key: str, body: bytes, content_type: str) -> None:
+        etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        stored = StoredObject(Blob.of(body), etag, content_type, self._clock.now())
+        self._objects.put(self._bucket, key, stored)
+
+    def _publish(self, topics: dict[str, str], invocation: Invocation, event: Any) -> None:
+        if self._topics is not None:
+            self._topics.publish(topics[invocation.endpoint], orjson.dumps(event).decode())
+        # Last: a kill before this runs the invocation again, which is at-least-once, as S3 and SNS.
+        if self._accepted is not None:
+            self._accepted.settle(invocation.serial)
+
+
+def split_location(location: str) -> tuple[str, str]:
+    """Return bucket and key of an ``s3://`` or ``https://`` location."""
+    parts = urlsplit(location)
+    if parts.scheme == "s3":
+        # Not from urlsplit's path: keys may hold ? and #.
+        bucket, _, key = location[len("s3://") :].partition("/")
+        return bucket, key
+    path = unquote(parts.path.lstrip("/"))
+    bucket, dot, _ = parts.netloc.partition(".s3")
+    if dot:
+        return bucket, path
+    bucket, _, key = path.partition("/")
+    return bucket, key

@@ -1,0 +1,109 @@
+"""HTTP messages: what a service is asked and what it answers."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Protocol, TypeAlias
+from urllib.parse import parse_qsl, unquote
+
+from dispatcher.emulator.blob import Blob
+
+_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n" for s in HTTPStatus}
+
+
+@dataclass(slots=True)
+class Request:
+    """One complete request.
+
+    Attributes:
+        method: ``GET``, ``POST``...
+        target: Path and query as sent, percent-encoded.
+        headers: By lower-case name; values of repeated headers are joined by a comma.
+        body: The body, with transfer and aws-chunked framing removed.
+        keep_alive: Whether the connection stays open afterwards.
+        fault: Why the body's framing is wrong; empty where it is right.
+    """
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: Blob
+    keep_alive: bool = True
+    fault: str = ""
+
+    @property
+    def raw_path(self) -> str:
+        """The path as sent."""
+        return self.target.partition("?")[0]
+
+    @property
+    def path(self) -> str:
+        """The path with percent-encoding removed."""
+        return unquote(self.raw_path)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters; one without a value maps to an empty text."""
+        raw = self.target.partition("?")[2]
+        return dict(parse_qsl(raw, keep_blank_values=True)) if raw else {}
+
+
+@dataclass(slots=True)
+class Slice:
+    """A part of a blob that is sent as a body: bytes ``start`` up to ``stop``."""
+
+    blob: Blob
+    start: int
+    stop: int
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer; ``Content-Length`` is added when it is sent."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | Slice = b""
+
+    @property
+    def size(self) -> int:
+        """Length of the body in bytes."""
+        if isinstance(self.body, bytes):
+            return len(self.body)
+        return self.body.stop - self.body.start
+
+    def head(self, *, keep_alive: bool) -> bytes:
+        """Return the status line and all headers as they go over the wire."""
+        lines = [_STATUS_LINES[self.status]]
+        lines += [f"{name}: {value}\r\n" for name, value in self.headers.items()]
+        if self.status != HTTPStatus.NO_CONTENT:
+            lines.append(f"Content-Length: {self.size}\r\n")
+        if not keep_alive:
+            lines.append("Connection: close\r\n")
+        lines.append("\r\n")
+        # What a client stored as latin-1 metadata goes back as it came.
+        return "".join(lines).encode("latin-1", "replace")
+
+
+Answer: TypeAlias = Response | Awaitable[Response]
+"""A handler answers at once where it can: a task costs more than most calls."""
+
+Handler: TypeAlias = Callable[[Request], Answer]
+
+
+class Decoder(Protocol):
+    """Removes a framing inside the body, such as aws-chunked."""
+
+    @property
+    def trailers(self) -> dict[str, str]:
+        """Headers that came after the body; complete after ``finish``."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the content in ``data``; raises ValueError where the framing is wrong."""
+
+    def finish(self) -> None:
+        """Check that the body is complete; raises ValueError where it is not."""
+
+
+DecoderFor: TypeAlias = Callable[[dict[str, str]], Decoder | None]
+"""Chooses the decoder of a body by the request's headers."""

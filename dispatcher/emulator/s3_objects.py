@@ -1,0 +1,177 @@
+"""S3's calls on objects: put, get, head, delete, and multipart uploads."""
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Final
+
+from dispatcher.emulator import s3_xml
+from dispatcher.emulator.blob import Blob
+from dispatcher.emulator.byte_range import parse_range
+from dispatcher.emulator.checksums import check_body, given_checksum
+from dispatcher.emulator.clock import Clock
+from dispatcher.emulator.http import Answer, Request, Response, Slice
+from dispatcher.emulator.multipart import Part, Upload, Uploads
+from dispatcher.emulator.objects import ObjectStore, StoredObject
+from dispatcher.emulator.refusal import Refusal
+
+KEY_BYTES = 1024
+"""Longest key in bytes of UTF-8 (D)."""
+
+_XML: Final = {"Content-Type": "application/xml"}
+_META: Final = "x-amz-meta-"
+
+
+class S3Objects:
+    """Answers calls on objects of existing buckets.
+
+    Args:
+        objects: Buckets and objects.
+        clock: Time.
+    """
+
+    def __init__(self, objects: ObjectStore, clock: Clock) -> None:
+        self._store = objects
+        self._clock = clock
+        self._uploads = Uploads(objects.spool_folder)
+
+    def answer(self, request: Request, bucket: str, key: str, query: dict[str, str]) -> Answer:
+        """Answer one call; ``bucket`` exists and ``key`` is not empty."""
+        upload_id = query.get("uploadId")
+        match request.method:
+            case "GET" | "HEAD" if upload_id is None:
+                return self._get(request, bucket, key)
+            case "PUT" if upload_id is not None:
+                return self._put_part(request, bucket, key, upload_id, query)
+            case "PUT" if "x-amz-copy-source" not in request.headers:
+                if len(key.encode()) > KEY_BYTES:
+                    raise Refusal(400, "KeyTooLongError", "Your key is too long")
+                return self._put(request, bucket, key)
+            case "DELETE" if upload_id is not None:
+                self._uploads.abort(upload_id, self._uploads.get(upload_id, bucket, key))
+                return Response(204)
+            case "DELETE":
+                self._store.delete(bucket, key)
+                return Response(204)
+            case "POST" if "uploads" in query:
+                return self._create_upload(request, bucket, key)
+            case "POST" if upload_id is not None:
+                return self._complete(request, bucket, key, upload_id)
+        raise Refusal(
+            501, "NotImplemented", f"The emulator does not play this {request.method} of an object."
+        )
+
+    async def _put(self, request: Request, bucket: str, key: str) -> Response:
+        md5 = await check_body(request.body, request.headers)
+        checksum = given_checksum(request.headers)
+        stored = StoredObject(
+            request.body,
+            md5,
+            _content_type(request),
+            self._clock.now(),
+            _metadata(request),
+            checksum,
+        )
+        request.body = Blob(0)  # now the store's, which discards it
+        self._store.put(bucket, key, stored)
+        headers = {"ETag": s3_xml.quoted(md5)}
+        if checksum is not None:
+            headers[checksum[0]] = checksum[1]
+        return Response(200, headers)
+
+    def _get(self, request: Request, bucket: str, key: str) -> Response:
+        stored = self._store.get(bucket, key)
+        if stored is None:
+            raise Refusal(404, "NoSuchKey", "The specified key does not exist.")
+        modified = datetime.fromtimestamp(int(stored.modified), UTC)
+        headers = {
+            "ETag": s3_xml.quoted(stored.etag),
+            "Last-Modified": format_datetime(modified, usegmt=True),
+            "Content-Type": stored.content_type,
+            "Accept-Ranges": "bytes",
+        }
+        headers.update({_META + name: value for name, value in stored.metadata.items()})
+        span = None
+        if "range" in request.headers:
+            try:
+                span = parse_range(request.headers["range"], stored.blob.size)
+            except ValueError:
+                raise Refusal(
+                    416, "InvalidRange", "The requested range is not satisfiable"
+                ) from None
+        if span is None:
+            if stored.checksum and request.headers.get("x-amz-checksum-mode") == "ENABLED":
+                headers[stored.checksum[0]] = stored.checksum[1]
+            return Response(200, headers, Slice(stored.blob, 0, stored.blob.size))
+        headers["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{stored.blob.size}"
+        return Response(206, headers, Slice(stored.blob, *span))
+
+    # Multipart
+
+    def _create_upload(self, request: Request, bucket: str, key: str) -> Response:
+        upload = Upload(bucket, key, _content_type(request), _metadata(request))
+        upload_id = self._uploads.create(upload)
+        body = s3_xml.document(
+            "InitiateMultipartUploadResult",
+            s3_xml.element("Bucket", bucket)
+            + s3_xml.element("Key", key)
+            + s3_xml.element("UploadId", upload_id),
+        )
+        headers = dict(_XML)
+        for name in ("x-amz-checksum-algorithm", "x-amz-checksum-type"):
+            if name in request.headers:
+                headers[name] = request.headers[name]
+        return Response(200, headers, body)
+
+    async def _put_part(
+        self, request: Request, bucket: str, key: str, upload_id: str, query: dict[str, str]
+    ) -> Response:
+        number = query.get("partNumber", "")
+        md5 = await check_body(request.body, request.headers)
+        # Looked up after the wait: the upload may have been aborted meanwhile.
+        upload = self._uploads.get(upload_id, bucket, key)
+        part = Part(request.body, md5)
+        self._uploads.put_part(upload, int(number) if number.isdecimal() else 0, part)
+        request.body = Blob(0)  # now the store's, which discards it
+        headers = {"ETag": s3_xml.quoted(md5)}
+        checksum = given_checksum(request.headers)
+        if checksum is not None:
+            headers[checksum[0]] = checksum[1]
+        return Response(200, headers)
+
+    async def _complete(self, request: Request, bucket: str, key: str, upload_id: str) -> Response:
+        upload = self._uploads.get(upload_id, bucket, key)
+        root = s3_xml.read(request.body.read())
+        chosen = [
+            (_part_number(node.findtext("PartNumber", "")), node.findtext("ETag", "").strip('"'))
+            for node in root.iter("Part")
+        ]
+        whole = await self._uploads.join(upload_id, upload, chosen)
+        stored = StoredObject(
+            whole.blob, whole.etag, upload.content_type, self._clock.now(), upload.metadata
+        )
+        self._store.put(bucket, key, stored)
+        body = s3_xml.document(
+            "CompleteMultipartUploadResult",
+            s3_xml.element("Bucket", bucket)
+            + s3_xml.element("Key", key)
+            + s3_xml.element("ETag", s3_xml.quoted(whole.etag)),
+        )
+        return Response(200, dict(_XML), body)
+
+
+def _part_number(text: str) -> int:
+    if not text.isdecimal():
+        raise Refusal(400, "MalformedXML", "The XML you provided was not well-formed.")
+    return int(text)
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "binary/octet-stream")
+
+
+def _metadata(request: Request) -> dict[str, str]:
+    return {
+        name.removeprefix(_META): value
+        for name, value in request.headers.items()
+        if name.startswith(_META)
+    }

@@ -1,0 +1,208 @@
+"""The emulator: SageMaker asynchronous inference in a box, over HTTP.
+
+::
+
+    client --HTTP--> listener, connection --Request--> router --> sagemaker | s3 | sqs | sns
+    sagemaker --Invocation--> endpoint (queue, instances, model)
+    endpoint --> delivery: object to S3, event to SNS topic --> queue "completions"
+
+Any AWS SDK works against it when ``AWS_ENDPOINT_URL`` is set to its URL.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Final, Self
+
+from dispatcher.config.settings import EmulatorSettings
+from dispatcher.emulator.accepted import Accepted
+from dispatcher.emulator.aws_chunked import decoder_for
+from dispatcher.emulator.clock import Clock, WallClock
+from dispatcher.emulator.control_plane import error_topic, success_topic
+from dispatcher.emulator.delivery import Delivery
+from dispatcher.emulator.endpoint import Endpoint
+from dispatcher.emulator.folder_objects import FolderObjects
+from dispatcher.emulator.listener import Listener
+from dispatcher.emulator.model import load_model
+from dispatcher.emulator.objects import MemoryObjects, ObjectBytes, ObjectStore
+from dispatcher.emulator.queues import Queues
+from dispatcher.emulator.router import Router
+from dispatcher.emulator.s3 import S3
+from dispatcher.emulator.sagemaker import SageMaker
+from dispatcher.emulator.service_time import ServiceTimes
+from dispatcher.emulator.sns import Sns
+from dispatcher.emulator.sqs import Sqs
+from dispatcher.emulator.topics import Topics
+
+_QUEUE: Final = "completions"
+_EXPIRY_SECONDS: Final = 1.0
+"""How often endpoints look for expired requests; their least time to live is a minute."""
+
+
+class Emulator:
+    """Runs while its context is entered.
+
+    Args:
+        settings: The ``emulator`` section of a configuration.
+        endpoints: Names of the endpoints that exist.
+        buckets: Buckets that exist besides the input and output bucket.
+        clock: Time; tests may bring their own.
+
+    Attributes:
+        url: Where it listens, ``http://host:port``; known once entered.
+        queue_url: The SQS queue that all endpoints' events go to.
+    """
+
+    region: Final = "us-east-1"
+    access_key_id: Final = "emulator"
+    secret_access_key: Final = "emulator"  # noqa: S105 - any secret is good
+    input_bucket: Final = "emulator-input"
+    output_bucket: Final = "emulator-output"
+
+    def __init__(
+        self,
+        settings: EmulatorSettings,
+        *,
+        endpoints: Sequence[str] = ("emulated",),
+        buckets: Sequence[str] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings = settings
+        self._names = tuple(endpoints)
+        self._bucket_names = (self.input_bucket, self.output_bucket, *buckets)
+        self._clock: Clock = WallClock() if clock is None else clock
+        self._exit = contextlib.AsyncExitStack()
+        self._endpoints: dict[str, Endpoint] = {}
+        self._objects: ObjectStore = MemoryObjects()
+        self.url = ""
+        self.queue_url = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What to set in the environment of a process that is to use the emulator."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+        }
+
+    def endpoint(self, name: str) -> Endpoint:
+        """Return an endpoint with its counters; raises KeyError where there is none."""
+        return self._endpoints[name]
+
+    def objects(self, bucket: str) -> Mapping[str, bytes]:
+        """Return the objects of a bucket by key, as they are now and will be."""
+        return ObjectBytes(self._objects.buckets[bucket])
+
+    async def idle(self) -> None:
+        """Return when no endpoint has anything queued or running."""
+        for endpoint in self._endpoints.values():
+            await endpoint.idle()
+
+    async def __aenter__(self) -> Self:
+        """Start; what an earlier process left in the state folder goes on.
+
+        Raises:
+            ConfigError: The port cannot be listened on, or the model cannot be loaded.
+            StateError: The state folder cannot be used.
+        """
+        async with contextlib.AsyncExitStack() as starting:
+            await self._start(starting)
+            self._exit = starting.pop_all()
+        return self
+
+    async def _start(self, exits: contextlib.AsyncExitStack) -> None:
+        settings = self._settings
+        model = load_model(settings.model)
+        folder = None if settings.state is None else Path(settings.state)
+        objects = self._objects = MemoryObjects() if folder is None else FolderObjects(folder)
+        exits.callback(objects.close)
+        for name in self._bucket_names:
+            objects.create_bucket(name)
+        accepted = None
+        if folder is not None:
+            accepted = Accepted(folder / "accepted.log")
+            exits.callback(accepted.close)
+
+        queues = Queues(self.region, self._clock)
+        topics = Topics(self.region, queues, self._clock)
+        delivery = Delivery(
+            region=self.region,
+            bucket=self.output_bucket,
+            objects=objects,
+            topics=topics if settings.events else None,
+            clock=self._clock,
+            accepted=accepted,
+            response_in_event=settings.response_in_event,
+        )
+        sqs = Sqs(queues, lambda: self.url)
+        router = Router(
+            {
+                "sagemaker": SageMaker(
+                    self._endpoints,
+                    clock=self._clock,
+                    bucket=self.output_bucket,
+                    region=self.region,
+                    events=settings.events,
+                    response_in_event=settings.response_in_event,
+                    throttle=settings.throttle,
+                    random=Random(f"{settings.seed} throttle"),  # noqa: S311 - chosen to repeat
+                    accepted=accepted,
+                ),
+                "s3": S3(objects, self._clock),
+                "sqs": sqs,
+                "sns": Sns(topics),
+            }
+        )
+        listener = Listener(router, decoder_for, spool_folder=objects.spool_folder)
+        threads = ThreadPoolExecutor(settings.instances, thread_name_prefix="emulated-model")
+        exits.callback(threads.shutdown, wait=False, cancel_futures=True)
+        exits.push_async_callback(listener.close)
+
+        completions = queues.create(_QUEUE).arn
+        for name in self._names:
+            self._endpoints[name] = Endpoint(
+                name,
+                model=model,
+                instances=settings.instances,
+                times=ServiceTimes(
+                    settings.service_time,
+                    Random(f"{settings.seed} {name}"),  # noqa: S311 - chosen to repeat
+                ),
+                clock=self._clock,
+                outcomes=delivery,
+                threads=threads,
+                spawn=listener.spawn,
+            )
+            arns = [topics.create(success_topic(name)), topics.create(error_topic(name))]
+            for arn in arns:
+                topics.subscribe(arn, completions).raw = settings.raw_delivery
+            delivery.add_endpoint(name, success_topic=arns[0], error_topic=arns[1])
+
+        await listener.open(settings.host, settings.port)
+        self.url = f"http://{settings.host}:{listener.port}"
+        self.queue_url = sqs.queue_url(_QUEUE)
+        for invocation in accepted.unsettled() if accepted is not None else ():
+            if invocation.endpoint in self._endpoints:
+                self._endpoints[invocation.endpoint].offer(invocation)
+        listener.spawn(self._expire())
+
+    async def _expire(self) -> None:
+        while True:
+            await self._clock.sleep(_EXPIRY_SECONDS)
+            for endpoint in self._endpoints.values():
+                endpoint.expire()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop; unfinished invocations stay in the state folder, if there is one."""
+        await self._exit.__aexit__(kind, error, traceback)

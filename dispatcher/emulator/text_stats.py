@@ -1,0 +1,73 @@
+"""The built-in model ``text-stats``: statistics of the text in JSON records."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from dispatcher.emulator.model import ModelError, ModelRequest, ModelResponse
+
+_WORD = re.compile(r"\w+(?:['\N{RIGHT SINGLE QUOTATION MARK}-]\w+)*")
+_SENTENCE_END = re.compile(r"[.!?\N{HORIZONTAL ELLIPSIS}]+(?=\s|$)")
+_LINE_TYPES = {"application/jsonlines", "application/x-jsonlines", "application/x-ndjson"}
+
+
+def text_stats(request: ModelRequest) -> ModelResponse:
+    """Answer one object a record, in the framing of the request.
+
+    A JSON array or JSON lines hold one record an item; any other JSON value is one record. All
+    texts in a record count, however deep.
+
+    Raises:
+        ModelError: 400 where the body is not JSON, 415 where it is encoded in another way.
+    """
+    media_type, _, parameters = (request.content_type or "application/json").partition(";")
+    media_type = media_type.strip().lower()
+    if "encoding=" in parameters:
+        raise ModelError(415, f"text-stats reads plain JSON, not {request.content_type}")
+    try:
+        if media_type in _LINE_TYPES:
+            lines = [line for line in request.body.split(b"\n") if line.strip()]
+            answers = [orjson.dumps(stats(orjson.loads(line))) for line in lines]
+            return ModelResponse(b"".join(a + b"\n" for a in answers), media_type)
+        value = orjson.loads(request.body)
+    except orjson.JSONDecodeError as error:
+        raise ModelError(400, f"text-stats: the body is not {media_type}: {error}") from error
+    result = [stats(v) for v in value] if isinstance(value, list) else stats(value)
+    return ModelResponse(orjson.dumps(result), "application/json")
+
+
+def stats(record: Any) -> dict[str, Any]:
+    """Return the statistics of one decoded record."""
+    characters = words = sentences = 0
+    distinct: set[str] = set()
+    longest = ""
+    for text in _texts(record):
+        found = _WORD.findall(text)
+        characters += len(text)
+        words += len(found)
+        distinct.update(word.casefold() for word in found)
+        longest = max(longest, max(found, key=len, default=""), key=len)
+        ends = len(_SENTENCE_END.findall(text))
+        sentences += ends or bool(found)
+    return {
+        "characters": characters,
+        "words": words,
+        "distinct_words": len(distinct),
+        "sentences": sentences,
+        "longest_word": longest,
+    }
+
+
+def _texts(value: Any) -> Iterator[str]:
+    # A stack instead of recursion: depth is the input's choice.
+    stack = [value]
+    while stack:
+        top = stack.pop()
+        if isinstance(top, str):
+            yield top
+        elif isinstance(top, dict):
+            stack.extend(reversed(top.values()))
+        elif isinstance(top, list):
+            stack.extend(reversed(top))

@@ -1,0 +1,70 @@
+"""Every error the dispatcher raises, by remedy.
+
+::
+
+    DispatcherError
+    ├── ConfigError           the user mends the configuration or command line; nothing was sent
+    ├── RunStopped            only a person can mend it; the run stops with its state kept
+    │   ├── StateError        ledger, results or dead-letter file cannot be trusted or written
+    │   └── Denied            credentials, permissions, or an endpoint, queue or bucket is missing
+    └── CallError             one AWS call went wrong
+        ├── Throttled         wait, then repeat the call
+        ├── Transient         nothing happened: repeat the call
+        ├── OutcomeUnknown    sent, but no answer: look first, then repeat
+        ├── Rejected          this very request is wrong: never repeat it
+        └── NotThere          the object that was asked for does not exist
+
+Foreign errors are mapped to these in ``dispatcher.aws`` and nowhere else.
+"""
+
+
+class DispatcherError(Exception):
+    """Base of all errors raised on purpose; ``str()`` is a sentence for the user."""
+
+
+class ConfigError(DispatcherError):
+    """The configuration or the command line is wrong; the message says what to change."""
+
+
+class RunStopped(DispatcherError):  # noqa: N818 - it names a state of the run, not a fault
+    """The run cannot go on without a person; everything so far is kept in the ledger."""
+
+
+class StateError(RunStopped):
+    """A file that must survive us is missing, damaged, locked, full or from another run."""
+
+
+class Denied(RunStopped):
+    """AWS refuses for everyone: credentials, permissions or a resource that does not exist."""
+
+
+class CallError(DispatcherError):
+    """One AWS call did not succeed.
+
+    Attributes:
+        code: The service's error code, or the kind of connection error.
+    """
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Throttled(CallError):
+    """The service asks for fewer calls; the request was not accepted."""
+
+
+class Transient(CallError):
+    """The request was not accepted (5xx, no connection); the same request may succeed later."""
+
+
+class OutcomeUnknown(CallError):
+    """The request left this machine and no answer came: it may have been accepted."""
+
+
+class Rejected(CallError):
+    """The service will never accept this request."""
+
+
+class NotThere(CallError):
+    """The object does not exist, or may not be seen (403 without ``s3:ListBucket``)."""

@@ -1,0 +1,1 @@
+"""What must survive us: intents, settlements, marks, and payloads until they are settled."""

@@ -1,0 +1,48 @@
+"""What of a configuration a run has agreed on with its ledger, and must keep.
+
+Pure. A resumed run whose keys, payloads or results would come out differently is refused.
+"""
+
+import json
+from typing import Any
+
+from dispatcher.config.settings import Config
+
+
+def terms(config: Config) -> str:
+    """Return what must not change between the processes of one run, as JSON."""
+    kept: dict[str, Any] = {
+        "endpoint.name": config.endpoint.name,
+        "source.type": config.source.type,
+        "source.path": config.source.path,
+        "source.key": config.source.key,
+        "request.content_type": config.request.content_type,
+        "request.accept": config.request.accept,
+        "request.custom_attributes": config.request.custom_attributes,
+        "packing.encodings": config.packing.encodings,
+        "packing.framing": config.packing.framing,
+        "staging.bucket": config.staging.bucket,
+        "sink.type": config.sink.type,
+        "sink.path": config.sink.path,
+        "sink.join": config.sink.join,
+        "sink.meta": config.sink.meta,
+        "dead_letters.type": config.dead_letters.type,
+        "dead_letters.path": config.dead_letters.path,
+    }
+    return json.dumps(kept)
+
+
+def differences(before: str, now: str) -> list[str]:
+    """Return what changed, one sentence each; files may be added to the source."""
+    old, new = json.loads(before), json.loads(now)
+    changed = []
+    for name in sorted(old.keys() | new.keys()):
+        was, is_ = old.get(name), new.get(name)
+        if was == is_ or (name == "source.path" and set(was or ()) <= set(is_ or ())):
+            continue
+        changed.append(f"{name} was {_shown(was)} and is now {_shown(is_)}")
+    return changed
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else json.dumps(value)

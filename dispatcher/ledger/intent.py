@@ -1,0 +1,112 @@
+"""What the ledger makes: intents that are durable, and its own view of each invocation."""
+
+from dataclasses import dataclass
+
+import msgpack
+
+from dispatcher.ledger.states import State
+from dispatcher.packing.parcel import Route
+from dispatcher.sources.record import Key, Position
+
+
+@dataclass(slots=True)
+class Slip:
+    """One record of an invocation, without its bytes.
+
+    Attributes:
+        position: The record's identity in this run.
+        key: The user's name for it.
+        size: Length of its raw bytes, to cut it out of the payload again.
+    """
+
+    position: Position
+    key: Key
+    size: int
+
+
+@dataclass(slots=True, frozen=True)
+class SpoolRef:
+    """Where a payload lies in the spool: segment number, offset, size and CRC-32 of the bytes."""
+
+    segment: int
+    offset: int
+    size: int
+    crc: int
+
+
+@dataclass(slots=True, frozen=True)
+class Planned:
+    """An invocation whose intent is durable, and that may therefore be called.
+
+    Only the ledger makes these, after its commit: a sender that holds one cannot be too early.
+
+    Attributes:
+        number: The invocation's number in its run.
+        id: Its InferenceId.
+        shard: The S3OutputPathExtension.
+        content_type: MIME type of the payload.
+        route: ``inline`` or ``s3``.
+        size: Bytes of the payload.
+        resumed: An earlier process may have sent it: look before sending.
+    """
+
+    number: int
+    id: str
+    shard: str
+    content_type: str
+    route: Route
+    size: int
+    resumed: bool = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """The ledger's view of an outstanding invocation.
+
+    Attributes:
+        planned: What was promised to be called.
+        slips: Its records, in payload order.
+        payload: Where its bytes lie, or None after they were lost with the power.
+        crc: CRC-32 of the payload, to recognise it when it is read again from the source.
+        planned_at: Epoch seconds.
+        state: Where it stands.
+        accepted_at: Epoch seconds of the 202, or None.
+        output: Location of the output object as the service gave it, or None.
+        failure: Location of the failure object as the service gave it, or None.
+        claimed: Somebody is settling it now.
+        acks: Receipts of the messages that may be deleted once it is settled.
+        looked_at: Epoch seconds of the sweeper's last look, or None.
+    """
+
+    planned: Planned
+    slips: list[Slip]
+    payload: SpoolRef | None
+    crc: int
+    planned_at: float
+    state: State = State.PLANNED
+    accepted_at: float | None = None
+    output: str | None = None
+    failure: str | None = None
+    claimed: bool = False
+    acks: list[str] | None = None
+    looked_at: float | None = None
+
+
+def pack_slips(slips: list[Slip], streams: dict[str, int]) -> bytes:
+    """Return the manifest of an invocation as stored; ``streams`` numbers the stream names."""
+    packed: bytes = msgpack.packb(
+        [
+            (streams[at.stream], at.start, at.end, at.line, slip.key, slip.size)
+            for slip in slips
+            for at in (slip.position,)
+        ]
+    )
+    return packed
+
+
+def unpack_slips(manifest: bytes, names: dict[int, str]) -> list[Slip]:
+    """Return the records of a stored manifest; ``names`` is the inverse of ``streams``."""
+    return [
+        Slip(Position(names[stream], start, end, line), key, size)
+        for stream, start, end, line, key, size in msgpack.unpackb(manifest)
+    ]

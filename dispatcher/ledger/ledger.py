@@ -1,0 +1,365 @@
+"""The ledger: the one place that knows what is outstanding, in memory and on disk.
+
+Intents are durable before anybody can send them; settlements, the sinks' positions and the source's
+marks advance in one transaction. Writers that come at the same time share a commit: whoever holds
+the pen writes for all who wait, so a group waits at most for the commit before it.
+"""
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import anyio.to_thread
+
+from dispatcher.errors import StateError
+from dispatcher.ledger import identity
+from dispatcher.ledger.intent import Entry, Planned, Slip
+from dispatcher.ledger.lock import lock
+from dispatcher.ledger.operations import (
+    Accept,
+    Operation,
+    Plan,
+    Remember,
+    Restore,
+    Settle,
+    SinkMark,
+)
+from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.recall import Recall
+from dispatcher.ledger.spool import Spool
+from dispatcher.ledger.states import Move, State, step
+from dispatcher.ledger.store import Store
+from dispatcher.ledger.watermark import Watermark
+from dispatcher.packing.framing import Frame
+from dispatcher.packing.parcel import Parcel
+from dispatcher.sources.source import Mark
+
+_LARGE_BYTES = 256_000
+"""Payloads from here on are read on a worker thread; below, the hop costs more than the read."""
+
+_FLUSH_SECONDS = 0.05
+"""How long an acceptance may wait for a commit to travel with. Losing one costs a look into S3."""
+
+
+@dataclass(slots=True)
+class Settlement:
+    """The outcomes of one invocation, or of records that never were in one.
+
+    Attributes:
+        entry: The invocation that is over, or None.
+        outcomes: One for each of its records.
+    """
+
+    entry: Entry | None
+    outcomes: list[Outcome]
+
+
+class Ledger:
+    """An open ledger; made by ``open_ledger``.
+
+    Attributes:
+        tag: The run's tag, the beginning of all its invocation ids.
+        is_new: This process began the run.
+        recall: What earlier processes of this run knew about positions.
+        resumed: Invocations of earlier processes that may have been sent or not.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        spool: Spool,
+        *,
+        outstanding: int,
+        spool_max: int,
+        frame: Frame,
+        now: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._spool = spool
+        self._limit = outstanding
+        self._spool_max = spool_max
+        self._frame = frame
+        self._now = now
+        self._entries = {entry.planned.number: entry for entry in store.entries}
+        self._marks = store.marks
+        self._number = store.last_number
+        self._pending: list[Operation] = []
+        self._pen = anyio.Lock()
+        self._failure: StateError | None = None
+        self._changed = anyio.Event()
+        self.is_new = "tag" not in store.facts
+        self.tag = store.facts.get("tag") or identity.make_tag()
+        self.recall = Recall.of(store.marks, store.entries)
+        self.resumed = [e.planned for e in store.entries if e.state is State.PLANNED]
+
+    # What a run knows about itself
+
+    @property
+    def marks(self) -> dict[str, Mark]:
+        """Where each stream is resumed."""
+        return {name: watermark.mark for name, watermark in self._marks.items()}
+
+    @property
+    def sinks(self) -> Mapping[str, SinkMark]:
+        """How far the sinks' files were part of the run at the start."""
+        return self._store.sinks
+
+    @property
+    def tallies(self) -> Mapping[str, int]:
+        """Settled records at the start: ``completed`` and ``dead:<reason>``."""
+        return self._store.tallies
+
+    @property
+    def outstanding(self) -> int:
+        """Invocations without an outcome now."""
+        return len(self._entries)
+
+    @property
+    def outstanding_records(self) -> int:
+        """Records of the outstanding invocations."""
+        return sum(len(entry.slips) for entry in self._entries.values())
+
+    def fact(self, name: str) -> str | None:
+        """Return what was remembered under a name, or None."""
+        return self._store.facts.get(name)
+
+    async def remember(self, name: str, value: str) -> None:
+        """Store a fact about the run, durably."""
+        self._store.facts[name] = value
+        await self._commit([Remember(name, value)])
+
+    # Write ahead
+
+    async def room(self, wanted: int) -> int:
+        """Wait until invocations may be planned; return how many, from 1 to ``wanted``."""
+        while len(self._entries) >= self._limit or self._spool.size >= self._spool_max:
+            await self._change()
+        return min(wanted, self._limit - len(self._entries))
+
+    async def plan(self, parcels: Sequence[Parcel]) -> list[Planned]:
+        """Make the intent to send these parcels durable and return what may now be sent.
+
+        The caller has asked for ``room``.
+
+        Raises:
+            StateError: The intent could not be stored; nothing may be sent.
+        """
+        entries = [self._entry(parcel) for parcel in parcels]
+        await self._commit([Plan(entries, [parcel.payload for parcel in parcels])])
+        for entry in entries:
+            self._entries[entry.planned.number] = entry
+        return [entry.planned for entry in entries]
+
+    async def restore(self, number: int, payload: bytes) -> None:
+        """Take over the payload of an invocation, read again from the source after a power loss."""
+        await self._commit([Restore(self._entries[number], payload)])
+
+    # What is heard about an invocation
+
+    def find(self, number: int) -> Entry | None:
+        """Return an outstanding invocation, or None if it is settled or never was."""
+        return self._entries.get(number)
+
+    def find_id(self, invocation: str) -> tuple[bool, Entry | None]:
+        """Return whether an id is of this run, and its invocation if that is outstanding."""
+        number = identity.number_of(self.tag, invocation)
+        return number is not None, self._entries.get(number or 0)
+
+    def accept(self, planned: Planned, at: float, output: str | None, failure: str | None) -> bool:
+        """Note that the service accepted an invocation; False if that came late.
+
+        It is stored with the next commit, at most ``_FLUSH_SECONDS`` later.
+        """
+        entry = self._entries.get(planned.number)
+        state = step(entry.state if entry else State.SETTLED, Move.ACCEPT)
+        if entry is None or state is None:
+            return False
+        entry.state, entry.accepted_at = state, at
+        entry.output, entry.failure = output, failure
+        self._pending.append(Accept(planned.number, at, output, failure))
+        return True
+
+    def claim(self, entry: Entry) -> bool:
+        """Take the right to settle an invocation; False if somebody has it, or it is settled.
+
+        Who cannot make use of it gives it back by ``entry.claimed = False``.
+        """
+        if entry.claimed or self._entries.get(entry.planned.number) is not entry:
+            return False
+        entry.claimed = True
+        return True
+
+    async def payload(self, entry: Entry) -> bytes | None:
+        """Return the bytes of an invocation; None while they are lost and not yet read again."""
+        if (ref := entry.payload) is None:
+            return None
+        if ref.size < _LARGE_BYTES:
+            return self._spool.read(ref)
+        return await anyio.to_thread.run_sync(self._spool.read, ref)
+
+    async def raws(self, entry: Entry) -> list[bytes | None]:
+        """Return the raw bytes of each record of an invocation; None where they are lost."""
+        payload = await self.payload(entry)
+        if payload is None:
+            return [None] * len(entry.slips)
+        return list(self._frame.cut(payload, [slip.size for slip in entry.slips]))
+
+    def without_payload(self) -> list[Entry]:
+        """Return the invocations whose payload was lost with the power and is not found again."""
+        return [entry for entry in self._entries.values() if entry.payload is None]
+
+    def accepted(self) -> list[Entry]:
+        """Return the invocations that were accepted and that nobody is settling."""
+        return [
+            entry
+            for entry in self._entries.values()
+            if entry.state is State.ACCEPTED and not entry.claimed
+        ]
+
+    # Settle
+
+    async def settle(
+        self, settlements: Sequence[Settlement], sinks: Mapping[str, SinkMark]
+    ) -> None:
+        """Close invocations whose outcomes are durable in the sinks up to ``sinks``.
+
+        Raises:
+            StateError: It could not be stored; the sinks are cut back at the next start.
+        """
+        entries = [s.entry for s in settlements if s.entry is not None]
+        tallies: Counter[str] = Counter()
+        touched: dict[str, Watermark] = {}
+        for settlement in settlements:
+            for outcome in settlement.outcomes:
+                dead = outcome.status != "completed"
+                tallies[f"dead:{outcome.reason}" if dead else "completed"] += 1
+                stream = outcome.position.stream
+                touched[stream] = self._marks.setdefault(stream, Watermark())
+                touched[stream].settle(outcome.position)
+        for entry in entries:
+            step(entry.state, Move.SETTLE)
+            entry.state = State.SETTLED
+        changes = {stream: watermark.changes() for stream, watermark in touched.items()}
+        await self._commit([Settle(entries, changes, dict(sinks), tallies)])
+        for entry in entries:
+            del self._entries[entry.planned.number]
+        self._notify()
+
+    async def idle(self) -> None:
+        """Wait until nothing is outstanding."""
+        while self._entries:
+            await self._change()
+
+    async def flush_forever(self) -> None:
+        """Commit what waits for a commit to travel with, until cancelled."""
+        while True:
+            await anyio.sleep(_FLUSH_SECONDS)
+            if self._pending:
+                await self._commit([])
+
+    async def _commit(self, operations: list[Operation]) -> None:
+        """Write operations, in one transaction with all others that wait."""
+        self._pending.extend(operations)
+        with anyio.CancelScope(shield=True):
+            async with self._pen:
+                if self._failure is not None:
+                    raise self._failure
+                group, self._pending = self._pending, []
+                if not group:  # whoever held the pen before wrote ours
+                    return
+                try:
+                    await anyio.to_thread.run_sync(self._store.apply, group)
+                except BaseException as error:
+                    # Whatever it was: nobody who waits may take their share for written.
+                    self._failure = error if isinstance(error, StateError) else _broken(error)
+                    raise
+
+    async def aclose(self) -> None:
+        """Write what is left."""
+        if self._pending and self._failure is None:
+            await self._commit([])
+
+    def _entry(self, parcel: Parcel) -> Entry:
+        self._number += 1
+        invocation = identity.invocation_id(self.tag, self._number)
+        planned = Planned(
+            self._number,
+            invocation,
+            identity.shard(self.tag, self._number),
+            parcel.content_type,
+            parcel.route,
+            len(parcel.payload),
+        )
+        slips = [Slip(r.position, r.key, len(r.raw)) for r in parcel.records]
+        return Entry(planned, slips, None, 0, self._now())
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def _change(self) -> None:
+        await self._changed.wait()
+
+
+@asynccontextmanager
+async def open_ledger(
+    path: Path,
+    *,
+    frame: Frame,
+    durability: Literal["full", "relaxed"] = "full",
+    outstanding: int = 2000,
+    spool_max: int = 10_000_000_000,
+    now: Callable[[], float] = time.time,
+) -> AsyncIterator[Ledger]:
+    """Open a run's ledger, alone, and close it at the end of the block.
+
+    Args:
+        path: The SQLite file; made if it is not there. The spool is the folder ``<path>.spool``.
+        frame: How the payloads of this run are framed, to cut records out of them.
+        durability: ``full`` survives power loss, ``relaxed`` a killed process.
+        outstanding: Most invocations without an outcome.
+        spool_max: Bytes of the spool from which on nothing is planned.
+        now: Epoch seconds.
+
+    Raises:
+        StateError: The file is locked by another process, damaged, of another version, or its
+            folder cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock(path))
+            spool = Spool(path.with_name(path.name + ".spool"))
+            stack.callback(spool.close)
+            store = await anyio.to_thread.run_sync(Store, path, spool, durability)
+            stack.enter_context(store)
+            await anyio.to_thread.run_sync(spool.begin)
+        except OSError as error:
+            raise StateError(
+                f"cannot use the ledger {path}: {error.strerror}. Name a file in ledger.path whose "
+                "folder can be written"
+            ) from error
+        ledger = Ledger(
+            store, spool, outstanding=outstanding, spool_max=spool_max, frame=frame, now=now
+        )
+        if ledger.is_new:
+            await ledger.remember("created", repr(now()))
+            # Last: without it a process that was killed here has not begun a run.
+            await ledger.remember("tag", ledger.tag)
+        try:
+            yield ledger
+        finally:
+            with anyio.CancelScope(shield=True):
+                await ledger.aclose()
+
+
+def _broken(error: BaseException) -> StateError:
+    return StateError(
+        f"writing the ledger was broken off ({error!r}). Run the same command again; everything "
+        "so far is kept"
+    )

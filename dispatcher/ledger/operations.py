@@ -1,0 +1,77 @@
+"""What can be written to the ledger. Operations of one group are committed together, in order."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from dispatcher.ledger.intent import Entry
+from dispatcher.ledger.watermark import Change
+
+
+@dataclass(slots=True, frozen=True)
+class SinkMark:
+    """How far a sink's file is part of the run.
+
+    Attributes:
+        position: Bytes of the file that belong to settled records.
+        tail_crc: CRC-32 of the last bytes before ``position``, to recognise the file.
+        tail_length: How many bytes that is, at most 4,096.
+    """
+
+    position: int
+    tail_crc: int
+    tail_length: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """New invocations; the writer puts the payloads into the spool and their place in the entry."""
+
+    entries: list[Entry]
+    payloads: list[bytes]
+
+
+@dataclass(slots=True)
+class Accept:
+    """An invocation was accepted by the service."""
+
+    number: int
+    accepted_at: float
+    output: str | None
+    failure: str | None
+
+
+@dataclass(slots=True)
+class Restore:
+    """A payload that was lost with the power has been read from the source again."""
+
+    entry: Entry
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Settle:
+    """Records have their outcomes in the sinks, up to the given positions.
+
+    Attributes:
+        entries: Invocations that are over.
+        changes: What became of the marks and ranges, by stream.
+        sinks: How far the sinks' files are part of the run now.
+        tallies: Records to add to the totals: ``completed`` and ``dead:<reason>``.
+    """
+
+    entries: list[Entry]
+    changes: dict[str, Change]
+    sinks: dict[str, SinkMark]
+    tallies: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Remember:
+    """A fact about the run under a name."""
+
+    name: str
+    value: str
+
+
+Operation: TypeAlias = Plan | Accept | Restore | Settle | Remember

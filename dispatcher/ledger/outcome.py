@@ -1,0 +1,62 @@
+"""What a settled record is: the result the user wanted, or the reason why there is none."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from dispatcher.packing.parcel import Route
+from dispatcher.sources.record import Key, Position
+
+Status: TypeAlias = Literal["completed", "failed", "expired", "rejected"]
+"""``completed`` goes to the sink; the others are dead letters.
+
+``failed``: the container, or the way to it, gave an error that no retry mends. ``expired``: no
+answer within the deadline. ``rejected``: never sent, because the record cannot be.
+"""
+
+
+@dataclass(slots=True)
+class Meta:
+    """How a record travelled; times are seconds since the epoch.
+
+    Attributes:
+        invocation_id: The invocation that settled it.
+        route: How its payload was sent.
+        planned: When the invocation was made durable.
+        accepted: When the service answered 202; None where the completion overtook it.
+        settled: When the completion was learned of.
+    """
+
+    invocation_id: str
+    route: Route
+    planned: float
+    accepted: float | None
+    settled: float
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A record with its own output or error.
+
+    Attributes:
+        position: The record's identity in this run.
+        key: The user's name for the record.
+        status: ``completed``, or why it is a dead letter.
+        output: The answer's bytes that belong to this record, verbatim; None for the dead.
+        output_type: MIME type of ``output`` as the container declared it, None where it did not.
+        reason: A stable code for the dead, empty for the completed.
+        message: A sentence for the dead, empty for the completed.
+        attempts: Calls that may have reached the service.
+        input: The record's raw bytes, where the sink or the dead letter shows them.
+        meta: How the record travelled; None where it was never sent.
+    """
+
+    position: Position
+    key: Key
+    status: Status
+    output: bytes | None
+    output_type: str | None
+    reason: str = ""
+    message: str = ""
+    attempts: int = 0
+    input: bytes | None = None
+    meta: Meta | None = None

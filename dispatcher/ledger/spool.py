@@ -1,0 +1,146 @@
+"""Payloads kept beside the ledger until they are settled.
+
+Retries, ``join: both`` and dead letters need the bytes hours later, and memory is bounded. They are
+appended to segments; a segment is deleted when nothing in it is outstanding. The spool is not
+synced: it survives a killed process, and after a power loss its checksums say what is missing and
+the source is read again.
+"""
+
+import os
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from dispatcher.errors import StateError
+from dispatcher.ledger.intent import SpoolRef
+
+SEGMENT_BYTES = 32_000_000
+"""A segment that has reached this size is closed: what one stuck payload can keep on disk."""
+
+
+class Spool:
+    """Segments of payloads in a folder.
+
+    ``append`` and ``release`` belong to the ledger's writer; ``read`` may be called from any
+    thread for a payload that is outstanding.
+
+    Attributes:
+        size: Bytes in all segments on disk.
+    """
+
+    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._files: dict[int, int] = {}
+        self._opening = threading.Lock()
+        self._sizes = {
+            int(p.stem): p.stat().st_size for p in folder.glob("*.spool") if p.stem.isdecimal()
+        }
+        self._live: Counter[int] = Counter()
+        self._current = max(self._sizes, default=0)
+        self.size = sum(self._sizes.values())
+
+    def adopt(self, ref: SpoolRef) -> bool:
+        """Count a payload of an earlier process as outstanding; False if its bytes are not there.
+
+        After all are adopted, call ``begin``.
+        """
+        if self._sizes.get(ref.segment, 0) < ref.offset + ref.size or self.read(ref) is None:
+            return False
+        self._live[ref.segment] += 1
+        return True
+
+    def begin(self) -> None:
+        """Delete what nobody adopted and start a new segment."""
+        for segment in list(self._sizes):
+            if not self._live[segment]:
+                self._delete(segment)
+        self._next_segment()
+
+    def append(self, payloads: Sequence[bytes]) -> list[SpoolRef]:
+        """Write payloads and return where they lie.
+
+        Raises:
+            StateError: The disk is full or fails.
+        """
+        refs = []
+        offset = self._sizes[self._current]
+        for payload in payloads:
+            refs.append(SpoolRef(self._current, offset, len(payload), zlib.crc32(payload)))
+            offset += len(payload)
+        self._write(payloads[0] if len(payloads) == 1 else b"".join(payloads))
+        self._live[self._current] += len(refs)
+        self.size += offset - self._sizes[self._current]
+        self._sizes[self._current] = offset
+        if offset >= self._segment_bytes:
+            self._next_segment()
+        return refs
+
+    def read(self, ref: SpoolRef) -> bytes | None:
+        """Return a payload, or None if its bytes are damaged or gone."""
+        try:
+            payload = os.pread(self._file(ref.segment), ref.size, ref.offset)
+        except FileNotFoundError:
+            return None
+        if len(payload) != ref.size or zlib.crc32(payload) != ref.crc:
+            return None
+        return payload
+
+    def release(self, refs: Sequence[SpoolRef]) -> None:
+        """Let go of payloads that are settled."""
+        for ref in refs:
+            self._live[ref.segment] -= 1
+            if not self._live[ref.segment] and ref.segment != self._current:
+                self._delete(ref.segment)
+
+    def close(self) -> None:
+        """Close the files; what is outstanding stays on disk."""
+        for file in self._files.values():
+            os.close(file)
+        self._files.clear()
+
+    def _write(self, data: bytes) -> None:
+        offset, view = self._sizes[self._current], memoryview(data)
+        try:
+            file = self._file(self._current)
+            while view:
+                written = os.pwrite(file, view, offset)
+                view = view[written:]
+                offset += written
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    def _next_segment(self) -> None:
+        self._current += 1
+        self._sizes[self._current] = 0
+        try:
+            self._path(self._current).touch()
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    def _unwritten(self, error: OSError) -> StateError:
+        return StateError(
+            f"cannot write {self._path(self._current)}: {error.strerror}. Free some space and run "
+            "the same command again; everything so far is kept"
+        )
+
+    def _file(self, segment: int) -> int:
+        if (file := self._files.get(segment)) is not None:
+            return file
+        with self._opening:
+            if segment not in self._files:
+                self._files[segment] = os.open(self._path(segment), os.O_RDWR | os.O_CLOEXEC)
+            return self._files[segment]
+
+    def _delete(self, segment: int) -> None:
+        if (file := self._files.pop(segment, None)) is not None:
+            os.close(file)
+        self._path(segment).unlink(missing_ok=True)
+        self.size -= self._sizes.pop(segment)
+        del self._live[segment]
+
+    def _path(self, segment: int) -> Path:
+        return self._folder / f"{segment:08d}.spool"

@@ -1,0 +1,60 @@
+"""The life of an invocation, as a table.
+
+A move carries its precondition: what is not in the table cannot happen and raises; what is in
+``LATE`` happens in every healthy run (duplicate events, a 202 that is overtaken by its own
+completion) and changes nothing.
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class State(IntEnum):
+    """Where an invocation stands; the values are stored in the ledger."""
+
+    PLANNED = 1
+    """The intent is durable; a call may or may not have left."""
+
+    ACCEPTED = 2
+    """The service answered 202, or its output shows that it must have."""
+
+    SETTLED = 3
+    """Every record has its outcome in the sink; the row is gone."""
+
+
+class Move(StrEnum):
+    """What can happen to an invocation."""
+
+    ACCEPT = "accept"
+    SETTLE = "settle"
+
+
+TABLE: dict[tuple[State, Move], State] = {
+    (State.PLANNED, Move.ACCEPT): State.ACCEPTED,
+    (State.PLANNED, Move.SETTLE): State.SETTLED,
+    (State.ACCEPTED, Move.SETTLE): State.SETTLED,
+}
+
+LATE: frozenset[tuple[State, Move]] = frozenset(
+    {
+        (State.ACCEPTED, Move.ACCEPT),
+        (State.SETTLED, Move.ACCEPT),
+        (State.SETTLED, Move.SETTLE),
+    }
+)
+
+
+class IllegalMoveError(RuntimeError):
+    """A move that the table does not know: a defect of the dispatcher."""
+
+
+def step(state: State, move: Move) -> State | None:
+    """Return the state after ``move``, or None where the move comes late and changes nothing.
+
+    Raises:
+        IllegalMoveError: The table has no such move.
+    """
+    if (after := TABLE.get((state, move))) is not None:
+        return after
+    if (state, move) in LATE:
+        return None
+    raise IllegalMoveError(f"an invocation that is {state.name} cannot {move}")

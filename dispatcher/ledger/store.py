@@ -1,0 +1,330 @@
+"""The ledger's SQLite file: schema, reading it at start, writing groups of operations.
+
+Synchronous and without decisions; one thread at a time writes. A row of ``invocation`` is an
+outstanding invocation with the manifest of its records; what is settled is only a range of its
+stream, or below the mark nothing at all.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from dispatcher.errors import StateError
+from dispatcher.ledger.intent import Entry, Planned, SpoolRef, pack_slips, unpack_slips
+from dispatcher.ledger.operations import (
+    Accept,
+    Operation,
+    Plan,
+    Remember,
+    Restore,
+    Settle,
+    SinkMark,
+)
+from dispatcher.ledger.spool import Spool
+from dispatcher.ledger.states import State
+from dispatcher.ledger.watermark import Watermark
+from dispatcher.packing.parcel import Route
+from dispatcher.sources.source import Mark
+
+SCHEMA_VERSION = 1
+
+_DAMAGE = (sqlite3.Error, AssertionError, KeyError, OverflowError, TypeError, ValueError)
+"""What reading rows raises whose bytes are not what was written."""
+
+_SCHEMA = """
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE tally (name TEXT PRIMARY KEY, records INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE sink (
+    name TEXT PRIMARY KEY,
+    position INTEGER NOT NULL,
+    tail_crc INTEGER NOT NULL,
+    tail_length INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE stream (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    mark INTEGER NOT NULL,
+    line INTEGER NOT NULL
+);
+CREATE TABLE settled_range (
+    stream INTEGER NOT NULL REFERENCES stream (id),
+    start INTEGER NOT NULL,
+    stop INTEGER NOT NULL,
+    line INTEGER NOT NULL,
+    PRIMARY KEY (stream, start)
+) WITHOUT ROWID;
+CREATE TABLE invocation (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL,
+    shard TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    content_type TEXT NOT NULL,
+    route TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
+    segment INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    planned_at REAL NOT NULL,
+    accepted_at REAL,
+    output TEXT,
+    failure TEXT,
+    manifest BLOB NOT NULL
+);
+"""
+
+
+class Store:
+    """An open ledger file.
+
+    Attributes:
+        facts, tallies, sinks: The small tables, as they were at the start.
+        marks: The watermark of each stream, by its name, as it was at the start.
+        entries: The outstanding invocations, as they were at the start.
+        last_number: The highest number ever given to an invocation.
+    """
+
+    def __init__(self, path: Path, spool: Spool, durability: Literal["full", "relaxed"]) -> None:
+        self._spool = spool
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise StateError(
+                f"the ledger {path} cannot be opened: {error}. Name a file in ledger.path that can "
+                "be read and written"
+            ) from error
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+            self._create_or_check(path)
+            self._load()
+        except _DAMAGE as error:
+            self._db.close()
+            why = error if isinstance(error, sqlite3.Error) else f"a row is damaged ({error!r})"
+            raise StateError(
+                f"the ledger {path} cannot be read: {why}. It is damaged or not a ledger; "
+                "restore it from a copy, or name a new file in ledger.path to begin a new run"
+            ) from error
+        except BaseException:
+            self._db.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._db.close()
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        """Commit a group of operations; when it returns they survive what ``durability`` says.
+
+        Raises:
+            StateError: The disk is full or fails; nothing of the group is stored.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for operation in operations:
+                self._write(operation)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise StateError(
+                f"cannot write the ledger: {error}. Make sure that its disk has space and can be "
+                "written, then run the same command again; everything so far is kept"
+            ) from error
+        except BaseException:
+            self._roll_back()
+            raise
+        for operation in operations:
+            if isinstance(operation, Settle):
+                self._spool.release([e.payload for e in operation.entries if e.payload])
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    def _create_or_check(self, path: Path) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0 and not self._db.execute("SELECT 1 FROM sqlite_schema").fetchone():
+            # One transaction, so that a crash leaves either no ledger or a whole one.
+            self._db.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            )
+        elif version != SCHEMA_VERSION:
+            raise StateError(
+                f"{path} is not a ledger of this version (schema {version}, not "
+                f"{SCHEMA_VERSION}). Finish the run with the version that began it, or name a new "
+                "file in ledger.path"
+            )
+
+    def _load(self) -> None:
+        self.facts: dict[str, str] = dict(self._db.execute("SELECT name, value FROM fact"))
+        self.tallies: dict[str, int] = dict(self._db.execute("SELECT name, records FROM tally"))
+        self.sinks = {
+            name: SinkMark(position, crc, length)
+            for name, position, crc, length in self._db.execute("SELECT * FROM sink")
+        }
+        streams = self._db.execute("SELECT id, name, mark, line FROM stream").fetchall()
+        self._streams = {name: number for number, name, _, _ in streams}
+        names = {number: name for number, name, _, _ in streams}
+        self.marks = {name: Watermark(Mark(mark, line)) for _, name, mark, line in streams}
+        for stream, start, stop, line in self._db.execute(
+            "SELECT stream, start, stop, line FROM settled_range ORDER BY stream, start"
+        ):
+            self.marks[names[stream]].load(start, stop, line)
+        self.entries = [self._entry(row, names) for row in self._db.execute(_SELECT)]
+        last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'invocation'")
+        self.last_number: int = (last.fetchone() or (0,))[0]
+
+    def _entry(self, row: tuple[object, ...], names: dict[int, str]) -> Entry:
+        number, id_, shard, state, content_type, route, size, crc, segment, offset = row[:10]
+        planned_at, accepted_at, output, failure, manifest = row[10:]
+        ref = SpoolRef(_int(segment), _int(offset), _int(size), _int(crc))
+        assert isinstance(manifest, bytes)
+        return Entry(
+            Planned(
+                _int(number),
+                str(id_),
+                str(shard),
+                str(content_type),
+                _route(route),
+                _int(size),
+                resumed=True,
+            ),
+            unpack_slips(manifest, names),
+            ref if self._spool.adopt(ref) else None,
+            ref.crc,
+            _float(planned_at),
+            State(_int(state)),
+            None if accepted_at is None else _float(accepted_at),
+            None if output is None else str(output),
+            None if failure is None else str(failure),
+        )
+
+    def _write(self, operation: Operation) -> None:
+        match operation:
+            case Plan():
+                self._plan(operation)
+            case Accept():
+                self._db.execute(
+                    "UPDATE invocation SET state = ?, accepted_at = ?, output = ?, failure = ? "
+                    "WHERE number = ? AND state = ?",
+                    (
+                        State.ACCEPTED,
+                        operation.accepted_at,
+                        operation.output,
+                        operation.failure,
+                        operation.number,
+                        State.PLANNED,
+                    ),
+                )
+            case Restore():
+                entry, (ref,) = operation.entry, self._spool.append([operation.payload])
+                entry.payload = ref
+                self._db.execute(
+                    "UPDATE invocation SET segment = ?, offset = ? WHERE number = ?",
+                    (ref.segment, ref.offset, entry.planned.number),
+                )
+            case Settle():
+                self._settle(operation)
+            case Remember():
+                self._db.execute(
+                    "INSERT OR REPLACE INTO fact VALUES (?, ?)", (operation.name, operation.value)
+                )
+
+    def _plan(self, plan: Plan) -> None:
+        refs = self._spool.append(plan.payloads)
+        rows = []
+        for entry, ref in zip(plan.entries, refs, strict=True):
+            entry.payload, entry.crc, planned = ref, ref.crc, entry.planned
+            for slip in entry.slips:
+                if slip.position.stream not in self._streams:
+                    self._add_stream(slip.position.stream)
+            rows.append(
+                (
+                    planned.number,
+                    planned.id,
+                    planned.shard,
+                    entry.state,
+                    planned.content_type,
+                    planned.route,
+                    ref.size,
+                    ref.crc,
+                    ref.segment,
+                    ref.offset,
+                    entry.planned_at,
+                    pack_slips(entry.slips, self._streams),
+                )
+            )
+        self._db.executemany(_INSERT, rows)
+
+    def _settle(self, settle: Settle) -> None:
+        numbers = [(entry.planned.number,) for entry in settle.entries]
+        deleted = self._db.executemany("DELETE FROM invocation WHERE number = ?", numbers)
+        if numbers and deleted.rowcount != len(numbers):
+            raise sqlite3.IntegrityError(
+                f"{len(numbers)} invocations were to be settled, {deleted.rowcount} were there"
+            )
+        for name, change in settle.changes.items():
+            stream = self._streams.get(name) or self._add_stream(name)
+            self._db.executemany(
+                "DELETE FROM settled_range WHERE stream = ? AND start = ?",
+                [(stream, start) for start in change.removed],
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO settled_range VALUES (?, ?, ?, ?)",
+                [(stream, *settled) for settled in change.ranges],
+            )
+            if change.mark is not None:
+                self._db.execute(
+                    "UPDATE stream SET mark = ?, line = ? WHERE id = ?",
+                    (change.mark.offset, change.mark.line, stream),
+                )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO sink VALUES (?, ?, ?, ?)",
+            [(name, m.position, m.tail_crc, m.tail_length) for name, m in settle.sinks.items()],
+        )
+        self._db.executemany(
+            "INSERT INTO tally VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET records = records + excluded.records",
+            list(settle.tallies.items()),
+        )
+
+    def _add_stream(self, name: str) -> int:
+        cursor = self._db.execute("INSERT INTO stream (name, mark, line) VALUES (?, 0, 0)", (name,))
+        assert cursor.lastrowid is not None
+        self._streams[name] = cursor.lastrowid
+        return cursor.lastrowid
+
+
+_SELECT = """
+SELECT number, id, shard, state, content_type, route, size, crc, segment, offset,
+       planned_at, accepted_at, output, failure, manifest
+FROM invocation ORDER BY number
+"""
+
+_INSERT = """
+INSERT INTO invocation (number, id, shard, state, content_type, route, size, crc, segment, offset,
+                        planned_at, manifest)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+def _int(value: object) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _float(value: object) -> float:
+    assert isinstance(value, float)
+    return value
+
+
+def _route(value: object) -> Route:
+    return "s3" if value == "s3" else "inline"

@@ -1,0 +1,62 @@
+"""What is counted while a run goes on. Plain numbers: the rooms move them after the fact."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from dispatcher.observe.histogram import Histogram
+
+Phase: TypeAlias = Literal["starting", "running", "draining", "ended"]
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counters, levels and latencies of one run.
+
+    ``read``, ``completed``, ``dead`` and ``dead_reasons`` count the whole run, over restarts; all
+    else counts this process. Latencies are in seconds.
+
+    Attributes:
+        phase: Where the run stands.
+        read: Records read, each once, however often a restart reads it again.
+        completed: Records with an output in the sink.
+        dead: Records in the dead letters, and by reason in ``dead_reasons``.
+        resumed_from: Records that earlier processes of this run had settled.
+        invocations: Invocations planned, by route (``inline``, ``s3``).
+        records: Records planned, by route.
+        payload_bytes: Bytes of planned payloads, by route.
+        calls: Finished HTTP attempts of InvokeEndpointAsync: ``accepted``, ``throttled``,
+            ``transient``, ``unknown``, ``rejected``, ``denied``.
+        on_wire: Calls under way now.
+        outstanding: Invocations without an outcome now.
+        repeated: Invocations that may have reached the service more than once.
+        events: Messages of the queue: ``matched``, ``duplicate``, ``foreign``, ``malformed``,
+            ``test``.
+        looks: S3 requests of the sweeper: ``list``, ``head``; and ``found`` completions.
+        call_latency: One accepted call.
+        completion_latency: From accepted to settled.
+        service_latency: The service's own queue and model time, from the events.
+        bytes_expected: Size of the input where it is known, else None; for the ETA.
+        bytes_read: Bytes of the input behind the reader (compressed files: of the file).
+    """
+
+    phase: Phase = "starting"
+    read: int = 0
+    completed: int = 0
+    dead: int = 0
+    dead_reasons: Counter[str] = field(default_factory=Counter)
+    resumed_from: int = 0
+    invocations: Counter[str] = field(default_factory=Counter)
+    records: Counter[str] = field(default_factory=Counter)
+    payload_bytes: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
+    on_wire: int = 0
+    outstanding: int = 0
+    repeated: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    looks: Counter[str] = field(default_factory=Counter)
+    call_latency: Histogram = field(default_factory=Histogram)
+    completion_latency: Histogram = field(default_factory=Histogram)
+    service_latency: Histogram = field(default_factory=Histogram)
+    bytes_expected: int | None = None
+    bytes_read: int = 0

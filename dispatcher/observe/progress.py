@@ -1,0 +1,194 @@
+"""The display of a run while it goes on: a live panel, plain lines, or JSON lines."""
+
+import dataclasses
+import time
+from collections.abc import Awaitable, Callable
+from typing import Literal, TextIO, TypeAlias
+
+import anyio
+import orjson
+from rich.console import Group, RenderableType
+from rich.constrain import Constrain
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dispatcher.observe import wording
+from dispatcher.observe.console import open_console
+from dispatcher.observe.meter import Meter
+from dispatcher.observe.snapshot import Pace, Snapshot, take
+
+Style: TypeAlias = Literal["rich", "plain", "json", "none"]
+
+_WIDEST = 100
+"""Columns of the live panel; on a wider terminal the eye would have to travel."""
+
+_LIVE_SECONDS = 0.25
+_LINE_SECONDS = 5.0
+_FIRST_LINE_SECONDS = 1.0
+
+
+def choose_style(stream: TextIO, term: str | None) -> Style:
+    """Return the style that ``auto`` stands for.
+
+    Args:
+        stream: Where the display goes.
+        term: The terminal's type (``TERM``).
+    """
+    return "rich" if stream.isatty() and term not in (None, "", "dumb") else "plain"
+
+
+async def show(
+    meter: Meter,
+    style: Style,
+    stream: TextIO,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+) -> None:
+    """Display a run until cancelled; a live panel is taken off the terminal at the end.
+
+    A stream that cannot be written any more (a closed pipe) ends the display, never the run.
+
+    Args:
+        meter: The run's counters.
+        style: ``rich`` redraws a panel four times a second; ``plain`` and ``json`` write a line
+            after one second and then every five; ``none`` returns at once.
+        stream: Where to, usually standard error.
+        clock: Seconds, monotonic.
+        sleep: Waits.
+    """
+    if style == "none":
+        return
+    try:
+        if style == "rich":
+            await _show_panel(meter, stream, clock, sleep)
+        else:
+            write = json_line if style == "json" else plain_line
+            await _show_lines(meter, write, stream, clock, sleep)
+    except (OSError, ValueError):
+        # A closed pipe, or a closed file object: nobody is looking.
+        return
+
+
+async def _show_lines(
+    meter: Meter,
+    write: Callable[[Snapshot], str],
+    stream: TextIO,
+    clock: Callable[[], float],
+    sleep: Callable[[float], Awaitable[None]],
+) -> None:
+    pace = Pace(clock())
+    take(meter, clock(), pace)
+    await sleep(_FIRST_LINE_SECONDS)
+    while True:
+        stream.write(write(take(meter, clock(), pace)) + "\n")
+        stream.flush()
+        await sleep(_LINE_SECONDS)
+
+
+async def _show_panel(
+    meter: Meter,
+    stream: TextIO,
+    clock: Callable[[], float],
+    sleep: Callable[[float], Awaitable[None]],
+) -> None:
+    pace = Pace(clock())
+    with Live(console=open_console(stream), auto_refresh=False, transient=True) as live:
+        while True:
+            live.update(panel(take(meter, clock(), pace)), refresh=True)
+            await sleep(_LIVE_SECONDS)
+
+
+def plain_line(snapshot: Snapshot) -> str:
+    """Return one line without control characters."""
+    parts = [
+        f"read {wording.count(snapshot.read)}",
+        f"sent {wording.count(snapshot.sent)}",
+        f"outstanding {wording.count(snapshot.outstanding)}",
+        f"completed {wording.count(snapshot.completed)}",
+        f"dead {wording.count(snapshot.dead)}",
+    ]
+    if snapshot.rate is not None:
+        parts.append(wording.rate(snapshot.rate))
+    if snapshot.share is not None:
+        parts.append(f"{wording.percent(snapshot.share)} done")
+    if snapshot.remaining is not None:
+        parts.append(f"{wording.span(snapshot.remaining)} left")
+    if snapshot.inline_share is not None:
+        parts.append(f"inline {wording.percent(snapshot.inline_share)}")
+    line = f"{wording.span(snapshot.seconds):>6} {snapshot.phase}: {', '.join(parts)}"
+    return f"{line}; calls {_troubles(snapshot)}" if snapshot.troubles else line
+
+
+def json_line(snapshot: Snapshot) -> str:
+    """Return one JSON object on one line, its durations in seconds."""
+    return orjson.dumps({"event": "progress", **dataclasses.asdict(snapshot)}).decode()
+
+
+def panel(snapshot: Snapshot) -> RenderableType:
+    """Return the live panel: where the run stands, a bar, the counts, and what goes wrong."""
+    lines = Group(_headline(snapshot), _bar(snapshot), _counts(snapshot), _footer(snapshot))
+    return Constrain(lines, _WIDEST)
+
+
+def _headline(snapshot: Snapshot) -> RenderableType:
+    line = Table.grid(expand=True)
+    line.add_column()
+    line.add_column(justify="right")
+    left = Text.assemble((snapshot.phase, "bold"), f"  {wording.span(snapshot.seconds)}")
+    right = Text()
+    if snapshot.rate is not None:
+        right.append(wording.rate(snapshot.rate), "bold")
+    if snapshot.remaining is not None:
+        right.append(f"  {wording.span(snapshot.remaining)} left")
+    line.add_row(left, right)
+    return line
+
+
+def _bar(snapshot: Snapshot) -> RenderableType:
+    """Return the bar and its share; without a known end there is nothing honest to draw."""
+    if snapshot.share is None:
+        return Text("")
+    line = Table.grid(expand=True, padding=(0, 1, 0, 0))
+    line.add_column(ratio=1)
+    line.add_column(justify="right", width=4)
+    line.add_row(
+        ProgressBar(
+            total=1.0,
+            completed=snapshot.share,
+            complete_style="cyan",
+            finished_style="green",
+        ),
+        Text(wording.percent(snapshot.share)),
+    )
+    return line
+
+
+def _counts(snapshot: Snapshot) -> RenderableType:
+    counts = [
+        ("read", wording.count(snapshot.read), ""),
+        ("sent", wording.count(snapshot.sent), ""),
+        ("outstanding", wording.count(snapshot.outstanding), ""),
+        ("completed", wording.count(snapshot.completed), "green"),
+        ("dead", wording.count(snapshot.dead), "red" if snapshot.dead else ""),
+        ("inline", wording.percent(snapshot.inline_share or 0.0), ""),
+    ]
+    table = Table.grid(expand=True, padding=(0, 1))
+    for _ in counts:
+        table.add_column(justify="right", ratio=1, no_wrap=True)
+    table.add_row(*(Text(name, "dim") for name, _, _ in counts))
+    table.add_row(*(Text(value, style) for _, value, style in counts))
+    return table
+
+
+def _footer(snapshot: Snapshot) -> RenderableType:
+    """Return the troubles; an empty line where there are none, so that nothing jumps."""
+    if not snapshot.troubles:
+        return Text("")
+    return Text(f"calls {_troubles(snapshot)}", "yellow")
+
+
+def _troubles(snapshot: Snapshot) -> str:
+    return ", ".join(f"{name} {wording.count(n)}" for name, n in snapshot.troubles.items())

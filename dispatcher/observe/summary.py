@@ -1,0 +1,223 @@
+"""The closing summary of a run: its balance, what is dead and why, how long it took, what went."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TextIO
+
+import orjson
+from rich.text import Text
+
+from dispatcher.observe import wording
+from dispatcher.observe.console import open_console
+from dispatcher.observe.histogram import Histogram
+from dispatcher.observe.meter import Meter
+
+_PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Law: every record that was read is completed, dead, or (of a stopped run) unfinished.
+
+    Attributes:
+        read: Records read.
+        completed: Records with an output.
+        dead: Records in the dead letters.
+        unfinished: The rest; 0 at the end of a finished run.
+    """
+
+    read: int
+    completed: int
+    dead: int
+
+    @property
+    def unfinished(self) -> int:
+        """Return how many records have no outcome; negative where more were settled than read."""
+        return self.read - self.completed - self.dead
+
+    def holds(self, *, finished: bool) -> bool:
+        """Say whether nothing is lost and nothing is counted twice."""
+        return self.unfinished == 0 if finished else self.unfinished >= 0
+
+    def __str__(self) -> str:
+        text = f"read {self.read:,} = completed {self.completed:,} + dead {self.dead:,}"
+        if self.unfinished > 0:
+            return f"{text} + unfinished {self.unfinished:,}"
+        return text.replace("=", "≠") if self.unfinished else text
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What the summary tells besides the meter.
+
+    Attributes:
+        seconds: How long this process ran.
+        ending: A sentence such as ``finished`` or ``stopped by SIGTERM``.
+        finished: Whether the whole input is settled, so that the balance must be even.
+        results: Where results are.
+        dead_letters: Where dead letters are.
+        advice: What to do next, where there is something to do.
+    """
+
+    seconds: float
+    ending: str
+    finished: bool
+    results: str
+    dead_letters: str
+    advice: str | None = None
+
+
+def balance_of(meter: Meter) -> Balance:
+    """Return the balance of a run so far."""
+    return Balance(meter.read, meter.completed, meter.dead)
+
+
+def write_summary(meter: Meter, closing: Closing, stream: TextIO) -> None:
+    """Write the summary, in colour where the stream is a terminal that shows it.
+
+    Raises:
+        OSError: The stream cannot be written.
+    """
+    console = open_console(stream)
+    for line in summary_lines(meter, closing):
+        console.print(line)
+
+
+def summary_lines(meter: Meter, closing: Closing) -> Iterator[Text]:
+    """Yield the summary line by line; the plain text of a line is what a file shows."""
+    balance = balance_of(meter)
+    here = balance.completed + balance.dead - meter.resumed_from
+    yield Text()
+    yield Text.assemble(
+        (closing.ending, "bold"), f" after {_duration(closing.seconds)}", _pace(here, closing)
+    )
+    holds = balance.holds(finished=closing.finished)
+    yield Text(str(balance), "bold green" if holds and not balance.dead else "bold")
+    if not holds:
+        yield Text("the balance does not hold: this is a bug, please keep the ledger", "bold red")
+    if meter.resumed_from:
+        yield Text(f"{meter.resumed_from:,} of these were settled by earlier runs of this ledger")
+    yield from _reasons(meter)
+    yield from _routes(meter)
+    yield from _latencies(meter)
+    yield from _calls(meter)
+    yield Text()
+    rows = [["results", closing.results], ["dead letters", closing.dead_letters]]
+    yield from map(Text, wording.columns(rows, left=2))
+    if closing.advice:
+        yield Text()
+        yield Text(closing.advice)
+
+
+def summary_json(meter: Meter, closing: Closing) -> str:
+    """Return the summary as one JSON object on one line, its durations in seconds."""
+    balance = balance_of(meter)
+    return orjson.dumps(
+        {
+            "event": "summary",
+            **dataclasses.asdict(closing),
+            **dataclasses.asdict(balance),
+            "unfinished": balance.unfinished,
+            "balanced": balance.holds(finished=closing.finished),
+            "resumed_from": meter.resumed_from,
+            "dead_reasons": dict(meter.dead_reasons),
+            "invocations": dict(meter.invocations),
+            "records": dict(meter.records),
+            "payload_bytes": dict(meter.payload_bytes),
+            "calls": dict(meter.calls),
+            "repeated": meter.repeated,
+            "events": dict(meter.events),
+            "looks": dict(meter.looks),
+            "latency": {
+                name: {
+                    "count": histogram.count,
+                    **{label: histogram.percentile(share) for label, share in _PERCENTILES},
+                    "max": histogram.largest,
+                }
+                for name, histogram in _histograms(meter)
+            },
+        }
+    ).decode()
+
+
+def _pace(settled: int, closing: Closing) -> str:
+    if settled <= 0 or closing.seconds <= 0:
+        return ""
+    return f", {wording.rate(settled / closing.seconds)} on average"
+
+
+def _duration(seconds: float) -> str:
+    return wording.latency(seconds) if seconds < 10 else wording.span(seconds)
+
+
+def _table(rows: list[list[str]]) -> Iterator[Text]:
+    """Yield an empty line, a dim heading and aligned rows."""
+    yield Text()
+    heading, *body = wording.columns(rows)
+    yield Text(heading, "dim")
+    yield from map(Text, body)
+
+
+def _reasons(meter: Meter) -> Iterator[Text]:
+    if meter.dead_reasons:
+        rows = [["dead letters by reason", "records"]]
+        rows += [[reason, f"{n:,}"] for reason, n in meter.dead_reasons.most_common()]
+        yield from _table(rows)
+
+
+def _routes(meter: Meter) -> Iterator[Text]:
+    rows = [["route", "invocations", "records", "bytes"]]
+    rows += [
+        [
+            route,
+            f"{meter.invocations[route]:,}",
+            f"{meter.records[route]:,}",
+            wording.size(meter.payload_bytes[route]),
+        ]
+        for route in ("inline", "s3")
+        if meter.invocations[route]
+    ]
+    if len(rows) > 1:
+        yield from _table(rows)
+
+
+def _latencies(meter: Meter) -> Iterator[Text]:
+    rows = [["latency", *(label for label, _ in _PERCENTILES), "max"]]
+    rows += [
+        [
+            name,
+            *(wording.latency(histogram.percentile(share)) for _, share in _PERCENTILES),
+            wording.latency(histogram.largest),
+        ]
+        for name, histogram in _histograms(meter)
+        if histogram.count
+    ]
+    if len(rows) > 1:
+        yield from _table(rows)
+
+
+def _histograms(meter: Meter) -> tuple[tuple[str, Histogram], ...]:
+    return (
+        ("call", meter.call_latency),
+        ("completion", meter.completion_latency),
+        ("service", meter.service_latency),
+    )
+
+
+def _calls(meter: Meter) -> Iterator[Text]:
+    """Yield what happened on the way, where it did."""
+    troubles = [f"{name} {n:,}" for name, n in meter.calls.most_common() if name != "accepted"]
+    odd = [f"{name} {n:,}" for name, n in meter.events.most_common() if name != "matched"]
+    planned = meter.invocations.total()
+    if troubles or odd or meter.repeated or meter.looks["found"]:
+        yield Text()
+    if troubles:
+        yield Text(f"calls not accepted: {', '.join(troubles)}")
+    if meter.repeated:
+        share = wording.percent(meter.repeated / planned) if planned else "some"
+        yield Text(f"perhaps invoked more than once: {meter.repeated:,} ({share})")
+    if odd:
+        yield Text(f"other messages in the queue: {', '.join(odd)}")
+    if meter.looks["found"]:
+        yield Text(f"completions found in S3 without an event: {meter.looks['found']:,}")

@@ -1,0 +1,1 @@
+"""Bytes that fit: framing, the packer, and the way back from an answer."""

@@ -1,0 +1,271 @@
+"""The map: which room hands what to which, in one task group, and how a run ends.
+
+::
+
+    source -> intake -> [ledger: planned] -> senders -> (service)
+                                                           |
+    files <- settler <- joiners <- listeners (events) <----+
+                ^          ^------ sweeper (S3) <----------'
+      [ledger: settled] -> acknowledge
+
+A run ends by closing its head: the intake stops, what is outstanding completes, and each stage ends
+when the stage before it has. After a signal that may take ``limits.drain``; past it the rest is
+cancelled, and the ledger makes that safe.
+"""
+
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+
+from dispatcher.aws import probe
+from dispatcher.aws.objects import Objects
+from dispatcher.aws.queue import Queue
+from dispatcher.aws.runtime import Runtime
+from dispatcher.aws.session import Access, Clients, open_clients
+from dispatcher.completion.joiner import Claimed, Joiner
+from dispatcher.completion.listener import Listener, acknowledge
+from dispatcher.completion.sweeper import Sweeper
+from dispatcher.config.settings import Config
+from dispatcher.dispatch.evidence import Evidence
+from dispatcher.dispatch.intake import Intake
+from dispatcher.dispatch.sender import Sender, Wire
+from dispatcher.errors import ConfigError, Denied
+from dispatcher.ledger.agreement import differences, terms
+from dispatcher.ledger.intent import Planned
+from dispatcher.ledger.ledger import Ledger, Settlement, open_ledger
+from dispatcher.ledger.operations import SinkMark
+from dispatcher.ledger.quota import Quota
+from dispatcher.observe.meter import Meter
+from dispatcher.packing.framing import Frame, frame
+from dispatcher.packing.packer import Packer
+from dispatcher.sinks.jsonl import JsonlFile, Tail
+from dispatcher.sinks.settler import DEAD_LETTERS, RESULTS, Settler
+from dispatcher.sources.jsonl import JsonlSource
+from dispatcher.sources.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended.
+
+    Attributes:
+        signal: The signal that stopped it, or None: the source was read to its end and everything
+            is settled.
+        outstanding: Invocations that the next process of this run will go on with.
+    """
+
+    signal: int | None
+    outstanding: int
+
+
+async def run(
+    config: Config, *, meter: Meter, access: Access | None = None, force: bool = False
+) -> Ending:
+    """Dispatch the records of a configuration, or go on where an earlier process stopped.
+
+    Args:
+        config: What to run.
+        meter: Is moved while the run goes on.
+        access: Calls this instead of what the environment says.
+        force: Go on although the configuration changed in what the run agreed on.
+
+    Raises:
+        ConfigError: The configuration cannot be run as it is.
+        RunStopped: A person has to mend something; the state is kept.
+    """
+    framing = frame(config.packing.framing)
+    async with AsyncExitStack() as stack:
+        clients = await stack.enter_async_context(_connect(config, access))
+        ledger = await stack.enter_async_context(
+            open_ledger(
+                Path(config.ledger.path),
+                frame=framing,
+                durability=config.ledger.durability,
+                outstanding=config.limits.outstanding,
+                spool_max=config.ledger.spool_max,
+            )
+        )
+        source = JsonlSource(config.source)
+        stack.push_async_callback(source.aclose)
+        await source.open(ledger.marks)
+        await _agree(config, ledger, force=force)
+        results = await _take_over(ledger, RESULTS, config.sink.path)
+        stack.callback(results.close)
+        dead_letters = await _take_over(ledger, DEAD_LETTERS, config.dead_letters.path)
+        stack.callback(dead_letters.close)
+        _restore(meter, ledger, source)
+        line = _Line(config, ledger, source, framing, clients, results, dead_letters, meter)
+        return await line.run()
+
+
+@asynccontextmanager
+async def _connect(config: Config, access: Access | None) -> AsyncIterator[Clients]:
+    """Open the clients, and find out what is missing before anything is read."""
+    most = config.limits.concurrency + config.completion.fetchers + config.completion.listeners
+    async with open_clients(config.aws, connections=most, access=access) as clients:
+        for finding in (
+            await probe.queue(clients, config.completion.queue_url),
+            await probe.bucket(clients, config.staging.bucket, config.staging.prefix),
+        ):
+            if finding.ok is False:
+                raise Denied(f"{finding.name}: {finding.detail}")
+        yield clients
+
+
+async def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
+    """Hold the configuration against the one that the run began with.
+
+    Raises:
+        ConfigError: It differs in what would change keys, payloads or results.
+    """
+    agreed = ledger.fact("terms")
+    if agreed is not None and not force and (changed := differences(agreed, terms(config))):
+        raise ConfigError(
+            f"the ledger {config.ledger.path} belongs to a run with another configuration: "
+            f"{'; '.join(changed)}. Change it back to go on with that run, name another file in "
+            "ledger.path to begin a new one, or give --force to go on all the same"
+        )
+    await ledger.remember("terms", terms(config))
+    await ledger.remember("finished", "no")
+
+
+async def _take_over(ledger: Ledger, name: str, path: str) -> JsonlFile:
+    """Open a sink's file and cut it back to where the ledger knows it."""
+    mark = ledger.sinks.get(name)
+    if mark is None:
+        file = JsonlFile.open(path, 0, None, fresh=True)
+        # From here on what is in the file is this run's, whatever happens before the first result.
+        await ledger.settle([], {name: SinkMark(0, 0, 0)})
+        return file
+    return JsonlFile.open(path, mark.position, Tail(mark.tail_crc, mark.tail_length), fresh=False)
+
+
+def _restore(meter: Meter, ledger: Ledger, source: Source) -> None:
+    """Let the totals go on where earlier processes of this run left them."""
+    meter.completed = ledger.tallies.get("completed", 0)
+    for name, records in ledger.tallies.items():
+        if name.startswith("dead:"):
+            meter.dead_reasons[name.removeprefix("dead:")] = records
+    meter.dead = meter.dead_reasons.total()
+    meter.resumed_from = meter.completed + meter.dead
+    meter.read = meter.resumed_from + ledger.outstanding_records
+    meter.outstanding = ledger.outstanding
+    meter.bytes_expected = source.bytes_expected
+    meter.bytes_read = source.bytes_read
+
+
+@dataclass(slots=True)
+class _Line:
+    """One run on open files and clients."""
+
+    config: Config
+    ledger: Ledger
+    source: Source
+    frame: Frame
+    clients: Clients
+    results: JsonlFile
+    dead_letters: JsonlFile
+    meter: Meter
+    _signal: int | None = None
+
+    async def run(self) -> Ending:
+        """Wire the rooms, and wait for the end."""
+        config, ledger, meter = self.config, self.ledger, self.meter
+        objects = Objects(self.clients.s3)
+        memory = Quota(config.limits.payload_memory)
+        intents, to_send = anyio.create_memory_object_stream[Planned](config.limits.concurrency)
+        claims, to_join = anyio.create_memory_object_stream[Claimed](config.completion.fetchers)
+        settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](0)
+        receipts, to_delete = anyio.create_memory_object_stream[list[str]](100)
+        packer = Packer(
+            config.packing,
+            content_type=config.request.content_type,
+            staging=config.staging.bucket is not None,
+        )
+        intake = Intake(
+            self.source,
+            packer,
+            self.frame,
+            ledger,
+            intents,
+            settlements.clone(),
+            meter,
+            time.monotonic,
+        )
+        sender = Sender(
+            config,
+            ledger,
+            Runtime(self.clients.runtime),
+            objects,
+            Evidence(ledger, objects),
+            memory,
+            meter,
+            Wire(time.monotonic()),
+            time.monotonic,
+            time.time,
+        )
+        joiner = Joiner(config, ledger, objects, memory, meter, time.time)
+        sweeper = Sweeper(config, ledger, objects, meter, time.time)
+        settler = Settler(
+            config.sink,
+            self.results,
+            self.dead_letters,
+            ledger,
+            meter,
+            time.time,
+            durable=config.ledger.durability == "full",
+        )
+
+        async with anyio.create_task_group() as everything:
+            everything.start_soon(self._heed_signals, intake, everything)
+            everything.start_soon(ledger.flush_forever)
+            async with anyio.create_task_group() as tail:
+                tail.start_soon(settler.run, to_settle, receipts.clone())
+                async with anyio.create_task_group() as hearing:
+                    hearing.start_soon(sweeper.run, claims.clone())
+                    if config.completion.queue_url is not None:
+                        queue = Queue(self.clients.sqs, config.completion.queue_url)
+                        listener = Listener(config, ledger, queue, meter)
+                        for _ in range(config.completion.listeners):
+                            hearing.start_soon(listener.run, claims.clone(), receipts.clone())
+                            tail.start_soon(acknowledge, queue, to_delete.clone())
+                    for _ in range(config.completion.fetchers):
+                        hearing.start_soon(joiner.run, to_join.clone(), settlements.clone())
+                    for stream in (claims, to_join, receipts, to_delete):
+                        stream.close()
+                    meter.phase = "running"
+                    async with anyio.create_task_group() as head:
+                        head.start_soon(intake.run)
+                        for _ in range(config.limits.concurrency):
+                            head.start_soon(sender.run, to_send.clone(), settlements.clone())
+                        to_send.close()
+                        settlements.close()
+                    await ledger.idle()
+                    hearing.cancel_scope.cancel()
+            everything.cancel_scope.cancel()
+        if self._signal is None:
+            await ledger.remember("finished", "yes")
+        meter.phase = "ended"
+        return Ending(self._signal, ledger.outstanding)
+
+    async def _heed_signals(self, intake: Intake, everything: TaskGroup) -> None:
+        """Drain after the first signal, within the time for it; stop at once after the second."""
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for received in signals:
+                if self._signal is not None:
+                    everything.cancel_scope.cancel()
+                    return
+                self._signal = received
+                self.meter.phase = "draining"
+                intake.stop()
+                everything.start_soon(self._stop_after_drain, everything)
+
+    async def _stop_after_drain(self, everything: TaskGroup) -> None:
+        await anyio.sleep(self.config.limits.drain)
+        everything.cancel_scope.cancel()

@@ -1,0 +1,233 @@
+"""A file of lines that holds exactly what the ledger says: appended to, and cut back on start."""
+
+import errno
+import fcntl
+import os
+import stat
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from dispatcher.errors import ConfigError, StateError
+
+TAIL_BYTES = 4096
+"""How much before the recorded position is compared, to know the file as the one written."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What the file ended with.
+
+    Attributes:
+        crc: CRC-32 of its last bytes.
+        length: How many bytes that is, at most ``TAIL_BYTES``.
+    """
+
+    crc: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileMark:
+    """How far the file is written: what the ledger records with the settlement.
+
+    Attributes:
+        position: Size of the file, in bytes.
+        tail_crc: CRC-32 of the last bytes before the position.
+        tail_length: How many bytes that is, at most ``TAIL_BYTES``.
+    """
+
+    position: int
+    tail_crc: int
+    tail_length: int
+
+    @property
+    def tail(self) -> Tail:
+        """What the file ends with at the position."""
+        return Tail(self.tail_crc, self.tail_length)
+
+
+class JsonlFile:
+    """Appends lines, and can be taken back to any position that the ledger recorded.
+
+    Synchronous and for one caller at a time; callers run it on a worker thread. Made by ``open``,
+    ended by ``close``.
+    """
+
+    def __init__(self, path: str, file: int, position: int, last: bytes) -> None:
+        self._path = path
+        self._file = file
+        self._position = position
+        self._last = last
+
+    @classmethod
+    def open(cls, path: str, position: int, tail: Tail | None, *, fresh: bool) -> Self:
+        """Open the file as the ledger knows it; what was written later is cut off.
+
+        Args:
+            path: Where the file is; its folder is made where it is missing.
+            position: Size that the ledger recorded last, in bytes.
+            tail: What it recorded the file to end with there; None where it recorded nothing.
+            fresh: Whether the ledger is new, so that nothing in the file can be its own.
+
+        Raises:
+            ConfigError: The path is a folder, is not a regular file, or may not be written.
+            StateError: The file is not the one the ledger knows, or another process writes it.
+        """
+        try:
+            file = _open(path, missing_is_fine=not position)
+            try:
+                last = _cut_back(path, file, position, tail, fresh=fresh)
+            except BaseException:
+                os.close(file)
+                raise
+        except OSError as error:
+            raise ConfigError(
+                f"{path} cannot be opened for writing ({error.strerror}); correct the path or its "
+                "permissions"
+            ) from None
+        return cls(path, file, position, last)
+
+    @property
+    def mark(self) -> FileMark:
+        """How far the file is written."""
+        return FileMark(self._position, zlib.crc32(self._last), len(self._last))
+
+    def append(self, lines: Sequence[bytes]) -> FileMark:
+        """Write lines, each with a line break after it; all of them or none.
+
+        Args:
+            lines: Lines without line breaks.
+
+        Raises:
+            StateError: They cannot be written; the file is as long as before.
+        """
+        data = b"".join([part for line in lines for part in (line, b"\n")])
+        try:
+            self._write(data)
+        except OSError as error:
+            self._undo()
+            if error.errno in _FULL:
+                raise StateError(
+                    f"{self._path} cannot grow ({error.strerror}); make room and run the same "
+                    "command again, nothing is lost"
+                ) from None
+            raise StateError(
+                f"{self._path} cannot be written ({error.strerror}); when it can, run the same "
+                "command again, nothing is lost"
+            ) from None
+        self._position += len(data)
+        self._last = (self._last + data[-TAIL_BYTES:])[-TAIL_BYTES:]
+        return self.mark
+
+    def sync(self) -> None:
+        """Return when everything appended survives a power loss.
+
+        Raises:
+            StateError: The disk did not take it; the file must be opened anew.
+        """
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise StateError(
+                f"{self._path} could not be written to disk ({error.strerror}); when it can, run "
+                "the same command again, nothing is lost"
+            ) from None
+
+    def close(self) -> None:
+        """Close the file, without a sync; harmless when repeated."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        at = self._position
+        while rest:
+            written = os.pwrite(self._file, rest, at)
+            at += written
+            rest = rest[written:]
+
+    def _undo(self) -> None:
+        try:
+            os.ftruncate(self._file, self._position)
+        except OSError:
+            # The next start cuts the file back to the same position.
+            return
+
+
+def _open(path: str, *, missing_is_fine: bool) -> int:
+    place = Path(path)
+    if place.is_dir():
+        raise ConfigError(f"{path} is a folder; name a file in it, such as {place / 'out.jsonl'}")
+    if place.exists():
+        if not stat.S_ISREG(place.stat().st_mode):
+            raise ConfigError(
+                f"{path} is not a regular file; results are cut back after a crash, which only "
+                "a file on disk can be: name one"
+            )
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    elif missing_is_fine:
+        _make_folder(place.parent)
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o666)
+        _sync_folder(place.parent)
+    else:
+        raise StateError(
+            f"{path} is missing, but the ledger recorded results in it; restore it, or start a "
+            "new run with a new ledger"
+        )
+    return file
+
+
+def _cut_back(path: str, file: int, position: int, tail: Tail | None, *, fresh: bool) -> bytes:
+    """Lock the file, compare it, cut it, and return its last bytes."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StateError(
+            f"{path} is being written by another process; wait for it, or name another file"
+        ) from None
+    size = os.fstat(file).st_size
+    if fresh and size:
+        raise StateError(
+            f"{path} holds {size} bytes from another run, and this run's ledger is new: move the "
+            "file away, or use the ledger it belongs to"
+        )
+    if size < position:
+        raise StateError(
+            f"{path} is shorter ({size} bytes) than the ledger recorded ({position} bytes): "
+            "restore it, or start a new run with a new ledger"
+        )
+    if tail is not None:
+        known = os.pread(file, tail.length, position - tail.length)
+        if zlib.crc32(known) != tail.crc:
+            raise StateError(
+                f"{path} does not end at byte {position} as the ledger recorded: it was edited or "
+                "belongs to another run; restore it, or start a new run with a new ledger"
+            )
+    if size > position:
+        os.ftruncate(file, position)
+        os.fsync(file)
+    length = min(position, TAIL_BYTES)
+    return os.pread(file, length, position - length)
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.exists():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power loss."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,105 @@
+"""The end of the line: outcomes into the files, then the ledger, then the acknowledgements.
+
+One task. Outcomes that arrive while the disk is busy are written together: one append and one sync
+of each file, one transaction, and only then may anybody forget about these records.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from dispatcher.config.settings import SinkSettings
+from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.operations import SinkMark
+from dispatcher.ledger.outcome import Outcome
+from dispatcher.observe.meter import Meter
+from dispatcher.sinks.jsonl import JsonlFile
+from dispatcher.sinks.lines import dead_letter_line, result_line
+
+RESULTS, DEAD_LETTERS = "results", "dead_letters"
+"""Names of the two sinks in the ledger."""
+
+_GROUP_RECORDS = 5_000
+_GROUP_BYTES = 8_000_000
+"""A group is written when it has grown to one of these, or nothing more is waiting."""
+
+
+@dataclass(slots=True)
+class Settler:
+    """Writes outcomes until there are no more."""
+
+    settings: SinkSettings
+    results: JsonlFile
+    dead_letters: JsonlFile
+    ledger: Ledger
+    meter: Meter
+    now: Callable[[], float]
+    durable: bool
+
+    async def run(
+        self,
+        settlements: MemoryObjectReceiveStream[list[Settlement]],
+        receipts: MemoryObjectSendStream[list[str]],
+    ) -> None:
+        """Settle what arrives until the stream ends.
+
+        Raises:
+            StateError: A file or the ledger cannot be written; nothing is acknowledged.
+        """
+        async with settlements, receipts:
+            async for group in settlements:
+                size = _size(group)
+                with suppress(anyio.WouldBlock, anyio.EndOfStream):
+                    while size < _GROUP_BYTES and len(group) < _GROUP_RECORDS:
+                        more = settlements.receive_nowait()
+                        group += more
+                        size += _size(more)
+                await self._settle(group)
+                acks = [ack for s in group if s.entry and s.entry.acks for ack in s.entry.acks]
+                if acks:
+                    await receipts.send(acks)
+
+    async def _settle(self, group: Sequence[Settlement]) -> None:
+        completed = [o for s in group for o in s.outcomes if o.status == "completed"]
+        dead = [o for s in group for o in s.outcomes if o.status != "completed"]
+        # Once begun it ends: a cancelled half is what a restart would have to cut back.
+        with anyio.CancelScope(shield=True):
+            marks = await anyio.to_thread.run_sync(self._write, completed, dead)
+            await self.ledger.settle(group, marks)
+        self._count(group, completed, dead)
+
+    def _write(self, completed: list[Outcome], dead: list[Outcome]) -> dict[str, SinkMark]:
+        marks = {}
+        if completed:
+            lines = [result_line(o, self.settings.join, meta=self.settings.meta) for o in completed]
+            marks[RESULTS] = self._append(self.results, lines)
+        if dead:
+            letters = [dead_letter_line(outcome) for outcome in dead]
+            marks[DEAD_LETTERS] = self._append(self.dead_letters, letters)
+        return marks
+
+    def _append(self, file: JsonlFile, lines: list[bytes]) -> SinkMark:
+        mark = file.append(lines)
+        if self.durable:
+            file.sync()
+        return SinkMark(mark.position, mark.tail_crc, mark.tail_length)
+
+    def _count(
+        self, group: Sequence[Settlement], completed: list[Outcome], dead: list[Outcome]
+    ) -> None:
+        now = self.now()
+        self.meter.completed += len(completed)
+        self.meter.dead += len(dead)
+        self.meter.dead_reasons.update(outcome.reason for outcome in dead)
+        self.meter.outstanding = self.ledger.outstanding
+        for settlement in group:
+            if settlement.entry is not None and settlement.entry.accepted_at is not None:
+                self.meter.completion_latency.add(now - settlement.entry.accepted_at)
+
+
+def _size(group: Sequence[Settlement]) -> int:
+    return sum(len(o.output or b"") + len(o.input or b"") for s in group for o in s.outcomes)

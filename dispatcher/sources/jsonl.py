@@ -1,0 +1,109 @@
+"""JSON lines from files, pipes and standard input."""
+
+import os
+from collections.abc import Mapping
+
+import anyio
+from anyio import to_thread
+
+from dispatcher.config.settings import SourceSettings
+from dispatcher.errors import StateError
+from dispatcher.sources.paths import STDIN, Stream, survey
+from dispatcher.sources.reader import StreamReader
+from dispatcher.sources.record import Item
+from dispatcher.sources.source import START, Mark
+
+
+class JsonlSource:
+    """Reads one stream after the other, on a worker thread; a ``Source``.
+
+    A stream is a file's path or ``-``; its offsets are bytes of decoded content. A file that grows
+    is read up to the end that is found when reading gets there. Pipes are waited for in the event
+    loop, so that a silent one never keeps the process from ending.
+
+    Args:
+        settings: The section ``source``.
+        stdin: File descriptor of standard input; it is never closed.
+    """
+
+    def __init__(self, settings: SourceSettings, *, stdin: int = 0) -> None:
+        self._settings = settings
+        self._stdin = stdin
+        self._marks: Mapping[str, Mark] = {}
+        self._streams: list[Stream] = []
+        self._at = 0
+        self._behind = 0
+        self._reader: StreamReader | None = None
+
+    async def open(self, marks: Mapping[str, Mark]) -> None:
+        """Find and check all files, see ``Source``."""
+        self._marks = marks
+        compression = self._settings.compression
+
+        def look() -> list[Stream]:
+            return survey(
+                self._settings.path,
+                stdin=self._stdin,
+                marks=marks,
+                compression=None if compression == "auto" else compression,
+            )
+
+        self._streams = await to_thread.run_sync(look)
+
+    async def read(self) -> list[Item]:
+        """Return the next batch, see ``Source``."""
+        while True:
+            if self._reader is None:
+                if self._at == len(self._streams):
+                    return []
+                self._reader = await to_thread.run_sync(self._begin, self._streams[self._at])
+            reader = self._reader
+            if reader.waits and reader.hungry:
+                await anyio.wait_readable(reader.file)
+            batch = await to_thread.run_sync(reader.step)
+            if reader.ended:
+                self._behind += reader.consumed
+                self._at += 1
+                self._close()
+            if batch:
+                return batch
+
+    async def aclose(self) -> None:
+        """Close the file that is being read."""
+        self._at = len(self._streams)
+        self._close()
+
+    @property
+    def bytes_expected(self) -> int | None:
+        """Bytes behind the reader, and what the rest measured at the start."""
+        expected = self._behind
+        for stream in self._streams[self._at :]:
+            if stream.size is None:
+                return None
+            expected += stream.size
+        return max(expected, self.bytes_read)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes as they lie on disk."""
+        return self._behind + (self._reader.consumed if self._reader else 0)
+
+    def _begin(self, stream: Stream) -> StreamReader:
+        name = stream.name
+        mark = self._marks.get(name, START)
+        if name == STDIN:
+            return StreamReader(name, self._stdin, self._settings, mark)
+        try:
+            # Without O_NONBLOCK, opening a named pipe blocks until it has a writer.
+            file = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            raise StateError(
+                f"{name} can no longer be opened ({error.strerror}); restore it and run the same "
+                "command again to go on"
+            ) from None
+        return StreamReader(name, file, self._settings, mark)
+
+    def _close(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and reader.file != self._stdin:
+            os.close(reader.file)

@@ -1,0 +1,135 @@
+"""The paths of a configuration become streams: files that exist, each once."""
+
+import glob
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dispatcher.errors import ConfigError, StateError
+from dispatcher.sources.compression import MAGIC_BYTES, Compression, detect
+from dispatcher.sources.source import START, Mark
+
+STDIN = "-"
+"""The path, and the name of the stream, of standard input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One file, pipe or standard input, as it was found at the start.
+
+    Attributes:
+        name: The path as written, or as a glob expanded it.
+        size: Bytes as they lie on disk; None where that is not known (pipes, terminals).
+    """
+
+    name: str
+    size: int | None
+
+
+def expand(paths: Sequence[str]) -> list[str]:
+    """Return the paths of all files, in the order of the configuration, those of a glob sorted.
+
+    A path that exists is taken as it is, even if it looks like a glob. A file that is named twice
+    (by two globs, or through a symbolic link) is returned once.
+
+    Raises:
+        ConfigError: A path does not exist, is a folder, or a glob matches no file.
+    """
+    names: dict[str, str] = {}
+    for path in paths:
+        if path == STDIN:
+            if STDIN in names:
+                raise ConfigError("source.path names standard input (-) twice; name it once")
+            names[STDIN] = STDIN
+            continue
+        for name in _matches(path):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise ConfigError(
+                    f"source.path: the file name {os.fsencode(name)!r} is not UTF-8; rename it"
+                ) from None
+            names.setdefault(os.path.realpath(name), name)
+    return list(names.values())
+
+
+def _matches(path: str) -> Iterable[str]:
+    if Path(path).is_dir():
+        raise ConfigError(
+            f"source.path: {path} is a folder; to read the files in it, write "
+            f"{Path(path) / '*.jsonl'}"
+        )
+    if os.path.lexists(path):
+        return [path]
+    if not glob.has_magic(path):
+        raise ConfigError(f"source.path: {path} does not exist; correct the path or remove it")
+    # Path.glob needs a folder to begin at and gives other names than were written.
+    found = glob.glob(path, recursive=True)  # noqa: PTH207
+    files = sorted(name for name in found if not Path(name).is_dir())
+    if not files:
+        raise ConfigError(f"source.path: no file matches {path}; correct the pattern or remove it")
+    return files
+
+
+def survey(
+    paths: Sequence[str],
+    *,
+    stdin: int,
+    marks: Mapping[str, Mark],
+    compression: Compression | None,
+) -> list[Stream]:
+    """Check all that can be checked before the first byte is used, and return the streams.
+
+    Args:
+        paths: As in the configuration.
+        stdin: File descriptor of standard input.
+        marks: Where streams are resumed.
+        compression: Of all files; None goes by each file's first bytes.
+
+    Raises:
+        ConfigError: See ``expand``; or a file cannot be opened.
+        StateError: A file is shorter than its mark.
+    """
+    streams = []
+    for name in expand(paths):
+        try:
+            streams.append(_check(name, stdin, marks.get(name, START), compression))
+        except OSError as error:
+            raise ConfigError(
+                f"source.path: {name} cannot be read ({error.strerror}); "
+                "correct the path or its permissions"
+            ) from None
+    return streams
+
+
+def _check(name: str, stdin: int, mark: Mark, compression: Compression | None) -> Stream:
+    found = os.fstat(stdin) if name == STDIN else Path(name).stat()
+    if not stat.S_ISREG(found.st_mode):
+        return Stream(name, None)
+    if name == STDIN:
+        return Stream(name, found.st_size)
+    file = os.open(name, os.O_RDONLY)
+    try:
+        kind = compression or detect(os.pread(file, MAGIC_BYTES, 0))
+    finally:
+        os.close(file)
+    if kind == "none" and found.st_size < mark.offset:
+        raise shorter(name, mark, found.st_size)
+    return Stream(name, found.st_size)
+
+
+def shorter(name: str, mark: Mark, size: int) -> StateError:
+    """Return the error for input that ends before its mark.
+
+    Args:
+        name: The stream.
+        mark: Where it is resumed.
+        size: Bytes of its content.
+    """
+    what = "standard input" if name == STDIN else name
+    return StateError(
+        f"{what} has {size} bytes of content, but {mark.offset} bytes of it are settled: it is "
+        "not the input that this run began with; restore it, or start a new run with a new ledger"
+    )

@@ -1,0 +1,66 @@
+"""What a source makes: records, and pieces of input that could not become one."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Key: TypeAlias = str | int
+"""The user's name for a record; travels to the result unchanged."""
+
+
+@dataclass(slots=True, eq=True)
+class Position:
+    """The identity of a record within a run.
+
+    Positions of one stream are half-open spans that adjoin each other: ``start`` is the ``end`` of
+    the record before it (input that holds no record, such as blank lines, belongs to the record
+    after it). So what is settled can be merged into ranges, and the first gap is where to resume.
+
+    Attributes:
+        stream: What is read in order: a file's path, a shard, a partition.
+        start: Where the span begins, in the stream's own unit (files: bytes of decoded content).
+        end: Where it ends; reading from here yields the next record.
+        line: The 1-based number of the record's line at ``end`` (other streams: a running number).
+    """
+
+    stream: str
+    start: int
+    end: int
+    line: int
+
+
+@dataclass(slots=True)
+class Record:
+    """One input item that can be sent.
+
+    Attributes:
+        position: Its identity in this run.
+        key: The user's name for it; two records may share one.
+        raw: The bytes as read: one JSON value without line breaks.
+    """
+
+    position: Position
+    key: Key
+    raw: bytes
+
+
+@dataclass(slots=True)
+class Unreadable:
+    """A piece of input that cannot become a record; it ends as a dead letter.
+
+    Attributes:
+        position: Its identity in this run.
+        key: The record's key where it could be read, else its position.
+        raw: The bytes as read; empty where they are too many to keep (the message says where).
+        reason: A stable code: ``bad_utf8``, ``bad_json``, ``missing_key``, ``bad_key``,
+            ``too_large``, ``bad_compression``.
+        message: A sentence with file, line and what is wrong.
+    """
+
+    position: Position
+    key: Key
+    raw: bytes
+    reason: str
+    message: str
+
+
+Item: TypeAlias = Record | Unreadable

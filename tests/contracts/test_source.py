@@ -1,0 +1,175 @@
+"""What holds for every source, however its bytes arrive and wherever its blocks are cut."""
+
+import gzip
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dispatcher.config.settings import SourceSettings
+from dispatcher.sources import reader
+from dispatcher.sources.jsonl import JsonlSource
+from dispatcher.sources.record import Item, Record
+from dispatcher.sources.source import START, Mark, Source
+
+LONGEST = 40
+Opened = Callable[[bytes, Mark], AbstractAsyncContextManager[Source]]
+
+
+def plain(content: bytes) -> bytes:
+    return content
+
+
+def gzipped(content: bytes) -> bytes:
+    half = len(content) // 2
+    return gzip.compress(content[:half]) + gzip.compress(content[half:])
+
+
+def zstandardised(content: bytes) -> bytes:
+    half = len(content) // 2
+    compress = zstandard.ZstdCompressor().compress
+    return compress(content[:half]) + compress(content[half:])
+
+
+def make(path: str, *, stdin: int = -1) -> JsonlSource:
+    return JsonlSource(SourceSettings(path=[path], key="id", max_record=LONGEST), stdin=stdin)
+
+
+def from_file(encode: Callable[[bytes], bytes]) -> Opened:
+    @asynccontextmanager
+    async def opened(content: bytes, mark: Mark) -> AsyncIterator[Source]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "input"
+            path.write_bytes(encode(content))
+            source = make(str(path))
+            await source.open(marks_of(str(path), mark))
+            try:
+                yield source
+            finally:
+                await source.aclose()
+
+    return opened
+
+
+def from_pipe(encode: Callable[[bytes], bytes]) -> Opened:
+    @asynccontextmanager
+    async def opened(content: bytes, mark: Mark) -> AsyncIterator[Source]:
+        out, into = os.pipe()
+        os.write(into, encode(content))
+        os.close(into)
+        source = make("-", stdin=out)
+        try:
+            await source.open(marks_of("-", mark))
+            yield source
+        finally:
+            await source.aclose()
+            os.close(out)
+
+    return opened
+
+
+def marks_of(stream: str, mark: Mark) -> Mapping[str, Mark]:
+    return {} if mark == START else {stream: mark}
+
+
+sources = pytest.mark.parametrize(
+    "opened",
+    [
+        pytest.param(from_file(plain), id="plain"),
+        pytest.param(from_file(gzipped), id="gzip"),
+        pytest.param(from_file(zstandardised), id="zstd"),
+        pytest.param(from_pipe(plain), id="stdin"),
+        pytest.param(from_pipe(gzipped), id="stdin-gzip"),
+    ],
+)
+
+lines = st.one_of(
+    st.integers(0, 10**6).map(lambda n: b'{"id":%d}' % n),
+    st.text("ab\u00e9\u4e2d", max_size=9).map(lambda s: f' {{"id": "{s}"}} '.encode()),
+    st.sampled_from([b"", b"  ", b"\t", b"{}", b"[1]", b"nonsense", b'{"id":\r1}', b"\xff\xfe"]),
+    st.integers(LONGEST - 2, 3 * LONGEST).map(lambda n: b'{"id":"%b"}' % (b"k" * n)),
+    st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"")),
+)
+contents = st.builds(
+    lambda parts, last: b"".join(line + end for line, end in parts) + last,
+    st.lists(st.tuples(lines, st.sampled_from([b"\n", b"\r\n"])), max_size=20),
+    st.one_of(st.just(b""), lines),
+)
+blocks = st.sampled_from([5, 16, 64, 1 << 18])
+
+
+async def read_all(opened: Opened, content: bytes, mark: Mark, block: int) -> list[Item]:
+    items: list[Item] = []
+    with (
+        mock.patch.object(reader, "BLOCK_BYTES", block),
+        mock.patch.object(reader, "BATCH_RECORDS", 3),
+    ):
+        async with opened(content, mark) as source:
+            while batch := await source.read():
+                assert len(batch) <= 3
+                items += batch
+            assert await source.read() == []
+    return items
+
+
+def nameless(item: Item) -> tuple[object, ...]:
+    """Everything but the stream's name, which is another in every temporary folder."""
+    at = item.position
+    name = item.key if isinstance(item, Record) else item.reason
+    return type(item), at.start, at.end, at.line, name, item.raw
+
+
+@sources
+@settings(max_examples=60, deadline=None)
+@given(content=contents, block=blocks)
+async def test_every_line_is_an_item_exactly_once_in_order(
+    opened: Opened, content: bytes, block: int
+) -> None:
+    items = await read_all(opened, content, START, block)
+    physical = content.split(b"\n")
+    unmarked = [physical[0].removeprefix(b"\xef\xbb\xbf"), *physical[1:]]
+    filled = [number for number, line in enumerate(unmarked, 1) if line.strip()]
+    assert [item.position.line for item in items] == filled
+    ends = [0, *(item.position.end for item in items)]
+    assert [item.position.start for item in items] == ends[:-1]
+    assert all(a < b for a, b in pairwise(ends))
+    for item in items:
+        line = unmarked[item.position.line - 1].strip()
+        span = content[item.position.start : item.position.end]
+        assert span.removeprefix(b"\xef\xbb\xbf").strip() == line
+        if item.raw:
+            assert item.raw.replace(b"\r", b" ") == line.replace(b"\r", b" ")
+    assert not content[ends[-1] :].strip() or not items
+    kept = [item for item in items if isinstance(item, Record)]
+    assert all(b"\n" not in record.raw and b"\r" not in record.raw for record in kept)
+
+
+@sources
+@settings(max_examples=60, deadline=None)
+@given(content=contents, block=blocks, data=st.data())
+async def test_reading_on_from_any_item_gives_the_items_after_it(
+    opened: Opened, content: bytes, block: int, data: st.DataObject
+) -> None:
+    items = await read_all(opened, content, START, block)
+    if not items:
+        return
+    done = data.draw(st.integers(1, len(items)))
+    at = items[done - 1].position
+    rest = await read_all(opened, content, Mark(at.end, at.line), block)
+    assert [nameless(item) for item in rest] == [nameless(item) for item in items[done:]]
+
+
+@sources
+async def test_a_source_may_be_closed_before_its_end(opened: Opened) -> None:
+    async with opened(b'{"id":1}\n' * 5000, START) as source:
+        assert await source.read()
+        await source.aclose()
+        assert await source.read() == []

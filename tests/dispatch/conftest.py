@@ -1,0 +1,252 @@
+"""Virtual time, a service and a bucket that do as they are told, and a real ledger."""
+
+import asyncio
+import random
+import selectors
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from dispatcher.aws.calls import Accepted, InvokeRequest, Location
+from dispatcher.config.settings import Config
+from dispatcher.dispatch.evidence import Evidence
+from dispatcher.dispatch.sender import Sender, Wire
+from dispatcher.errors import CallError, Denied
+from dispatcher.ledger.intent import Entry, Planned
+from dispatcher.ledger.ledger import Ledger, Settlement, open_ledger
+from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.quota import Quota
+from dispatcher.observe.meter import Meter
+from dispatcher.packing.framing import frame
+from dispatcher.packing.parcel import Parcel, Route
+from dispatcher.sources.record import Position, Record
+
+T = TypeVar("T")
+BEGAN = 1000.0
+EPOCH = 1_700_000_000.0
+
+
+class JumpingSelector(selectors.SelectSelector):
+    """Instead of waiting it lets the time pass at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = BEGAN
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready and timeout is None:
+            raise RuntimeError("everything waits, and nothing will ever happen")
+        if not ready and timeout:
+            self.time += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop on whose clock only sleeping takes time."""
+
+    def __init__(self) -> None:
+        self.clock = JumpingSelector()
+        super().__init__(self.clock)
+
+    def time(self) -> float:
+        return self.clock.time
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"virtual": VirtualLoop}
+
+
+@pytest.fixture(autouse=True)
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run what belongs on a worker thread in place: threads know no virtual time."""
+
+    async def in_place(function: Callable[..., T], *args: Any, **_options: Any) -> T:
+        await anyio.lowlevel.checkpoint()
+        result = function(*args)
+        await anyio.lowlevel.checkpoint()
+        return result
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", in_place)
+
+
+def monotonic() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def now() -> float:
+    return EPOCH + monotonic() - BEGAN
+
+
+Reply = CallError | Denied | Callable[[InvokeRequest], Awaitable[None]] | None
+
+
+@dataclass
+class Service:
+    """Answers each call as the script says, and accepts when that has ended."""
+
+    script: list[Reply] = field(default_factory=list)
+    requests: list[InvokeRequest] = field(default_factory=list)
+    always: CallError | None = None
+    seconds: float = 0.0
+    on_wire: int = 0
+    most: int = 0
+
+    async def invoke(self, request: InvokeRequest) -> Accepted:
+        self.requests.append(request)
+        self.on_wire += 1
+        self.most = max(self.most, self.on_wire)
+        try:
+            await anyio.sleep(self.seconds)
+            reply = self.script.pop(0) if self.script else self.always
+            if isinstance(reply, Exception):
+                raise reply
+            if reply is not None:
+                await reply(request)
+        finally:
+            self.on_wire -= 1
+        name = f"{request.output_extension}/{request.filename}"
+        return Accepted(f"s3://out/results/{name}", f"s3://out/failures/{name}")
+
+
+@dataclass
+class Bucket:
+    """Keeps what is put; looks are answered from it after the faults have been raised."""
+
+    objects: dict[str, tuple[bytes, str]] = field(default_factory=dict)
+    puts: int = 0
+    looks: list[str] = field(default_factory=list)
+    put_faults: list[CallError] = field(default_factory=list)
+    look_faults: list[CallError] = field(default_factory=list)
+
+    async def put(self, location: Location, body: bytes, content_type: str) -> None:
+        self.puts += 1
+        if self.put_faults:
+            raise self.put_faults.pop(0)
+        self.objects[str(location)] = body, content_type
+
+    async def exists(self, location: Location) -> bool:
+        self.looks.append(str(location))
+        if self.look_faults:
+            raise self.look_faults.pop(0)
+        return str(location) in self.objects
+
+
+def record(number: int, raw: bytes | None = None, stream: str = "in") -> Record:
+    position = Position(stream, number * 10, number * 10 + 10, number + 1)
+    return Record(position, f"key-{number}", b'{"n":%d}' % number if raw is None else raw)
+
+
+@dataclass
+class Scene:
+    """One process of a run, at the sender's place."""
+
+    config: Config
+    ledger: Ledger
+    service: Service = field(default_factory=Service)
+    bucket: Bucket = field(default_factory=Bucket)
+    meter: Meter = field(default_factory=Meter)
+    memory: Quota = field(default_factory=lambda: Quota(64_000_000))
+    wire: Wire = field(default_factory=lambda: Wire(BEGAN))
+
+    def __post_init__(self) -> None:
+        self.sender = Sender(
+            self.config,
+            self.ledger,
+            self.service,
+            self.bucket,
+            Evidence(self.ledger, self.bucket),
+            self.memory,
+            self.meter,
+            self.wire,
+            monotonic,
+            now,
+            random.Random(5),
+        )
+        self._numbers = iter(range(1_000_000))
+
+    async def plan(self, count: int = 1, *, route: Route = "inline") -> list[Planned]:
+        records = [record(next(self._numbers)) for _ in range(count)]
+        parcels = [Parcel([r], r.raw, "application/json", route) for r in records]
+        return await self.ledger.plan(parcels)
+
+    async def send(self, intents: Sequence[Planned], *, loops: int = 1) -> list[Settlement]:
+        """Run the sender's loops over these intents and return what was given up."""
+        give, to_send = anyio.create_memory_object_stream[Planned](len(intents))
+        settlements, given_up = anyio.create_memory_object_stream[list[Settlement]](len(intents))
+        with give, to_send, settlements, given_up:
+            for planned in intents:
+                give.send_nowait(planned)
+            give.close()
+            if loops == 1:
+                await self.sender.run(to_send.clone(), settlements.clone())
+            else:
+                async with anyio.create_task_group() as group:
+                    for _ in range(loops):
+                        group.start_soon(self.sender.run, to_send.clone(), settlements.clone())
+            settlements.close()
+            return [one async for some in given_up for one in some]
+
+    async def settle(self, *numbers: int) -> None:
+        """Complete invocations as the other end of the line does."""
+        settlements = []
+        for number in numbers:
+            entry = self.ledger.find(number)
+            assert entry is not None
+            assert entry.claimed or self.ledger.claim(entry)
+            outcomes = [Outcome(s.position, s.key, "completed", b"1", None) for s in entry.slips]
+            settlements.append(Settlement(entry, outcomes))
+        await self.ledger.settle(settlements, {})
+
+    def entry(self, planned: Planned) -> Entry:
+        entry = self.ledger.find(planned.number)
+        assert entry is not None
+        return entry
+
+    def output_of(self, planned: Planned) -> str:
+        return f"s3://out/results/{planned.shard}/{planned.id}.out"
+
+
+class OpenScene(Protocol):
+    """Begin a process of the run; sections of the configuration override the defaults."""
+
+    def __call__(self, **sections: Mapping[str, object]) -> AbstractAsyncContextManager[Scene]: ...
+
+
+@pytest.fixture
+def open_scene(tmp_path: Path) -> OpenScene:
+    @asynccontextmanager
+    async def opened(**sections: Mapping[str, object]) -> AsyncIterator[Scene]:
+        config = Config.model_validate(
+            {
+                "endpoint": "churn",
+                "source": {"path": "in"},
+                "staging": {"bucket": "inputs", "prefix": "staged/"},
+                **sections,
+            }
+        )
+        async with open_ledger(
+            tmp_path / "ledger.db",
+            frame=frame(config.packing.framing),
+            durability="relaxed",
+            outstanding=config.limits.outstanding,
+            now=now,
+        ) as ledger:
+            yield Scene(config, ledger)
+
+    return opened
+
+
+@pytest.fixture
+async def scene(open_scene: OpenScene) -> AsyncIterator[Scene]:
+    async with open_scene() as made:
+        yield made

@@ -1,0 +1,65 @@
+"""Where outputs go is learnt once, remembered, and only from locations that were chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dispatcher.dispatch.evidence import Evidence
+
+if TYPE_CHECKING:
+    from tests.dispatch.conftest import OpenScene, Scene
+
+
+@pytest.mark.parametrize(
+    ("base", "looked_at"),
+    [
+        ("s3://out/a/b", "s3://out/a/b"),
+        ("https://out.s3.eu-west-1.amazonaws.com/a", "s3://out/a"),
+        ("https://s3.eu-west-1.amazonaws.com/out", "s3://out"),
+    ],
+)
+async def test_the_next_process_knows_what_the_first_learnt(
+    open_scene: OpenScene, base: str, looked_at: str
+) -> None:
+    async with open_scene() as scene:
+        first, second = await scene.plan(2)
+        evidence = Evidence(scene.ledger, scene.bucket)
+        assert not await evidence.accepted(second)
+        assert scene.bucket.looks == []
+        await evidence.learn(first, f"{base}/{first.shard}/{first.id}.out")
+        await evidence.learn(second, f"s3://elsewhere/{second.shard}/{second.id}.out")
+    async with open_scene() as scene:
+        evidence = Evidence(scene.ledger, scene.bucket)
+        assert not await evidence.accepted(second)
+        assert scene.bucket.looks == [f"{looked_at}/{second.shard}/{second.id}.out"]
+
+
+@pytest.mark.parametrize("location", [None, "s3://out/37a32ca5.out", "s3://out/x/y.out", ""])
+async def test_a_name_of_the_services_own_teaches_nothing(
+    scene: Scene, location: str | None
+) -> None:
+    first, second = await scene.plan(2)
+    evidence = Evidence(scene.ledger, scene.bucket)
+    await evidence.learn(first, location)
+    assert not await evidence.accepted(second)
+    assert scene.bucket.looks == []
+
+
+async def test_a_base_that_is_no_location_of_s3_is_never_looked_at(scene: Scene) -> None:
+    first, second = await scene.plan(2)
+    evidence = Evidence(scene.ledger, scene.bucket)
+    await evidence.learn(first, f"ftp://out/{first.shard}/{first.id}.out")
+    assert not await evidence.accepted(second)
+    assert scene.bucket.looks == []
+
+
+async def test_evidence_for_what_is_settled_changes_nothing(scene: Scene) -> None:
+    first, second = await scene.plan(2)
+    evidence = Evidence(scene.ledger, scene.bucket)
+    await evidence.learn(first, scene.output_of(first))
+    scene.bucket.objects[scene.output_of(second)] = b"1", "text/plain"
+    await scene.settle(second.number)
+    assert await evidence.accepted(second)
+    assert scene.ledger.find(second.number) is None

@@ -1,0 +1,329 @@
+"""The head of the line: every record is planned or refused exactly once, over stops and crashes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from dispatcher.dispatch.intake import Intake
+from dispatcher.errors import StateError
+from dispatcher.ledger.intent import Planned
+from dispatcher.ledger.ledger import Settlement
+from dispatcher.packing.framing import frame
+from dispatcher.packing.packer import Packer
+from dispatcher.sources.record import Item, Position, Record, Unreadable
+from dispatcher.sources.source import Mark
+
+if TYPE_CHECKING:
+    from tests.dispatch.conftest import OpenScene, Scene
+
+LINES: dict[str, object] = {"framing": "lines", "max_records": 3, "linger": "500ms"}
+
+
+@dataclass
+class Batches:
+    """A source of batches; a number is a pause in seconds."""
+
+    batches: list[list[Item] | float]
+    bytes_expected: int | None = None
+    bytes_read: int = 0
+    opened: bool = field(default=False, init=False)
+
+    async def open(self, marks: Mapping[str, Mark]) -> None:
+        self.opened = True
+
+    async def read(self) -> list[Item]:
+        await anyio.lowlevel.checkpoint()
+        while self.batches:
+            batch = self.batches.pop(0)
+            if isinstance(batch, list):
+                self.bytes_read += len(batch)
+                return batch
+            await anyio.sleep(batch)
+        return []
+
+    async def aclose(self) -> None:
+        self.opened = False
+
+
+def record(number: int, raw: bytes | None = None) -> Record:
+    position = Position("in", number * 10, number * 10 + 10, number + 1)
+    return Record(position, f"key-{number}", b'{"n":%d}' % number if raw is None else raw)
+
+
+def records(*numbers: int) -> list[Item]:
+    return [record(number) for number in numbers]
+
+
+@dataclass
+class Running:
+    """An intake under way, and what came out of it so far, with the time."""
+
+    intake: Intake
+    planned: list[tuple[float, Planned]] = field(default_factory=list)
+    refused: list[Settlement] = field(default_factory=list)
+    ended: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def times(self) -> list[float]:
+        return [time for time, _ in self.planned]
+
+    def keys(self, scene: Scene) -> list[list[object]]:
+        return [[slip.key for slip in scene.entry(one).slips] for _, one in self.planned]
+
+
+@asynccontextmanager
+async def started(
+    scene: Scene, batches: Sequence[list[Item] | float], *, buffer: float = math.inf
+) -> AsyncIterator[Running]:
+    intents, to_send = anyio.create_memory_object_stream[Planned](buffer)
+    settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](math.inf)
+    packing = scene.config.packing
+    intake = Intake(
+        Batches(list(batches)),
+        Packer(packing, content_type=None, staging=scene.config.staging.bucket is not None),
+        frame(packing.framing),
+        scene.ledger,
+        intents,
+        settlements,
+        scene.meter,
+        anyio.current_time,
+    )
+    running = Running(intake)
+    began = anyio.current_time()
+
+    async def run() -> None:
+        await intake.run()
+        running.ended.set()
+
+    async def receive_planned() -> None:
+        async with to_send:
+            async for planned in to_send:
+                running.planned.append((anyio.current_time() - began, planned))
+
+    async def receive_refused() -> None:
+        async with to_settle:
+            async for some in to_settle:
+                running.refused += some
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(receive_planned)
+        group.start_soon(receive_refused)
+        group.start_soon(run)
+        yield running
+
+
+async def finish(scene: Scene, batches: Sequence[list[Item] | float]) -> Running:
+    async with started(scene, batches) as running:
+        pass
+    assert running.ended.is_set()
+    return running
+
+
+async def test_records_are_durable_before_they_are_handed_on(scene: Scene) -> None:
+    running = await finish(scene, [records(0, 1), records(2)])
+    assert running.keys(scene) == [["key-0"], ["key-1"], ["key-2"]]
+    assert [planned.resumed for _, planned in running.planned] == [False] * 3
+    assert scene.meter.read == 3
+    assert scene.meter.outstanding == scene.ledger.outstanding == 3
+    assert (scene.meter.records, scene.meter.invocations) == ({"inline": 3}, {"inline": 3})
+    assert scene.meter.payload_bytes == {"inline": 21}
+    assert scene.meter.bytes_read == 3
+
+
+async def test_what_cannot_be_sent_is_a_settlement_of_its_own(open_scene: OpenScene) -> None:
+    unreadable = Unreadable(record(0).position, "in:1", b"\xff", "bad_utf8", "line 1 is not UTF-8")
+    nameless = Unreadable(record(1).position, "in:2", b"", "too_large", "line 2 is too long")
+    large = record(2, b"7" * 128_001)
+    async with open_scene(staging={}) as scene:
+        running = await finish(scene, [[unreadable, nameless, large, record(3)]])
+        assert running.keys(scene) == [["key-3"]]
+        assert [settlement.entry for settlement in running.refused] == [None] * 2
+        told = [
+            (o.key, o.status, o.reason, o.input, o.attempts)
+            for settlement in running.refused
+            for o in settlement.outcomes
+        ]
+        assert told == [
+            ("in:1", "rejected", "bad_utf8", b"\xff", 0),
+            ("in:2", "rejected", "too_large", None, 0),
+            ("key-2", "rejected", "no_staging", large.raw, 0),
+        ]
+        assert scene.meter.read == 4
+
+
+async def test_an_open_payload_goes_when_it_has_waited_long_enough(open_scene: OpenScene) -> None:
+    async with open_scene(packing=LINES) as scene:
+        running = await finish(scene, [records(0), 0.2, records(1), 9.0, records(2), 9.0])
+        assert running.keys(scene) == [["key-0", "key-1"], ["key-2"]]
+        assert running.times == pytest.approx([0.5, 9.7])
+
+
+async def test_a_full_payload_goes_at_once_and_the_end_flushes(open_scene: OpenScene) -> None:
+    async with open_scene(packing=LINES) as scene:
+        running = await finish(scene, [records(0, 1, 2, 3, 4)])
+        assert running.keys(scene) == [["key-0", "key-1", "key-2"], ["key-3", "key-4"]]
+        assert running.times == [0.0, 0.0]
+
+
+async def test_nothing_is_planned_beyond_the_limit_of_outstanding(open_scene: OpenScene) -> None:
+    async with open_scene(limits={"outstanding": 2}) as scene:
+        async with started(scene, [records(0, 1, 2, 3, 4)]) as running:
+            await anyio.sleep(60)
+            assert len(running.planned) == scene.ledger.outstanding == 2
+            assert scene.meter.read == 2
+            await scene.settle(running.planned[0][1].number)
+            await anyio.sleep(60)
+            assert len(running.planned) == 3
+            await scene.settle(*(planned.number for _, planned in running.planned[1:]))
+            await running.ended.wait()
+        assert len(running.planned) == 5
+        assert running.times == [0.0, 0.0, 60.0, 120.0, 120.0]
+
+
+async def test_the_next_process_skips_what_is_known(open_scene: OpenScene) -> None:
+    everything = records(0, 1, 2, 3)
+    async with open_scene() as scene:
+        running = await finish(scene, [everything[:3]])
+        settled, accepted, planned = (one for _, one in running.planned)
+        await scene.settle(settled.number)
+        scene.ledger.accept(accepted, 1.0, "s3://out/x", None)
+    async with open_scene() as scene:
+        running = await finish(scene, [everything[1:2], everything[2:]])
+        assert running.keys(scene) == [["key-2"], ["key-3"]]
+        assert running.planned[0][1].id == planned.id
+        assert [one.resumed for _, one in running.planned] == [True, False]
+        assert scene.meter.read == 1, "records of earlier processes were counted by them"
+        assert scene.ledger.outstanding == 3
+
+
+async def test_a_stop_in_the_middle_loses_nothing_and_repeats_nothing(
+    open_scene: OpenScene,
+) -> None:
+    everything = [record(number) for number in range(5)]
+    async with open_scene(packing={**LINES, "linger": "1h"}) as scene:
+        async with started(scene, [list(everything), 1e6]) as running:
+            await anyio.sleep(1)
+            running.intake.stop()
+            await running.ended.wait()
+        assert running.keys(scene) == [["key-0", "key-1", "key-2"]]
+        assert scene.meter.read == 3
+        scene.ledger.accept(running.planned[0][1], 1.0, None, None)
+    async with open_scene(packing=LINES) as scene:
+        running = await finish(scene, [list(everything)])
+        assert running.keys(scene) == [["key-3", "key-4"]]
+
+
+async def test_a_stop_while_the_limit_holds_back_ends_at_once(open_scene: OpenScene) -> None:
+    async with open_scene(limits={"outstanding": 1}) as scene:
+        async with started(scene, [records(0, 1)]) as running:
+            await anyio.sleep(1)
+            running.intake.stop()
+            await running.ended.wait()
+        assert running.keys(scene) == [["key-0"]]
+
+
+async def test_a_stop_before_the_start_reads_nothing(scene: Scene) -> None:
+    async with started(scene, [records(0)]) as running:
+        running.intake.stop()
+    assert running.planned == []
+    assert running.ended.is_set()
+
+
+async def test_senders_that_are_gone_do_not_hold_up_the_end(open_scene: OpenScene) -> None:
+    async with open_scene() as scene:
+        intents, to_send = anyio.create_memory_object_stream[Planned](0)
+        settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](0)
+        intake = Intake(
+            Batches([records(0, 1)]),
+            Packer(scene.config.packing, content_type=None, staging=False),
+            frame("none"),
+            scene.ledger,
+            intents,
+            settlements,
+            scene.meter,
+            anyio.current_time,
+        )
+
+        async def busy_sender() -> None:
+            async with to_send, to_settle:
+                await anyio.sleep_forever()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(busy_sender)
+            group.start_soon(intake.run)
+            await anyio.sleep(1)
+            group.cancel_scope.cancel()
+        assert scene.ledger.outstanding == 2
+    async with open_scene() as scene:
+        assert len(scene.ledger.resumed) == 2
+
+
+def lose_the_spool(tmp_path: Path) -> None:
+    for segment in (tmp_path / "ledger.db.spool").glob("*.spool"):
+        segment.write_bytes(bytes(segment.stat().st_size))
+
+
+@pytest.mark.parametrize("packing", [{}, LINES, {"framing": "json-array", "max_records": 2}])
+async def test_payloads_lost_with_the_power_are_read_again_and_sent(
+    open_scene: OpenScene, tmp_path: Path, packing: dict[str, object]
+) -> None:
+    everything = [record(number) for number in range(5)]
+    async with open_scene(packing=packing) as scene:
+        running = await finish(scene, [list(everything)])
+        before = [one for _, one in running.planned]
+        payloads = [await scene.ledger.payload(scene.entry(one)) for one in before]
+        scene.ledger.accept(before[0], 1.0, None, None)
+    lose_the_spool(tmp_path)
+    async with open_scene(packing=packing) as scene:
+        assert len(scene.ledger.without_payload()) == len(before)
+        running = await finish(scene, [list(everything[:2]), list(everything[2:])])
+        assert [one.id for _, one in running.planned] == [one.id for one in before[1:]]
+        assert [one.resumed for _, one in running.planned] == [True] * (len(before) - 1)
+        assert [await scene.ledger.payload(scene.entry(one)) for one in before] == payloads
+        assert scene.ledger.outstanding == len(before)
+        assert scene.meter.read == 0
+
+
+@pytest.mark.parametrize("packing", [{}, LINES])
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param([record(0), record(1, b'{"n":9}'), record(2)], id="edited"),
+        pytest.param([record(0), record(1)], id="shorter"),
+        pytest.param([], id="empty"),
+    ],
+)
+async def test_lost_payloads_and_a_changed_input_stop_the_run(
+    open_scene: OpenScene, tmp_path: Path, packing: dict[str, object], after: list[Item]
+) -> None:
+    async with open_scene(packing=packing) as scene:
+        await finish(scene, [records(0, 1, 2)])
+    lose_the_spool(tmp_path)
+    async with open_scene(packing=packing) as scene:
+        with pytest.raises(BaseExceptionGroup) as stopped:
+            await finish(scene, [after] if after else [])
+        assert stopped.group_contains(StateError, match="the input changed since the run began")
+    async with open_scene(packing=packing) as scene:
+        assert scene.ledger.outstanding_records == 3, "nothing was forgotten"
+
+
+async def test_what_completed_while_it_was_read_again_is_left_alone(
+    open_scene: OpenScene, tmp_path: Path
+) -> None:
+    async with open_scene(packing=LINES) as scene:
+        await finish(scene, [records(0, 1)])
+    lose_the_spool(tmp_path)
+    async with open_scene(packing=LINES) as scene:
+        async with started(scene, [records(0), 5.0, records(1)]) as running:
+            await anyio.sleep(1)
+            await scene.settle(1)
+        assert running.planned == []
+        assert scene.ledger.outstanding == 0

@@ -1,0 +1,168 @@
+import asyncio
+import heapq
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from dispatcher.config.settings import EmulatorSettings, ServiceTime
+from dispatcher.emulator.invocation import Invocation
+from dispatcher.emulator.server import Emulator
+
+AUTHORIZATION = (
+    "AWS4-HMAC-SHA256 Credential=emulator/20260101/us-east-1/{}/aws4_request, "
+    "SignedHeaders=host;x-amz-date, Signature=" + "0" * 64
+)
+
+
+class VirtualClock:
+    """Time that passes only in ``advance``."""
+
+    def __init__(self) -> None:
+        self._now = 1_700_000_000.0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    def now(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), future))
+        await future
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, waking each sleeper at its own moment."""
+        until = self._now + seconds
+        await self._settle()
+        while self._sleepers and self._sleepers[0][0] <= until:
+            when, _, future = heapq.heappop(self._sleepers)
+            self._now = when
+            if not future.done():
+                future.set_result(None)
+            await self._settle()
+        self._now = until
+
+    @staticmethod
+    async def _settle() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Wire:
+    """A raw HTTP/1.1 client that sends what a test wants, right or wrong."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        service: str = "s3",
+    ) -> None:
+        lines = {"Host": "localhost", "Authorization": AUTHORIZATION.format(service)}
+        lines["Content-Length"] = str(len(body))
+        lines.update(headers or {})
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self.writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
+
+    async def reply(self, *, head_only: bool = False) -> Reply:
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+        size = 0 if head_only else int(headers.get("content-length", "0"))
+        body = await self.reader.readexactly(size)
+        return Reply(int(head[0].split()[1]), headers, body)
+
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        service: str = "s3",
+    ) -> Reply:
+        self.send(method, target, headers, body, service=service)
+        return await self.reply(head_only=method == "HEAD")
+
+    async def close(self) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+Connect = Callable[[str], Awaitable[Wire]]
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def quick() -> EmulatorSettings:
+    return EmulatorSettings(service_time=ServiceTime(median=0.0))
+
+
+@pytest.fixture
+async def emulator(quick: EmulatorSettings) -> AsyncIterator[Emulator]:
+    async with Emulator(quick) as running:
+        yield running
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    opened: list[Wire] = []
+
+    async def connect(url: str) -> Wire:
+        host, port = url.removeprefix("http://").split(":")
+        opened.append(Wire(*await asyncio.open_connection(host, int(port), limit=2**24)))
+        return opened[-1]
+
+    yield connect
+    for wire in opened:
+        wire.writer.transport.abort()
+
+
+@pytest.fixture
+async def wire(emulator: Emulator, connect: Connect) -> Wire:
+    return await connect(emulator.url)
+
+
+@pytest.fixture
+def make_invocation() -> Callable[..., Invocation]:
+    serials = itertools.count(1)
+
+    def make(**given: Any) -> Invocation:
+        serial = next(serials)
+        fields: dict[str, Any] = {
+            "serial": serial,
+            "endpoint": "emulated",
+            "inference_id": f"id-{serial}",
+            "body": b"{}",
+            "input_location": None,
+            "content_type": None,
+            "accept": None,
+            "custom_attributes": None,
+            "output_key": f"emulated/output/{serial}.out",
+            "failure_key": f"emulated/failure/{serial}-error.out",
+            "ttl": 60,
+            "timeout": 900,
+            "received": 1_700_000_000.0,
+        }
+        return Invocation(**{**fields, **given})
+
+    return make

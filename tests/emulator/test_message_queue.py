@@ -1,0 +1,178 @@
+"""SQS's rules, with the time as an argument."""
+
+import time
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from dispatcher.emulator.message_queue import IN_FLIGHT_MESSAGES, Message, MessageQueue
+
+
+def filled(*bodies: str) -> MessageQueue:
+    queue = MessageQueue()
+    for n, body in enumerate(bodies):
+        queue.send(body, message_id=f"m{n}", now=0.0)
+    return queue
+
+
+def take(queue: MessageQueue, now: float, most: int = 10) -> list[str]:
+    return [message.body for message in queue.receive(most, now=now)]
+
+
+def test_received_message_is_hidden_until_its_time_out() -> None:
+    queue = filled("a")
+    (first,) = queue.receive(1, now=0.0, visibility=5.0)
+    assert take(queue, 4.9) == []
+    (again,) = queue.receive(1, now=5.0)
+    assert again is first
+    assert again.receives == 2
+
+
+def test_stale_handle_deletes_nothing_and_is_no_error() -> None:
+    queue = filled("a")
+    (message,) = queue.receive(1, now=0.0, visibility=1.0)
+    stale = message.receipt
+    queue.receive(1, now=2.0)
+    queue.delete(stale)
+    assert queue.counts(2.0) == (0, 1)
+    queue.delete(message.receipt)
+    assert queue.counts(2.0) == (0, 0)
+    queue.delete(message.receipt)
+
+
+def test_handle_deletes_after_its_time_out_if_nobody_else_received() -> None:
+    queue = filled("a")
+    (message,) = queue.receive(1, now=0.0, visibility=1.0)
+    receipt = message.receipt
+    assert queue.has_visible(2.0)
+    queue.delete(receipt)
+    assert not queue.has_visible(2.0)
+    assert take(queue, 100.0) == []
+
+
+def test_visibility_can_be_changed_while_in_flight_only() -> None:
+    queue = filled("a")
+    (message,) = queue.receive(1, now=0.0, visibility=10.0)
+    assert queue.change_visibility(message.receipt, 100.0, now=5.0)
+    assert take(queue, 50.0) == []
+    assert queue.change_visibility(message.receipt, 0.0, now=50.0)
+    assert not queue.change_visibility(message.receipt, 10.0, now=50.0)
+    assert take(queue, 50.0) == ["a"]
+
+
+def test_delayed_message_comes_at_its_time() -> None:
+    queue = MessageQueue()
+    queue.send("a", message_id="m", now=0.0, delay=3.0)
+    assert take(queue, 2.0) == []
+    assert queue.next_wake() == 3.0
+    assert take(queue, 3.0) == ["a"]
+
+
+@pytest.mark.parametrize("receipt", ["nonsense", "1-x-m0", "1-1-other", "1-1-"])
+def test_foreign_handle_is_refused(receipt: str) -> None:
+    queue = filled("a")
+    queue.receive(1, now=0.0)
+    with pytest.raises(ValueError, match=receipt):
+        queue.delete(receipt)
+
+
+def test_full_flight_returns_nothing() -> None:
+    queue = filled("last")
+    queue._invisible = IN_FLIGHT_MESSAGES
+    assert take(queue, 0.0) == []
+    assert not queue.has_visible(0.0)
+
+
+def test_purge_leaves_nothing() -> None:
+    queue = filled("a", "b")
+    queue.receive(1, now=0.0)
+    queue.purge()
+    assert queue.counts(0.0) == (0, 0)
+    assert take(queue, 1000.0) == []
+
+
+def test_timers_of_deleted_messages_do_not_pile_up() -> None:
+    queue = MessageQueue(visibility=43_200.0)
+    for n in range(20_000):
+        queue.send("x", message_id=f"m{n}", now=0.0)
+        (message,) = queue.receive(1, now=0.0)
+        queue.delete(message.receipt)
+    assert len(queue._timers) <= 1001
+
+
+def test_cost_of_a_call_does_not_grow_with_the_queue() -> None:
+    def cost(waiting: int) -> float:
+        queue = filled(*(["x"] * waiting))
+        best = 1.0
+        for _ in range(20):
+            start = time.perf_counter()
+            for _ in range(20):
+                messages = queue.receive(10, now=0.0)
+                for message in messages[:5]:
+                    queue.delete(message.receipt)
+                queue.change_visibility(messages[5].receipt, 60.0, now=0.0)
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    # Ten times the messages: linear calls would take ten times as long.
+    assert cost(100_000) < 5 * cost(10_000)
+
+
+class QueueLaws(RuleBasedStateMachine):
+    """Against the plainest model: a list of (message, visible from, current receipt)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = MessageQueue()
+        self.now = 0.0
+        self.alive: dict[str, float] = {}
+        self.receipts: dict[str, str] = {}
+        self.old: list[str] = []
+        self.sent = 0
+
+    @rule()
+    def send(self) -> None:
+        self.sent += 1
+        name = f"m{self.sent}"
+        self.queue.send(name, message_id=name, now=self.now)
+        self.alive[name] = self.now
+
+    @rule(most=st.integers(1, 3), visibility=st.integers(0, 5))
+    def receive(self, most: int, visibility: int) -> None:
+        visible = {name for name, when in self.alive.items() if when <= self.now}
+        taken: list[Message] = self.queue.receive(most, now=self.now, visibility=visibility)
+        assert len(taken) == min(most, len(visible))
+        for message in taken:
+            assert message.body in visible
+            visible.discard(message.body)
+            self.alive[message.body] = self.now + visibility
+            if message.body in self.receipts:
+                self.old.append(self.receipts[message.body])
+            self.receipts[message.body] = message.receipt
+
+    @precondition(lambda self: self.receipts)
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.receipts)))
+        self.queue.delete(self.receipts.pop(name))
+        del self.alive[name]
+
+    @precondition(lambda self: self.old)
+    @rule(data=st.data())
+    def delete_with_a_stale_handle(self, data: st.DataObject) -> None:
+        self.queue.delete(data.draw(st.sampled_from(self.old)))
+
+    @rule(seconds=st.integers(1, 4))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    @invariant()
+    def counts_agree(self) -> None:
+        visible = sum(when <= self.now for when in self.alive.values())
+        assert self.queue.counts(self.now) == (visible, len(self.alive) - visible)
+
+
+TestQueueLaws = QueueLaws.TestCase
+TestQueueLaws.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -1,0 +1,303 @@
+"""InvokeEndpointAsync and what follows from it, in virtual time."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+
+from dispatcher.config.settings import EmulatorSettings, ServiceTime
+from dispatcher.emulator.events import RESPONSE_IN_EVENT_BYTES
+from dispatcher.emulator.model import ModelError, ModelRequest, ModelResponse
+from dispatcher.emulator.server import Emulator
+
+PREFIX = "X-Amzn-SageMaker-"
+INVOKE = "/endpoints/emulated/async-invocations"
+
+
+@asynccontextmanager
+async def running(clock: Any = None, **given: Any) -> AsyncIterator[Emulator]:
+    settings = EmulatorSettings(**{"service_time": ServiceTime(median=0.0), **given})
+    async with Emulator(settings, clock=clock) as emulator:
+        yield emulator
+
+
+async def invoke(wire: Any, body: bytes = b"{}", **headers: str) -> Any:
+    named = {PREFIX + name.replace("_", "-"): value for name, value in headers.items()}
+    return await wire.ask("POST", INVOKE, named, body, service="sagemaker")
+
+
+async def events(emulator: Emulator, wire: Any) -> list[dict[str, Any]]:
+    """All events so far, in order; taken, so a second call sees only newer ones."""
+    found: list[dict[str, Any]] = []
+    while True:
+        reply = await wire.ask(
+            "POST",
+            "/",
+            {"X-Amz-Target": "AmazonSQS.ReceiveMessage"},
+            orjson.dumps(
+                {
+                    "QueueUrl": emulator.queue_url,
+                    "MaxNumberOfMessages": 10,
+                    "VisibilityTimeout": 43_200,
+                }
+            ),
+            service="sqs",
+        )
+        messages = orjson.loads(reply.body).get("Messages", [])
+        if not messages:
+            return found
+        found += [orjson.loads(message["Body"]) for message in messages]
+
+
+@pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], str]:
+    """Make a function reachable as ``emulator.model``."""
+
+    def make(function: Any) -> str:
+        monkeypatch.setattr(f"{__name__}.chosen_model", function, raising=False)
+        return f"{__name__}:chosen_model"
+
+    return make
+
+
+async def test_service_makes_an_inference_id(wire: Any, emulator: Emulator) -> None:
+    reply = await invoke(wire)
+    assert reply.status == 202
+    made = orjson.loads(reply.body)["InferenceId"]
+    assert len(made) == 36
+    await emulator.idle()
+    assert [e["inferenceId"] for e in await events(emulator, wire)] == [made]
+
+
+async def test_filename_without_extension_and_dot(wire: Any) -> None:
+    reply = await invoke(wire, Filename="plain")
+    assert reply.headers["x-amzn-sagemaker-outputlocation"].endswith("/emulated/output/plain")
+    assert reply.headers["x-amzn-sagemaker-failurelocation"].endswith(
+        "/emulated/failure/plain-error.out"
+    )
+
+
+async def test_extension_without_filename(wire: Any) -> None:
+    reply = await invoke(wire, S3OutputPathExtension="/run/1/")
+    location = reply.headers["x-amzn-sagemaker-outputlocation"]
+    assert location.startswith("s3://emulator-output/emulated/output/run/1/")
+    assert location.endswith(".out")
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("RequestTTLSeconds", "59"),
+        ("RequestTTLSeconds", "soon"),
+        ("InvocationTimeoutSeconds", "0"),
+        ("InvocationTimeoutSeconds", "1.5"),
+        ("Filename", ""),
+        ("Inference-Id", "\xe4"),
+        ("Content-Type", "\xe4"),
+    ],
+)
+async def test_what_sdks_refuse_themselves_is_refused_too(
+    wire: Any, header: str, value: str
+) -> None:
+    reply = await invoke(wire, b"{}", **{header: value})
+    assert reply.status == 400
+    assert reply.headers["x-amzn-errortype"].startswith("ValidationError:".lower())
+
+
+async def test_all_that_is_wrong_is_named_at_once(wire: Any, emulator: Emulator) -> None:
+    reply = await invoke(wire, Filename="a.b.c", RequestTTLSeconds="1")
+    message = orjson.loads(reply.body)["Message"]
+    assert message.startswith("2 validation errors detected: ")
+    assert emulator.endpoint("emulated").accepted == 0
+
+
+async def test_throttling_is_seeded(connect: Any) -> None:
+    async def statuses() -> list[int]:
+        async with running(throttle=0.5, seed=7) as emulator:
+            wire = await connect(emulator.url)
+            return [(await invoke(wire)).status for _ in range(40)]
+
+    first = await statuses()
+    assert await statuses() == first
+    assert {202, 400} == set(first)
+
+
+@pytest.mark.parametrize("body_bytes", [0, RESPONSE_IN_EVENT_BYTES])
+async def test_small_response_travels_in_the_event(connect: Any, body_bytes: int) -> None:
+    async with running(response_in_event=True) as emulator:
+        wire = await connect(emulator.url)
+        body = b"x" * max(body_bytes, 1)
+        await invoke(wire, body)
+        await emulator.idle()
+        (event,) = await events(emulator, wire)
+        assert base64.b64decode(event["responseBody"]["content"]) == body
+        assert event["responseBody"]["encoding"] == "BASE64"
+
+
+async def test_large_response_does_not_travel_in_the_event(
+    connect: Any, models: Callable[[Any], str]
+) -> None:
+    def large(request: ModelRequest) -> bytes:
+        return b"x" * (RESPONSE_IN_EVENT_BYTES + 1)
+
+    async with running(response_in_event=True, model=models(large)) as emulator:
+        wire = await connect(emulator.url)
+        await invoke(wire, Filename="a.out")
+        await emulator.idle()
+        (event,) = await events(emulator, wire)
+        assert "responseBody" not in event
+        output = emulator.objects("emulator-output")["emulated/output/a.out"]
+        assert len(output) == RESPONSE_IN_EVENT_BYTES + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "content"),
+    [
+        (ModelError(400, "bad row"), "client error (400)", b"bad row"),
+        (ModelError(503, "later"), "server error (503)", b"later"),
+        (ValueError("oops"), "server error (500)", b"ValueError: oops"),
+    ],
+)
+async def test_failing_model_writes_a_failure_and_says_so(
+    connect: Any, models: Callable[[Any], str], error: Exception, reason: str, content: bytes
+) -> None:
+    async def fail(request: ModelRequest) -> bytes:
+        raise error
+
+    async with running(model=models(fail)) as emulator:
+        wire = await connect(emulator.url)
+        await invoke(wire, Filename="a.out", Inference_Id="i")
+        await emulator.idle()
+        (event,) = await events(emulator, wire)
+        assert event["invocationStatus"] == "Failed"
+        assert event["failureReason"].startswith(f"ClientError: Received {reason} from model.")
+        assert event["responseParameters"] == {
+            "failureLocation": "s3://emulator-output/emulated/failure/a-error.out"
+        }
+        assert dict(emulator.objects("emulator-output")) == {
+            "emulated/failure/a-error.out": content
+        }
+        assert emulator.endpoint("emulated").failed == 1
+
+
+async def test_model_gets_the_whole_request(connect: Any, models: Callable[[Any], str]) -> None:
+    seen: list[ModelRequest] = []
+
+    def look(request: ModelRequest) -> ModelResponse:
+        seen.append(request)
+        return ModelResponse(b"done", "text/plain")
+
+    async with running(model=models(look)) as emulator:
+        wire = await connect(emulator.url)
+        await invoke(
+            wire, b"abc", Content_Type="a/b", Accept="c/d", Custom_Attributes="e", Inference_Id="i"
+        )
+        await emulator.idle()
+        assert seen == [ModelRequest(b"abc", "a/b", "c/d", "e", "i", "emulated")]
+        (event,) = await events(emulator, wire)
+        assert event["responseParameters"]["contentType"] == "text/plain"
+
+
+async def test_model_that_returns_nonsense_is_a_server_error(
+    connect: Any, models: Callable[[Any], str]
+) -> None:
+    async with running(model=models(lambda request: "text")) as emulator:
+        wire = await connect(emulator.url)
+        await invoke(wire)
+        await emulator.idle()
+        (event,) = await events(emulator, wire)
+        assert "server error (500)" in event["failureReason"]
+
+
+async def test_instances_infer_at_once_and_the_queue_is_first_in_first_out(
+    clock: Any, connect: Any
+) -> None:
+    async with running(clock, instances=2, service_time=ServiceTime(median=10.0)) as emulator:
+        wire = await connect(emulator.url)
+        for n in range(5):
+            await invoke(wire, Inference_Id=f"i{n}")
+        endpoint = emulator.endpoint("emulated")
+        assert (endpoint.running, endpoint.queued) == (2, 3)
+        finished = []
+        for _ in range(3):
+            await clock.advance(10.0)
+            finished.append([e["inferenceId"] for e in await events(emulator, wire)])
+        assert finished == [["i0", "i1"], ["i2", "i3"], ["i4"]]
+        assert endpoint.completed == 5
+
+
+async def test_request_expires_in_the_queue_at_its_own_time(clock: Any, connect: Any) -> None:
+    async with running(clock, instances=1, service_time=ServiceTime(median=300.0)) as emulator:
+        wire = await connect(emulator.url)
+        await invoke(wire, Inference_Id="runs")
+        await invoke(wire, Inference_Id="patient", RequestTTLSeconds="600")
+        await invoke(wire, Inference_Id="hasty", RequestTTLSeconds="60")
+        await clock.advance(59.0)
+        assert await events(emulator, wire) == []
+        await clock.advance(2.0)
+        (event,) = await events(emulator, wire)
+        assert event["inferenceId"] == "hasty"
+        assert event["invocationStatus"] == "Expired"
+        assert "60 seconds" in event["failureReason"]
+        assert "responseParameters" not in event
+        await clock.advance(600.0)
+        done = {e["inferenceId"]: e["invocationStatus"] for e in await events(emulator, wire)}
+        assert done == {"runs": "Completed", "patient": "Completed"}
+        assert emulator.endpoint("emulated").expired == 1
+
+
+async def test_slow_inference_fails_at_its_timeout(clock: Any, connect: Any) -> None:
+    async with running(clock, service_time=ServiceTime(median=100.0)) as emulator:
+        wire = await connect(emulator.url)
+        await invoke(wire, InvocationTimeoutSeconds="7")
+        await clock.advance(6.0)
+        assert await events(emulator, wire) == []
+        await clock.advance(2.0)
+        (event,) = await events(emulator, wire)
+        assert event["invocationStatus"] == "Failed"
+        assert "server error (0)" in event["failureReason"]
+
+
+async def test_times_in_events_are_the_services_own(clock: Any, connect: Any) -> None:
+    async with running(clock, service_time=ServiceTime(median=2.5)) as emulator:
+        wire = await connect(emulator.url)
+        await invoke(wire)
+        await clock.advance(2.5)
+        (event,) = await events(emulator, wire)
+        assert event["receivedTime"] == "2023-11-14T22:13:20.000Z"
+        assert event["eventTime"] == "2023-11-14T22:13:22.500Z"
+
+
+async def test_without_events_there_is_only_the_output(connect: Any) -> None:
+    async with running(events=False) as emulator:
+        wire = await connect(emulator.url)
+        await invoke(wire, b"abc", Filename="a.out")
+        await emulator.idle()
+        assert emulator.objects("emulator-output")["emulated/output/a.out"] == b"abc"
+        assert await events(emulator, wire) == []
+
+
+async def test_wrapped_delivery_is_a_setting(connect: Any) -> None:
+    async with running(raw_delivery=False) as emulator:
+        wire = await connect(emulator.url)
+        await invoke(wire, Inference_Id="i")
+        await emulator.idle()
+        (envelope,) = await events(emulator, wire)
+        assert envelope["Type"] == "Notification"
+        assert orjson.loads(envelope["Message"])["inferenceId"] == "i"
+
+
+async def test_finished_invocations_leave_nothing_behind(connect: Any) -> None:
+    async with running(events=False) as emulator:
+        wire = await connect(emulator.url)
+        for _ in range(50):
+            await invoke(wire, RequestTTLSeconds="60", Filename="same.out")
+        await asyncio.wait_for(emulator.idle(), 5)
+        backlog = emulator.endpoint("emulated")._backlog
+        assert not backlog
+        assert not backlog._queue
+        assert not backlog._by_ttl

@@ -1,0 +1,161 @@
+"""The summary balances, and says what happened."""
+
+import dataclasses
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.observe.meter import Meter
+from dispatcher.observe.summary import Balance, Closing, summary_json, summary_lines, write_summary
+
+CLOSING = Closing(
+    seconds=83.0,
+    ending="finished",
+    finished=True,
+    results="quickstart/results.jsonl",
+    dead_letters="quickstart/dead.jsonl",
+)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def meter() -> Meter:
+    meter = Meter(phase="ended", read=2000, completed=1998, dead=2)
+    meter.dead_reasons.update(bad_json=1, model_error=1)
+    meter.invocations.update(inline=1900, s3=99)
+    meter.records.update(inline=1900, s3=99)
+    meter.payload_bytes.update(inline=40_200_000, s3=22_000_000)
+    meter.calls.update(accepted=1999, throttled=12)
+    meter.events.update(matched=1999, duplicate=4)
+    meter.looks.update(list=3, found=1)
+    meter.repeated = 2
+    for histogram in (meter.call_latency, meter.completion_latency):
+        for i in range(1, 101):
+            histogram.add(i / 1000)
+    return meter
+
+
+def _text(meter: Meter, closing: Closing) -> str:
+    stream = io.StringIO()
+    write_summary(meter, closing, stream)
+    return stream.getvalue()
+
+
+def test_a_finished_run(meter: Meter) -> None:
+    assert (
+        _text(meter, CLOSING)
+        == """
+finished after 1m23s, 24/s on average
+read 2,000 = completed 1,998 + dead 2
+
+dead letters by reason  records
+bad_json                      1
+model_error                   1
+
+route   invocations  records    bytes
+inline        1,900    1,900  40.2 MB
+s3               99       99  22.0 MB
+
+latency         p50      p90      p99     max
+call        50.1 ms  90.8 ms  98.3 ms  100 ms
+completion  50.1 ms  90.8 ms  98.3 ms  100 ms
+
+calls not accepted: throttled 12
+perhaps invoked more than once: 2 (<1%)
+other messages in the queue: duplicate 4
+completions found in S3 without an event: 1
+
+results       quickstart/results.jsonl
+dead letters  quickstart/dead.jsonl
+"""
+    )
+
+
+def test_an_empty_run() -> None:
+    assert (
+        _text(Meter(), CLOSING)
+        == """
+finished after 1m23s
+read 0 = completed 0 + dead 0
+
+results       quickstart/results.jsonl
+dead letters  quickstart/dead.jsonl
+"""
+    )
+
+
+def test_a_stopped_run_says_what_is_left_and_what_to_do(meter: Meter) -> None:
+    meter.completed = 1500
+    meter.resumed_from = 400
+    closing = dataclasses.replace(
+        CLOSING, finished=False, ending="stopped by SIGTERM", advice="go on"
+    )
+    lines = [line.plain for line in summary_lines(meter, closing)]
+    assert lines[1:4] == [
+        "stopped by SIGTERM after 1m23s, 13/s on average",
+        "read 2,000 = completed 1,500 + dead 2 + unfinished 498",
+        "400 of these were settled by earlier runs of this ledger",
+    ]
+    assert lines[-1] == "go on"
+
+
+@pytest.mark.parametrize("completed", [1997, 1999])
+def test_a_balance_that_does_not_hold_is_said(meter: Meter, completed: int) -> None:
+    meter.completed = completed
+    assert "the balance does not hold" in _text(meter, CLOSING)
+
+
+def test_colour_only_on_a_terminal(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    terminal = Terminal()
+    write_summary(meter, CLOSING, terminal)
+    assert "\x1b[" in terminal.getvalue()
+    assert "\x1b[" not in _text(meter, CLOSING)
+
+
+def test_no_color_is_honoured(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    meter.dead = 0
+    meter.completed = 2000
+    terminal = Terminal()
+    write_summary(meter, CLOSING, terminal)
+    assert "\x1b[1;32m" not in terminal.getvalue()
+    assert "32m" not in terminal.getvalue()
+
+
+def test_a_long_path_is_not_broken(meter: Meter) -> None:
+    path = "folder/" * 40 + "results.jsonl"
+    assert path in _text(meter, dataclasses.replace(CLOSING, results=path))
+
+
+def test_json(meter: Meter) -> None:
+    line = summary_json(meter, CLOSING)
+    shown: dict[str, Any] = json.loads(line)
+    assert "\n" not in line
+    assert shown["event"] == "summary"
+    assert (shown["read"], shown["completed"], shown["dead"]) == (2000, 1998, 2)
+    assert shown["balanced"] is True
+    assert shown["latency"]["call"]["count"] == 100
+    assert shown["latency"]["call"]["max"] == 0.1
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9))
+def test_the_balance_is_an_equation_exactly_when_it_holds(read: int, done: int, dead: int) -> None:
+    balance = Balance(read, done, dead)
+    assert balance.holds(finished=True) == (read == done + dead)
+    assert balance.holds(finished=False) == (read >= done + dead)
+    left, right = str(balance).replace("≠", "=").split(" = ")
+    numbers = [int(part.split()[-1].replace(",", "")) for part in right.split(" + ")]
+    assert (int(left.split()[1].replace(",", "")) == sum(numbers)) == ("≠" not in str(balance))
