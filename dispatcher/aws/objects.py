@@ -1,5 +1,6 @@
 """The calls to S3."""
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -45,7 +46,10 @@ class Objects:
         """Write an object."""
         with translate(f"writing to bucket {location.bucket}", repeatable=True):
             await self._client.put_object(
-                Bucket=location.bucket, Key=location.key, Body=body, ContentType=content_type
+                Bucket=location.bucket,
+                Key=location.key,
+                Body=io.BytesIO(body),  # a stream is sent in pieces, and lets the loop breathe
+                ContentType=content_type,
             )
 
     @asynccontextmanager

@@ -151,7 +151,7 @@ class LimitsSettings(Section):
         2000, ge=1, le=1_000_000, description="Invocations sent and without an outcome."
     )
     payload_memory: Size = Field(
-        64_000_000, ge=1_000_000, description="Bytes of payloads and outputs held in memory."
+        32_000_000, ge=1_000_000, description="Bytes of payloads and outputs held in memory."
     )
     drain: Duration = Field(
         30.0, ge=0, description="After SIGTERM, how long to wait for what is outstanding."

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]  # has no stubs
+import msgpack
 
 from dispatcher.errors import StateError
 

@@ -105,8 +105,17 @@ def pack_slips(slips: list[Slip], streams: dict[str, int]) -> bytes:
 
 
 def unpack_slips(manifest: bytes, names: dict[int, str]) -> list[Slip]:
-    """Return the records of a stored manifest; ``names`` is the inverse of ``streams``."""
-    return [
+    """Return the records of a stored manifest; ``names`` is the inverse of ``streams``.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is not what ``pack_slips`` returned.
+    """
+    slips = [
         Slip(Position(names[stream], start, end, line), key, size)
         for stream, start, end, line, key, size in msgpack.unpackb(manifest)
     ]
+    for slip in slips:
+        at = slip.position
+        if not (0 <= at.start < at.end and at.line > 0 and slip.size >= 0):
+            raise ValueError(f"there is no record at {at}")
+    return slips

@@ -165,19 +165,23 @@ class Store:
 
     def _load(self) -> None:
         self.facts: dict[str, str] = dict(self._db.execute("SELECT name, value FROM fact"))
-        self.tallies: dict[str, int] = dict(self._db.execute("SELECT name, records FROM tally"))
+        self.tallies: dict[str, int] = {
+            name: _int(records) for name, records in self._db.execute("SELECT * FROM tally")
+        }
         self.sinks = {
-            name: SinkMark(position, crc, length)
+            name: SinkMark(_int(position), _int(crc), _int(length))
             for name, position, crc, length in self._db.execute("SELECT * FROM sink")
         }
         streams = self._db.execute("SELECT id, name, mark, line FROM stream").fetchall()
         self._streams = {name: number for number, name, _, _ in streams}
         names = {number: name for number, name, _, _ in streams}
-        self.marks = {name: Watermark(Mark(mark, line)) for _, name, mark, line in streams}
+        self.marks = {
+            name: Watermark(Mark(_int(mark), _int(line))) for _, name, mark, line in streams
+        }
         for stream, start, stop, line in self._db.execute(
             "SELECT stream, start, stop, line FROM settled_range ORDER BY stream, start"
         ):
-            self.marks[names[stream]].load(start, stop, line)
+            self.marks[names[stream]].load(_int(start), _int(stop), _int(line))
         self.entries = [self._entry(row, names) for row in self._db.execute(_SELECT)]
         last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'invocation'")
         self.last_number: int = (last.fetchone() or (0,))[0]

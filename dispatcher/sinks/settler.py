@@ -24,7 +24,7 @@ RESULTS, DEAD_LETTERS = "results", "dead_letters"
 """Names of the two sinks in the ledger."""
 
 _GROUP_RECORDS = 5_000
-_GROUP_BYTES = 8_000_000
+_GROUP_BYTES = 4_000_000
 """A group is written when it has grown to one of these, or nothing more is waiting."""
 
 

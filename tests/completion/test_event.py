@@ -332,18 +332,40 @@ def test_fields_of_a_wrong_type_are_as_good_as_missing(wrong: object) -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            [
-                "Type", "Message", "Records", "detail", "object", "bucket", "key", "name", "s3",
-                "eventName", "Event", "invocationStatus", "inferenceId", "responseParameters",
-                "outputLocation", "responseBody", "content", "encoding", "receivedTime",
-                "eventTime", "failureReason", "contentType", "detail-type",
-            ]
-        ),  # fmt: skip
-        inner | st.sampled_from(["Completed", "Failed", "Notification", "s3://b/k.out", "x.out"]),
-        max_size=6,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "Type",
+                    "Message",
+                    "Records",
+                    "detail",
+                    "object",
+                    "bucket",
+                    "key",
+                    "name",
+                    "s3",
+                    "eventName",
+                    "Event",
+                    "invocationStatus",
+                    "inferenceId",
+                    "responseParameters",
+                    "outputLocation",
+                    "responseBody",
+                    "content",
+                    "encoding",
+                    "receivedTime",
+                    "eventTime",
+                    "failureReason",
+                    "contentType",
+                    "detail-type",
+                ]
+            ),
+            inner
+            | st.sampled_from(["Completed", "Failed", "Notification", "s3://b/k.out", "x.out"]),
+            max_size=6,
+        )
     ),
     max_leaves=12,
 )

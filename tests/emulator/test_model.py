@@ -57,7 +57,7 @@ def test_text_stats_counts_words() -> None:
         "words": 3,
         "distinct_words": 3,
         "sentences": 2,
-        "longest_word": "Don't",
+        "longest_word": "don't",
     }
 
 

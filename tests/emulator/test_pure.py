@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.config.settings import ServiceTime
@@ -28,6 +28,7 @@ def sorted_keys(keys: list[str]) -> SortedKeys:
     return made
 
 
+@settings(deadline=None)
 @given(KEYS, st.data())
 def test_sorted_keys_stay_sorted(keys: list[str], data: st.DataObject) -> None:
     gone = data.draw(st.sets(st.sampled_from(keys)) if keys else st.just(set()))
@@ -52,6 +53,7 @@ def test_sorted_keys_split_and_vanish_by_block() -> None:
     assert list(made.after("", inclusive=True)) == []
 
 
+@settings(deadline=None)
 @given(
     KEYS,
     st.text("ab/", max_size=2),
@@ -76,6 +78,7 @@ def test_pages_together_are_the_listing(
     assert [p for page in pages for p in page.prefixes] == whole.prefixes
 
 
+@settings(deadline=None)
 @given(KEYS, st.text("ab/", max_size=2), st.sampled_from(["", "/"]))
 def test_listing_holds_every_key_once_or_rolled_up(
     keys: list[str], prefix: str, delimiter: str
@@ -93,6 +96,7 @@ def test_listing_holds_every_key_once_or_rolled_up(
     assert page.prefixes == sorted(rolled)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=5), st.data())
 def test_aws_chunked_content_survives_any_cut(chunks: list[bytes], data: st.DataObject) -> None:
     content = b"".join(chunks)
@@ -227,12 +231,12 @@ def test_service_time_goes_through_its_quantiles() -> None:
 
 
 def test_service_time_is_seeded() -> None:
-    settings = ServiceTime(median=0.2, p99=1.0)
-    one, two = (ServiceTimes(settings, Random(9)) for _ in range(2))
+    quantiles = ServiceTime(median=0.2, p99=1.0)
+    one, two = (ServiceTimes(quantiles, Random(9)) for _ in range(2))
     assert [one.draw() for _ in range(5)] == [two.draw() for _ in range(5)]
 
 
-@pytest.mark.parametrize("settings", [ServiceTime(median=0.3), ServiceTime(median=0.0, p99=1.0)])
-def test_service_time_without_spread_is_constant(settings: ServiceTime) -> None:
-    times = ServiceTimes(settings, Random(0))
-    assert {times.draw() for _ in range(10)} == {settings.median}
+@pytest.mark.parametrize("quantiles", [ServiceTime(median=0.3), ServiceTime(median=0.0, p99=1.0)])
+def test_service_time_without_spread_is_constant(quantiles: ServiceTime) -> None:
+    times = ServiceTimes(quantiles, Random(0))
+    assert {times.draw() for _ in range(10)} == {quantiles.median}

@@ -8,6 +8,8 @@ import pytest
 
 Found = dict[str, Any]
 
+pytestmark = pytest.mark.timeout(300)  # the first one may have to install boto3
+
 
 def event_of(found: Found, inference_id: str) -> dict[str, Any]:
     (event,) = [e for e in found["raw_events"] if e["inferenceId"] == inference_id]

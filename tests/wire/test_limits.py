@@ -10,6 +10,8 @@ from dispatcher.emulator import invocation
 
 Found = dict[str, Any]
 
+pytestmark = pytest.mark.timeout(300)  # the first one may have to install boto3
+
 
 def metadata(found: Found, parameter: str) -> dict[str, Any]:
     return dict(found["model"][parameter]["metadata"])

@@ -1,0 +1,149 @@
+"""A server that answers bytes as it is told, and an environment that knows no real account."""
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import pytest
+
+from dispatcher.aws.session import Clients, open_clients
+from dispatcher.config.settings import AwsSettings
+
+
+@dataclass
+class Request:
+    """What came over the wire; header names in lower case."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Answer = bytes | Literal["close", "reset", "silence"]
+
+
+def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+@dataclass
+class WireServer:
+    """Reads whole requests and answers the next of ``answers``, or the last one for ever.
+
+    ``close`` ends the connection without an answer, ``reset`` tears it down, ``silence`` keeps it
+    open and says nothing. An answer that promises more bytes than it has is cut off after them.
+    """
+
+    url: str = ""
+    answers: list[Answer] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @staticmethod
+    def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
+        return answer(status, body, **headers)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        method, target, _ = head[0].split(" ", 2)
+        pairs = (line.split(":", 1) for line in head[1:] if line)
+        headers = {name.lower(): value.strip() for name, value in pairs}
+        if headers.get("expect") == "100-continue":
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        self.requests.append(Request(method, target, headers, body))
+        reply = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if reply == "silence":
+            await self.ending.wait()
+            return False
+        if reply == "close":
+            return False
+        if reply == "reset":
+            plug: socket.socket = writer.get_extra_info("socket")
+            plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+            return False
+        assert isinstance(reply, bytes)
+        writer.write(reply)
+        await writer.drain()
+        answer_head, _, answer_body = reply.partition(b"\r\n\r\n")
+        return f"Content-Length: {len(answer_body)}\r\n".encode() in answer_head + b"\r\n"
+
+
+class Connect(Protocol):
+    """Open real clients against the server, or against what the settings and environment say."""
+
+    def __call__(
+        self, settings: AwsSettings = ..., *, connections: int = ...
+    ) -> AbstractAsyncContextManager[Clients]: ...
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "BOTO_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+@pytest.fixture
+async def wire(monkeypatch: pytest.MonkeyPatch, credentials: None) -> AsyncIterator[WireServer]:
+    made = WireServer()
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    yield made
+    made.ending.set()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.fixture
+def connect() -> Connect:
+    @asynccontextmanager
+    async def connected(
+        settings: AwsSettings | None = None, *, connections: int = 4
+    ) -> AsyncIterator[Clients]:
+        async with open_clients(settings or AwsSettings(), connections=connections) as clients:
+            yield clients
+
+    return connected
+
+
+@pytest.fixture
+def closed_port() -> Callable[[], str]:
+    """Return the URL of a port that nobody listens on."""
+
+    def find() -> str:
+        with socket.socket() as plug:
+            plug.bind(("127.0.0.1", 0))
+            return f"http://127.0.0.1:{plug.getsockname()[1]}"
+
+    return find

@@ -1,0 +1,205 @@
+"""Who we are and where we call, from settings and environment; mistakes are sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aioboto3
+import pytest
+from botocore.loaders import Loader
+
+from dispatcher.aws import session as session_module
+from dispatcher.aws.calls import InvokeRequest
+from dispatcher.aws.runtime import Runtime
+from dispatcher.aws.session import Access, open_clients
+from dispatcher.config.settings import AwsSettings
+from dispatcher.errors import ConfigError, Denied, DispatcherError
+
+if TYPE_CHECKING:
+    from tests.aws.conftest import Connect, WireServer
+
+REQUEST = InvokeRequest(
+    endpoint="churn",
+    inference_id="id",
+    content_type="application/json",
+    output_extension="tag/0",
+    filename="id.out",
+    body=b"{}",
+    input_location=None,
+    accept=None,
+    custom_attributes=None,
+    ttl=60,
+    timeout=30,
+)
+ASSUMED = b"""<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
+<AssumedRoleUser><Arn>arn:aws:sts::123456789012:assumed-role/r/s</Arn>
+<AssumedRoleId>AROA:s</AssumedRoleId></AssumedRoleUser>
+<Credentials><AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>role-secret</SecretAccessKey>
+<SessionToken>role-token</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>
+</AssumeRoleResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></AssumeRoleResponse>"""
+
+
+async def mistake(connect: Connect, settings: AwsSettings, error: type[DispatcherError]) -> str:
+    with pytest.raises(error) as raised:
+        async with connect(settings):
+            pass
+    assert type(raised.value) is error
+    return str(raised.value)
+
+
+async def test_no_region(connect: Connect, credentials: None) -> None:
+    said = await mistake(connect, AwsSettings(), ConfigError)
+    assert "no AWS region is known. Set aws.region" in said
+
+
+async def test_no_credentials(connect: Connect) -> None:
+    said = await mistake(connect, AwsSettings(region="eu-west-1"), Denied)
+    assert said.startswith("no AWS credentials were found")
+    assert "AWS_PROFILE" in said
+
+
+async def test_half_of_the_credentials(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    await mistake(connect, AwsSettings(region="eu-west-1"), Denied)
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", None])
+async def test_an_unknown_profile(connect: Connect, region: str | None) -> None:
+    said = await mistake(connect, AwsSettings(profile="nobody", region=region), ConfigError)
+    assert "nobody" in said
+    assert "aws.profile" in said
+
+
+async def test_a_configuration_file_that_cannot_be_read(
+    connect: Connect, credentials: None, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("[default\nregion")
+    said = await mistake(connect, AwsSettings(region="eu-west-1"), ConfigError)
+    assert str(tmp_path / "config") in said
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:4599", "nonsense"])
+async def test_an_endpoint_that_is_no_url(
+    connect: Connect, credentials: None, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    said = await mistake(connect, AwsSettings(), ConfigError)
+    assert "AWS_ENDPOINT_URL" in said
+
+
+async def test_a_region_that_is_none(connect: Connect, credentials: None) -> None:
+    said = await mistake(connect, AwsSettings(region="not a region!"), ConfigError)
+    assert "aws.region" in said
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME"])
+async def test_an_endpoint_in_the_environment_needs_no_region(
+    wire: WireServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv(name, wire.url)
+    wire.answers = [wire.answer("202 Accepted", b"{}")]
+    async with connect() as clients:
+        await Runtime(clients.runtime).invoke(REQUEST)
+    assert "/us-east-1/sagemaker/" in wire.requests[0].headers["authorization"]
+
+
+async def test_settings_go_before_the_environment(
+    wire: WireServer, connect: Connect, tmp_path: Path
+) -> None:
+    (tmp_path / "credentials").write_text(
+        "[batch]\naws_access_key_id = AKIDBATCH\naws_secret_access_key = s\n"
+    )
+    wire.answers = [wire.answer("202 Accepted", b"{}")]
+    async with connect(AwsSettings(region="ap-south-1", profile="batch")) as clients:
+        await Runtime(clients.runtime).invoke(REQUEST)
+    signature = wire.requests[0].headers["authorization"]
+    assert "Credential=AKIDBATCH/" in signature
+    assert "/ap-south-1/sagemaker/" in signature
+
+
+async def test_a_profile_brings_its_region(
+    wire: WireServer, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    (tmp_path / "config").write_text("[profile batch]\nregion = sa-east-1\n")
+    (tmp_path / "credentials").write_text(
+        "[batch]\naws_access_key_id = AKIDBATCH\naws_secret_access_key = s\n"
+    )
+    wire.answers = [wire.answer("202 Accepted", b"{}")]
+    async with connect(AwsSettings(profile="batch")) as clients:
+        await Runtime(clients.runtime).invoke(REQUEST)
+    assert "/sa-east-1/sagemaker/" in wire.requests[0].headers["authorization"]
+
+
+async def test_access_goes_before_everything(
+    wire: WireServer, monkeypatch: pytest.MonkeyPatch, closed_port: Callable[[], str]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", closed_port())
+    wire.answers = [wire.answer("202 Accepted", b"{}")]
+    access = Access(wire.url, "eu-north-1", "AKIDBOX", "s")
+    settings = AwsSettings(role_arn="arn:aws:iam::123456789012:role/r", region="eu-west-1")
+    async with open_clients(settings, connections=1, access=access) as clients:
+        await Runtime(clients.runtime).invoke(REQUEST)
+    assert len(wire.requests) == 1, "no role is assumed in the box"
+    signature = wire.requests[0].headers["authorization"]
+    assert "Credential=AKIDBOX/" in signature
+    assert "/eu-north-1/sagemaker/" in signature
+
+
+async def test_a_role_is_assumed_once_and_signs(wire: WireServer, connect: Connect) -> None:
+    wire.answers = [
+        wire.answer("200 OK", ASSUMED, Content_Type="text/xml"),
+        wire.answer("202 Accepted", b"{}"),
+    ]
+    role = "arn:aws:iam::123456789012:role/r"
+    async with connect(AwsSettings(role_arn=role)) as clients:
+        await Runtime(clients.runtime).invoke(REQUEST)
+        await Runtime(clients.runtime).invoke(REQUEST)
+    assume, *calls = wire.requests
+    assert b"Action=AssumeRole" in assume.body
+    assert b"role%2Fr" in assume.body
+    assert "Credential=AKIDEXAMPLE/" in assume.headers["authorization"]
+    assert len(calls) == 2
+    for call in calls:
+        assert "Credential=ASIAROLE/" in call.headers["authorization"]
+        assert call.headers["x-amz-security-token"] == "role-token"
+
+
+async def test_a_role_that_may_not_be_assumed(wire: WireServer, connect: Connect) -> None:
+    wire.answers = [
+        wire.answer(
+            "403 Forbidden",
+            b"<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>"
+            b"<Message>not authorized to perform: sts:AssumeRole</Message></Error></ErrorResponse>",
+            Content_Type="text/xml",
+        )
+    ]
+    role = AwsSettings(role_arn="arn:aws:iam::123456789012:role/r")
+    said = await mistake(connect, role, Denied)
+    assert "sts:AssumeRole" in said
+
+
+def runtime_members(session: aioboto3.Session) -> dict[str, object]:
+    loader = session._session.get_component("data_loader")
+    model = loader.load_service_model("sagemaker-runtime", "service-2")
+    members: dict[str, object] = model["shapes"]["InvokeEndpointAsyncInput"]["members"]
+    return members
+
+
+def test_an_old_model_learns_what_it_lacks() -> None:
+    session = aioboto3.Session()
+    session_module._teach_inline_requests(session)
+    assert {"Body", "Filename", "S3OutputPathExtension"} <= runtime_members(session).keys()
+
+
+def test_a_model_that_knows_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = {"shapes": {"InvokeEndpointAsyncInput": {"members": {"Body": {}}}}}
+    monkeypatch.setattr(Loader, "load_service_model", lambda *_arguments: newer)
+    session = aioboto3.Session()
+    before = list(session._session.get_component("data_loader").search_paths)
+    session_module._teach_inline_requests(session)
+    assert session._session.get_component("data_loader").search_paths == before

@@ -1,0 +1,284 @@
+"""Virtual time, a bucket and a queue that do as they are told, and a real ledger."""
+
+import asyncio
+import json
+import selectors
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from dispatcher.aws.calls import Location, Message
+from dispatcher.completion.event import Completion
+from dispatcher.completion.joiner import Claimed, Joiner
+from dispatcher.config.settings import Config
+from dispatcher.errors import CallError, Denied, NotThere
+from dispatcher.ledger.intent import Entry
+from dispatcher.ledger.ledger import Ledger, Settlement, open_ledger
+from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.quota import Quota
+from dispatcher.observe.meter import Meter
+from dispatcher.packing.framing import frame
+from dispatcher.packing.parcel import Parcel
+from dispatcher.sources.record import Position, Record
+
+T = TypeVar("T")
+BEGAN = 1000.0
+EPOCH = 1_700_000_000.0
+
+
+class JumpingSelector(selectors.SelectSelector):
+    """Instead of waiting it lets the time pass at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = BEGAN
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready and timeout is None:
+            raise RuntimeError("everything waits, and nothing will ever happen")
+        if not ready and timeout:
+            self.time += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop on whose clock only sleeping takes time."""
+
+    def __init__(self) -> None:
+        self.clock = JumpingSelector()
+        super().__init__(self.clock)
+
+    def time(self) -> float:
+        return self.clock.time
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"virtual": VirtualLoop}
+
+
+@pytest.fixture(autouse=True)
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run what belongs on a worker thread in place: threads know no virtual time."""
+
+    async def in_place(function: Callable[..., T], *args: Any, **_options: Any) -> T:
+        await anyio.lowlevel.checkpoint()
+        result = function(*args)
+        await anyio.lowlevel.checkpoint()
+        return result
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", in_place)
+
+
+def monotonic() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def now() -> float:
+    return EPOCH + monotonic() - BEGAN
+
+
+Fault = CallError | Denied
+
+
+@dataclass
+class Incoming:
+    """An object under way; its bytes come after the faults."""
+
+    size: int
+    content_type: str | None
+    body: bytes
+    faults: list[Fault]
+
+    async def read(self) -> bytes:
+        await anyio.lowlevel.checkpoint()
+        if self.faults:
+            raise self.faults.pop(0)
+        return self.body
+
+
+@dataclass
+class Bucket:
+    """Holds objects; every kind of call raises its faults first."""
+
+    objects: dict[str, tuple[bytes, str | None]] = field(default_factory=dict)
+    open_faults: list[Fault] = field(default_factory=list)
+    read_faults: list[Fault] = field(default_factory=list)
+    look_faults: list[Fault | None] = field(default_factory=list)
+    page_faults: list[Fault] = field(default_factory=list)
+    opened: list[str] = field(default_factory=list)
+    looks: list[str] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def open(self, location: Location) -> AsyncIterator[Incoming]:
+        self.opened.append(str(location))
+        await anyio.lowlevel.checkpoint()
+        if self.open_faults:
+            raise self.open_faults.pop(0)
+        if str(location) not in self.objects:
+            raise NotThere("no such object")
+        body, content_type = self.objects[str(location)]
+        yield Incoming(len(body), content_type, body, self.read_faults)
+
+    async def exists(self, location: Location) -> bool:
+        self.looks.append(str(location))
+        await anyio.lowlevel.checkpoint()
+        if self.look_faults and (fault := self.look_faults.pop(0)):
+            raise fault
+        return str(location) in self.objects
+
+    async def page(self, folder: Location) -> set[str]:
+        self.pages.append(str(folder))
+        await anyio.lowlevel.checkpoint()
+        if self.page_faults:
+            raise self.page_faults.pop(0)
+        bucket = f"s3://{folder.bucket}/"
+        return {
+            at.removeprefix(bucket) for at in sorted(self.objects) if at.startswith(str(folder))
+        }
+
+
+@dataclass
+class EventQueue:
+    """Delivers the batches it was given, then waits for ever."""
+
+    batches: list[list[str] | Fault] = field(default_factory=list)
+    deleted: list[list[str]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    received: int = 0
+
+    async def receive(self) -> list[Message]:
+        await anyio.lowlevel.checkpoint()
+        if not self.batches:
+            await anyio.sleep_forever()
+        batch = self.batches.pop(0)
+        if isinstance(batch, Exception):
+            raise batch
+        messages = []
+        for body in batch:
+            messages.append(Message(body, f"receipt-{self.received}"))
+            self.received += 1
+        return messages
+
+    async def delete(self, receipts: Sequence[str]) -> list[str]:
+        await anyio.lowlevel.checkpoint()
+        if self.faults:
+            raise self.faults.pop(0)
+        self.deleted.append(list(receipts))
+        return []
+
+
+@dataclass
+class Scene:
+    """One process of a run, between the accepted call and the settled record."""
+
+    config: Config
+    ledger: Ledger
+    bucket: Bucket = field(default_factory=Bucket)
+    queue: EventQueue = field(default_factory=EventQueue)
+    meter: Meter = field(default_factory=Meter)
+    memory: Quota = field(default_factory=lambda: Quota(64_000_000))
+
+    def __post_init__(self) -> None:
+        self.joiner = Joiner(
+            self.config, self.ledger, self.bucket, self.memory, self.meter, self.now
+        )
+        self._numbers = iter(range(1_000_000))
+
+    @property
+    def now(self) -> Callable[[], float]:
+        return now
+
+    async def plan(self, *sizes: int) -> list[Entry]:
+        """Plan invocations of so many records each."""
+        framing = frame(self.config.packing.framing)
+        parcels = []
+        for size in sizes:
+            records = []
+            for _ in range(size):
+                n = next(self._numbers)
+                raw = b'{"n":%d}' % n
+                records.append(Record(Position("in", n * 10, n * 10 + 10, n + 1), f"key-{n}", raw))
+            payload = framing.join([record.raw for record in records])
+            parcels.append(Parcel(records, payload, "application/json", "inline"))
+        planned = [one.number for one in await self.ledger.plan(parcels)]
+        return [entry for number in planned if (entry := self.ledger.find(number))]
+
+    async def accepted(self, count: int = 1) -> list[Entry]:
+        """Plan invocations of one record each that the service has accepted."""
+        entries = await self.plan(*[1] * count)
+        for entry in entries:
+            self.ledger.accept(
+                entry.planned, self.now(), self.output_of(entry), self.failure_of(entry)
+            )
+        return entries
+
+    def output_of(self, entry: Entry) -> str:
+        return f"s3://out/results/{entry.planned.shard}/{entry.planned.id}.out"
+
+    def failure_of(self, entry: Entry) -> str:
+        return f"s3://out/failures/{entry.planned.shard}/{entry.planned.id}-error.out"
+
+    def event(self, entry: Entry, **fields: object) -> str:
+        """Return the service's event that this invocation completed."""
+        return json.dumps(
+            {
+                "invocationStatus": "Completed",
+                "inferenceId": entry.planned.id,
+                "responseParameters": {"outputLocation": self.output_of(entry)},
+                **fields,
+            }
+        )
+
+    async def settle(self, *entries: Entry) -> None:
+        settlements = []
+        for entry in entries:
+            outcomes = [Outcome(s.position, s.key, "completed", b"1", None) for s in entry.slips]
+            settlements.append(Settlement(entry, outcomes))
+        await self.ledger.settle(settlements, {})
+
+    async def join(self, entry: Entry, completion: Completion) -> list[Outcome] | None:
+        """Join one completion; None where its answer cannot be read for now."""
+        async with AsyncExitStack() as held:
+            settled = await self.joiner.settle(Claimed(entry, completion), held)
+        assert self.memory.free == self.memory.capacity
+        assert settled is None or settled.entry is entry
+        return None if settled is None else settled.outcomes
+
+
+class OpenScene(Protocol):
+    """Begin a process of the run; sections of the configuration override the defaults."""
+
+    def __call__(self, **sections: Mapping[str, object]) -> AbstractAsyncContextManager[Scene]: ...
+
+
+@pytest.fixture
+def open_scene(tmp_path: Path) -> OpenScene:
+    @asynccontextmanager
+    async def opened(**sections: Mapping[str, object]) -> AsyncIterator[Scene]:
+        config = Config.model_validate({"endpoint": "churn", "source": {"path": "in"}, **sections})
+        async with open_ledger(
+            tmp_path / "ledger.db",
+            frame=frame(config.packing.framing),
+            durability="relaxed",
+            now=now,
+        ) as ledger:
+            yield Scene(config, ledger)
+
+    return opened
+
+
+@pytest.fixture
+async def scene(open_scene: OpenScene) -> AsyncIterator[Scene]:
+    async with open_scene() as made:
+        yield made

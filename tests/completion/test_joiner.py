@@ -1,0 +1,267 @@
+"""Answers from events and objects become one outcome a record, or wait for a later chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from dispatcher.aws.location import parse_location
+from dispatcher.completion.event import Completion, Kind
+from dispatcher.completion.joiner import Claimed
+from dispatcher.errors import CallError, Denied, NotThere, Rejected, Throttled, Transient
+from dispatcher.ledger.intent import Entry
+from dispatcher.ledger.ledger import Settlement
+from dispatcher.ledger.outcome import Meta
+from dispatcher.ledger.quota import Quota
+from dispatcher.ledger.states import State
+
+if TYPE_CHECKING:
+    from tests.completion.conftest import OpenScene, Scene
+
+LINES = {"framing": "lines", "max_records": 10}
+
+
+def completed(entry: Entry, location: str | None = None, body: bytes | None = None) -> Completion:
+    at = parse_location(location) if location else None
+    return Completion("completed", entry.planned.id, at, body, "application/json" if body else None)
+
+
+async def test_an_answer_in_the_event_needs_no_object(scene: Scene) -> None:
+    (entry,) = await scene.accepted()
+    outcomes = await scene.join(entry, completed(entry, "s3://out/x.out", b'{"y": 1}'))
+    assert outcomes is not None
+    (outcome,) = outcomes
+    assert (outcome.status, outcome.key, outcome.attempts) == ("completed", "key-0", 1)
+    assert (outcome.output, outcome.output_type) == (b'{"y": 1}', "application/json")
+    assert (outcome.input, outcome.meta) == (None, None)
+    assert outcome.position == entry.slips[0].position
+    assert scene.bucket.opened == []
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by-event", "by-202"])
+async def test_an_answer_in_the_object(scene: Scene, told: bool) -> None:
+    (entry,) = await scene.accepted()
+    location = "s3://elsewhere/x.out" if told else scene.output_of(entry)
+    scene.bucket.objects[location] = b"a,b\n", "text/csv"
+    outcomes = await scene.join(entry, completed(entry, location if told else None))
+    assert outcomes is not None
+    assert (outcomes[0].output, outcomes[0].output_type) == (b"a,b\n", "text/csv")
+    assert scene.bucket.opened == [location]
+
+
+async def test_an_object_that_is_late_is_waited_for(scene: Scene) -> None:
+    (entry,) = await scene.accepted()
+    scene.bucket.objects[scene.output_of(entry)] = b"1", None
+    scene.bucket.open_faults = [NotThere("not yet"), NotThere("not yet"), Throttled("slow")]
+    scene.bucket.read_faults = [Transient("cut off")]
+    began = anyio.current_time()
+    outcomes = await scene.join(entry, completed(entry))
+    assert outcomes is not None
+    assert outcomes[0].output == b"1"
+    assert anyio.current_time() - began == pytest.approx(0.2 + 0.4 + 0.6 + 0.8)
+
+
+async def test_an_object_that_never_comes_is_a_dead_letter(scene: Scene) -> None:
+    (entry,) = await scene.accepted()
+    outcomes = await scene.join(entry, completed(entry))
+    assert outcomes is not None
+    assert (outcomes[0].status, outcomes[0].reason) == ("failed", "output_missing")
+    assert scene.output_of(entry) in outcomes[0].message
+    assert outcomes[0].input == b'{"n":0}'
+    assert len(scene.bucket.opened) == 5
+
+
+async def test_an_event_without_any_location_is_a_dead_letter(scene: Scene) -> None:
+    (entry,) = await scene.plan(1)
+    outcomes = await scene.join(entry, completed(entry))
+    assert outcomes is not None
+    assert (outcomes[0].reason, outcomes[0].input) == ("output_missing", b'{"n":0}')
+
+
+async def test_an_object_that_is_refused_is_a_dead_letter_at_once(scene: Scene) -> None:
+    (entry,) = await scene.accepted()
+    scene.bucket.open_faults = [Rejected("InvalidObjectState: archived")]
+    outcomes = await scene.join(entry, completed(entry))
+    assert outcomes is not None
+    assert (outcomes[0].reason, len(scene.bucket.opened)) == ("output_unreadable", 1)
+
+
+async def test_denied_stops_the_run(scene: Scene) -> None:
+    (entry,) = await scene.accepted()
+    scene.bucket.open_faults = [Denied("s3:GetObject")]
+    with pytest.raises(Denied, match="s3:GetObject"):
+        await scene.join(entry, completed(entry))
+
+
+async def test_an_output_that_is_too_large_is_not_read(open_scene: OpenScene) -> None:
+    async with open_scene(completion={"max_output": 10}) as scene:
+        large, fits = await scene.accepted(2)
+        scene.bucket.objects[scene.output_of(large)] = b"x" * 11, None
+        scene.bucket.objects[scene.output_of(fits)] = b"x" * 10, None
+        outcomes = await scene.join(large, completed(large))
+        assert outcomes is not None
+        assert outcomes[0].reason == "output_too_large"
+        assert "11 bytes, more than completion.max_output (10)" in outcomes[0].message
+        outcomes = await scene.join(fits, completed(fits))
+        assert outcomes is not None
+        assert outcomes[0].status == "completed"
+
+
+async def test_answers_to_several_records_are_paired_in_order(open_scene: OpenScene) -> None:
+    async with open_scene(packing=LINES, sink={"join": "both"}) as scene:
+        (entry,) = await scene.plan(3)
+        outcomes = await scene.join(entry, completed(entry, body=b"[10, 11, 12]"))
+        assert outcomes is not None
+        assert [(o.key, o.output, o.input) for o in outcomes] == [
+            ("key-0", b"10", b'{"n":0}'),
+            ("key-1", b"11", b'{"n":1}'),
+            ("key-2", b"12", b'{"n":2}'),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"), [(b"[10, 11]", "count_mismatch"), (b"oops {", "bad_answer")]
+)
+async def test_a_wrong_number_of_answers_kills_all_with_their_inputs(
+    open_scene: OpenScene, body: bytes, reason: str
+) -> None:
+    async with open_scene(packing=LINES) as scene:
+        (entry,) = await scene.plan(3)
+        outcomes = await scene.join(entry, completed(entry, body=body))
+        assert outcomes is not None
+        assert [(o.status, o.reason) for o in outcomes] == [("failed", reason)] * 3
+        assert [o.input for o in outcomes] == [b'{"n":0}', b'{"n":1}', b'{"n":2}']
+
+
+@pytest.mark.parametrize(
+    ("reason", "body", "there", "message"),
+    [
+        ("ClientError: 400", None, None, "ClientError: 400"),
+        ("ClientError: 400", b"bad row", None, "ClientError: 400; bad row"),
+        ("", None, b"Traceback\xff", "Traceback\N{REPLACEMENT CHARACTER}"),
+        ("", None, None, "the container failed and left no message"),
+        ("", b"x" * 9000, None, "x" * 2000),
+    ],
+)
+async def test_a_failure_tells_what_the_container_said(
+    scene: Scene, reason: str, body: bytes | None, there: bytes | None, message: str
+) -> None:
+    (entry,) = await scene.accepted()
+    if there is not None:
+        scene.bucket.objects[scene.failure_of(entry)] = there, "text/plain"
+    completion = Completion("failed", entry.planned.id, None, body, None, reason)
+    outcomes = await scene.join(entry, completion)
+    assert outcomes is not None
+    (outcome,) = outcomes
+    assert (outcome.status, outcome.reason, outcome.message) == ("failed", "model_error", message)
+    assert outcome.input == b'{"n":0}'
+
+
+async def test_a_failure_without_any_object_asks_for_none(scene: Scene) -> None:
+    (entry,) = await scene.plan(1)
+    outcomes = await scene.join(entry, Completion("failed", entry.planned.id, None))
+    assert outcomes is not None
+    assert outcomes[0].reason == "model_error"
+    assert scene.bucket.opened == []
+
+
+async def test_expired(scene: Scene) -> None:
+    (entry,) = await scene.accepted()
+    outcomes = await scene.join(entry, Completion("expired", entry.planned.id, None))
+    assert outcomes is not None
+    assert (outcomes[0].status, outcomes[0].reason) == ("expired", "expired")
+    assert outcomes[0].input == b'{"n":0}'
+    assert scene.bucket.opened == []
+
+
+async def test_meta_tells_how_a_record_travelled(open_scene: OpenScene) -> None:
+    async with open_scene(sink={"meta": True, "join": "input"}) as scene:
+        (entry,) = await scene.accepted()
+        planned_at = scene.now()
+        await anyio.sleep(7)
+        outcomes = await scene.join(entry, completed(entry, body=b"1"))
+        assert outcomes is not None
+        assert outcomes[0].meta == Meta(
+            entry.planned.id, "inline", planned_at, planned_at, planned_at + 7
+        )
+        assert outcomes[0].input == b'{"n":0}'
+
+
+async def run(scene: Scene, *claims: Claimed) -> list[Settlement]:
+    give, to_join = anyio.create_memory_object_stream[Claimed](10)
+    settlements, joined = anyio.create_memory_object_stream[list[Settlement]](10)
+    async with give, joined:
+        for claimed in claims:
+            assert scene.ledger.claim(claimed.entry)
+            give.send_nowait(claimed)
+        give.close()
+        await scene.joiner.run(to_join, settlements)
+        return [one async for some in joined for one in some]
+
+
+@pytest.mark.parametrize("error", [Transient("503"), Throttled("slow")])
+async def test_what_cannot_be_read_for_now_is_given_back(scene: Scene, error: CallError) -> None:
+    unread, read = await scene.accepted(2)
+    scene.bucket.open_faults = [error] * 5
+    settlements = await run(
+        scene, Claimed(unread, completed(unread)), Claimed(read, completed(read, body=b"1"))
+    )
+    assert [settlement.entry for settlement in settlements] == [read]
+    assert (unread.claimed, read.claimed) == (False, True)
+    assert unread.output == scene.output_of(unread)
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "failure"),
+    [("completed", "s3://out/x.out", None), ("failed", None, "s3://out/x.out")],
+)
+async def test_what_overtook_its_answer_and_is_given_back_is_known_as_accepted(
+    scene: Scene, kind: Kind, output: str | None, failure: str | None
+) -> None:
+    (entry,) = await scene.plan(1)
+    scene.bucket.open_faults = [Transient("503")] * 5
+    completion = Completion(kind, entry.planned.id, parse_location("s3://out/x.out"))
+    assert await run(scene, Claimed(entry, completion)) == []
+    assert not entry.claimed
+    assert entry.state is State.ACCEPTED
+    assert (entry.output, entry.failure) == (output, failure)
+    assert scene.ledger.accepted() == [entry]
+
+
+async def test_a_payload_that_is_read_again_holds_its_outcome_back(scene: Scene) -> None:
+    (entry,) = await scene.accepted()
+    entry.payload = None
+    assert await scene.join(entry, completed(entry, body=b"1")) is None
+
+
+async def test_a_second_try_does_not_wait_for_the_memory_of_the_first(scene: Scene) -> None:
+    scene.memory = scene.joiner.memory = Quota(100)
+    (entry,) = await scene.accepted()
+    scene.bucket.objects[scene.output_of(entry)] = b"x" * 80, None
+    scene.bucket.read_faults = [Transient("cut off")]
+    outcomes = await scene.join(entry, completed(entry))
+    assert outcomes is not None
+    assert outcomes[0].output == b"x" * 80
+
+
+async def test_an_answer_keeps_its_memory_until_it_is_taken(scene: Scene) -> None:
+    entries = await scene.accepted(2)
+    for entry in entries:
+        scene.bucket.objects[scene.output_of(entry)] = b"x" * 80, None
+    scene.memory = scene.joiner.memory = Quota(100)
+    give, to_join = anyio.create_memory_object_stream[Claimed](2)
+    settlements, joined = anyio.create_memory_object_stream[list[Settlement]](0)
+    async with give, joined, anyio.create_task_group() as group:
+        for _ in entries:
+            group.start_soon(scene.joiner.run, to_join.clone(), settlements.clone())
+        to_join.close()
+        settlements.close()
+        for entry in entries:
+            give.send_nowait(Claimed(entry, completed(entry)))
+        give.close()
+        await anyio.sleep(60)
+        assert scene.memory.free == 20
+        assert len([one async for some in joined for one in some]) == 2
+    assert scene.memory.free == 100

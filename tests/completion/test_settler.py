@@ -1,0 +1,236 @@
+"""Files before the ledger, the ledger before the receipts, and nothing after a failure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from dispatcher.config.settings import SinkSettings
+from dispatcher.errors import StateError
+from dispatcher.ledger.intent import Entry
+from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.operations import SinkMark
+from dispatcher.ledger.outcome import Outcome, Status
+from dispatcher.sinks.jsonl import FileMark, JsonlFile
+from dispatcher.sinks.settler import DEAD_LETTERS, RESULTS, Settler
+from dispatcher.sources.record import Position
+
+if TYPE_CHECKING:
+    from tests.completion.conftest import Scene
+
+
+class Watched(JsonlFile):
+    """A file that tells what is done to it."""
+
+    log: list[str]
+    name: str
+
+    def append(self, lines: Sequence[bytes]) -> FileMark:
+        self.log.append(f"append {self.name} {len(lines)}")
+        return super().append(lines)
+
+    def sync(self) -> None:
+        self.log.append(f"sync {self.name}")
+        super().sync()
+
+
+@dataclass
+class Desk:
+    """A settler, its two files, and what happened in which order."""
+
+    scene: Scene
+    folder: Path
+    log: list[str] = field(default_factory=list)
+    durable: bool = True
+
+    def __post_init__(self) -> None:
+        self.results, self.dead = self._file("results"), self._file("dead")
+        self.settler = Settler(
+            SinkSettings(),
+            self.results,
+            self.dead,
+            self.scene.ledger,
+            self.scene.meter,
+            self.scene.now,
+            durable=self.durable,
+        )
+
+    def _file(self, name: str) -> Watched:
+        file = Watched.open(str(self.folder / f"{name}.jsonl"), 0, None, fresh=True)
+        file.log, file.name = self.log, name
+        return file
+
+    async def run(self, *groups: list[Settlement]) -> list[list[str]]:
+        give, settlements = anyio.create_memory_object_stream[list[Settlement]](100)
+        receipts, to_delete = anyio.create_memory_object_stream[list[str]](100)
+        with give, to_delete:
+            for group in groups:
+                give.send_nowait(group)
+            give.close()
+            try:
+                await self.settler.run(settlements, receipts)
+            finally:
+                acknowledged = [some async for some in to_delete]
+                self.log += [f"receipts {' '.join(some)}" for some in acknowledged]
+            return acknowledged
+
+    def lines(self, name: str) -> list[dict[str, object]]:
+        text = (self.folder / f"{name}.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def desk(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    made = Desk(scene, tmp_path)
+    settle = Ledger.settle
+
+    async def logged(
+        self: Ledger, settlements: Sequence[Settlement], sinks: dict[str, SinkMark]
+    ) -> None:
+        made.log.append(f"ledger {sorted(sinks)}")
+        await settle(self, settlements, sinks)
+        made.log.append("settled")
+
+    monkeypatch.setattr(Ledger, "settle", logged)
+    return made
+
+
+def settlement(entry: Entry, status: Status = "completed", *acks: str) -> Settlement:
+    entry.acks = list(acks) or None
+    reason = "" if status == "completed" else "model_error"
+    return Settlement(
+        entry,
+        [Outcome(s.position, s.key, status, b"1", None, reason=reason) for s in entry.slips],
+    )
+
+
+async def test_the_order_that_makes_a_crash_harmless(desk: Desk) -> None:
+    good, bad = await desk.scene.accepted(2)
+    await desk.run([settlement(good, "completed", "r1")], [settlement(bad, "failed", "r2")])
+    assert desk.log == [
+        "append results 1",
+        "sync results",
+        "append dead 1",
+        "sync dead",
+        "ledger ['dead_letters', 'results']",
+        "settled",
+        "receipts r1 r2",
+    ]
+    assert desk.lines("results") == [{"key": "key-0", "status": "completed", "output": 1}]
+    assert [line["key"] for line in desk.lines("dead")] == ["key-1"]
+
+
+async def test_the_ledger_knows_how_far_the_files_are_written(desk: Desk) -> None:
+    good, bad = await desk.scene.accepted(2)
+    given: dict[str, SinkMark] = {}
+    settle = Ledger.settle
+
+    async def remembered(
+        self: Ledger, settlements: Sequence[Settlement], sinks: dict[str, SinkMark]
+    ) -> None:
+        given.update(sinks)
+        await settle(self, settlements, sinks)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "settle", remembered)
+        await desk.run([settlement(good), settlement(bad, "expired")])
+    for name, file in ((RESULTS, desk.results), (DEAD_LETTERS, desk.dead)):
+        mark = file.mark
+        assert given[name] == SinkMark(mark.position, mark.tail_crc, mark.tail_length)
+    assert given[RESULTS].position == (desk.folder / "results.jsonl").stat().st_size > 0
+
+
+async def test_only_files_that_grew_are_written(desk: Desk) -> None:
+    (good,) = await desk.scene.accepted()
+    await desk.run([settlement(good)])
+    assert desk.log == ["append results 1", "sync results", "ledger ['results']", "settled"]
+
+
+async def test_relaxed_does_not_sync(desk: Desk) -> None:
+    desk.settler.durable = False
+    (good,) = await desk.scene.accepted()
+    await desk.run([settlement(good)])
+    assert desk.log == ["append results 1", "ledger ['results']", "settled"]
+
+
+async def test_what_waits_is_written_together(desk: Desk) -> None:
+    entries = await desk.scene.accepted(50)
+    acknowledged = await desk.run(
+        *[[settlement(one, "completed", f"r{n}")] for n, one in enumerate(entries)]
+    )
+    assert desk.log[:3] == ["append results 50", "sync results", "ledger ['results']"]
+    assert acknowledged == [[f"r{n}" for n in range(50)]]
+    assert [line["key"] for line in desk.lines("results")] == [f"key-{n}" for n in range(50)]
+
+
+async def test_a_group_is_closed_when_it_is_large(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dispatcher.sinks.settler._GROUP_RECORDS", 20)
+    entries = await desk.scene.accepted(50)
+    await desk.run(*[[settlement(one)] for one in entries])
+    appended = [line for line in desk.log if line.startswith("append")]
+    assert appended == ["append results 20", "append results 20", "append results 10"]
+
+
+async def test_records_that_never_were_in_an_invocation(desk: Desk) -> None:
+    outcome = Outcome(Position("in", 0, 10, 1), "in:1", "rejected", None, None, reason="bad_json")
+    assert await desk.run([Settlement(None, [outcome])]) == []
+    assert [line["reason"] for line in desk.lines("dead")] == ["bad_json"]
+    assert desk.scene.ledger.marks["in"].offset == 10
+
+
+async def test_counters_move_after_the_fact(desk: Desk) -> None:
+    one, two, three = await desk.scene.accepted(3)
+    (overtaken,) = await desk.scene.plan(1)
+    desk.scene.meter.outstanding = 4
+    await anyio.sleep(3)
+    await desk.run(
+        [settlement(one), settlement(two), settlement(three, "failed"), settlement(overtaken)]
+    )
+    meter = desk.scene.meter
+    assert (meter.completed, meter.dead, meter.outstanding) == (3, 1, 0)
+    assert meter.dead_reasons == {"model_error": 1}
+    assert (meter.completion_latency.count, meter.completion_latency.total) == (3, 9.0)
+
+
+@pytest.mark.parametrize("broken", ["results", "ledger"])
+async def test_a_failure_acknowledges_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    entries = await desk.scene.accepted(2)
+    desk.settler.durable = False
+
+    def full(*_arguments: object) -> None:
+        raise StateError("the disk is full")
+
+    if broken == "results":
+        monkeypatch.setattr(desk.results, "append", full)
+    else:
+        monkeypatch.setattr(desk.scene.ledger._store, "apply", full)
+    with pytest.raises(StateError, match="the disk is full"):
+        await desk.run([settlement(one, "completed", "r") for one in entries])
+    assert [line for line in desk.log if line.startswith(("receipts", "settled"))] == []
+    assert desk.scene.meter.completed == 0
+    assert desk.scene.ledger.outstanding == 2
+
+
+async def test_a_group_that_is_begun_is_ended_though_cancelled(desk: Desk) -> None:
+    (entry,) = await desk.scene.accepted()
+    with anyio.CancelScope() as scope:
+        write = desk.results.append
+
+        def cancelled_meanwhile(lines: Sequence[bytes]) -> FileMark:
+            scope.cancel()
+            return write(lines)
+
+        desk.results.append = cancelled_meanwhile  # type: ignore[method-assign]  # to be in time
+        await desk.run([settlement(entry, "completed", "r")])
+    assert desk.scene.ledger.outstanding == 0
+    assert len(desk.lines("results")) == 1
