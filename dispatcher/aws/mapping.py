@@ -13,6 +13,7 @@ from botocore.parsers import ResponseParserError
 
 from dispatcher.errors import (
     CallError,
+    ConfigError,
     Denied,
     DispatcherError,
     NotThere,
@@ -117,6 +118,7 @@ def translate(doing: str, *, repeatable: bool) -> Iterator[None]:
     Raises:
         Throttled, Transient, OutcomeUnknown, Rejected, NotThere: By remedy.
         Denied: No repetition can help.
+        ConfigError: A profile or a file of the AWS configuration is wrong.
     """
     try:
         yield
@@ -132,6 +134,12 @@ def translate(doing: str, *, repeatable: bool) -> Iterator[None]:
         ) from error
     except (foreign.CredentialRetrievalError, foreign.TokenRetrievalError) as error:
         raise Denied(f"AWS credentials could not be had for {doing}: {error}") from error
+    except foreign.ProfileNotFound as error:
+        raise ConfigError(
+            f"{error}. Name a profile of your AWS configuration in aws.profile or AWS_PROFILE"
+        ) from error
+    except (foreign.ConfigParseError, foreign.InvalidConfigError) as error:
+        raise ConfigError(f"{error}. Correct your AWS configuration file") from error
     except foreign.ParamValidationError as error:
         raise Rejected(f"the request is not valid: {error}", code="ParamValidation") from error
     except _BEFORE_SENDING as error:

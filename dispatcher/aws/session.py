@@ -80,10 +80,6 @@ async def open_clients(
                 )
                 for service in (_RUNTIME, "s3", "sqs", "sagemaker")
             ]
-        except foreign.ProfileNotFound as error:
-            raise ConfigError(
-                f"{error}. Name a profile of your AWS configuration in aws.profile or AWS_PROFILE"
-            ) from error
         except ValueError as error:
             raise ConfigError(
                 f"the clients of AWS cannot be made: {error}. An AWS_ENDPOINT_URL variable must be "
@@ -93,15 +89,15 @@ async def open_clients(
 
 
 async def _session(settings: AwsSettings, access: Access | None) -> Any:
-    if access is not None:
-        session = aioboto3.Session(
-            aws_access_key_id=access.access_key_id,
-            aws_secret_access_key=access.secret_access_key,
-            region_name=access.region,
-        )
-    else:
-        session = aioboto3.Session(profile_name=settings.profile, region_name=_region(settings))
     with translate("signing requests", repeatable=True):
+        if access is not None:
+            session = aioboto3.Session(
+                aws_access_key_id=access.access_key_id,
+                aws_secret_access_key=access.secret_access_key,
+                region_name=access.region,
+            )
+        else:
+            session = aioboto3.Session(profile_name=settings.profile, region_name=_region(settings))
         if (credentials := await session.get_credentials()) is None:
             raise foreign.NoCredentialsError
         if settings.role_arn is not None and access is None:

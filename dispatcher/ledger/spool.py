@@ -6,6 +6,7 @@ synced: it survives a killed process, and after a power loss its checksums say w
 the source is read again.
 """
 
+import errno
 import os
 import threading
 import zlib
@@ -18,6 +19,9 @@ from dispatcher.ledger.intent import SpoolRef
 
 SEGMENT_BYTES = 32_000_000
 """A segment that has reached this size is closed: what one stuck payload can keep on disk."""
+
+_GONE = (errno.ENOENT, errno.EBADF, errno.EIO)
+"""No such segment, closed a moment ago, or its blocks cannot be read."""
 
 
 class Spool:
@@ -80,11 +84,16 @@ class Spool:
         return refs
 
     def read(self, ref: SpoolRef) -> bytes | None:
-        """Return a payload, or None if its bytes are damaged or gone."""
+        """Return a payload, or None if its bytes are damaged or gone.
+
+        It may be settled, and its segment deleted, while a thread is about to read it.
+        """
         try:
             payload = os.pread(self._file(ref.segment), ref.size, ref.offset)
-        except FileNotFoundError:
-            return None
+        except OSError as error:
+            if error.errno in _GONE:
+                return None
+            raise
         if len(payload) != ref.size or zlib.crc32(payload) != ref.crc:
             return None
         return payload
@@ -136,9 +145,10 @@ class Spool:
             return self._files[segment]
 
     def _delete(self, segment: int) -> None:
-        if (file := self._files.pop(segment, None)) is not None:
-            os.close(file)
-        self._path(segment).unlink(missing_ok=True)
+        with self._opening:  # or a reader opens it once more in between, and nobody closes it
+            if (file := self._files.pop(segment, None)) is not None:
+                os.close(file)
+            self._path(segment).unlink(missing_ok=True)
         self.size -= self._sizes.pop(segment)
         del self._live[segment]
 

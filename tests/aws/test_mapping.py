@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dispatcher.aws.mapping import by_code, translate
 from dispatcher.errors import (
     CallError,
+    ConfigError,
     Denied,
     DispatcherError,
     NotThere,
@@ -119,6 +120,8 @@ mapped = pytest.mark.parametrize(
         (foreign.PartialCredentialsError(provider="env", cred_var="x"), Denied, Denied),
         (foreign.CredentialRetrievalError(provider="x", error_msg="y"), Denied, Denied),
         (foreign.TokenRetrievalError(provider="sso", error_msg="y"), Denied, Denied),
+        (foreign.ProfileNotFound(profile="x"), ConfigError, ConfigError),
+        (foreign.ConfigParseError(path="x"), ConfigError, ConfigError),
         (foreign.ParamValidationError(report="bad"), Rejected, Rejected),
         (foreign.EndpointConnectionError(**URL, error=REFUSED), Transient, Transient),
         (foreign.ConnectTimeoutError(**URL), Transient, Transient),

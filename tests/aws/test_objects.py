@@ -41,11 +41,10 @@ async def test_read(wire: WireServer, connect: Connect) -> None:
     "ending",
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf",
         "close",
         "reset",
     ],
-    ids=["half", "half-a-chunk", "closed", "reset"],
+    ids=["half", "closed", "reset"],
 )
 async def test_half_an_object_is_read_again(
     wire: WireServer, connect: Connect, ending: Answer
@@ -55,7 +54,7 @@ async def test_half_an_object_is_read_again(
         with pytest.raises(Transient):
             async with Objects(clients.s3).open(AT) as incoming:
                 await incoming.read()
-    assert len(wire.requests) == 1
+    assert {request.target for request in wire.requests} == {TARGET}
 
 
 def refusal(code: str) -> bytes:

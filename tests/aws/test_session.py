@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aioboto3
 import pytest
@@ -72,12 +72,11 @@ async def test_an_unknown_profile(connect: Connect, region: str | None) -> None:
     assert "aws.profile" in said
 
 
-async def test_a_configuration_file_that_cannot_be_read(
-    connect: Connect, credentials: None, tmp_path: Path
-) -> None:
-    (tmp_path / "config").write_text("[default\nregion")
+@pytest.mark.parametrize("name", ["config", "credentials"])
+async def test_a_file_that_cannot_be_read(connect: Connect, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("[default\nregion")
     said = await mistake(connect, AwsSettings(region="eu-west-1"), ConfigError)
-    assert str(tmp_path / "config") in said
+    assert str(tmp_path / name) in said
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:4599", "nonsense"])
@@ -197,7 +196,7 @@ def test_an_old_model_learns_what_it_lacks() -> None:
 
 
 def test_a_model_that_knows_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    newer = {"shapes": {"InvokeEndpointAsyncInput": {"members": {"Body": {}}}}}
+    newer: dict[str, Any] = {"shapes": {"InvokeEndpointAsyncInput": {"members": {"Body": {}}}}}
     monkeypatch.setattr(Loader, "load_service_model", lambda *_arguments: newer)
     session = aioboto3.Session()
     before = list(session._session.get_component("data_loader").search_paths)

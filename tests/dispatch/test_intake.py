@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -81,10 +80,15 @@ class Running:
 
 @asynccontextmanager
 async def started(
-    scene: Scene, batches: Sequence[list[Item] | float], *, buffer: float = math.inf
+    scene: Scene,
+    batches: Sequence[list[Item] | float],
+    *,
+    each_call: float = 0.0,
+    first_settlement: float = 0.0,
 ) -> AsyncIterator[Running]:
-    intents, to_send = anyio.create_memory_object_stream[Planned](buffer)
-    settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](math.inf)
+    """Run an intake; ``each_call`` and ``first_settlement`` are seconds that others keep it."""
+    intents, to_send = anyio.create_memory_object_stream[Planned](0)
+    settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](0)
     packing = scene.config.packing
     intake = Intake(
         Batches(list(batches)),
@@ -107,9 +111,11 @@ async def started(
         async with to_send:
             async for planned in to_send:
                 running.planned.append((anyio.current_time() - began, planned))
+                await anyio.sleep(each_call)
 
     async def receive_refused() -> None:
         async with to_settle:
+            await anyio.sleep(first_settlement)
             async for some in to_settle:
                 running.refused += some
 
@@ -120,8 +126,10 @@ async def started(
         yield running
 
 
-async def finish(scene: Scene, batches: Sequence[list[Item] | float]) -> Running:
-    async with started(scene, batches) as running:
+async def finish(
+    scene: Scene, batches: Sequence[list[Item] | float], *, first_settlement: float = 0.0
+) -> Running:
+    async with started(scene, batches, first_settlement=first_settlement) as running:
         pass
     assert running.ended.is_set()
     return running
@@ -173,6 +181,17 @@ async def test_a_full_payload_goes_at_once_and_the_end_flushes(open_scene: OpenS
         assert running.times == [0.0, 0.0]
 
 
+async def test_a_payload_opened_while_the_flush_waited_keeps_its_own_time(
+    open_scene: OpenScene,
+) -> None:
+    bad = Unreadable(record(1).position, "in:2", b"", "bad_json", "line 2 is no JSON")
+    async with open_scene(packing=LINES) as scene:
+        batches: list[list[Item] | float] = [records(0), 0.3, [bad, *records(2, 3, 4)], 9.0]
+        running = await finish(scene, batches, first_settlement=1.0)
+        assert running.keys(scene) == [["key-0", "key-2", "key-3"], ["key-4"]]
+        assert running.times == pytest.approx([1.0, 1.5])
+
+
 async def test_nothing_is_planned_beyond_the_limit_of_outstanding(open_scene: OpenScene) -> None:
     async with open_scene(limits={"outstanding": 2}) as scene:
         async with started(scene, [records(0, 1, 2, 3, 4)]) as running:
@@ -219,6 +238,16 @@ async def test_a_stop_in_the_middle_loses_nothing_and_repeats_nothing(
     async with open_scene(packing=LINES) as scene:
         running = await finish(scene, [list(everything)])
         assert running.keys(scene) == [["key-3", "key-4"]]
+
+
+async def test_what_is_durable_is_handed_on_though_stopped(scene: Scene) -> None:
+    async with started(scene, [records(0, 1, 2, 3), records(4)], each_call=1.0) as running:
+        await anyio.sleep(0.5)
+        assert len(running.planned) == 1
+        assert scene.ledger.outstanding == 4
+        running.intake.stop()
+    assert running.keys(scene) == [["key-0"], ["key-1"], ["key-2"], ["key-3"]]
+    assert scene.meter.read == 4
 
 
 async def test_a_stop_while_the_limit_holds_back_ends_at_once(open_scene: OpenScene) -> None:

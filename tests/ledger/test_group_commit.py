@@ -190,9 +190,9 @@ async def test_what_cannot_be_stored_takes_its_whole_group_along_and_says_so(
             disk.moves.set()
         assert len(errors) == 3
         assert ledger.outstanding == 1
+        assert not ledger._store._db.in_transaction
     async with run() as ledger:
         assert ledger.outstanding == 1
-        assert not ledger._store._db.in_transaction
 
 
 async def test_a_writer_that_is_cancelled_still_writes(

@@ -17,7 +17,7 @@ from dispatcher.ledger import ledger as ledger_module
 from dispatcher.ledger.identity import filename
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.ledger import Ledger, Settlement
-from dispatcher.ledger.operations import SinkMark
+from dispatcher.ledger.operations import Remember, SinkMark
 from dispatcher.ledger.recall import Known
 from dispatcher.ledger.spool import Spool
 from dispatcher.ledger.states import State
@@ -65,8 +65,8 @@ async def test_a_process_killed_before_the_run_had_its_name_has_not_begun_it(
     run: Run, path: Path
 ) -> None:
     path.parent.mkdir()
-    with Store(path, Spool(path.with_name("ledger.db.spool")), "full"):
-        pass
+    with Store(path, Spool(path.with_name("ledger.db.spool")), "full") as store:
+        store.apply([Remember("created", "1.0")])
     async with run() as ledger:
         assert ledger.is_new
         tag = ledger.tag
@@ -392,6 +392,7 @@ async def test_payloads_lost_with_the_power_are_asked_for_and_restored(
         known, owner = ledger.recall.know(parcel(0).records[0].position)
         assert known is Known.LOST
         assert owner is entry
+        await ledger.plan([parcel(3)])  # takes the place where the lost one lay
         await ledger.restore(1, parcel(0, 2).payload)
         assert await ledger.raws(entry) == [b'{"n": 0}', b'{"n": 1}']
         assert [e.planned.number for e in ledger.without_payload()] == [2]
@@ -402,7 +403,7 @@ async def test_payloads_lost_with_the_power_are_asked_for_and_restored(
         assert entry is not None
         assert (entry.state, entry.output) == (State.ACCEPTED, "s3://out/1")
         assert await ledger.payload(entry) == parcel(0, 2).payload
-        await ledger.settle(completed(ledger, [1, 2]), {})
+        await ledger.settle(completed(ledger, [1, 2, 3]), {})
         assert ledger.outstanding == 0
 
 

@@ -1,5 +1,6 @@
 """What is taken comes back, whoever waits, is granted or is cancelled meanwhile."""
 
+import asyncio
 from collections.abc import Sequence
 
 import anyio
@@ -136,15 +137,16 @@ async def test_a_small_request_does_not_overtake_a_large_one_that_waits() -> Non
 
 async def test_what_is_granted_and_cancelled_in_the_same_turn_comes_back() -> None:
     quota = Quota(CAPACITY)
-    holder, waiter = Taker(quota, CAPACITY), Taker(quota, 4)
-    async with anyio.create_task_group() as group:
-        group.start_soon(holder.run)
-        group.start_soon(waiter.run)
+    waiter = Taker(quota, 4)
+    async with quota.take(CAPACITY):
+        task = asyncio.ensure_future(waiter.run())
         await turns(10)
-        holder.leave.set()
-        # The holder leaves in its next turn; the grant and the cancellation then meet.
-        await turns(1)
-        waiter.scope.cancel()
+        assert waiter.waits
+    # The grant was made a moment ago, and who got it has not had a turn since.
+    assert quota.free == CAPACITY - 4
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert quota.free == CAPACITY
 
 

@@ -1,5 +1,7 @@
 """Payloads stay readable until they are released, over restarts, damage and full disks."""
 
+import errno
+import os
 import resource
 import shutil
 import signal
@@ -172,6 +174,39 @@ def test_two_threads_read_what_a_third_goes_on_writing(spool: Spool) -> None:
     for reader in readers:
         reader.join(10)
     assert wrong == []
+
+
+def test_a_segment_may_go_while_it_is_read(
+    spool: Spool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [ref] = spool.append([b"a" * SEGMENT])
+    assert spool.read(ref) is not None
+    pread = os.pread
+
+    def late(file: int, size: int, offset: int) -> bytes:
+        spool.release([ref])
+        return pread(file, size, offset)
+
+    monkeypatch.setattr("dispatcher.ledger.spool.os.pread", late)
+    assert spool.read(ref) is None
+    assert files(folder) == {"00000002.spool": 0}
+
+
+@pytest.mark.parametrize(("number", "is_damage"), [(errno.EIO, True), (errno.EMFILE, False)])
+def test_what_cannot_be_read_is_damaged_but_a_process_without_files_is_not(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, number: int, is_damage: bool
+) -> None:
+    [ref] = spool.append([b"a"])
+
+    def fail(file: int, size: int, offset: int) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("dispatcher.ledger.spool.os.pread", fail)
+    if is_damage:
+        assert spool.read(ref) is None
+    else:
+        with pytest.raises(OSError, match="Too many open files"):
+            spool.read(ref)
 
 
 def test_a_folder_that_goes_away_is_a_sentence(spool: Spool, folder: Path) -> None:
