@@ -26,7 +26,7 @@ class ConfigError(DispatcherError):
     """The configuration or the command line is wrong; the message says what to change."""
 
 
-class RunStopped(DispatcherError):  # noqa: N818 - it names a state of the run, not a fault
+class RunStopped(DispatcherError):
     """The run cannot go on without a person; everything so far is kept in the ledger."""
 
 

@@ -131,6 +131,13 @@ async def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
             f"{'; '.join(changed)}. Change it back to go on with that run, name another file in "
             "ledger.path to begin a new one, or give --force to go on all the same"
         )
+    framing = ledger.fact("framing")
+    if framing not in (None, config.packing.framing) and ledger.outstanding:
+        raise ConfigError(
+            f"packing.framing cannot change from {framing} while {ledger.outstanding} invocations "
+            "are outstanding: their payloads could not be read any more. Finish the run first"
+        )
+    await ledger.remember("framing", config.packing.framing)
     await ledger.remember("terms", terms(config))
     await ledger.remember("finished", "no")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import botocore.exceptions as foreign
 
 from dispatcher.aws.mapping import translate
-from dispatcher.aws.session import Access, Clients, open_clients
+from dispatcher.aws.session import Access, Clients, open_clients, open_control_plane
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, DispatcherError
 
@@ -35,7 +35,7 @@ async def probe(config: Config, access: Access | None = None) -> list[Finding]:
     try:
         async with open_clients(config.aws, connections=4, access=access) as clients:
             findings = [Finding("credentials", ok=True, detail="found")]
-            findings.append(await _endpoint(clients, config.endpoint.name))
+            findings.append(await _endpoint(config, access))
             findings.append(await queue(clients, config.completion.queue_url))
             findings.append(await bucket(clients, config.staging.bucket, config.staging.prefix))
             return findings
@@ -70,12 +70,12 @@ async def bucket(clients: Clients, name: str | None, prefix: str) -> Finding:
     )
 
 
-async def _endpoint(clients: Clients, name: str) -> Finding:
-    described = await _look(
-        "endpoint",
-        f"{name} exists",
-        clients.sagemaker.describe_endpoint(EndpointName=name),
-    )
+async def _endpoint(config: Config, access: Access | None) -> Finding:
+    name = config.endpoint.name
+    async with open_control_plane(config.aws, access) as sagemaker:
+        described = await _look(
+            "endpoint", f"{name} exists", sagemaker.describe_endpoint(EndpointName=name)
+        )
     if described.ok is False:
         return Finding(
             "endpoint",

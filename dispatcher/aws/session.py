@@ -1,7 +1,7 @@
 """The AWS session: credentials, region, endpoints, and the clients made of them."""
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,14 +41,13 @@ class Clients:
     runtime: Any
     s3: Any
     sqs: Any
-    sagemaker: Any
 
 
 @asynccontextmanager
 async def open_clients(
     settings: AwsSettings, *, connections: int, access: Access | None = None
 ) -> AsyncIterator[Clients]:
-    """Make the clients and close them at the end of the block.
+    """Make the clients of a run and close them at the end of the block.
 
     Args:
         settings: Region, profile, role and time-outs.
@@ -59,6 +58,28 @@ async def open_clients(
         ConfigError: No region is known, or the profile or an endpoint URL is wrong.
         Denied: No credentials are found.
     """
+    services = (_RUNTIME, "s3", "sqs")
+    async with _open(services, settings, connections, access) as clients:
+        yield Clients(*clients)
+
+
+@asynccontextmanager
+async def open_control_plane(
+    settings: AwsSettings, access: Access | None = None
+) -> AsyncIterator[Any]:
+    """Make the client that describes endpoints; a run does not need its large model.
+
+    Raises:
+        ConfigError, Denied: As ``open_clients``.
+    """
+    async with _open(("sagemaker",), settings, 1, access) as (client,):
+        yield client
+
+
+@asynccontextmanager
+async def _open(
+    services: Sequence[str], settings: AwsSettings, connections: int, access: Access | None
+) -> AsyncIterator[list[Any]]:
     config = AioConfig(
         # One retry policy, ours: hidden retries multiply it and can enqueue a request twice.
         retries={"total_max_attempts": 1},
@@ -78,14 +99,14 @@ async def open_clients(
                         endpoint_url=access.endpoint_url if access else None,
                     )
                 )
-                for service in (_RUNTIME, "s3", "sqs", "sagemaker")
+                for service in services
             ]
         except ValueError as error:
             raise ConfigError(
                 f"the clients of AWS cannot be made: {error}. An AWS_ENDPOINT_URL variable must be "
                 "a URL like http://127.0.0.1:4599, and aws.region a region like us-east-1"
             ) from error
-        yield Clients(*clients)
+        yield clients
 
 
 async def _session(settings: AwsSettings, access: Access | None) -> Any:

@@ -81,7 +81,7 @@ def read_document(text: str, name: str, environ: Mapping[str, str] | None) -> Do
     return reader.document
 
 
-class _TooMany(Exception):  # noqa: N818 - a way out of the walk, never seen outside
+class _TooMany(Exception):
     """Aliases of aliases multiply; the walk ends before memory does."""
 
 

@@ -35,7 +35,11 @@ class AwsSettings(Section):
     role_arn: str | None = Field(None, description="Role to assume; refreshed as it expires.")
     transport: Literal["aioboto3"] = Field("aioboto3", description="Client for the hot calls.")
     connect_timeout: Duration = Field(5.0, gt=0, description="Longest time to connect.")
-    read_timeout: Duration = Field(60.0, gt=0, description="Longest wait for bytes of an answer.")
+    read_timeout: Duration = Field(
+        60.0,
+        ge=limits.SQS_LONG_POLL_SECONDS + 1,
+        description="Longest wait for bytes of an answer; a quiet queue answers after 20s.",
+    )
 
 
 def _as_list(value: object) -> object:
@@ -272,6 +276,7 @@ class EmulatorSettings(Section):
     throttle: float = Field(0.0, ge=0, le=1, description="Share of invocations throttled.")
     state: str | None = Field(
         None,
+        min_length=1,
         description="Folder for objects and accepted work, to survive a restart; unset: memory.",
     )
 

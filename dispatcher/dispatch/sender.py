@@ -146,12 +146,15 @@ class Sender:
                     f"the payload of invocation {planned.id} cannot be read from the spool beside "
                     "the ledger. Run the same command again: it is then read from the source"
                 )
+            if planned.route == "s3" and not history.staged:
+                await self.stager.put(self._staged(planned), payload, planned.content_type)
+                history.staged = True
             self.meter.repeated += history.unsure and not history.repeated
             history.repeated |= history.unsure
             self.meter.on_wire += 1
             began = self.monotonic()
             try:
-                answer = await self._invoke(planned, payload, history)
+                answer = await self.invoker.invoke(self._request(planned, payload))
             except CallError as error:
                 self.meter.calls[_result(error)] += 1
                 raise
@@ -166,28 +169,20 @@ class Sender:
         await self.evidence.learn(planned, answer.output_location)
         self.ledger.accept(planned, self.now(), answer.output_location, answer.failure_location)
 
-    async def _invoke(self, planned: Planned, payload: bytes, history: _History) -> Accepted:
-        staged = None
-        if planned.route == "s3":
-            staged = self._staged(planned)
-            if not history.staged:
-                await self.stager.put(staged, payload, planned.content_type)
-                history.staged = True
-        request = self.config.request
-        return await self.invoker.invoke(
-            InvokeRequest(
-                endpoint=self.config.endpoint.name,
-                inference_id=planned.id,
-                content_type=planned.content_type,
-                output_extension=planned.shard,
-                filename=filename(planned.id),
-                body=payload if staged is None else None,
-                input_location=None if staged is None else str(staged),
-                accept=request.accept,
-                custom_attributes=request.custom_attributes,
-                ttl=round(request.ttl),
-                timeout=round(request.timeout),
-            )
+    def _request(self, planned: Planned, payload: bytes) -> InvokeRequest:
+        inline, request = planned.route == "inline", self.config.request
+        return InvokeRequest(
+            endpoint=self.config.endpoint.name,
+            inference_id=planned.id,
+            content_type=planned.content_type,
+            output_extension=planned.shard,
+            filename=filename(planned.id),
+            body=payload if inline else None,
+            input_location=None if inline else str(self._staged(planned)),
+            accept=request.accept,
+            custom_attributes=request.custom_attributes,
+            ttl=round(request.ttl),
+            timeout=round(request.timeout),
         )
 
     def _staged(self, planned: Planned) -> Location:

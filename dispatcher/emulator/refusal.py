@@ -1,7 +1,7 @@
 """The way a service says no, before it is put into the service's own shape."""
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the emulator
+class Refusal(Exception):
     """An error answer.
 
     Attributes:

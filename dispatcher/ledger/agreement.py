@@ -16,6 +16,7 @@ def terms(config: Config) -> str:
         "source.type": config.source.type,
         "source.path": config.source.path,
         "source.key": config.source.key,
+        "source.compression": config.source.compression,
         "request.content_type": config.request.content_type,
         "request.accept": config.request.accept,
         "request.custom_attributes": config.request.custom_attributes,

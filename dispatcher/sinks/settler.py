@@ -52,12 +52,12 @@ class Settler:
         """
         async with settlements, receipts:
             async for group in settlements:
-                size = _size(group)
+                records, size = _extent(group)
                 with suppress(anyio.WouldBlock, anyio.EndOfStream):
-                    while size < _GROUP_BYTES and len(group) < _GROUP_RECORDS:
-                        more = settlements.receive_nowait()
-                        group += more
-                        size += _size(more)
+                    while size < _GROUP_BYTES and records < _GROUP_RECORDS:
+                        group += (more := settlements.receive_nowait())
+                        extent = _extent(more)
+                        records, size = records + extent[0], size + extent[1]
                 await self._settle(group)
                 acks = [ack for s in group if s.entry and s.entry.acks for ack in s.entry.acks]
                 if acks:
@@ -101,5 +101,7 @@ class Settler:
                 self.meter.completion_latency.add(now - settlement.entry.accepted_at)
 
 
-def _size(group: Sequence[Settlement]) -> int:
-    return sum(len(o.output or b"") + len(o.input or b"") for s in group for o in s.outcomes)
+def _extent(group: Sequence[Settlement]) -> tuple[int, int]:
+    """Return how many records and bytes are to be written."""
+    outcomes = [outcome for settlement in group for outcome in settlement.outcomes]
+    return len(outcomes), sum(len(o.output or b"") + len(o.input or b"") for o in outcomes)

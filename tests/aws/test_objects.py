@@ -50,7 +50,7 @@ async def test_half_an_object_is_read_again(
     wire: WireServer, connect: Connect, ending: Answer
 ) -> None:
     wire.answers = [ending]
-    async with connect(AwsSettings(read_timeout=0.1)) as clients:
+    async with connect(AwsSettings.model_construct(read_timeout=0.1)) as clients:
         with pytest.raises(Transient):
             async with Objects(clients.s3).open(AT) as incoming:
                 await incoming.read()

@@ -188,7 +188,7 @@ async def test_without_a_whole_answer_nobody_knows(
     wire: WireServer, connect: Connect, ending: Answer
 ) -> None:
     wire.answers = [ending]
-    async with connect(AwsSettings(read_timeout=0.1)) as clients:
+    async with connect(AwsSettings.model_construct(read_timeout=0.1)) as clients:
         with pytest.raises(OutcomeUnknown) as raised:
             await Runtime(clients.runtime).invoke(INLINE)
     assert raised.value.code == "NoAnswer"

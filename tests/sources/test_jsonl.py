@@ -1,7 +1,6 @@
 """Files and pipes, one after the other, as they behave in practice."""
 
 # Small files on a local disk may block a test.
-# ruff: noqa: ASYNC230, ASYNC240
 
 import gzip
 import os
