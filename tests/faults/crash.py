@@ -129,7 +129,7 @@ def main() -> int:
                 time.sleep(dice.uniform(0, 1.0))
                 run.kill()
                 if run.wait() != -signal.SIGKILL:
-                    print(f"the run ended before kill {kill + 1}: use more records")
+                    print(f"exit code {run.returncode} before kill {kill + 1}: use more records?")
                     return 1
                 print(f"kill {kill + 1}: {lines_of(folder)} lines", flush=True)
             done = subprocess.run(
