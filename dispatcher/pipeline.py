@@ -114,7 +114,7 @@ async def _connect(config: Config, access: Access | None) -> AsyncIterator[Clien
             await probe.bucket(clients, config.staging.bucket, config.staging.prefix),
         ):
             if finding.ok is False:
-                raise Denied(f"{finding.name}: {finding.detail}")
+                raise Denied(finding.detail)
         yield clients
 
 
@@ -124,8 +124,9 @@ async def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
     Raises:
         ConfigError: It differs in what would change keys, payloads or results.
     """
-    agreed = ledger.fact("terms")
-    if agreed is not None and not force and (changed := differences(agreed, terms(config))):
+    agreed = ledger.fact("terms") or terms(config)
+    changed = differences(agreed, terms(config), begun=ledger.begun)
+    if changed and not force:
         raise ConfigError(
             f"the ledger {config.ledger.path} belongs to a run with another configuration: "
             f"{'; '.join(changed)}. Change it back to go on with that run, name another file in "

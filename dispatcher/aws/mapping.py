@@ -90,8 +90,8 @@ def by_code(code: str, status: int, message: str, *, doing: str) -> DispatcherEr
         return Throttled(f"throttled while {doing} ({said})", code=code)
     if code in _MISSING or (code.startswith("Validation") and _ENDPOINT_NOT_FOUND.search(message)):
         return Denied(
-            f"AWS does not know what is needed for {doing} ({said}). Check the name and the region "
-            "in the configuration, then run the same command again"
+            f"{doing} failed because it does not exist ({said}). Check its name and the region, "
+            "then run the same command again"
         )
     if code in _SOON_MENDED:
         return Transient(f"credentials or clock refused while {doing} ({said})", code=code)

@@ -50,7 +50,7 @@ async def queue(clients: Clients, url: str | None) -> Finding:
         return Finding(name, ok=None, detail="completion.queue_url is not set: S3 is looked at")
     return await _look(
         name,
-        f"{url} answers",
+        url,
         clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"]),
     )
 
@@ -65,7 +65,7 @@ async def bucket(clients: Clients, name: str | None, prefix: str) -> Finding:
         )
     return await _look(
         "staging bucket",
-        f"{name} answers",
+        name,
         clients.s3.list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1),
     )
 
@@ -73,9 +73,7 @@ async def bucket(clients: Clients, name: str | None, prefix: str) -> Finding:
 async def _endpoint(config: Config, access: Access | None) -> Finding:
     name = config.endpoint.name
     async with open_control_plane(config.aws, access) as sagemaker:
-        described = await _look(
-            "endpoint", f"{name} exists", sagemaker.describe_endpoint(EndpointName=name)
-        )
+        described = await _look("endpoint", name, sagemaker.describe_endpoint(EndpointName=name))
     if described.ok is False:
         return Finding(
             "endpoint",
@@ -86,9 +84,9 @@ async def _endpoint(config: Config, access: Access | None) -> Finding:
     return described
 
 
-async def _look(name: str, good: str, call: Awaitable[object]) -> Finding:
+async def _look(name: str, what: str, call: Awaitable[object]) -> Finding:
     try:
-        with translate(f"looking at the {name}", repeatable=True):
+        with translate(f"looking at {name} {what}", repeatable=True):
             await call
     except Denied as error:
         refused = isinstance(error.__cause__, foreign.ClientError) and (
@@ -96,5 +94,6 @@ async def _look(name: str, good: str, call: Awaitable[object]) -> Finding:
         )
         return Finding(name, ok=None if refused else False, detail=str(error))
     except CallError as error:
-        return Finding(name, ok=False, detail=str(error))
-    return Finding(name, ok=True, detail=good)
+        advice = "Check the network, the region and AWS_ENDPOINT_URL, then try again"
+        return Finding(name, ok=False, detail=f"{error}. {advice}")
+    return Finding(name, ok=True, detail=f"{what} answers")

@@ -22,7 +22,6 @@ def terms(config: Config) -> str:
         "request.custom_attributes": config.request.custom_attributes,
         "packing.encodings": config.packing.encodings,
         "packing.framing": config.packing.framing,
-        "staging.bucket": config.staging.bucket,
         "sink.type": config.sink.type,
         "sink.path": config.sink.path,
         "sink.join": config.sink.join,
@@ -33,15 +32,20 @@ def terms(config: Config) -> str:
     return json.dumps(kept)
 
 
-def differences(before: str, now: str) -> list[str]:
-    """Return what changed, one sentence each; files may be added to the source."""
+def differences(before: str, now: str, *, begun: bool) -> list[str]:
+    """Return what changed, one sentence each.
+
+    Files may be added to the source. Until the endpoint has taken something (``begun``) its name
+    may be corrected.
+    """
     old, new = json.loads(before), json.loads(now)
     changed = []
     for name in sorted(old.keys() | new.keys()):
         was, is_ = old.get(name), new.get(name)
-        if was == is_ or (name == "source.path" and set(was or ()) <= set(is_ or ())):
-            continue
-        changed.append(f"{name} was {_shown(was)} and is now {_shown(is_)}")
+        is_addition = name == "source.path" and set(was or ()) <= set(is_ or ())
+        is_correction = name == "endpoint.name" and not begun
+        if was != is_ and not is_addition and not is_correction:
+            changed.append(f"{name} was {_shown(was)} and is now {_shown(is_)}")
     return changed
 
 

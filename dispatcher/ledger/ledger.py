@@ -115,6 +115,13 @@ class Ledger:
         return self._store.tallies
 
     @property
+    def begun(self) -> bool:
+        """Whether the service is known to have accepted anything, or anything is settled."""
+        return bool(self.tallies) or any(
+            entry.state is not State.PLANNED for entry in self._entries.values()
+        )
+
+    @property
     def outstanding(self) -> int:
         """Invocations without an outcome now."""
         return len(self._entries)

@@ -15,7 +15,7 @@ def config(**changed: Any) -> Config:
 
 
 def test_the_same_configuration_agrees() -> None:
-    assert differences(terms(config()), terms(config())) == []
+    assert differences(terms(config()), terms(config()), begun=True) == []
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,6 @@ def test_the_same_configuration_agrees() -> None:
         ),
         ({"request": {"accept": "text/csv"}}, 'request.accept was not set and is now "text/csv"'),
         ({"packing": {"framing": "lines"}}, 'packing.framing was "none" and is now "lines"'),
-        ({"staging": {"bucket": "mine"}}, 'staging.bucket was not set and is now "mine"'),
         ({"sink": {"join": "both"}}, 'sink.join was "output" and is now "both"'),
         ({"sink": {"meta": True}}, "sink.meta was false and is now true"),
         ({"sink": {"path": "x"}}, 'sink.path was "results.jsonl" and is now "x"'),
@@ -40,7 +39,7 @@ def test_the_same_configuration_agrees() -> None:
     ],
 )
 def test_what_would_change_results_is_named(changed: dict[str, Any], sentence: str) -> None:
-    assert differences(terms(config()), terms(config(**changed))) == [sentence]
+    assert differences(terms(config()), terms(config(**changed)), begun=True) == [sentence]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +49,7 @@ def test_what_would_change_results_is_named(changed: dict[str, Any], sentence: s
         {"source": {"path": ["b.jsonl", "a.jsonl"]}},
         {"limits": {"concurrency": 2, "outstanding": 9}},
         {"retry": {"attempts": 2}},
+        {"staging": {"bucket": "mine"}},
         {"completion": {"sweep_after": "5s"}},
         {"packing": {"linger": "1s", "max_bytes": "5kB"}},
         {"observe": {"port": 0}},
@@ -57,12 +57,12 @@ def test_what_would_change_results_is_named(changed: dict[str, Any], sentence: s
     ],
 )
 def test_what_only_changes_the_way_may_change(changed: dict[str, Any]) -> None:
-    assert differences(terms(config()), terms(config(**changed))) == []
+    assert differences(terms(config()), terms(config(**changed)), begun=True) == []
 
 
 def test_every_difference_is_told_in_order() -> None:
     now = config(endpoint="other", sink={"join": "input"}, dead_letters={"path": "d"})
-    told = differences(terms(config()), terms(now))
+    told = differences(terms(config()), terms(now), begun=True)
     assert [sentence.split()[0] for sentence in told] == [
         "dead_letters.path",
         "endpoint.name",
@@ -71,7 +71,13 @@ def test_every_difference_is_told_in_order() -> None:
 
 
 def test_terms_of_another_version_are_compared_by_name() -> None:
-    assert differences('{"old": 1, "same": 2}', '{"new": [3], "same": 2}') == [
+    assert differences('{"old": 1, "same": 2}', '{"new": [3], "same": 2}', begun=True) == [
         "new was not set and is now [3]",
         "old was 1 and is now not set",
     ]
+
+
+def test_the_endpoint_may_be_corrected_until_it_has_taken_something() -> None:
+    before, now = terms(config(endpoint="chrun")), terms(config())
+    assert differences(before, now, begun=False) == []
+    assert differences(before, now, begun=True) != []
