@@ -68,11 +68,11 @@ class Sweeper:
         sweep_after = self.config.completion.sweep_after
         async with claims:
             while True:
-                await anyio.sleep(min(sweep_after / 4, 15.0))
                 for entry, completion in await self.sweep():
                     if self.ledger.claim(entry):
                         self.meter.looks["found"] += completion.kind != "expired"
                         await claims.send(Claimed(entry, completion))
+                await anyio.sleep(min(sweep_after / 4, 15.0))
 
     async def sweep(self) -> list[tuple[Entry, Completion]]:
         """Look once; return what was found or is past its deadline."""

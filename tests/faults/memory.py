@@ -1,0 +1,69 @@
+"""Watch the memory of a run over a large input, and fail if it is too much or grows.
+
+    python -m tests.faults.memory --megabytes 1000
+
+Records are of 100 bytes to 2 MB. The emulator is a process of its own; measured is the resident
+memory of ``dispatcher run``.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from dispatcher.bench import records
+from tests.faults import crash
+
+MOST_BYTES = 250_000_000
+MOST_GROWTH = 1.1
+MEAN_RECORD_BYTES = 200_000
+
+
+def watch(process: subprocess.Popen[bytes]) -> list[int]:
+    """Return the resident bytes of a process, ten times a second until it ends."""
+    seen = []
+    while process.poll() is None:
+        try:
+            seen.append(psutil.Process(process.pid).memory_info().rss)
+        except psutil.NoSuchProcess:
+            break
+        time.sleep(0.1)
+    process.wait()
+    return seen
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=1000)
+    options = parser.parse_args()
+    count = options.megabytes * 1_000_000 // MEAN_RECORD_BYTES
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "in.jsonl"
+        made = ["--count", str(count), "--out", str(source), "--max-bytes", "2000000"]
+        subprocess.run([sys.executable, "-m", records.__name__, *made], check=True)
+        with crash.emulator(folder, "--instances", "64", "--state", str(folder / "s3")) as told:
+            run = subprocess.Popen(
+                [sys.executable, "-m", "dispatcher", "run", crash.configure(folder, told)],
+                env={**os.environ, **told},
+            )
+            seen = watch(run)
+        lines = crash.lines_of(folder)
+        size = source.stat().st_size
+    quarter = len(seen) // 4
+    quarters = [statistics.median(seen[i * quarter : (i + 1) * quarter]) for i in range(4)]
+    print(f"{lines} of {count} records, {size / 1e6:,.0f} MB; exit code {run.returncode}")
+    print(f"peak {max(seen) / 1e6:.0f} MB; median of each quarter of the time, MB:", end=" ")
+    print(*(f"{q / 1e6:.0f}" for q in quarters))
+    grew = quarters[3] > quarters[0] * MOST_GROWTH
+    return int(run.returncode or lines != count or max(seen) > MOST_BYTES or grew)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+"""Memory does not follow the input, bounded: ``python -m tests.faults.memory`` is the long one."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.timeout(120)
+def test_memory_is_bounded_and_flat() -> None:
+    watched = subprocess.run(
+        [sys.executable, "-m", "tests.faults.memory", "--megabytes", "150"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert watched.returncode == 0, watched.stdout
