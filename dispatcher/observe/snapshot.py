@@ -90,7 +90,8 @@ def take(meter: Meter, now: float, pace: Pace) -> Snapshot:
         pace: The memory of this display; it moves on.
     """
     settled = meter.completed + meter.dead
-    rate = pace.update(now, settled)
+    # What earlier processes settled appears all at once when the ledger is opened: that is no pace.
+    rate = pace.update(now, settled - meter.resumed_from)
     expected = _expected_records(meter)
     planned = meter.invocations.total()
     remaining = None

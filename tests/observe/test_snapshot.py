@@ -111,3 +111,12 @@ def test_an_empty_meter_can_be_shown() -> None:
     assert snapshot.share is None
     assert snapshot.inline_share is None
     assert snapshot.troubles == {}
+
+
+def test_opening_the_ledger_of_an_earlier_run_is_no_pace() -> None:
+    meter, pace = Meter(), Pace(0.0)
+    take(meter, 0.0, pace)
+    meter.completed = meter.resumed_from = 1_000_000
+    assert take(meter, 1.0, pace).rate == 0.0
+    meter.completed += 10
+    assert take(meter, 2.0, pace).rate == pytest.approx(5.0, rel=0.2)
