@@ -1,13 +1,11 @@
 """Virtual time, a service and a bucket that do as they are told, and a real ledger."""
 
-import asyncio
 import random
-import selectors
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import anyio
 import anyio.lowlevel
@@ -27,67 +25,18 @@ from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel, Route
 from dispatcher.sources.record import Position, Record
-
-T = TypeVar("T")
-BEGAN = 1000.0
-EPOCH = 1_700_000_000.0
-
-
-class JumpingSelector(selectors.SelectSelector):
-    """Instead of waiting it lets the time pass at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.time = BEGAN
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready and timeout is None:
-            raise RuntimeError("everything waits, and nothing will ever happen")
-        if not ready and timeout:
-            self.time += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop on whose clock only sleeping takes time."""
-
-    def __init__(self) -> None:
-        self.clock = JumpingSelector()
-        super().__init__(self.clock)
-
-    def time(self) -> float:
-        return self.clock.time
-
-
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"virtual": VirtualLoop}
-
-
-@pytest.fixture(autouse=True)
-def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run what belongs on a worker thread in place: threads know no virtual time."""
-
-    async def in_place(function: Callable[..., T], *args: Any, **_options: Any) -> T:
-        await anyio.lowlevel.checkpoint()
-        result = function(*args)
-        await anyio.lowlevel.checkpoint()
-        return result
-
-    monkeypatch.setattr(anyio.to_thread, "run_sync", in_place)
-
-
-def monotonic() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def now() -> float:
-    return EPOCH + monotonic() - BEGAN
-
+from tests.virtual_time import (
+    BEGAN,
+    monotonic,
+    no_threads,
+    now,
+    pytest_asyncio_loop_factories,
+)
 
 Reply = CallError | Denied | Callable[[InvokeRequest], Awaitable[None]] | None
+
+# Fixture and hook: they make this folder's tests run in virtual time.
+__all__ = ["no_threads", "pytest_asyncio_loop_factories"]
 
 
 @dataclass
