@@ -39,12 +39,11 @@ from dispatcher.errors import ConfigError, Denied
 from dispatcher.ledger.agreement import differences, terms
 from dispatcher.ledger.intent import Planned
 from dispatcher.ledger.ledger import Ledger, Settlement, open_ledger
-from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.quota import Quota
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import Frame, frame
 from dispatcher.packing.packer import Packer
-from dispatcher.sinks.jsonl import JsonlFile, Tail
+from dispatcher.sinks.jsonl import JsonlFile
 from dispatcher.sinks.settler import DEAD_LETTERS, RESULTS, Settler
 from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.source import Source
@@ -146,12 +145,11 @@ async def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
 async def _take_over(ledger: Ledger, name: str, path: str) -> JsonlFile:
     """Open a sink's file and cut it back to where the ledger knows it."""
     mark = ledger.sinks.get(name)
+    file = JsonlFile.open(path, mark)
     if mark is None:
-        file = JsonlFile.open(path, 0, None, fresh=True)
         # From here on what is in the file is this run's, whatever happens before the first result.
-        await ledger.settle([], {name: SinkMark(0, 0, 0)})
-        return file
-    return JsonlFile.open(path, mark.position, Tail(mark.tail_crc, mark.tail_length), fresh=False)
+        await ledger.settle([], {name: file.mark})
+    return file
 
 
 def _restore(meter: Meter, ledger: Ledger, source: Source) -> None:

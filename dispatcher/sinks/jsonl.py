@@ -6,49 +6,16 @@ import os
 import stat
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from dispatcher.errors import ConfigError, StateError
+from dispatcher.ledger.operations import SinkMark
 
 TAIL_BYTES = 4096
 """How much before the recorded position is compared, to know the file as the one written."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """What the file ended with.
-
-    Attributes:
-        crc: CRC-32 of its last bytes.
-        length: How many bytes that is, at most ``TAIL_BYTES``.
-    """
-
-    crc: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class FileMark:
-    """How far the file is written: what the ledger records with the settlement.
-
-    Attributes:
-        position: Size of the file, in bytes.
-        tail_crc: CRC-32 of the last bytes before the position.
-        tail_length: How many bytes that is, at most ``TAIL_BYTES``.
-    """
-
-    position: int
-    tail_crc: int
-    tail_length: int
-
-    @property
-    def tail(self) -> Tail:
-        """What the file ends with at the position."""
-        return Tail(self.tail_crc, self.tail_length)
 
 
 class JsonlFile:
@@ -65,39 +32,39 @@ class JsonlFile:
         self._last = last
 
     @classmethod
-    def open(cls, path: str, position: int, tail: Tail | None, *, fresh: bool) -> Self:
+    def open(cls, path: str, mark: SinkMark | None) -> Self:
         """Open the file as the ledger knows it; what was written later is cut off.
 
         Args:
             path: Where the file is; its folder is made where it is missing.
-            position: Size that the ledger recorded last, in bytes.
-            tail: What it recorded the file to end with there; None where it recorded nothing.
-            fresh: Whether the ledger is new, so that nothing in the file can be its own.
+            mark: What the ledger recorded last; None where it does not know the file yet, so that
+                nothing in it can be the run's own.
 
         Raises:
             ConfigError: The path is a folder, is not a regular file, or may not be written.
             StateError: The file is not the one the ledger knows, or another process writes it.
         """
+        known = mark or SinkMark(0, 0, 0)
         try:
-            file = _open(path, missing_is_fine=not position)
-            try:
-                last = _cut_back(path, file, position, tail, fresh=fresh)
-            except BaseException:
-                os.close(file)
-                raise
+            file = _open(path, missing_is_fine=not known.position)
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be opened for writing ({error.strerror}); correct the path or its "
                 "permissions"
             ) from None
-        return cls(path, file, position, last)
+        try:
+            last = _cut_back(path, file, known, is_new=mark is None)
+        except BaseException:
+            os.close(file)
+            raise
+        return cls(path, file, known.position, last)
 
     @property
-    def mark(self) -> FileMark:
+    def mark(self) -> SinkMark:
         """How far the file is written."""
-        return FileMark(self._position, zlib.crc32(self._last), len(self._last))
+        return SinkMark(self._position, zlib.crc32(self._last), len(self._last))
 
-    def append(self, lines: Sequence[bytes]) -> FileMark:
+    def append(self, lines: Sequence[bytes]) -> SinkMark:
         """Write lines, each with a line break after it; all of them or none.
 
         Args:
@@ -183,7 +150,7 @@ def _open(path: str, *, missing_is_fine: bool) -> int:
     return file
 
 
-def _cut_back(path: str, file: int, position: int, tail: Tail | None, *, fresh: bool) -> bytes:
+def _cut_back(path: str, file: int, mark: SinkMark, *, is_new: bool) -> bytes:
     """Lock the file, compare it, cut it, and return its last bytes."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,8 +158,8 @@ def _cut_back(path: str, file: int, position: int, tail: Tail | None, *, fresh: 
         raise StateError(
             f"{path} is being written by another process; wait for it, or name another file"
         ) from None
-    size = os.fstat(file).st_size
-    if fresh and size:
+    size, position = os.fstat(file).st_size, mark.position
+    if is_new and size:
         raise StateError(
             f"{path} holds {size} bytes from another run, and this run's ledger is new: move the "
             "file away, or use the ledger it belongs to"
@@ -202,13 +169,11 @@ def _cut_back(path: str, file: int, position: int, tail: Tail | None, *, fresh: 
             f"{path} is shorter ({size} bytes) than the ledger recorded ({position} bytes): "
             "restore it, or start a new run with a new ledger"
         )
-    if tail is not None:
-        known = os.pread(file, tail.length, position - tail.length)
-        if zlib.crc32(known) != tail.crc:
-            raise StateError(
-                f"{path} does not end at byte {position} as the ledger recorded: it was edited or "
-                "belongs to another run; restore it, or start a new run with a new ledger"
-            )
+    if zlib.crc32(os.pread(file, mark.tail_length, position - mark.tail_length)) != mark.tail_crc:
+        raise StateError(
+            f"{path} does not end at byte {position} as the ledger recorded: it was edited or "
+            "belongs to another run; restore it, or start a new run with a new ledger"
+        )
     if size > position:
         os.ftruncate(file, position)
         os.fsync(file)

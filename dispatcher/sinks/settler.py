@@ -86,7 +86,7 @@ class Settler:
         mark = file.append(lines)
         if self.durable:
             file.sync()
-        return SinkMark(mark.position, mark.tail_crc, mark.tail_length)
+        return mark
 
     def _count(
         self, group: Sequence[Settlement], completed: list[Outcome], dead: list[Outcome]

@@ -17,7 +17,7 @@ from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.ledger import Ledger, Settlement
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome, Status
-from dispatcher.sinks.jsonl import FileMark, JsonlFile
+from dispatcher.sinks.jsonl import JsonlFile
 from dispatcher.sinks.settler import DEAD_LETTERS, RESULTS, Settler
 from dispatcher.sources.record import Position
 
@@ -31,7 +31,7 @@ class Watched(JsonlFile):
     log: list[str]
     name: str
 
-    def append(self, lines: Sequence[bytes]) -> FileMark:
+    def append(self, lines: Sequence[bytes]) -> SinkMark:
         self.log.append(f"append {self.name} {len(lines)}")
         return super().append(lines)
 
@@ -62,7 +62,7 @@ class Desk:
         )
 
     def _file(self, name: str) -> Watched:
-        file = Watched.open(str(self.folder / f"{name}.jsonl"), 0, None, fresh=True)
+        file = Watched.open(str(self.folder / f"{name}.jsonl"), None)
         file.log, file.name = self.log, name
         return file
 
@@ -226,7 +226,7 @@ async def test_a_group_that_is_begun_is_ended_though_cancelled(desk: Desk) -> No
     with anyio.CancelScope() as scope:
         write = desk.results.append
 
-        def cancelled_meanwhile(lines: Sequence[bytes]) -> FileMark:
+        def cancelled_meanwhile(lines: Sequence[bytes]) -> SinkMark:
             scope.cancel()
             return write(lines)
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.errors import ConfigError, StateError
-from dispatcher.sinks.jsonl import TAIL_BYTES, FileMark, JsonlFile, Tail
+from dispatcher.ledger.operations import SinkMark
+from dispatcher.sinks.jsonl import TAIL_BYTES, JsonlFile
 
 
 @pytest.fixture
@@ -20,10 +21,10 @@ def path(tmp_path: Path) -> str:
 
 
 def new(path: str) -> JsonlFile:
-    return JsonlFile.open(path, 0, None, fresh=True)
+    return JsonlFile.open(path, None)
 
 
-def written(path: str, *lines: bytes) -> FileMark:
+def written(path: str, *lines: bytes) -> SinkMark:
     file = new(path)
     mark = file.append(lines)
     file.sync()
@@ -31,8 +32,8 @@ def written(path: str, *lines: bytes) -> FileMark:
     return mark
 
 
-def again(path: str, mark: FileMark) -> None:
-    JsonlFile.open(path, mark.position, mark.tail, fresh=False).close()
+def again(path: str, mark: SinkMark) -> None:
+    JsonlFile.open(path, mark).close()
 
 
 def test_lines_are_appended_in_a_folder_that_is_made(path: str) -> None:
@@ -52,7 +53,7 @@ def test_what_was_written_after_the_mark_is_cut_off(path: str) -> None:
     mark = file.append([b"1"])
     file.append([b"2"])
     file.close()
-    file = JsonlFile.open(path, mark.position, mark.tail, fresh=False)
+    file = JsonlFile.open(path, mark)
     assert Path(path).read_bytes() == b"1\n"
     assert file.mark == mark
     file.append([b"3"])
@@ -62,7 +63,7 @@ def test_what_was_written_after_the_mark_is_cut_off(path: str) -> None:
 
 def test_a_file_that_was_never_recorded_is_emptied(path: str) -> None:
     written(path, b"1")
-    JsonlFile.open(path, 0, None, fresh=False).close()
+    JsonlFile.open(path, SinkMark(0, 0, 0)).close()
     assert Path(path).read_bytes() == b""
 
 
@@ -111,7 +112,7 @@ def test_any_mark_can_be_gone_back_to(
     file.close()
     content = Path(path).read_bytes()
     for mark in reversed(marks):
-        file = JsonlFile.open(path, mark.position, mark.tail, fresh=False)
+        file = JsonlFile.open(path, mark)
         assert file.mark == mark
         file.close()
         assert Path(path).read_bytes() == content[: mark.position]
@@ -190,7 +191,7 @@ from dispatcher.errors import StateError
 from dispatcher.sinks.jsonl import JsonlFile
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
-file = JsonlFile.open(sys.argv[1], 0, None, fresh=True)
+file = JsonlFile.open(sys.argv[1], None)
 mark = file.append([b"x" * 5_999])
 try:
     file.append([b"y" * 6_000])
@@ -213,7 +214,3 @@ def test_a_full_disk_is_told_and_the_file_goes_on_when_there_is_room(path: str) 
     assert done.stderr == ""
     assert f"{path} cannot grow (File too large); make room" in done.stdout
     assert Path(path).read_bytes() == b"x" * 5_999 + b"\n" + b"z" * 9_999 + b"\n"
-
-
-def test_a_mark_tells_its_tail() -> None:
-    assert FileMark(9000, 17, 4096).tail == Tail(17, 4096)
