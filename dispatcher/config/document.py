@@ -139,7 +139,9 @@ class _Reader:
             except InterpolationError as error:
                 self.document.problems.append(Problem(self.document.origin(path), str(error)))
                 return None
-            if node.style is None:
+            if text == "":
+                tag = _NULL  # nothing stands for unset, also where braces force quotes upon it
+            elif node.style is None:
                 tag = self._resolver.resolve(  # type: ignore[no-untyped-call]
                     yaml.ScalarNode, text, (True, False)
                 )

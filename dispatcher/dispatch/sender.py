@@ -205,14 +205,13 @@ class Sender:
             dice=self.dice.random(),
         )
 
-    async def _give_up(
-        self, planned: Planned, error: CallError, attempts: int
-    ) -> Settlement | None:
+    async def _give_up(self, planned: Planned, error: CallError, calls: int) -> Settlement | None:
         entry = self.ledger.find(planned.number)
         if entry is None or not self.ledger.claim(entry):
             return None
         raws = await self.ledger.raws(entry)
         reason = f"call_{_result(error)}"
+        message = str(error) if calls == 1 else f"{error}; the last of {calls} calls"
         outcomes = [
             Outcome(
                 slip.position,
@@ -221,8 +220,8 @@ class Sender:
                 None,
                 None,
                 reason=reason,
-                message=str(error),
-                attempts=attempts,
+                message=message,
+                attempts=1,
                 input=raw,
             )
             for slip, raw in zip(entry.slips, raws, strict=True)

@@ -45,7 +45,7 @@ class Outcome:
         output_type: MIME type of ``output`` as the container declared it, None where it did not.
         reason: A stable code for the dead, empty for the completed.
         message: A sentence for the dead, empty for the completed.
-        attempts: Calls that may have reached the service.
+        attempts: Invocations that were made for it; 0 where it was never sent.
         input: The record's raw bytes, where the sink or the dead letter shows them.
         meta: How the record travelled; None where it was never sent.
     """

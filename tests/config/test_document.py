@@ -33,6 +33,7 @@ from dispatcher.config.document import read_document
         ("${N:-5}", 5),
         ("'${N:-5}'", "5"),
         ("${N:-}", None),
+        ('"${N:-}"', None),
         ("x${SET}y", "x7y"),
         ("${SET}", 7),
         ("$${SET}", "${SET}"),

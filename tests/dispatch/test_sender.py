@@ -176,8 +176,8 @@ async def test_a_rejected_request_becomes_a_dead_letter_with_its_input(scene: Sc
     assert entry.claimed
     (outcome,) = given_up.outcomes
     assert (outcome.status, outcome.reason) == ("rejected", "call_rejected")
-    assert (outcome.key, outcome.input, outcome.attempts) == ("key-0", b'{"n":0}', 2)
-    assert outcome.message == "ValidationError: no"
+    assert (outcome.key, outcome.input, outcome.attempts) == ("key-0", b'{"n":0}', 1)
+    assert outcome.message == "ValidationError: no; the last of 2 calls"
     assert outcome.position == entry.slips[0].position
     assert scene.entry(good).state is State.ACCEPTED
     assert scene.meter.calls == {"throttled": 1, "rejected": 1, "accepted": 1}
@@ -193,7 +193,8 @@ async def test_a_record_that_fails_while_others_succeed_is_given_up(scene: Scene
     (given_up,) = await scene.send([planned])
     assert len(scene.service.requests) == scene.config.retry.attempts
     assert given_up.outcomes[0].reason == "call_transient"
-    assert given_up.outcomes[0].attempts == scene.config.retry.attempts
+    assert given_up.outcomes[0].attempts == 1
+    assert given_up.outcomes[0].message == "500; the last of 8 calls"
 
 
 async def test_denied_stops_at_once(scene: Scene) -> None:
