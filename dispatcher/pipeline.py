@@ -13,6 +13,7 @@ when the stage before it has. After a signal that may take ``limits.drain``; pas
 cancelled, and the ledger makes that safe.
 """
 
+import json
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -92,8 +93,8 @@ async def run(
         )
         source = JsonlSource(config.source)
         stack.push_async_callback(source.aclose)
-        await source.open(ledger.marks)
         await _agree(config, ledger, force=force)
+        await _open_source(source, ledger)
         results = await _take_over(ledger, RESULTS, config.sink.path)
         stack.callback(results.close)
         dead_letters = await _take_over(ledger, DEAD_LETTERS, config.dead_letters.path)
@@ -137,9 +138,15 @@ async def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
             f"packing.framing cannot change from {framing} while {ledger.outstanding} invocations "
             "are outstanding: their payloads could not be read any more. Finish the run first"
         )
-    await ledger.remember("framing", config.packing.framing)
-    await ledger.remember("terms", terms(config))
-    await ledger.remember("finished", "no")
+    await ledger.remember(terms=terms(config), framing=config.packing.framing, finished="no")
+
+
+async def _open_source(source: Source, ledger: Ledger) -> None:
+    """Open the source at its marks, and see that it is what the run has read from before."""
+    known = json.loads(ledger.fact("heads") or "{}")
+    # Until something was read, other input may take its place.
+    heads = await source.open(ledger.marks, known if ledger.marks else {})
+    await ledger.remember(heads=json.dumps(known | heads))
 
 
 async def _take_over(ledger: Ledger, name: str, path: str) -> JsonlFile:
@@ -256,7 +263,7 @@ class _Line:
                     hearing.cancel_scope.cancel()
             everything.cancel_scope.cancel()
         if self._signal is None:
-            await ledger.remember("finished", "yes")
+            await ledger.remember(finished="yes")
         meter.phase = "ended"
         return Ending(self._signal, ledger.outstanding)
 

@@ -38,7 +38,7 @@ def inspect_source(config: Config) -> tuple[list[Finding], list[Stream]]:
     compression = None if config.source.compression == "auto" else config.source.compression
     for name in names:
         try:
-            found = survey([name], stdin=0, marks={}, compression=compression)
+            found = survey([name], stdin=0, marks={}, heads={}, compression=compression)
         except DispatcherError as error:
             findings.append(Finding("source", ok=False, detail=str(error)))
             continue

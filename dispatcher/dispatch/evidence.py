@@ -36,7 +36,7 @@ class Evidence:
         ending = _ending(planned)
         if self._base is None and output_location is not None and output_location.endswith(ending):
             self._base = output_location.removesuffix(ending)
-            await self._ledger.remember(_BASE, self._base)
+            await self._ledger.remember(**{_BASE: self._base})
 
     async def accepted(self, planned: Planned) -> bool:
         """Return whether an unanswered call was accepted, as far as can be seen, and note it.

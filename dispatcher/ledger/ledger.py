@@ -135,10 +135,10 @@ class Ledger:
         """Return what was remembered under a name, or None."""
         return self._store.facts.get(name)
 
-    async def remember(self, name: str, value: str) -> None:
-        """Store a fact about the run, durably."""
-        self._store.facts[name] = value
-        await self._commit([Remember(name, value)])
+    async def remember(self, **facts: str) -> None:
+        """Store facts about the run, durably."""
+        self._store.facts |= facts
+        await self._commit([Remember(name, value) for name, value in facts.items()])
 
     # Write ahead
 
@@ -355,9 +355,7 @@ async def open_ledger(
             store, spool, outstanding=outstanding, spool_max=spool_max, frame=frame, now=now
         )
         if ledger.is_new:
-            await ledger.remember("created", repr(now()))
-            # Last: without it a process that was killed here has not begun a run.
-            await ledger.remember("tag", ledger.tag)
+            await ledger.remember(created=repr(now()), tag=ledger.tag)
         try:
             yield ledger
         finally:

@@ -36,12 +36,14 @@ class JsonLines:
         self._end = mark.offset
         self._line = mark.line
 
-    def parse(self, lines: Sequence[bytes], *, line_break: int = 1) -> list[Item]:
+    def parse(self, lines: Sequence[bytes]) -> list[Item]:
         """Return the items of the next lines; a blank line gives none.
+
+        Every line counts one byte for its break, also a last one without: so its span is the same
+        when the file has grown and is read again.
 
         Args:
             lines: The lines without their breaks.
-            line_break: Bytes of the break after each line; 0 for a last line without one.
         """
         # One loop with local names: this is the hottest path of a run.
         items: list[Item] = []
@@ -49,7 +51,7 @@ class JsonLines:
         start, end, number = self._start, self._end, self._line
         for line in lines:
             number += 1
-            end += len(line) + line_break
+            end += len(line) + 1
             raw = line.strip()
             if number == 1 and raw.startswith(_UTF8_MARK):
                 raw = raw[len(_UTF8_MARK) :].strip()
@@ -58,7 +60,7 @@ class JsonLines:
             position = Position(stream, start, end, number)
             start = end
             if len(line) > longest:
-                items.append(self._too_long(position, len(line), line_break))
+                items.append(self._too_long(position, len(line)))
                 continue
             try:
                 value = orjson.loads(raw)
@@ -84,18 +86,17 @@ class JsonLines:
         self._start, self._end, self._line = start, end, number
         return items
 
-    def skip(self, length: int, *, line_break: int = 1) -> Unreadable:
+    def skip(self, length: int) -> Unreadable:
         """Return the item for a line that was too long to keep.
 
         Args:
             length: Its bytes without the line break.
-            line_break: Bytes of the break after it.
         """
         self._line += 1
-        self._end += length + line_break
+        self._end += length + 1
         position = Position(self._stream, self._start, self._end, self._line)
         self._start = self._end
-        return self._too_long(position, length, line_break)
+        return self._too_long(position, length)
 
     def damaged(self, damage: str, held: int) -> Unreadable:
         """Return the item for the rest of the stream, which cannot be decoded.
@@ -117,8 +118,8 @@ class JsonLines:
         )
         return Unreadable(position, _name(position), b"", "bad_compression", message)
 
-    def _too_long(self, position: Position, length: int, line_break: int) -> Unreadable:
-        begin = position.end - length - line_break
+    def _too_long(self, position: Position, length: int) -> Unreadable:
+        begin = position.end - length - 1
         message = (
             f"{_place(position)}: the line at byte {begin} is {length} bytes long, "
             f"source.max_record is {self._longest}"

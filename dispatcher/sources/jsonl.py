@@ -35,7 +35,7 @@ class JsonlSource:
         self._behind = 0
         self._reader: StreamReader | None = None
 
-    async def open(self, marks: Mapping[str, Mark]) -> None:
+    async def open(self, marks: Mapping[str, Mark], heads: Mapping[str, str]) -> dict[str, str]:
         """Find and check all files, see ``Source``."""
         self._marks = marks
         compression = self._settings.compression
@@ -45,10 +45,12 @@ class JsonlSource:
                 self._settings.path,
                 stdin=self._stdin,
                 marks=marks,
+                heads=heads,
                 compression=None if compression == "auto" else compression,
             )
 
         self._streams = await to_thread.run_sync(look)
+        return {stream.name: stream.head for stream in self._streams if stream.head is not None}
 
     async def read(self) -> list[Item]:
         """Return the next batch, see ``Source``."""

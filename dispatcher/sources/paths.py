@@ -3,13 +3,17 @@
 import glob
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dispatcher.errors import ConfigError, StateError
 from dispatcher.sources.compression import MAGIC_BYTES, Compression, detect
 from dispatcher.sources.source import START, Mark
+
+_HEAD_BYTES = 4096
+"""How much of a file's beginning is compared, to know it again."""
 
 STDIN = "-"
 """The path, and the name of the stream, of standard input."""
@@ -22,17 +26,20 @@ class Stream:
     Attributes:
         name: The path as written, or as a glob expanded it.
         size: Bytes as they lie on disk; None where that is not known (pipes, terminals).
+        head: Fingerprint of the first bytes, None where they cannot be looked at.
     """
 
     name: str
     size: int | None
+    head: str | None = None
 
 
-def expand(paths: Sequence[str]) -> list[str]:
+def expand(paths: Sequence[str], known: Container[str] = ()) -> list[str]:
     """Return the paths of all files, in the order of the configuration, those of a glob sorted.
 
     A path that exists is taken as it is, even if it looks like a glob. A file that is named twice
-    (by two globs, or through a symbolic link) is returned once.
+    (by two globs, or through a symbolic link) is returned once, under the name by which it is
+    known already, else the first.
 
     Raises:
         ConfigError: A path does not exist, is a folder, or a glob matches no file.
@@ -51,7 +58,9 @@ def expand(paths: Sequence[str]) -> list[str]:
                 raise ConfigError(
                     f"source.path: the file name {os.fsencode(name)!r} is not UTF-8; rename it"
                 ) from None
-            names.setdefault(os.path.realpath(name), name)
+            file = os.path.realpath(name)
+            if file not in names or (name in known and names[file] not in known):
+                names[file] = name
     return list(names.values())
 
 
@@ -78,6 +87,7 @@ def survey(
     *,
     stdin: int,
     marks: Mapping[str, Mark],
+    heads: Mapping[str, str],
     compression: Compression | None,
 ) -> list[Stream]:
     """Check all that can be checked before the first byte is used, and return the streams.
@@ -86,16 +96,18 @@ def survey(
         paths: As in the configuration.
         stdin: File descriptor of standard input.
         marks: Where streams are resumed.
+        heads: Fingerprints of the streams as they were before.
         compression: Of all files; None goes by each file's first bytes.
 
     Raises:
         ConfigError: See ``expand``; or a file cannot be opened.
-        StateError: A file is shorter than its mark.
+        StateError: A file is shorter than its mark, or begins in another way than before.
     """
     streams = []
-    for name in expand(paths):
+    for name in expand(paths, marks):
         try:
-            streams.append(_check(name, stdin, marks.get(name, START), compression))
+            mark, head = marks.get(name, START), heads.get(name)
+            streams.append(_check(name, stdin, mark, head, compression))
         except OSError as error:
             raise ConfigError(
                 f"source.path: {name} cannot be read ({error.strerror}); "
@@ -104,7 +116,9 @@ def survey(
     return streams
 
 
-def _check(name: str, stdin: int, mark: Mark, compression: Compression | None) -> Stream:
+def _check(
+    name: str, stdin: int, mark: Mark, head: str | None, compression: Compression | None
+) -> Stream:
     found = os.fstat(stdin) if name == STDIN else Path(name).stat()
     if not stat.S_ISREG(found.st_mode):
         return Stream(name, None)
@@ -112,12 +126,29 @@ def _check(name: str, stdin: int, mark: Mark, compression: Compression | None) -
         return Stream(name, found.st_size)
     file = os.open(name, os.O_RDONLY)
     try:
-        kind = compression or detect(os.pread(file, MAGIC_BYTES, 0))
+        first = os.pread(file, _HEAD_BYTES, 0)
     finally:
         os.close(file)
-    if kind == "none" and found.st_size < mark.offset:
+    kind = compression or detect(first[:MAGIC_BYTES])
+    # A last line without break counts one more byte, so that it may get one.
+    if kind == "none" and found.st_size + 1 < mark.offset:
         raise shorter(name, mark, found.st_size)
-    return Stream(name, found.st_size)
+    if head is not None and _head(first[: int(head.partition(":")[0])]) != head:
+        raise changed(name)
+    return Stream(name, found.st_size, _head(first))
+
+
+def _head(first: bytes) -> str:
+    return f"{len(first)}:{zlib.crc32(first):08x}"
+
+
+def changed(name: str) -> StateError:
+    """Return the error for input that is not what was read before."""
+    what = "standard input" if name == STDIN else name
+    return StateError(
+        f"{what} changed since this run read from it; a file may grow by whole lines, nothing "
+        "else. Restore it, or begin a new run with another ledger.path (and sink.path)"
+    )
 
 
 def shorter(name: str, mark: Mark, size: int) -> StateError:

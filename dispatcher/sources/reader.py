@@ -16,7 +16,7 @@ from dispatcher.sources.compression import (
 )
 from dispatcher.sources.json_lines import JsonLines
 from dispatcher.sources.lines import LineSplitter, TooLong
-from dispatcher.sources.paths import STDIN, shorter
+from dispatcher.sources.paths import STDIN, changed, shorter
 from dispatcher.sources.record import Item
 from dispatcher.sources.source import Mark
 
@@ -60,7 +60,10 @@ class StreamReader:
         if mark.offset and name != STDIN and stat.S_ISREG(os.fstat(file).st_mode):
             kind = self._compression or detect(os.pread(file, MAGIC_BYTES, 0))
             if kind == "none":
-                self.consumed = os.lseek(file, mark.offset, os.SEEK_SET)
+                self._begin_after(os.pread(file, 1, mark.offset - 1))
+                self.consumed = min(
+                    os.lseek(file, mark.offset, os.SEEK_SET), os.fstat(file).st_size
+                )
                 self._compression = kind
                 self._skip = 0
 
@@ -81,7 +84,7 @@ class StreamReader:
         before the mark of a compressed file: a thread at work cannot be cancelled.
 
         Raises:
-            StateError: The file cannot be read any more, or ends before its mark.
+            StateError: The file cannot be read any more, or is not the one that has the mark.
         """
         if self.hungry:
             try:
@@ -115,9 +118,10 @@ class StreamReader:
             if self._exhausted:
                 for content in self._contents(self._decoder.end()):
                     yield from self._items(self._splitter.feed(content))
-                if self._skip:
+                # The mark after a last line without break lies one byte behind the end.
+                if self._skip > 1:
                     raise shorter(self._name, self._mark, self._mark.offset - self._skip)
-                yield from self._items(self._splitter.end(), line_break=0)
+                yield from self._items(self._splitter.end())
         except DamagedError as damage:
             self._exhausted = True
             # A mark one byte behind all that can be decoded: the damage was settled before.
@@ -149,20 +153,25 @@ class StreamReader:
             if self._skip:
                 skipped = min(self._skip, len(chunk))
                 self._skip -= skipped
+                if not self._skip:
+                    self._begin_after(chunk[skipped - 1 : skipped])
                 chunk = chunk[skipped:]
             held.append(chunk)
             size += len(chunk)
 
-    def _items(
-        self, pieces: Iterator[list[bytes] | TooLong], *, line_break: int = 1
-    ) -> Iterator[list[Item]]:
+    def _begin_after(self, last: bytes) -> None:
+        """Check the byte before the mark: a line break, or nothing where the content ended."""
+        if last not in (b"\n", b""):
+            raise changed(self._name)
+
+    def _items(self, pieces: Iterator[list[bytes] | TooLong]) -> Iterator[list[Item]]:
         for piece in pieces:
             if isinstance(piece, TooLong):
-                yield [self._parser.skip(piece.length, line_break=line_break)]
+                yield [self._parser.skip(piece.length)]
                 continue
             for start in range(0, len(piece), BATCH_RECORDS):
                 lines = piece[start : start + BATCH_RECORDS]
-                items = self._parser.parse(lines, line_break=line_break)
+                items = self._parser.parse(lines)
                 if items:
                     yield items
 

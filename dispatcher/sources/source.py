@@ -33,15 +33,19 @@ class Source(Protocol):
     The positions of a stream's items adjoin each other, so any item's end is a mark.
     """
 
-    async def open(self, marks: Mapping[str, Mark]) -> None:
+    async def open(self, marks: Mapping[str, Mark], heads: Mapping[str, str]) -> dict[str, str]:
         """Check that the input can be read, and prepare to read it after the marks.
 
         Args:
             marks: Where to resume, by stream; a stream without a mark is read from its start.
+            heads: What an earlier ``open`` of the same run returned.
+
+        Returns:
+            Fingerprints by which the streams are known again, of those that have any.
 
         Raises:
             ConfigError: Input is missing, cannot be read, or is not what a source can read.
-            StateError: Input is shorter than its mark: it is not what was read before.
+            StateError: Input is not what was read before.
         """
         ...
 

@@ -50,7 +50,7 @@ def from_file(encode: Callable[[bytes], bytes]) -> Opened:
             path = Path(folder) / "input"
             path.write_bytes(encode(content))
             source = make(str(path))
-            await source.open(marks_of(str(path), mark))
+            await source.open(marks_of(str(path), mark), {})
             try:
                 yield source
             finally:
@@ -67,7 +67,7 @@ def from_pipe(encode: Callable[[bytes], bytes]) -> Opened:
         os.close(into)
         source = make("-", stdin=out)
         try:
-            await source.open(marks_of("-", mark))
+            await source.open(marks_of("-", mark), {})
             yield source
         finally:
             await source.aclose()
@@ -144,7 +144,9 @@ async def test_every_line_is_an_item_exactly_once_in_order(
     for item in items:
         line = unmarked[item.position.line - 1].strip()
         span = content[item.position.start : item.position.end]
-        assert span.removeprefix(b"\xef\xbb\xbf").strip() == line
+        if item.position.start == 0:
+            span = span.removeprefix(b"\xef\xbb\xbf")
+        assert span.strip() == line
         if item.raw:
             assert item.raw.replace(b"\r", b" ") == line.replace(b"\r", b" ")
     assert not content[ends[-1] :].strip() or not items

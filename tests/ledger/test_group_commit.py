@@ -99,7 +99,7 @@ async def test_plans_settlements_and_acceptances_travel_together(
         disk = watch(ledger)
         disk.moves.clear()
         async with anyio.create_task_group() as group:
-            group.start_soon(ledger.remember, "first", "1")
+            group.start_soon(lambda: ledger.remember(first="1"))
             await busy(disk)
             for invocation in planned:
                 assert ledger.accept(invocation, 1.5, None, None)
@@ -164,7 +164,7 @@ async def test_a_failure_reaches_everyone_who_waits_and_all_who_come_later(
         assert ledger.outstanding == 1, "nothing may be sent that is not durable"
         disk.fails = None
         with pytest.raises(StateError):
-            await ledger.remember("later", "1")
+            await ledger.remember(later="1")
         assert disk.commits == 1, "after a failure nothing is written any more"
     async with run() as ledger:
         assert ledger.outstanding == 1
@@ -225,7 +225,7 @@ async def test_a_task_cancelled_without_regard_to_shields_stops_the_ledger(
         with pytest.raises(asyncio.CancelledError):
             await task
         with pytest.raises(StateError, match="broken off"):
-            await ledger.remember("later", "1")
+            await ledger.remember(later="1")
         disk.moves.set()
         with anyio.fail_after(WAIT_SECONDS):
             while disk.at_work:

@@ -52,7 +52,7 @@ async def test_a_new_run_knows_nothing_and_the_next_process_is_of_the_same_run(r
         assert ledger.is_new
         assert (ledger.outstanding, ledger.marks, dict(ledger.sinks)) == (0, {}, {})
         tag = ledger.tag
-        await ledger.remember("terms", "{}")
+        await ledger.remember(terms="{}")
         assert ledger.fact("terms") == "{}"
     async with run() as ledger:
         assert not ledger.is_new

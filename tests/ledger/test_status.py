@@ -55,7 +55,7 @@ async def test_a_run_is_shown_while_it_goes_on_and_after_it(
             finished=False,
         )
         await ledger.settle(completed(ledger, [1, 2]), {})
-        await ledger.remember("finished", "yes")
+        await ledger.remember(finished="yes")
     status = read_status(path)
     assert (status.running, status.finished) == (False, True)
     assert (status.read, status.completed, status.dead) == (9, 6, 3)
@@ -66,9 +66,9 @@ async def test_a_run_is_shown_while_it_goes_on_and_after_it(
 
 async def test_a_run_that_goes_on_is_not_finished_any_more(run: Run, path: Path) -> None:
     async with run() as ledger:
-        await ledger.remember("finished", "yes")
+        await ledger.remember(finished="yes")
         assert read_status(path).finished
-        await ledger.remember("finished", "no")
+        await ledger.remember(finished="no")
         assert not read_status(path).finished
 
 

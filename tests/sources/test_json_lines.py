@@ -39,7 +39,7 @@ def test_positions_go_on_from_call_to_call_and_from_the_mark() -> None:
     lines = JsonLines("f", key=None, longest=10, mark=Mark(100, 7))
     lines.parse([b"1"])
     assert lines.skip(50).position == Position("f", 102, 153, 9)
-    assert lines.parse([b"2"], line_break=0) == [Record(Position("f", 153, 154, 10), "f:10", b"2")]
+    assert lines.parse([b"2"]) == [Record(Position("f", 153, 155, 10), "f:10", b"2")]
 
 
 def test_the_raw_bytes_are_one_line_without_blanks_around() -> None:

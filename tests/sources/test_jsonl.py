@@ -34,7 +34,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 async def read_all(source: JsonlSource, marks: dict[str, Mark] | None = None) -> list[Item]:
     items: list[Item] = []
     try:
-        await source.open(marks or {})
+        await source.open(marks or {}, {})
         while batch := await source.read():
             items += batch
     finally:
@@ -73,7 +73,7 @@ async def test_an_empty_file_has_no_records() -> None:
 
 async def test_a_missing_file_is_told_before_anything_is_read() -> None:
     with pytest.raises(ConfigError, match="does not exist"):
-        await source_of("a.jsonl").open({})
+        await source_of("a.jsonl").open({}, {})
 
 
 async def test_each_stream_goes_on_from_its_own_mark() -> None:
@@ -88,7 +88,7 @@ async def test_each_stream_goes_on_from_its_own_mark() -> None:
 async def test_what_is_settled_counts_as_read() -> None:
     Path("a.jsonl").write_bytes(b"1\n" * 100_000)
     source = source_of("a.jsonl")
-    await source.open({"a.jsonl": Mark(180_000, 90_000)})
+    await source.open({"a.jsonl": Mark(180_000, 90_000)}, {})
     assert await source.read()
     assert (source.bytes_read, source.bytes_expected) == (200_000, 200_000)
     await source.aclose()
@@ -98,7 +98,7 @@ async def test_a_file_is_read_up_to_the_end_that_is_found() -> None:
     path = Path("a.jsonl")
     path.write_bytes(b"1\n" * 200_000)
     source = source_of("a.jsonl")
-    await source.open({})
+    await source.open({}, {})
     items = await source.read()
     with path.open("ab") as more:
         more.write(b"2\n")
@@ -114,7 +114,7 @@ async def test_batches_are_bounded() -> None:
     Path("large.jsonl").write_bytes((b'"%b"\n' % (b"x" * 99_998)) * 50)
     Path("huge.jsonl").write_bytes(b'"%b"\n' % (b"x" * 5_000_000))
     source = source_of("small.jsonl", "large.jsonl", "huge.jsonl")
-    await source.open({})
+    await source.open({}, {})
     sizes = []
     while batch := await source.read():
         assert len(batch) <= 2000
@@ -179,14 +179,14 @@ class TestDamage:
 
 async def test_a_compressed_file_shorter_than_its_mark_is_another_file() -> None:
     Path("a.gz").write_bytes(gzip.compress(b"1\n"))
-    with pytest.raises(StateError, match=r"a.gz has 2 bytes of content, but 3"):
-        await read_all(source_of("a.gz"), {"a.gz": Mark(3, 1)})
+    with pytest.raises(StateError, match=r"a.gz has 2 bytes of content, but 4"):
+        await read_all(source_of("a.gz"), {"a.gz": Mark(4, 1)})
 
 
 async def test_a_file_that_vanishes_stops_the_run() -> None:
     Path("a.jsonl").write_bytes(b"1\n")
     source = source_of("a.jsonl")
-    await source.open({})
+    await source.open({}, {})
     Path("a.jsonl").unlink()
     with pytest.raises(StateError, match="restore it"):
         await source.read()
@@ -217,7 +217,7 @@ class TestPipes:
     async def test_what_is_there_comes_at_once(self, pipe: tuple[int, int]) -> None:
         out, into = pipe
         source = source_of("-", stdin=out)
-        await source.open({})
+        await source.open({}, {})
         assert source.bytes_expected is None
         os.write(into, b"1\n")
         assert [item.key for item in await source.read()] == ["-:1"]
@@ -237,7 +237,7 @@ class TestPipes:
     ) -> None:
         out, into = pipe
         source = source_of("-", stdin=out)
-        await source.open({})
+        await source.open({}, {})
         os.write(into, b"1\n" * 5000)
         sizes = [len(await source.read()) for _ in range(3)]
         assert sizes == [2000, 2000, 1000]
@@ -247,7 +247,7 @@ class TestPipes:
     async def test_a_named_pipe_without_a_writer_can_be_left(self) -> None:
         os.mkfifo("fifo")
         source = source_of("fifo")
-        await source.open({})
+        await source.open({}, {})
         async with anyio.create_task_group() as group:
             group.start_soon(source.read)
             # Opening takes a thread hop first, which counts as being blocked.
@@ -260,7 +260,7 @@ class TestPipes:
     async def test_a_silent_pipe_can_be_left(self, pipe: tuple[int, int]) -> None:
         out, into = pipe
         source = source_of("-", stdin=out)
-        await source.open({})
+        await source.open({}, {})
         async with anyio.create_task_group() as group:
             group.start_soon(source.read)
             await anyio.wait_all_tasks_blocked()
@@ -271,7 +271,7 @@ class TestPipes:
     async def test_a_reader_waits_for_bytes(self, pipe: tuple[int, int]) -> None:
         out, into = pipe
         source = source_of("-", stdin=out)
-        await source.open({})
+        await source.open({}, {})
         got: list[Item] = []
 
         async def read() -> None:
@@ -305,7 +305,7 @@ class TestPipes:
     async def test_a_named_pipe_waits_for_its_writer(self) -> None:
         os.mkfifo("fifo")
         source = source_of("fifo")
-        await source.open({})
+        await source.open({}, {})
         got: list[Item] = []
 
         async def read() -> None:
@@ -332,3 +332,59 @@ class TestPipes:
             assert source.bytes_expected == 4
         finally:
             os.close(file)
+
+
+async def read_in(
+    marks: dict[str, Mark], heads: dict[str, str]
+) -> tuple[list[Item], dict[str, str]]:
+    source = source_of("a.jsonl")
+    try:
+        heads = await source.open(marks, heads)
+        items = []
+        while batch := await source.read():
+            items += batch
+        return items, heads
+    finally:
+        await source.aclose()
+
+
+@pytest.mark.parametrize("last", [b"2", b"not json"])
+async def test_a_last_line_without_break_may_get_one_and_others_after_it(last: bytes) -> None:
+    path = Path("a.jsonl")
+    path.write_bytes(b"1\n" + last)
+    (_, second), heads = await read_in({}, {})
+    path.write_bytes(b"1\n" + last + b"\n3\n")
+    (_, same, third), _ = await read_in({}, heads)
+    assert same == second
+    mark = {"a.jsonl": Mark(second.position.end, second.position.line)}
+    rest, _ = await read_in(mark, heads)
+    assert rest == [third]
+    assert third.position.line == 3
+
+
+async def test_a_last_line_that_was_read_and_then_continued_is_refused() -> None:
+    path = Path("a.jsonl")
+    path.write_bytes(b"1\n2")
+    (_, second), heads = await read_in({}, {})
+    path.write_bytes(b"1\n23\n")
+    with pytest.raises(StateError, match=r"a\.jsonl changed"):
+        await read_in({"a.jsonl": Mark(second.position.end, 2)}, heads)
+
+
+@pytest.mark.parametrize("mark", [Mark(0, 0), Mark(2, 1)])
+async def test_a_file_that_was_replaced_is_refused(mark: Mark) -> None:
+    path = Path("a.jsonl")
+    path.write_bytes(b"1\n2\n")
+    _, heads = await read_in({}, {})
+    path.write_bytes(b"3\n4\n5\n")
+    with pytest.raises(StateError, match=r"a\.jsonl changed"):
+        await read_in({"a.jsonl": mark}, heads)
+
+
+async def test_an_empty_file_may_get_its_first_line() -> None:
+    path = Path("a.jsonl")
+    path.touch()
+    _, heads = await read_in({}, {})
+    path.write_bytes(b"1\n")
+    (item,), _ = await read_in({}, heads)
+    assert isinstance(item, Record)

@@ -61,11 +61,11 @@ def test_names_that_are_not_utf8_are_refused() -> None:
 
 
 def look(path: str, marks: dict[str, Mark] | None = None) -> list[Stream]:
-    return survey([path], stdin=-1, marks=marks or {}, compression=None)
+    return survey([path], stdin=-1, marks=marks or {}, heads={}, compression=None)
 
 
 def test_sizes_are_those_on_disk() -> None:
-    assert look("in/*.jsonl") == [Stream("in/a.jsonl", 2), Stream("in/b.jsonl", 2)]
+    assert [(s.name, s.size) for s in look("in/*.jsonl")] == [("in/a.jsonl", 2), ("in/b.jsonl", 2)]
     os.mkfifo("pipe")
     assert look("pipe") == [Stream("pipe", None)]
 
@@ -77,6 +77,13 @@ def test_a_file_that_cannot_be_opened_is_a_mistake() -> None:
 
 
 def test_a_plain_file_shorter_than_its_mark_is_another_file() -> None:
-    assert look("in/a.jsonl", {"in/a.jsonl": Mark(2, 1)})
-    with pytest.raises(StateError, match=r"in/a.jsonl has 2 bytes of content, but 3"):
-        look("in/a.jsonl", {"in/a.jsonl": Mark(3, 1)})
+    # Its last line has no break, and counts one byte for it all the same.
+    assert look("in/a.jsonl", {"in/a.jsonl": Mark(3, 1)})
+    with pytest.raises(StateError, match=r"in/a.jsonl has 2 bytes of content, but 4"):
+        look("in/a.jsonl", {"in/a.jsonl": Mark(4, 1)})
+
+
+def test_a_file_keeps_the_name_by_which_it_is_known() -> None:
+    Path("in/0.jsonl").symlink_to("b.jsonl")
+    assert expand(["in/*.jsonl"]) == ["in/0.jsonl", "in/a.jsonl"]
+    assert expand(["in/*.jsonl"], {"in/b.jsonl"}) == ["in/b.jsonl", "in/a.jsonl"]
