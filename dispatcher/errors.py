@@ -10,6 +10,7 @@
     └── CallError             one AWS call went wrong
         ├── Throttled         wait, then repeat the call
         ├── Transient         nothing happened: repeat the call
+        │   └── ServiceFailed  the service itself answered so; may be this very request's fault
         ├── OutcomeUnknown    sent, but no answer: look first, then repeat
         ├── Rejected          this very request is wrong: never repeat it
         └── NotThere          the object that was asked for does not exist
@@ -56,6 +57,10 @@ class Throttled(CallError):
 
 class Transient(CallError):
     """The request was not accepted (5xx, no connection); the same request may succeed later."""
+
+
+class ServiceFailed(Transient):
+    """The service answered 5xx: an outage, or something about this very request."""
 
 
 class OutcomeUnknown(CallError):

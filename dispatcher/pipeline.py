@@ -16,7 +16,7 @@ cancelled, and the ledger makes that safe.
 import json
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from dispatcher.aws.runtime import Runtime
 from dispatcher.aws.session import Access, Clients, open_clients
 from dispatcher.completion.joiner import Claimed, Joiner
 from dispatcher.completion.listener import Listener, acknowledge
+from dispatcher.completion.patience import Patience
 from dispatcher.completion.sweeper import Sweeper
 from dispatcher.config.settings import Config
 from dispatcher.dispatch.evidence import Evidence
@@ -80,6 +81,7 @@ async def run(
         RunStopped: A person has to mend something; the state is kept.
     """
     framing = frame(config.packing.framing)
+    now = _steady_clock()
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(_connect(config, access))
         ledger = await stack.enter_async_context(
@@ -89,6 +91,7 @@ async def run(
                 durability=config.ledger.durability,
                 outstanding=config.limits.outstanding,
                 spool_max=config.ledger.spool_max,
+                now=now,
             )
         )
         source = JsonlSource(config.source)
@@ -100,8 +103,17 @@ async def run(
         dead_letters = await _take_over(ledger, DEAD_LETTERS, config.dead_letters.path)
         stack.callback(dead_letters.close)
         _restore(meter, ledger, source)
-        line = _Line(config, ledger, source, framing, clients, results, dead_letters, meter)
+        line = _Line(config, ledger, source, framing, clients, results, dead_letters, meter, now)
         return await line.run()
+
+
+def _steady_clock() -> Callable[[], float]:
+    """Return a clock of epoch seconds that does not jump when the machine's clock is set.
+
+    Ages decide what is overdue and what has expired; a jump must not expire what is under way.
+    """
+    offset = time.time() - time.monotonic()
+    return lambda: offset + time.monotonic()
 
 
 @asynccontextmanager
@@ -137,6 +149,11 @@ async def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
         raise ConfigError(
             f"packing.framing cannot change from {framing} while {ledger.outstanding} invocations "
             "are outstanding: their payloads could not be read any more. Finish the run first"
+        )
+    if config.staging.bucket is None and any(e.planned.route == "s3" for e in ledger.planned()):
+        raise ConfigError(
+            "staging.bucket cannot be removed while payloads that need it are outstanding; set it "
+            "again, and finish the run first"
         )
     await ledger.remember(terms=terms(config), framing=config.packing.framing, finished="no")
 
@@ -185,11 +202,12 @@ class _Line:
     results: JsonlFile
     dead_letters: JsonlFile
     meter: Meter
+    now: Callable[[], float]
     _signal: int | None = None
 
     async def run(self) -> Ending:
         """Wire the rooms, and wait for the end."""
-        config, ledger, meter = self.config, self.ledger, self.meter
+        config, ledger, meter, now = self.config, self.ledger, self.meter, self.now
         objects = Objects(self.clients.s3)
         memory = Quota(config.limits.payload_memory)
         intents, to_send = anyio.create_memory_object_stream[Planned](config.limits.concurrency)
@@ -219,19 +237,20 @@ class _Line:
             Evidence(ledger, objects),
             memory,
             meter,
-            Wire(time.monotonic()),
+            Wire(time.monotonic(), ledger.begun),
             time.monotonic,
-            time.time,
+            now,
         )
-        joiner = Joiner(config, ledger, objects, memory, meter, time.time)
-        sweeper = Sweeper(config, ledger, objects, meter, time.time)
+        joiner = Joiner(config, ledger, objects, memory, meter, now)
+        patience = Patience(config.retry.give_up_after, time.monotonic, meter)
+        sweeper = Sweeper(config, ledger, objects, meter, patience, now)
         settler = Settler(
             config.sink,
             self.results,
             self.dead_letters,
             ledger,
             meter,
-            time.time,
+            now,
             durable=config.ledger.durability == "full",
         )
 
@@ -244,7 +263,7 @@ class _Line:
                     hearing.start_soon(sweeper.run, claims.clone())
                     if config.completion.queue_url is not None:
                         queue = Queue(self.clients.sqs, config.completion.queue_url)
-                        listener = Listener(config, ledger, queue, meter)
+                        listener = Listener(config, ledger, queue, meter, patience)
                         for _ in range(config.completion.listeners):
                             hearing.start_soon(listener.run, claims.clone(), receipts.clone())
                             tail.start_soon(acknowledge, queue, to_delete.clone())

@@ -19,6 +19,7 @@ from dispatcher.errors import (
     NotThere,
     OutcomeUnknown,
     Rejected,
+    ServiceFailed,
     Throttled,
     Transient,
 )
@@ -63,20 +64,49 @@ _DENIED = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-_NOT_THERE = {"NoSuchKey", "404", "NotFound"}
-# A refreshed credential or a corrected clock mends these, and botocore does both.
-_SOON_MENDED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed"}
-# The service waited in vain for the rest of the request; the status is 400 all the same.
-_NOT_RECEIVED = {"RequestTimeout", "RequestTimeoutException"}
+# Whatever answers so is not the service, region or bucket that was meant, for any request.
+_ELSEWHERE = {
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "InvalidAction",
+    "InvalidAddress",
+    "InvalidBucketName",
+    "MethodNotAllowed",
+    "PermanentRedirect",
+    "TemporaryRedirect",
+    "UnknownOperation",
+    "UnknownOperationException",
+}
+_NOT_THERE = {"NoSuchKey", "NotFound", "404"}
+# Refreshed credentials mend these.
+_SOON_MENDED = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "TokenRefreshRequired",
+}
+# The request did not arrive as it was sent; the status is 400 or 409 all the same.
+_NOT_RECEIVED = {
+    "BadDigest",
+    "IncompleteBody",
+    "OperationAborted",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "XAmzContentSHA256Mismatch",
+}
 _BEFORE_SENDING = (
     foreign.ConnectTimeoutError,
     foreign.ProxyConnectionError,
     foreign.SSLError,
 )
+_CLOCK = re.compile(r"signature expired|not yet current", re.IGNORECASE)
 _ENDPOINT_NOT_FOUND = re.compile(r"endpoint\b.*\bnot found", re.IGNORECASE)
 
 
-def by_code(code: str, status: int, message: str, *, doing: str) -> DispatcherError:
+def by_code(
+    code: str, status: int, message: str, *, doing: str, reading: bool = False
+) -> DispatcherError:
     """Return our error for a service's answer.
 
     Args:
@@ -84,6 +114,7 @@ def by_code(code: str, status: int, message: str, *, doing: str) -> DispatcherEr
         status: HTTP status.
         message: The service's own words; may be empty.
         doing: What was tried, for the message: "invoking endpoint churn".
+        reading: An object was asked for, which may not be there.
     """
     said = f"{code}: {message}" if message and message != "None" else code
     if code in _THROTTLED or status == 429:
@@ -95,25 +126,38 @@ def by_code(code: str, status: int, message: str, *, doing: str) -> DispatcherEr
         )
     if code in _SOON_MENDED:
         return Transient(f"credentials or clock refused while {doing} ({said})", code=code)
-    if code in _NOT_THERE or status == 404:
+    if reading and (code in _NOT_THERE or status == 404):
         return NotThere(f"no such object while {doing}", code=code)
-    if code in _DENIED or status in (401, 403):
+    if code in _ELSEWHERE or status in (301, 302, 307, 308, 404, 405):
+        return Denied(
+            f"{doing} was answered by something else than was meant ({said}, HTTP {status}). Check "
+            "the region and the AWS_ENDPOINT_URL variables, then run the same command again"
+        )
+    if _CLOCK.search(message):
+        return Denied(
+            f"AWS refuses {doing} because this machine's clock is wrong ({said}). Set the clock, "
+            "then run the same command again"
+        )
+    if code in _DENIED or code.startswith("KMS.") or status in (401, 403):
         return Denied(
             f"AWS refuses {doing} ({said}). Check the credentials and that their policy allows "
             "it, then run the same command again"
         )
-    if status >= 500 or code in _NOT_RECEIVED:
-        return Transient(f"the service failed while {doing} ({said})", code=code)
+    if code in _NOT_RECEIVED:
+        return Transient(f"the request did not arrive whole while {doing} ({said})", code=code)
+    if status >= 500:
+        return ServiceFailed(f"the service failed while {doing} ({said})", code=code)
     return Rejected(f"the service refused {doing} ({said})", code=code)
 
 
 @contextmanager
-def translate(doing: str, *, repeatable: bool) -> Iterator[None]:
+def translate(doing: str, *, repeatable: bool, reading: bool = False) -> Iterator[None]:
     """Map botocore's exceptions in the block to ours.
 
     Args:
         doing: What is tried, for the message.
         repeatable: The call may be sent twice without harm, so no answer is as good as not sent.
+        reading: An object is asked for, which may not be there.
 
     Raises:
         Throttled, Transient, OutcomeUnknown, Rejected, NotThere: By remedy.
@@ -126,7 +170,7 @@ def translate(doing: str, *, repeatable: bool) -> Iterator[None]:
         details = error.response.get("Error", {})
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code, message = str(details.get("Code", status)), str(details.get("Message") or "")
-        raise by_code(code, status, message, doing=doing) from error
+        raise by_code(code, status, message, doing=doing, reading=reading) from error
     except (foreign.NoCredentialsError, foreign.PartialCredentialsError) as error:
         raise Denied(
             f"no AWS credentials were found for {doing}. Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "

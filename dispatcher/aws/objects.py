@@ -37,10 +37,15 @@ class Objects:
 
     All of them raise ``Throttled`` or ``Transient`` (repeat), ``Rejected`` (never repeat) and
     ``Denied`` (a person has to mend it).
+
+    Without ``s3:ListBucket`` a missing object answers 403, as does any object without
+    ``s3:GetObject``. The two are told apart by experience: where an object of the bucket could be
+    read before, 403 means that this one is missing.
     """
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._readable: set[str] = set()
 
     async def put(self, location: Location, body: bytes, content_type: str) -> None:
         """Write an object."""
@@ -59,21 +64,27 @@ class Objects:
         Raises:
             NotThere: It does not exist.
         """
-        with translate(f"reading {location}", repeatable=True):
-            answer = await self._client.get_object(Bucket=location.bucket, Key=location.key)
+        try:
+            with translate(f"reading {location}", repeatable=True, reading=True):
+                answer = await self._client.get_object(Bucket=location.bucket, Key=location.key)
+        except Denied as error:
+            if location.bucket in self._readable:
+                raise NotThere(f"no such object while reading {location}", code="403") from error
+            raise
+        self._readable.add(location.bucket)
         async with answer["Body"] as stream:
             yield Incoming(answer["ContentLength"], answer.get("ContentType"), location, stream)
 
-    async def exists(self, location: Location) -> bool:
-        """Return whether an object is there.
-
-        Without ``s3:ListBucket`` a missing object answers 403: that counts as not there.
-        """
+    async def exists(self, location: Location) -> bool | None:
+        """Return whether an object is there, or None if that cannot be seen."""
         try:
-            with translate(f"looking at {location}", repeatable=True):
+            with translate(f"looking at {location}", repeatable=True, reading=True):
                 await self._client.head_object(Bucket=location.bucket, Key=location.key)
-        except (NotThere, Denied):
+        except NotThere:
             return False
+        except Denied:
+            return False if location.bucket in self._readable else None
+        self._readable.add(location.bucket)
         return True
 
     async def page(self, folder: Location) -> set[str]:

@@ -16,7 +16,7 @@ from dispatcher.cli import failures
 from dispatcher.cli.embedded import emulator_for
 from dispatcher.cli.options import config_argument, set_option
 from dispatcher.cli.shell import Shell, say
-from dispatcher.cli.tuning import tune
+from dispatcher.cli.tuning import fill_standard_streams, tune
 from dispatcher.config.loading import load_config
 from dispatcher.config.settings import Config
 from dispatcher.errors import RunStopped
@@ -60,6 +60,7 @@ def command(
     style = choose_style(sys.stderr, os.environ.get("TERM")) if progress == "auto" else progress
     meter = Meter()
     started = time.monotonic()
+    fill_standard_streams()
     tune()
     try:
         ending = anyio.run(

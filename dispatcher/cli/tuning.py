@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _LARGE_BYTES = 262_144
@@ -23,3 +24,15 @@ def tune() -> None:
         mallopt(_M_ARENA_MAX, 2)
     gc.collect()
     gc.freeze()
+
+
+def fill_standard_streams() -> None:
+    """Open what the caller has closed of 0, 1 and 2, before a socket takes the number.
+
+    libuv refuses to close such descriptors: ``dispatcher run x <&-`` would abort.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one

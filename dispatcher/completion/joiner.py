@@ -16,7 +16,7 @@ from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
 from dispatcher.completion.event import Completion, Kind
 from dispatcher.config.settings import Config
-from dispatcher.errors import CallError, NotThere, Rejected
+from dispatcher.errors import CallError, Denied, NotThere, Rejected
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.ledger import Ledger, Settlement
 from dispatcher.ledger.outcome import Meta, Outcome, Status
@@ -29,6 +29,10 @@ _READS = 5
 """Tries to read an output object before it is left to a later event or look."""
 
 _PAUSE_SECONDS = 0.2
+
+_LARGE_BYTES = 1_000_000
+"""Outcomes above this keep their share of the memory until they are written; below, the wait for
+the disk would cost more than what the settler may hold of them."""
 
 _MESSAGE_CHARS = 2_000
 """How much of a container's error goes into a dead letter's message."""
@@ -74,6 +78,15 @@ class _Answer:
     message: str = ""
 
 
+@dataclass(slots=True, frozen=True)
+class _Dead:
+    """Why an invocation has no outputs."""
+
+    status: Status
+    reason: str
+    message: str
+
+
 @dataclass(slots=True)
 class Joiner:
     """What the joiner loops of a run share; ``run`` is one loop."""
@@ -97,12 +110,16 @@ class Joiner:
         """
         async with claims, settlements:
             async for claimed in claims:
-                async with AsyncExitStack() as held:  # the answer's share of the memory
+                async with AsyncExitStack() as held:  # the share of the memory
                     settled = await self.settle(claimed, held)
                     if settled is None:
                         self._give_back(claimed)
-                    else:
-                        await settlements.send([settled])
+                        continue
+                    if _weight(settled) > _LARGE_BYTES:
+                        settled.written = anyio.Event()
+                    await settlements.send([settled])
+                    if settled.written is not None:
+                        await settled.written.wait()
 
     def _give_back(self, claimed: Claimed) -> None:
         """Leave an invocation to a later event or look."""
@@ -124,16 +141,27 @@ class Joiner:
             return None  # lost with the power; the intake is reading it again
         try:
             answer = await self._answer(entry, completion, held)
-        except CallError:
+        except CallError as error:
+            self.meter.troubles[error.code] += 1
             return None
-        raws = await self._inputs(entry, completion.kind, answer)
-        outcomes = _pair(entry, completion, answer, raws, self.config.packing.framing)
+        verdict = _verdict(completion, answer, len(entry.slips), self.config.packing.framing)
+        raws: list[bytes | None] = [None] * len(entry.slips)
+        if isinstance(verdict, _Dead) or self.config.sink.join != "output":
+            raws = await self.ledger.raws(entry)
+        outcomes = _outcomes(entry, answer, verdict, raws)
         if self.config.sink.meta:
             self._describe(entry, outcomes)
         return Settlement(entry, outcomes)
 
+    def _input_bytes(self, entry: Entry, kind: Kind) -> int:
+        """Return how many bytes of input the outcomes will carry."""
+        needed = kind != "completed" or self.config.sink.join != "output"
+        return entry.planned.size if needed else 0
+
     async def _answer(self, entry: Entry, completion: Completion, held: AsyncExitStack) -> _Answer:
+        inputs = self._input_bytes(entry, completion.kind)
         if completion.kind == "expired" or completion.body is not None:
+            await held.enter_async_context(self.memory.take(inputs))
             return _Answer(completion.body, completion.content_type)
         given = entry.output if completion.kind == "completed" else entry.failure
         location = completion.location or (parse_location(given) if given else None)
@@ -142,15 +170,17 @@ class Joiner:
                 return _Answer(None, None)
             return _Answer(None, None, "output_missing", "the event names no output object")
         try:
-            return await self._read(location, held)
-        except NotThere as error:
+            return await self._read(location, inputs, held)
+        except (NotThere, Denied) as error:
             if completion.kind == "failed":
-                return _Answer(None, None)
+                return _Answer(None, None)  # the event's own reason has to do
+            if isinstance(error, Denied):
+                raise
             return _Answer(None, None, "output_missing", f"{error}: {location}")
         except Rejected as error:
             return _Answer(None, None, "output_unreadable", str(error))
 
-    async def _read(self, location: Location, held: AsyncExitStack) -> _Answer:
+    async def _read(self, location: Location, inputs: int, held: AsyncExitStack) -> _Answer:
         most = self.config.completion.max_output
         for left in reversed(range(_READS)):
             try:
@@ -162,7 +192,7 @@ class Joiner:
                         )
                         return _Answer(None, None, "output_too_large", message)
                     # Given back when a try fails: two shares would wait for each other.
-                    await trial.enter_async_context(self.memory.take(incoming.size))
+                    await trial.enter_async_context(self.memory.take(incoming.size + inputs))
                     answer = _Answer(await incoming.read(), incoming.content_type)
                     await held.enter_async_context(trial.pop_all())
                     return answer
@@ -174,13 +204,6 @@ class Joiner:
             await anyio.sleep(_PAUSE_SECONDS * (_READS - left))
         raise AssertionError
 
-    async def _inputs(self, entry: Entry, kind: Kind, answer: _Answer) -> list[bytes | None]:
-        """Return the records' raw bytes; they are needed for dead letters and for the join."""
-        may_be_dead = kind != "completed" or answer.body is None or len(entry.slips) > 1
-        if self.config.sink.join == "output" and not may_be_dead:
-            return [None]
-        return await self.ledger.raws(entry)
-
     def _describe(self, entry: Entry, outcomes: list[Outcome]) -> None:
         planned = entry.planned
         meta = Meta(planned.id, planned.route, entry.planned_at, entry.accepted_at, self.now())
@@ -188,20 +211,42 @@ class Joiner:
             outcome.meta = meta
 
 
-def _pair(
-    entry: Entry,
-    completion: Completion,
-    answer: _Answer,
-    raws: list[bytes | None],
-    framing: Framing,
-) -> list[Outcome]:
-    if completion.kind != "completed":
-        return _dead(entry, completion.kind, *_failure(completion, answer), raws)
+def _verdict(
+    completion: Completion, answer: _Answer, count: int, framing: Framing
+) -> list[bytes] | _Dead:
+    """Return each record's own output, or why there is none."""
+    if completion.kind == "expired":
+        return _Dead("expired", "expired", completion.reason or "no completion in time")
+    if completion.kind == "failed":
+        said = (answer.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
+        message = "; ".join(part for part in (completion.reason, said) if part)
+        return _Dead("failed", "model_error", message or "the container failed and left no message")
     if answer.body is None:
-        return _dead(entry, "failed", answer.reason, answer.message, raws)
-    answers = split(answer.body, answer.content_type, len(entry.slips), framing=framing)
-    if isinstance(answers, Mismatch):
-        return _dead(entry, "failed", answers.reason, answers.message, raws)
+        return _Dead("failed", answer.reason, answer.message)
+    outputs = split(answer.body, answer.content_type, count, framing=framing)
+    if isinstance(outputs, Mismatch):
+        return _Dead("failed", outputs.reason, outputs.message)
+    return outputs
+
+
+def _outcomes(
+    entry: Entry, answer: _Answer, verdict: list[bytes] | _Dead, raws: list[bytes | None]
+) -> list[Outcome]:
+    if isinstance(verdict, _Dead):
+        return [
+            Outcome(
+                slip.position,
+                slip.key,
+                verdict.status,
+                None,
+                None,
+                reason=verdict.reason,
+                message=verdict.message,
+                attempts=1,
+                input=raw,
+            )
+            for slip, raw in zip(entry.slips, raws, strict=True)
+        ]
     return [
         Outcome(
             slip.position,
@@ -212,32 +257,9 @@ def _pair(
             attempts=1,
             input=raw,
         )
-        for slip, output, raw in zip(entry.slips, answers, raws, strict=True)
+        for slip, output, raw in zip(entry.slips, verdict, raws, strict=True)
     ]
 
 
-def _failure(completion: Completion, answer: _Answer) -> tuple[str, str]:
-    if completion.kind == "expired":
-        return "expired", completion.reason or "no completion within ttl, timeout and slack"
-    said = (answer.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
-    message = "; ".join(part for part in (completion.reason, said) if part)
-    return "model_error", message or "the container failed and left no message"
-
-
-def _dead(
-    entry: Entry, status: Status, reason: str, message: str, raws: list[bytes | None]
-) -> list[Outcome]:
-    return [
-        Outcome(
-            slip.position,
-            slip.key,
-            status,
-            None,
-            None,
-            reason=reason,
-            message=message,
-            attempts=1,
-            input=raw,
-        )
-        for slip, raw in zip(entry.slips, raws, strict=True)
-    ]
+def _weight(settlement: Settlement) -> int:
+    return sum(len(o.output or b"") + len(o.input or b"") for o in settlement.outcomes)

@@ -12,6 +12,7 @@ from dispatcher import limits
 from dispatcher.aws.calls import Message
 from dispatcher.completion.event import Completion, Nothing, parse
 from dispatcher.completion.joiner import Claimed
+from dispatcher.completion.patience import Patience
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError
 from dispatcher.ledger.ledger import Ledger
@@ -42,6 +43,7 @@ class Listener:
     ledger: Ledger
     queue: EventQueue
     meter: Meter
+    patience: Patience
 
     async def run(
         self,
@@ -52,14 +54,17 @@ class Listener:
 
         Raises:
             Denied: The queue does not exist or may not be read.
+            RunStopped: AWS has not answered for too long.
         """
         async with claims, receipts:
             while True:
                 try:
                     messages = await self.queue.receive()
-                except CallError:
+                except CallError as error:
+                    self.patience.failed(error)
                     await anyio.sleep(_PAUSE_SECONDS)
                     continue
+                self.patience.succeeded()
                 done = []
                 for message in messages:
                     parts = parse(message.body)

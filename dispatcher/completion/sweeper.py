@@ -17,6 +17,7 @@ from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
 from dispatcher.completion.event import Completion
 from dispatcher.completion.joiner import Claimed
+from dispatcher.completion.patience import Patience
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied
 from dispatcher.ledger.intent import Entry
@@ -30,8 +31,8 @@ _LIST_FROM = 4
 class Looker(Protocol):
     """Looks for objects."""
 
-    async def exists(self, location: Location) -> bool:
-        """Return whether an object is there."""
+    async def exists(self, location: Location) -> bool | None:
+        """Return whether an object is there, or None if that cannot be seen."""
 
     async def page(self, folder: Location) -> set[str]:
         """Return the first thousand keys that begin with ``folder.key``."""
@@ -61,10 +62,16 @@ class Sweeper:
     ledger: Ledger
     looker: Looker
     meter: Meter
+    patience: Patience
     now: Callable[[], float]
 
     async def run(self, claims: MemoryObjectSendStream[Claimed]) -> None:
-        """Look for what is overdue for as long as the run goes on."""
+        """Look for what is overdue for as long as the run goes on.
+
+        Raises:
+            Denied: An invocation is past its deadline, and whether it has an output cannot be seen.
+            RunStopped: AWS has not answered for too long.
+        """
         sweep_after = self.config.completion.sweep_after
         async with claims:
             while True:
@@ -81,31 +88,42 @@ class Sweeper:
         found: list[tuple[Entry, Completion]] = []
         for entries in _by_folder(overdue).values():
             present: set[Location] = set()
+            unseen: set[Location] = set()
             complete = True
             try:
-                await self._look_for(entries, present)
-            except CallError:
+                await self._look_for(entries, present, unseen)
+                self.patience.succeeded()
+            except CallError as error:
+                self.patience.failed(error)
                 complete = False  # the others next time
             for entry in entries:
                 entry.looked_at = now
                 completion = self._found(entry, present)
                 if completion is None and complete and self._is_expired(entry, now):
+                    if _at(entry.output) in unseen:
+                        raise _unseen(entry)
                     completion = Completion("expired", entry.planned.id, None)
                 if completion is not None:
                     found.append((entry, completion))
         return found
 
-    async def _look_for(self, entries: Sequence[Entry], present: set[Location]) -> None:
-        """Add the output and failure objects of these invocations that are there."""
+    async def _look_for(
+        self, entries: Sequence[Entry], present: set[Location], unseen: set[Location]
+    ) -> None:
+        """Add the output and failure objects that are there, and those that cannot be seen."""
         outputs = {entry.planned.id: at for entry in entries if (at := _at(entry.output))}
         failures = {entry.planned.id: at for entry in entries if (at := _at(entry.failure))}
         shard = entries[0].planned.shard
-        await self._look(list(outputs.values()), shard, present)
+        await self._look(list(outputs.values()), shard, present, unseen)
         unanswered = [at for id_, at in failures.items() if outputs.get(id_) not in present]
-        await self._look(unanswered, shard, present)
+        await self._look(unanswered, shard, present, unseen)
 
     async def _look(
-        self, locations: Sequence[Location], shard: str, present: set[Location]
+        self,
+        locations: Sequence[Location],
+        shard: str,
+        present: set[Location],
+        unseen: set[Location],
     ) -> None:
         folders = {_folder(at) for at in locations}
         # A folder that is not the shard's own may hold any number of other objects.
@@ -119,7 +137,10 @@ class Sweeper:
                     return
         for at in locations:
             self.meter.looks["head"] += 1
-            if await self.looker.exists(at):
+            there = await self.looker.exists(at)
+            if there is None:
+                unseen.add(at)
+            elif there:
                 present.add(at)
 
     def _found(self, entry: Entry, present: set[Location]) -> Completion | None:
@@ -133,6 +154,14 @@ class Sweeper:
     def _is_expired(self, entry: Entry, now: float) -> bool:
         request, slack = self.config.request, self.config.completion.slack
         return is_expired(entry, now, request.ttl + request.timeout + slack)
+
+
+def _unseen(entry: Entry) -> Denied:
+    return Denied(
+        f"AWS refuses a look at {entry.output}, whose invocation is past its deadline, so nobody "
+        "can tell whether it has an output. Allow s3:GetObject on the endpoint's output path (and "
+        "s3:ListBucket on its bucket), then run the same command again"
+    )
 
 
 def _by_folder(entries: Iterable[Entry]) -> dict[str, list[Entry]]:

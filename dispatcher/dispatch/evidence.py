@@ -15,8 +15,8 @@ _BASE = "output_base"
 class Looker(Protocol):
     """Looks whether an object is there."""
 
-    async def exists(self, location: Location) -> bool:
-        """Return whether an object is there."""
+    async def exists(self, location: Location) -> bool | None:
+        """Return whether an object is there, or None if that cannot be seen."""
 
 
 class Evidence:

@@ -17,6 +17,7 @@ from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger, Settlement
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.recall import Known
+from dispatcher.ledger.states import State
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import Frame
 from dispatcher.packing.packer import Packer, Refused
@@ -41,6 +42,10 @@ class Intake:
     _opened: anyio.Event = field(default_factory=anyio.Event)
     _waiting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _lost: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    _unsent: set[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._unsent = {planned.number for planned in self.ledger.resumed}
 
     async def run(self) -> None:
         """Read, pack and plan until the source ends or ``stop`` is called.
@@ -53,6 +58,7 @@ class Intake:
                 for planned in self.ledger.resumed:
                     if (entry := self.ledger.find(planned.number)) and entry.payload is not None:
                         await self.intents.send(planned)
+                        self._unsent.discard(planned.number)
                 while items := await self.source.read():
                     self.meter.bytes_read = self.source.bytes_read
                     async with self._turn:
@@ -61,6 +67,7 @@ class Intake:
                     await self._plan(self.packer.flush())
                 self._check_found()
             group.cancel_scope.cancel()
+        self.ledger.leave(self._unsent)
 
     def stop(self) -> None:
         """Read no more; what is planned already goes on."""
@@ -139,8 +146,9 @@ class Intake:
             return
         with anyio.CancelScope(shield=True):
             await self.ledger.restore(number, payload)
-            if entry.planned in self.ledger.resumed:
+            if entry.state is State.PLANNED:
                 await self._hand_over(entry.planned)
+            self._unsent.discard(number)
 
     def _check_found(self) -> None:
         for entry in self.ledger.without_payload():

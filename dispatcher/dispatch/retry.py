@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from dispatcher.config.settings import RetrySettings
-from dispatcher.errors import CallError, OutcomeUnknown, Throttled, Transient
+from dispatcher.errors import CallError, OutcomeUnknown, ServiceFailed, Throttled, Transient
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,6 +49,7 @@ class Attempt:
         silence: Seconds since the first failure of this invocation, or since any call of the run
             succeeded, if that was later.
         others_succeed: Another call succeeded since the first failure of this invocation.
+        again: An earlier process tried this invocation, and the service accepts others.
         dice: A random number, 0 <= dice < 1, for the jitter.
     """
 
@@ -56,6 +57,7 @@ class Attempt:
     pauses: int
     silence: float
     others_succeed: bool
+    again: bool
     dice: float
 
 
@@ -66,13 +68,16 @@ def decide(error: CallError, attempt: Attempt, policy: RetrySettings) -> Decisio
     others succeed is given up after ``policy.attempts``: it is the record's fault. When none
     succeeds it is nobody's fault but the service's: wait, and stop the run after
     ``policy.give_up_after``, so that an outage does not turn a backlog into dead letters.
-    Throttling is the service at work, and is waited out under the same bound.
+    Throttling is the service at work, and is waited out under the same bound. Where the service
+    itself fails at the only invocation that is left, and failed at it for as long in an earlier
+    process, it is the record after all.
     """
     if not isinstance(error, Throttled | Transient | OutcomeUnknown):
         return GiveUp(look_first=False)
     look_first = isinstance(error, OutcomeUnknown)
     if attempt.silence >= policy.give_up_after:
-        return Stop()
+        is_hopeless = attempt.again and isinstance(error, ServiceFailed)
+        return GiveUp(look_first) if is_hopeless else Stop()
     if attempt.failures >= policy.attempts and attempt.others_succeed:
         return GiveUp(look_first)
     ceiling = min(policy.cap, policy.base * 2.0 ** min(attempt.pauses - 1, 60))

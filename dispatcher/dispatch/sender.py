@@ -1,7 +1,7 @@
 """From a durable intent to an accepted call: stage if need be, invoke, repeat, or give up."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,6 +29,9 @@ from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.states import State
 from dispatcher.observe.meter import Meter
 
+_ALL_REFUSED = 10
+"""So many refused requests, and none accepted, mean that it is not the records' fault."""
+
 
 class Invoker(Protocol):
     """InvokeEndpointAsync."""
@@ -50,9 +53,15 @@ class Wire:
 
     Attributes:
         succeeded_at: When a call last succeeded, or the run began; monotonic seconds.
+        accepts: The service has accepted an invocation of this run, now or in an earlier process.
+        loops: Sender loops that have not ended.
+        refused: Settlements of refused requests, held back until something is accepted.
     """
 
     succeeded_at: float
+    accepts: bool
+    loops: int = 0
+    refused: list[Settlement] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -99,13 +108,30 @@ class Sender:
     ) -> None:
         """Send what is planned until there is no more.
 
+        While nothing was ever accepted, refused requests are held back: what is wrong for all of
+        them (an endpoint that is not asynchronous, a content type it does not take) must not turn
+        the input into dead letters.
+
         Raises:
-            RunStopped: Nothing is accepted any more, and why.
+            RunStopped: Nothing is accepted any more, or nothing at all, and why.
         """
+        self.wire.loops += 1
         async with intents, settlements:
             async for planned in intents:
                 if (given_up := await self._send(planned)) is not None:
-                    await settlements.send([given_up])
+                    self.wire.refused.append(given_up)
+                if self.wire.accepts:
+                    await self._release(settlements)
+                elif len(self.wire.refused) >= _ALL_REFUSED:
+                    raise _none_accepted(self.wire.refused)
+            self.wire.loops -= 1
+            if not self.wire.loops:
+                await self._release(settlements)
+
+    async def _release(self, settlements: MemoryObjectSendStream[list[Settlement]]) -> None:
+        refused, self.wire.refused = self.wire.refused, []
+        if refused:
+            await settlements.send(refused)
 
     async def _send(self, planned: Planned) -> Settlement | None:
         """Send one invocation until it is accepted (None) or given up."""
@@ -116,7 +142,7 @@ class Sender:
             try:
                 await self._call(planned, history)
             except CallError as error:
-                match decide(error, self._attempt(error, history), self.config.retry):
+                match decide(error, self._attempt(error, planned, history), self.config.retry):
                     case GiveUp(look_first):
                         if look_first and await self.evidence.accepted(planned):
                             return None
@@ -164,6 +190,7 @@ class Sender:
             finally:
                 self.meter.on_wire -= 1
         self.wire.succeeded_at = self.monotonic()
+        self.wire.accepts = True
         self.meter.calls["accepted"] += 1
         self.meter.call_latency.add(self.wire.succeeded_at - began)
         await self.evidence.learn(planned, answer.output_location)
@@ -190,7 +217,7 @@ class Sender:
         assert staging.bucket is not None, "the packer routes to S3 only with a bucket"
         return Location(staging.bucket, f"{staging.prefix}{planned.shard}/{planned.id}")
 
-    def _attempt(self, error: CallError, history: _History) -> Attempt:
+    def _attempt(self, error: CallError, planned: Planned, history: _History) -> Attempt:
         """Count a failed call; return what is to be weighed."""
         now = self.monotonic()
         since = history.since = now if history.since is None else history.since
@@ -202,6 +229,7 @@ class Sender:
             # Before the first failure nobody may have called at all: that is no outage.
             silence=now - max(self.wire.succeeded_at, since),
             others_succeed=self.wire.succeeded_at > since,
+            again=planned.resumed and self.wire.accepts,
             dice=self.dice.random(),
         )
 
@@ -234,6 +262,15 @@ class Sender:
             f"no call has succeeded for {minutes:.3g} minutes; the last error: {error}. The run "
             "stopped with its state kept: run the same command again when the service is back"
         )
+
+
+def _none_accepted(refused: Sequence[Settlement]) -> RunStopped:
+    message = refused[-1].outcomes[0].message
+    return RunStopped(
+        f"the first {len(refused)} requests were all refused, and none was accepted: {message}. "
+        "Nothing became a dead letter. Correct the configuration or the endpoint, then run the "
+        "same command again"
+    )
 
 
 def _result(error: CallError) -> str:

@@ -5,9 +5,10 @@ marks advance in one transaction. Writers that come at the same time share a com
 the pen writes for all who wait, so a group waits at most for the commit before it.
 """
 
+import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Literal
 import anyio
 import anyio.to_thread
 
+from dispatcher import limits
 from dispatcher.errors import StateError
 from dispatcher.ledger import identity
 from dispatcher.ledger.intent import Entry, Planned, Slip
@@ -42,6 +44,9 @@ from dispatcher.sources.source import Mark
 _LARGE_BYTES = 256_000
 """Payloads from here on are read on a worker thread; below, the hop costs more than the read."""
 
+_GAP, _GAPS = limits.S3_LIST_PAGE_KEYS, 2**30
+"""A restart skips a random number of shards; of 60 bits, 40 at the most."""
+
 _FLUSH_SECONDS = 0.05
 """How long an acceptance may wait for a commit to travel with. Losing one costs a look into S3."""
 
@@ -53,10 +58,12 @@ class Settlement:
     Attributes:
         entry: The invocation that is over, or None.
         outcomes: One for each of its records.
+        written: Is set once they are in the sink, where somebody waits for that.
     """
 
     entry: Entry | None
     outcomes: list[Outcome]
+    written: anyio.Event | None = None
 
 
 class Ledger:
@@ -87,15 +94,18 @@ class Ledger:
         self._now = now
         self._entries = {entry.planned.number: entry for entry in store.entries}
         self._marks = store.marks
-        self._number = store.last_number
+        # A ledger that was restored from an older copy must not give out a number twice: a late
+        # event of the first one would settle the second.
+        self._number = store.last_number + _GAP * secrets.randbelow(_GAPS) * bool(store.facts)
         self._pending: list[Operation] = []
         self._pen = anyio.Lock()
         self._failure: StateError | None = None
         self._changed = anyio.Event()
+        self._left: set[int] = set()
         self.is_new = "tag" not in store.facts
         self.tag = store.facts.get("tag") or identity.make_tag()
         self.recall = Recall.of(store.marks, store.entries)
-        self.resumed = [e.planned for e in store.entries if e.state is State.PLANNED]
+        self.resumed = [entry.planned for entry in self.planned()]
 
     # What a run knows about itself
 
@@ -220,6 +230,10 @@ class Ledger:
         """Return the invocations whose payload was lost with the power and is not found again."""
         return [entry for entry in self._entries.values() if entry.payload is None]
 
+    def planned(self) -> list[Entry]:
+        """Return the invocations that are not known to be accepted."""
+        return [entry for entry in self._entries.values() if entry.state is State.PLANNED]
+
     def accepted(self) -> list[Entry]:
         """Return the invocations that were accepted and that nobody is settling."""
         return [
@@ -255,11 +269,17 @@ class Ledger:
         await self._commit([Settle(entries, changes, dict(sinks), tallies)])
         for entry in entries:
             del self._entries[entry.planned.number]
+            self._left.discard(entry.planned.number)
+        self._notify()
+
+    def leave(self, numbers: Iterable[int]) -> None:
+        """Leave invocations to the next process: nobody of this one is going to send them."""
+        self._left.update(number for number in numbers if number in self._entries)
         self._notify()
 
     async def idle(self) -> None:
-        """Wait until nothing is outstanding."""
-        while self._entries:
+        """Wait until nothing is outstanding but what is left to the next process."""
+        while len(self._entries) > len(self._left):
             await self._change()
 
     async def flush_forever(self) -> None:

@@ -32,6 +32,7 @@ class Meter:
         repeated: Invocations that may have reached the service more than once.
         events: Messages of the queue: ``matched``, ``duplicate``, ``foreign``, ``malformed``,
             ``test``.
+        troubles: Failed calls of the completion side, by error code.
         looks: S3 requests of the sweeper: ``list``, ``head``; and ``found`` completions.
         call_latency: One accepted call.
         completion_latency: From accepted to settled.
@@ -54,6 +55,7 @@ class Meter:
     outstanding: int = 0
     repeated: int = 0
     events: Counter[str] = field(default_factory=Counter)
+    troubles: Counter[str] = field(default_factory=Counter)
     looks: Counter[str] = field(default_factory=Counter)
     call_latency: Histogram = field(default_factory=Histogram)
     completion_latency: Histogram = field(default_factory=Histogram)

@@ -59,6 +59,9 @@ class Settler:
                         extent = _extent(more)
                         records, size = records + extent[0], size + extent[1]
                 await self._settle(group)
+                for settlement in group:
+                    if settlement.written is not None:
+                        settlement.written.set()
                 acks = [ack for s in group if s.entry and s.entry.acks for ack in s.entry.acks]
                 if acks:
                     await receipts.send(acks)

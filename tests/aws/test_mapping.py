@@ -20,6 +20,7 @@ from dispatcher.errors import (
     NotThere,
     OutcomeUnknown,
     Rejected,
+    ServiceFailed,
     Throttled,
     Transient,
 )
@@ -40,10 +41,10 @@ AMBIGUOUS = {"LimitExceededException"}  # a quota of resources that no waiting r
         ("RequestThrottled", 403, "", Throttled),
         ("OverLimit", 403, "too many in flight", Throttled),
         ("KMS.ThrottlingException", 400, "", Throttled),
-        ("InternalFailure", 500, "", Transient),
-        ("InternalError", 500, "", Transient),
-        ("ServiceUnavailable", 503, "", Transient),
-        ("503", 503, "", Transient),
+        ("InternalFailure", 500, "", ServiceFailed),
+        ("InternalError", 500, "", ServiceFailed),
+        ("ServiceUnavailable", 503, "", ServiceFailed),
+        ("503", 503, "", ServiceFailed),
         ("RequestTimeout", 400, "Your socket connection was not read from", Transient),
         ("ExpiredToken", 400, "", Transient),
         ("ExpiredTokenException", 403, "", Transient),
@@ -64,9 +65,13 @@ AMBIGUOUS = {"LimitExceededException"}  # a quota of resources that no waiting r
         ("ValidationException", 400, "Endpoint churn not found", Denied),
         ("ValidationError", 400, "1 validation error detected", Rejected),
         ("ValidationError", 400, "", Rejected),
-        ("NoSuchKey", 404, "", NotThere),
-        ("404", 404, "Not Found", NotThere),
-        ("Unheard", 404, "", NotThere),
+        ("NoSuchKey", 404, "", Denied),
+        ("Unheard", 404, "", Denied),
+        ("PermanentRedirect", 301, "", Denied),
+        ("UnknownOperationException", 404, "", Denied),
+        ("KMS.DisabledException", 400, "", Denied),
+        ("InvalidSignatureException", 403, "Signature expired: 20260101T000000Z", Denied),
+        ("BadDigest", 400, "", Transient),
         ("RequestEntityTooLarge", 413, "", Rejected),
         ("ReceiptHandleIsInvalid", 400, "", Rejected),
         ("Unheard", 400, "what?", Rejected),
@@ -92,6 +97,11 @@ def test_what_botocore_would_repeat_is_repeated(code: str) -> None:
     assert isinstance(by_code(code, 400, "", doing="x"), Throttled | Transient)
 
 
+@pytest.mark.parametrize("code", ["NoSuchKey", "404", "Unheard"])
+def test_an_object_may_be_missing(code: str) -> None:
+    assert type(by_code(code, 404, "", doing="x", reading=True)) is NotThere
+
+
 @given(st.text(), st.integers(100, 599), st.text())
 def test_any_answer_has_a_remedy(code: str, status: int, message: str) -> None:
     made = by_code(code, status, message, doing="x")
@@ -115,7 +125,7 @@ mapped = pytest.mark.parametrize(
     [
         (client_error({"Code": "ThrottlingException", "Message": None}), Throttled, Throttled),
         (client_error({"Code": "ThrottlingException"}), Throttled, Throttled),
-        (client_error({}, 503), Transient, Transient),
+        (client_error({}, 503), ServiceFailed, ServiceFailed),
         (foreign.NoCredentialsError(), Denied, Denied),
         (foreign.PartialCredentialsError(provider="env", cred_var="x"), Denied, Denied),
         (foreign.CredentialRetrievalError(provider="x", error_msg="y"), Denied, Denied),

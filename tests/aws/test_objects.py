@@ -83,15 +83,35 @@ async def test_refusals_of_s3(
         with pytest.raises(error):
             async with Objects(clients.s3).open(AT):
                 pass
-        with pytest.raises(error):
+        with pytest.raises(Denied if error is NotThere else error):
             await Objects(clients.s3).put(AT, b"x", "text/plain")
     assert len(wire.requests) == 2
 
 
+async def test_what_403_means_is_known_once_the_bucket_could_be_read(
+    wire: WireServer, connect: Connect
+) -> None:
+    refused = wire.answer("403 Forbidden", refusal("AccessDenied"))
+    wire.answers = [wire.answer("403 Forbidden"), refused, wire.answer("200 OK", b"x")]
+    wire.answers += [wire.answer("403 Forbidden"), refused]
+    async with connect() as clients:
+        objects = Objects(clients.s3)
+        assert await objects.exists(AT) is None
+        with pytest.raises(Denied):
+            async with objects.open(AT):
+                pass
+        async with objects.open(AT) as incoming:
+            await incoming.read()
+        assert await objects.exists(AT) is False
+        with pytest.raises(NotThere):
+            async with objects.open(AT):
+                pass
+
+
 @pytest.mark.parametrize(
-    ("status", "there"), [("200 OK", True), ("404 Not Found", False), ("403 Forbidden", False)]
+    ("status", "there"), [("200 OK", True), ("404 Not Found", False), ("403 Forbidden", None)]
 )
-async def test_a_look(wire: WireServer, connect: Connect, status: str, there: bool) -> None:
+async def test_a_look(wire: WireServer, connect: Connect, status: str, there: bool | None) -> None:
     wire.answers = [wire.answer(status)]
     async with connect() as clients:
         assert await Objects(clients.s3).exists(AT) is there

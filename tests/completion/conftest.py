@@ -65,6 +65,7 @@ class Bucket:
     opened: list[str] = field(default_factory=list)
     looks: list[str] = field(default_factory=list)
     pages: list[str] = field(default_factory=list)
+    is_visible: bool = True
 
     @asynccontextmanager
     async def open(self, location: Location) -> AsyncIterator[Incoming]:
@@ -77,12 +78,12 @@ class Bucket:
         body, content_type = self.objects[str(location)]
         yield Incoming(len(body), content_type, body, self.read_faults)
 
-    async def exists(self, location: Location) -> bool:
+    async def exists(self, location: Location) -> bool | None:
         self.looks.append(str(location))
         await anyio.lowlevel.checkpoint()
         if self.look_faults and (fault := self.look_faults.pop(0)):
             raise fault
-        return str(location) in self.objects
+        return str(location) in self.objects if self.is_visible else None
 
     async def page(self, folder: Location) -> set[str]:
         self.pages.append(str(folder))

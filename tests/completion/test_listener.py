@@ -10,7 +10,9 @@ import pytest
 
 from dispatcher.completion.joiner import Claimed
 from dispatcher.completion.listener import Listener, acknowledge
+from dispatcher.completion.patience import Patience
 from dispatcher.errors import CallError, Denied, Rejected, Throttled, Transient
+from tests.virtual_time import monotonic
 
 if TYPE_CHECKING:
     from tests.completion.conftest import OpenScene, Scene
@@ -23,7 +25,13 @@ async def listen(scene: Scene, seconds: float = 1.0) -> tuple[list[Claimed], lis
     """Listen for a while; return what was claimed and what may be deleted at once."""
     claims, to_join = anyio.create_memory_object_stream[Claimed](100)
     receipts, to_delete = anyio.create_memory_object_stream[list[str]](100)
-    listener = Listener(scene.config, scene.ledger, scene.queue, scene.meter)
+    listener = Listener(
+        scene.config,
+        scene.ledger,
+        scene.queue,
+        scene.meter,
+        Patience(300.0, monotonic, scene.meter),
+    )
     with to_join, to_delete:
         with anyio.move_on_after(seconds):
             await listener.run(claims, receipts)

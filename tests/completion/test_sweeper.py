@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from dispatcher.aws.calls import Location
 from dispatcher.completion.event import Completion
 from dispatcher.completion.joiner import Claimed
+from dispatcher.completion.patience import Patience
 from dispatcher.completion.sweeper import Sweeper, due, is_expired
-from dispatcher.errors import Denied, Throttled, Transient
+from dispatcher.errors import Denied, RunStopped, Throttled, Transient
 from dispatcher.ledger.intent import Entry, Planned
+from tests.virtual_time import monotonic
 
 if TYPE_CHECKING:
     from tests.completion.conftest import OpenScene, Scene
@@ -23,7 +25,8 @@ PATIENCE = 21_600 + 900 + 60
 
 
 def sweeper(scene: Scene) -> Sweeper:
-    return Sweeper(scene.config, scene.ledger, scene.bucket, scene.meter, scene.now)
+    patience = Patience(300.0, monotonic, scene.meter)
+    return Sweeper(scene.config, scene.ledger, scene.bucket, scene.meter, patience, scene.now)
 
 
 async def found(scene: Scene) -> list[tuple[Entry, str]]:
@@ -212,3 +215,25 @@ async def test_an_event_during_the_look_wins(scene: Scene, monkeypatch: pytest.M
     monkeypatch.setattr(scene.bucket, "exists", claimed_meanwhile)
     assert await sweep_for(scene, 30) == []
     assert scene.meter.looks == {"head": 1}
+
+
+async def test_what_cannot_be_seen_does_not_expire_but_stops_the_run(scene: Scene) -> None:
+    (one,) = await scene.accepted(1)
+    scene.bucket.is_visible = False
+    await anyio.sleep(120)
+    assert await found(scene) == []
+    await anyio.sleep(21_600 + 900 + 60)
+    with pytest.raises(Denied, match="s3:GetObject"):
+        await sweeper(scene).sweep()
+    assert not one.claimed
+
+
+async def test_a_sweeper_that_nobody_answers_ends_the_run(scene: Scene) -> None:
+    await scene.accepted(1)
+    looking = sweeper(scene)
+    scene.bucket.look_faults = [Transient("down")] * 10
+    await anyio.sleep(60)
+    assert await looking.sweep() == []
+    await anyio.sleep(300)
+    with pytest.raises(RunStopped, match="state kept"):
+        await looking.sweep()

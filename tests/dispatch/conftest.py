@@ -83,7 +83,7 @@ class Bucket:
             raise self.put_faults.pop(0)
         self.objects[str(location)] = body, content_type
 
-    async def exists(self, location: Location) -> bool:
+    async def exists(self, location: Location) -> bool | None:
         self.looks.append(str(location))
         if self.look_faults:
             raise self.look_faults.pop(0)
@@ -105,7 +105,7 @@ class Scene:
     bucket: Bucket = field(default_factory=Bucket)
     meter: Meter = field(default_factory=Meter)
     memory: Quota = field(default_factory=lambda: Quota(64_000_000))
-    wire: Wire = field(default_factory=lambda: Wire(BEGAN))
+    wire: Wire = field(default_factory=lambda: Wire(BEGAN, accepts=True))
 
     def __post_init__(self) -> None:
         self.sender = Sender(

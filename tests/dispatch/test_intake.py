@@ -35,8 +35,9 @@ class Batches:
     bytes_read: int = 0
     opened: bool = field(default=False, init=False)
 
-    async def open(self, marks: Mapping[str, Mark]) -> None:
+    async def open(self, marks: Mapping[str, Mark], heads: Mapping[str, str]) -> dict[str, str]:
         self.opened = True
+        return {}
 
     async def read(self) -> list[Item]:
         await anyio.lowlevel.checkpoint()

@@ -11,6 +11,7 @@ from dispatcher.errors import (
     NotThere,
     OutcomeUnknown,
     Rejected,
+    ServiceFailed,
     Throttled,
     Transient,
 )
@@ -24,9 +25,11 @@ def attempt(
     pauses: int | None = None,
     silence: float = 0.0,
     others: bool = False,
+    again: bool = False,
     dice: float = 0.0,
 ) -> Attempt:
-    return Attempt(failures, failures if pauses is None else pauses, silence, others, dice)
+    paused = failures if pauses is None else pauses
+    return Attempt(failures, paused, silence, others, again, dice)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,10 @@ def attempt(
         (Transient("t"), attempt(silence=60.0), Stop()),
         (Throttled("t"), attempt(0, pauses=9, silence=60.0), Stop()),
         (OutcomeUnknown("u"), attempt(3, silence=60.0), Stop()),
+        (ServiceFailed("5"), attempt(9, silence=60.0), Stop()),
+        (ServiceFailed("5"), attempt(9, silence=60.0, again=True), GiveUp(look_first=False)),
+        (Transient("t"), attempt(9, silence=60.0, again=True), Stop()),
+        (OutcomeUnknown("u"), attempt(9, silence=60.0, again=True), Stop()),
         (Rejected("r"), attempt(), GiveUp(look_first=False)),
         (Rejected("r"), attempt(silence=1000.0), GiveUp(look_first=False)),
         (NotThere("n"), attempt(), GiveUp(look_first=False)),
@@ -70,6 +77,7 @@ attempts = st.integers(1, 5000).flatmap(
         pauses=st.just(pauses),
         silence=st.floats(0, 2000),
         others_succeed=st.booleans(),
+        again=st.booleans(),
         dice=st.floats(0, 1, exclude_max=True),
     )
 )
@@ -97,7 +105,7 @@ def test_jitter_spreads_over_nine_tenths_of_a_doubling_ceiling(
     history: Attempt, policy: RetrySettings
 ) -> None:
     def pause(dice: float) -> float:
-        made = Attempt(0, history.pauses, 0.0, others_succeed=False, dice=dice)
+        made = Attempt(0, history.pauses, 0.0, others_succeed=False, again=False, dice=dice)
         decision = decide(Transient("t"), made, policy)
         assert isinstance(decision, Repeat)
         return decision.after

@@ -339,3 +339,24 @@ async def test_memory_is_given_back_whatever_happens(scene: Scene) -> None:
     scene.service.script = [Throttled("slow"), UNKNOWN, Rejected("no"), None]
     await scene.send(await scene.plan(3))
     assert scene.memory.free == scene.memory.capacity
+
+
+async def test_what_is_refused_for_all_becomes_no_dead_letter(scene: Scene) -> None:
+    scene.wire.accepts = False
+    scene.service.always = Rejected("ValidationError: not an asynchronous endpoint", code="X")
+    with pytest.raises(RunStopped, match=r"first 10 requests were all refused.*not an async"):
+        await scene.send(await scene.plan(20))
+
+
+async def test_refusals_before_the_first_acceptance_are_settled_after_it(scene: Scene) -> None:
+    scene.wire.accepts = False
+    scene.service.script = [Rejected("no", code="X")] * 3
+    refused = await scene.send(await scene.plan(5))
+    assert [settlement.outcomes[0].key for settlement in refused] == ["key-0", "key-1", "key-2"]
+
+
+async def test_refusals_of_a_whole_small_input_are_settled_at_its_end(scene: Scene) -> None:
+    scene.wire.accepts = False
+    scene.service.always = Rejected("no", code="X")
+    refused = await scene.send(await scene.plan(3))
+    assert len(refused) == 3

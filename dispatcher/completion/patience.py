@@ -1,0 +1,44 @@
+"""How long the completion side goes on without any answer of AWS."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dispatcher.errors import CallError, RunStopped
+from dispatcher.observe.meter import Meter
+
+
+@dataclass(slots=True)
+class Patience:
+    """Shared by all loops that wait for completions; ends a run that nobody answers any more.
+
+    Attributes:
+        give_up_after: Seconds of failures, without one success, after which the run stops.
+        monotonic: The clock.
+        meter: Failures are counted in ``troubles``.
+    """
+
+    give_up_after: float
+    monotonic: Callable[[], float]
+    meter: Meter
+    _failing_since: float | None = None
+
+    def succeeded(self) -> None:
+        """Note that a call was answered."""
+        self._failing_since = None
+
+    def failed(self, error: CallError) -> None:
+        """Note that a call was not answered.
+
+        Raises:
+            RunStopped: None was for ``give_up_after``.
+        """
+        now = self.monotonic()
+        self.meter.troubles[error.code or type(error).__name__] += 1
+        if self._failing_since is None:
+            self._failing_since = now
+        elif now - self._failing_since >= self.give_up_after:
+            raise RunStopped(
+                f"completions could not be asked for in {self.give_up_after / 60:.3g} minutes; the "
+                f"last error: {error}. The run stopped with its state kept: run the same command "
+                "again when the service is back"
+            ) from error
