@@ -136,7 +136,8 @@ async def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
     Raises:
         ConfigError: It differs in what would change keys, payloads or results.
     """
-    agreed = ledger.fact("terms") or terms(config)
+    # Until something was read, everything may be corrected.
+    agreed = (ledger.marks and ledger.fact("terms")) or terms(config)
     changed = differences(agreed, terms(config), begun=ledger.begun)
     if changed and not force:
         raise ConfigError(
@@ -168,11 +169,11 @@ async def _open_source(source: Source, ledger: Ledger) -> None:
 
 async def _take_over(ledger: Ledger, name: str, path: str) -> JsonlFile:
     """Open a sink's file and cut it back to where the ledger knows it."""
-    mark = ledger.sinks.get(name)
+    mark = ledger.sink(name, path)
     file = JsonlFile.open(path, mark)
     if mark is None:
         # From here on what is in the file is this run's, whatever happens before the first result.
-        await ledger.settle([], {name: file.mark})
+        await ledger.adopt(name, path, file.mark)
     return file
 
 

@@ -128,7 +128,7 @@ def by_code(
         return Transient(f"credentials or clock refused while {doing} ({said})", code=code)
     if reading and (code in _NOT_THERE or status == 404):
         return NotThere(f"no such object while {doing}", code=code)
-    if code in _ELSEWHERE or status in (301, 302, 307, 308, 404, 405):
+    if code in _ELSEWHERE or status in (301, 302, 307, 308, 404, 405, 501):
         return Denied(
             f"{doing} was answered by something else than was meant ({said}, HTTP {status}). Check "
             "the region and the AWS_ENDPOINT_URL variables, then run the same command again"

@@ -55,6 +55,10 @@ async def _probe(config: Config) -> list[Finding]:
     # aioboto3 takes most of a second to import: not for a check of the files alone.
     from dispatcher.aws.probe import probe  # noqa: PLC0415
 
+    if config.emulator is not None:
+        # Nothing is written, and the state folder may be another run's at this very moment.
+        in_memory = config.emulator.model_copy(update={"state": None})
+        config = config.model_copy(update={"emulator": in_memory})
     async with emulator_for(config) as (reached, access):
         found = await probe(reached, access)
     return [Finding(finding.name, finding.ok, finding.detail) for finding in found]

@@ -7,6 +7,18 @@ from dispatcher.aws.session import Access
 from dispatcher.config.settings import Config
 
 
+def remembering(config: Config) -> Config:
+    """Give an embedded emulator without a folder for its state one beside the ledger.
+
+    It dies with the run, and what it had accepted must be there when the run goes on.
+    """
+    emulator = config.emulator
+    if emulator is None or emulator.state is not None:
+        return config
+    remembers = emulator.model_copy(update={"state": f"{config.ledger.path}.emulator"})
+    return config.model_copy(update={"emulator": remembers})
+
+
 @asynccontextmanager
 async def emulator_for(config: Config) -> AsyncIterator[tuple[Config, Access | None]]:
     """Start the emulator if the configuration has one.

@@ -13,7 +13,7 @@ import click
 
 from dispatcher.aws.session import Access
 from dispatcher.cli import failures
-from dispatcher.cli.embedded import emulator_for
+from dispatcher.cli.embedded import emulator_for, remembering
 from dispatcher.cli.options import config_argument, set_option
 from dispatcher.cli.shell import Shell, say
 from dispatcher.cli.tuning import fill_standard_streams, tune
@@ -90,6 +90,7 @@ def exit_code(meter: Meter, ending: Ending) -> int:
 
 
 async def _dispatch(config: Config, meter: Meter, style: Style, force: bool) -> Ending:
+    config = remembering(config)
     async with emulator_for(config) as (reached, access), serve(config.observe, meter) as port:
         if style in ("rich", "plain"):
             _introduce(config, access, port)

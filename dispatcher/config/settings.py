@@ -277,7 +277,8 @@ class EmulatorSettings(Section):
     state: str | None = Field(
         None,
         min_length=1,
-        description="Folder for objects and accepted work, to survive a restart; unset: memory.",
+        description="Folder for objects and accepted work, to survive a restart; unset: beside "
+        "the ledger of a run, else memory.",
     )
 
 

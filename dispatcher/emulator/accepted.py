@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher.emulator.invocation import Invocation
-from dispatcher.emulator.journal import Journal
+from dispatcher.emulator.journal import Journal, packed_bytes
 
 _COMPACT_BYTES = 64 * 1024 * 1024
 
@@ -19,16 +19,17 @@ class Accepted:
     """
 
     def __init__(self, path: Path) -> None:
-        self._open: dict[int, Invocation] = {}
+        # Each with the size of its journal entry.
+        self._open: dict[int, tuple[Invocation, int]] = {}
         self._journal = Journal(path)
         for entry in self._journal.entries():
             match entry:
                 case ["accepted", *values]:
                     invocation = Invocation(*values)
-                    self._open[invocation.serial] = invocation
+                    self._open[invocation.serial] = invocation, packed_bytes(entry)
                 case ["settled", serial]:
                     self._open.pop(serial, None)
-        self._live_bytes = sum(len(invocation.body) for invocation in self._open.values())
+        self._live_bytes = sum(size for _, size in self._open.values())
         self._journal.rewrite(self._entries())
 
     @property
@@ -38,21 +39,21 @@ class Accepted:
 
     def unsettled(self) -> list[Invocation]:
         """Return the invocations without an outcome, in the order they were accepted."""
-        return sorted(self._open.values(), key=lambda invocation: invocation.serial)
+        invocations = (invocation for invocation, _ in self._open.values())
+        return sorted(invocations, key=lambda invocation: invocation.serial)
 
     def add(self, invocation: Invocation) -> None:
         """Remember an invocation; it survives a killed process from here on."""
-        self._open[invocation.serial] = invocation
-        self._live_bytes += len(invocation.body)
-        self._journal.append(_entry(invocation))
+        size = self._journal.append(_entry(invocation))
+        self._open[invocation.serial] = invocation, size
+        self._live_bytes += size
 
     def settle(self, serial: int) -> None:
         """Forget an invocation, because its outcome has been written and published."""
-        invocation = self._open.pop(serial, None)
-        if invocation is None:
+        if serial not in self._open:
             return
-        self._live_bytes -= len(invocation.body)
         self._journal.append(["settled", serial])
+        self._live_bytes -= self._open.pop(serial)[1]
         # Rewriting costs what is live, so it waits until three quarters of the file are dead.
         if self._journal.size > _COMPACT_BYTES + 4 * self._live_bytes:
             self._journal.rewrite(self._entries())

@@ -67,7 +67,7 @@ class AwsChunkedDecoder:
             name, colon, value = line.decode("latin-1").partition(":")
             if not colon:
                 raise ValueError("a trailer is not a header")
-            self.trailers[name.strip().lower()] = value.strip()
+            self.trailers[name.strip(" \t").lower()] = value.strip(" \t")
         else:
             self._state = "done"
 

@@ -10,25 +10,26 @@ from dispatcher.emulator.invocation import Invocation
 class Backlog:
     """Invocations waiting for an instance, first in, first out, each with its own time to live."""
 
-    _queue: deque[Invocation] = field(default_factory=deque)
+    _queue: deque[int] = field(default_factory=deque)
     # Requests with one TTL expire in the order they came, so each TTL needs no more than a queue.
     _by_ttl: dict[int, deque[Invocation]] = field(default_factory=dict)
-    _waiting: set[int] = field(default_factory=set)
+    # By serial; only here and in its TTL's queue, so that an expired one lets go of its body.
+    _waiting: dict[int, Invocation] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, invocation: Invocation) -> None:
         """Append an invocation."""
-        self._queue.append(invocation)
+        self._queue.append(invocation.serial)
         self._by_ttl.setdefault(invocation.ttl, deque()).append(invocation)
-        self._waiting.add(invocation.serial)
+        self._waiting[invocation.serial] = invocation
 
     def take(self) -> Invocation | None:
         """Remove and return the oldest invocation, or None."""
         while self._queue:
-            invocation = self._queue.popleft()
-            if invocation.serial in self._waiting:
+            invocation = self._waiting.get(self._queue.popleft())
+            if invocation is not None:
                 self._leave(invocation)
                 return invocation
         return None
@@ -43,7 +44,7 @@ class Backlog:
         return expired
 
     def _leave(self, invocation: Invocation) -> None:
-        self._waiting.discard(invocation.serial)
+        del self._waiting[invocation.serial]
         # It is the head of its TTL's queue, because both queues have the same order.
         queue = self._by_ttl[invocation.ttl]
         queue.popleft()

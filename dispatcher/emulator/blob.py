@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedRandom
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
@@ -12,6 +11,9 @@ BLOCK_BYTES = 256 * 1024
 
 SPOOL_BYTES = 1024 * 1024
 """Bodies above this go to a file as they arrive, where there is a folder for them."""
+
+SPOOL_PREFIX = "spool-"
+"""Begins the names of files with bytes that are not an object yet."""
 
 
 @dataclass(slots=True)
@@ -63,6 +65,11 @@ class Blob:
             self.path.unlink(missing_ok=True)
 
 
+def new_file(folder: Path) -> IO[bytes]:
+    """Open a new file for bytes on their way in; whoever asks for it closes and deletes it."""
+    return NamedTemporaryFile(dir=folder, prefix=SPOOL_PREFIX, delete=False)
+
+
 class Spool:
     """Collects pieces into a ``Blob`` in linear time.
 
@@ -74,7 +81,7 @@ class Spool:
         self.size = 0
         self._folder = folder
         self._pieces: list[bytes] = []
-        self._file: BufferedRandom | IO[bytes] | None = None
+        self._file: IO[bytes] | None = None
         self._path: Path | None = None
 
     def add(self, piece: bytes | memoryview) -> None:
@@ -86,7 +93,7 @@ class Spool:
         self._pieces.append(bytes(piece))
         if self._folder is not None and self.size > SPOOL_BYTES:
             # The file outlives this function: finish() or discard() closes it.
-            self._file = NamedTemporaryFile(dir=self._folder, delete=False)  # noqa: SIM115
+            self._file = new_file(self._folder)
             self._path = Path(self._file.name)
             self._file.writelines(self._pieces)
             self._pieces.clear()

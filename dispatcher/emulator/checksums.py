@@ -7,7 +7,7 @@ import zlib
 from typing import Final
 
 from dispatcher.emulator.blob import SPOOL_BYTES, Blob
-from dispatcher.emulator.refusal import Refusal
+from dispatcher.emulator.http import Refusal
 
 PREFIX: Final = "x-amz-checksum-"
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dispatcher.emulator.listener import Listener
 
 HEAD_BYTES = 64 * 1024
-"""Most bytes of a request line with its headers."""
+"""Most bytes of a request line with its headers, and of anything else that is not content."""
 
 BODY_BYTES = 1_100_000_000
 """Most bytes of a body: an object of 1 GB with its framing."""
@@ -74,8 +74,7 @@ class Connection(asyncio.Protocol):
         """Parse what came; called by the loop."""
         if self._closing:
             return
-        if not self._in_body:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
@@ -84,7 +83,7 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._give_up(400)
             return
-        if not self._in_body and self._head_bytes > HEAD_BYTES + len(data):
+        if self._head_bytes > HEAD_BYTES + len(data):
             self._give_up(431)
 
     @staticmethod
@@ -134,7 +133,7 @@ class Connection(asyncio.Protocol):
         if self._in_body:
             return
         key = name.decode("latin-1").lower()
-        text = value.decode("latin-1").rstrip()
+        text = value.decode("latin-1").strip(" \t")
         known = self._headers.get(key)
         self._headers[key] = text if known is None else f"{known},{text}"
 
@@ -153,6 +152,8 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._expecting = False
+        # What comes now without being content is framing and trailers.
+        self._head_bytes = 0
         if self._spool is None:
             self._spool = Spool(self._folder)
         if self._decoder is None:

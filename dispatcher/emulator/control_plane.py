@@ -3,8 +3,8 @@
 from collections.abc import Container
 from typing import Any
 
-from dispatcher.emulator.queues import ACCOUNT
-from dispatcher.emulator.refusal import Refusal
+from dispatcher.emulator.http import Refusal
+from dispatcher.emulator.mailbox import ACCOUNT
 
 _CREATED = 1_700_000_000
 

@@ -17,9 +17,9 @@ from dispatcher.emulator.model import (
     ModelResponse,
     Predict,
     Result,
+    ServiceTimes,
     echo,
 )
-from dispatcher.emulator.service_time import ServiceTimes
 from dispatcher.emulator.text_stats import text_stats
 
 _QUICK = (echo, text_stats)
@@ -122,7 +122,10 @@ class Endpoint:
         """End what has waited too long; to be called now and then."""
         for invocation in self._backlog.expire(self._clock.now()):
             self.expired += 1
-            self._outcomes.expired(invocation)
+            try:
+                self._outcomes.expired(invocation)
+            except OSError as error:
+                _note_lost(invocation, error)
         self._note_idle()
 
     async def idle(self) -> None:
@@ -143,10 +146,9 @@ class Endpoint:
                     break
                 try:
                     await self._infer(invocation)
-                except Exception:
-                    # Its outcome could not be written, most likely for want of disk space; with a
-                    # state folder it is tried again after a restart.
-                    _log.exception("the emulator lost invocation %s", invocation.inference_id)
+                except Exception as error:
+                    # The instance must go on, whatever became of this one.
+                    _note_lost(invocation, error)
         finally:
             self.running -= 1
             self._note_idle()
@@ -212,6 +214,19 @@ class Endpoint:
                 f"the model returned {type(result).__name__} instead of bytes or ModelResponse"
             )
         return result
+
+
+def _note_lost(invocation: Invocation, error: Exception) -> None:
+    """Log that an outcome could not be written, most likely for want of disk space.
+
+    With a state folder the invocation is tried again after a restart.
+    """
+    # Neither traceback nor text: they may hold a payload.
+    _log.error("the emulator lost invocation %s: %s", invocation.inference_id, _kind(error))
+
+
+def _kind(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 
 def _answer_type(invocation: Invocation) -> str:

@@ -9,6 +9,9 @@ from dispatcher.emulator.invocation import Invocation
 RESPONSE_IN_EVENT_BYTES = 128_000
 """Largest response that travels in an event (D: 128 KB)."""
 
+TEST_NOTIFICATION = '{"eventSource":"aws:sagemaker","eventName":"TestNotification"}'
+"""What each topic gets when an endpoint is created or updated."""
+
 
 def success_event(
     invocation: Invocation,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dispatcher.emulator.blob import Blob
+from dispatcher.emulator.blob import SPOOL_PREFIX, Blob
 from dispatcher.emulator.journal import Journal
 from dispatcher.emulator.objects import Bucket, ObjectStore, StoredObject
 from dispatcher.errors import StateError
@@ -22,7 +22,7 @@ class FolderObjects(ObjectStore):
     only once the journal names it; others are deleted at the next start.
 
     Args:
-        folder: Made where it does not exist; must belong to one emulator at a time.
+        folder: Made where it does not exist; whoever opens it holds it with ``state_folder.hold``.
 
     Raises:
         StateError: The folder cannot be made or written.
@@ -30,10 +30,10 @@ class FolderObjects(ObjectStore):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self._data = folder / "data"
+        self._folders = [folder / "data" / f"{n:02x}" for n in range(_FOLDERS)]
         self.spool_folder = folder / "incoming"
         try:
-            for made in (self.spool_folder, *(self._data / f"{n:02x}" for n in range(_FOLDERS))):
+            for made in (self.spool_folder, *self._folders):
                 made.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StateError(
@@ -49,7 +49,7 @@ class FolderObjects(ObjectStore):
         self._sweep()
 
     def _path(self, number: int) -> Path:
-        return self._data / f"{number % _FOLDERS:02x}" / str(number)
+        return self._folders[number % _FOLDERS] / str(number)
 
     def _replay(self, entry: list[Any]) -> None:
         match entry:
@@ -90,13 +90,15 @@ class FolderObjects(ObjectStore):
     def _sweep(self) -> None:
         kept = {o.blob.path for b in self.buckets.values() for o in b.objects.values()}
         assert self.spool_folder is not None
-        for folder in (self.spool_folder, *self._data.iterdir()):
+        # By name, so that what somebody else has put there is left alone.
+        for path in self.spool_folder.glob(f"{SPOOL_PREFIX}*"):
+            path.unlink()
+        for folder in self._folders:
             for path in folder.iterdir():
-                if path not in kept:
+                if path.name.isdecimal() and path not in kept:
                     path.unlink()
 
-    def _append(self, entry: list[Any]) -> None:
-        self._journal.append(entry)
+    def _compact(self) -> None:
         self._appended += 1
         # Overwrites and deletes leave dead entries; the journal must not grow with them for ever.
         if self._appended > _SPARE_ENTRIES + 2 * sum(len(b.objects) for b in self.buckets.values()):
@@ -106,8 +108,8 @@ class FolderObjects(ObjectStore):
     def create_bucket(self, name: str) -> None:
         """Make a bucket where it does not exist."""
         if name not in self.buckets:
+            self._journal.append(["bucket", name])
             self.buckets[name] = Bucket()
-            self._append(["bucket", name])
 
     def put(self, bucket: str, key: str, stored: StoredObject) -> None:
         """Keep an object: its file first, then the word that it counts."""
@@ -118,17 +120,25 @@ class FolderObjects(ObjectStore):
         else:
             os.replace(stored.blob.path, path)  # noqa: PTH105 - a rename within the folder
         stored.blob = Blob(stored.blob.size, path=path)
+        try:
+            self._journal.append(self._entry(bucket, key, stored))
+        except OSError:
+            path.unlink()
+            raise
         before = self.buckets[bucket].set(key, stored)
-        self._append(self._entry(bucket, key, stored))
         if before is not None:
             before.blob.discard()
+        self._compact()
 
     def delete(self, bucket: str, key: str) -> None:
         """Remove an object: the word first, then its file."""
+        if key not in self.buckets[bucket].objects:
+            return
+        self._journal.append(["delete", bucket, key])
         before = self.buckets[bucket].remove(key)
-        if before is not None:
-            self._append(["delete", bucket, key])
-            before.blob.discard()
+        assert before is not None
+        before.blob.discard()
+        self._compact()
 
     def close(self) -> None:
         """Close the journal."""

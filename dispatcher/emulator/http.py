@@ -1,4 +1,4 @@
-"""HTTP messages: what a service is asked and what it answers."""
+"""HTTP messages: what a service is asked, what it answers, and how it refuses."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -83,6 +83,30 @@ class Response:
         lines.append("\r\n")
         # What a client stored as latin-1 metadata goes back as it came.
         return "".join(lines).encode("latin-1", "replace")
+
+
+class Refusal(Exception):
+    """The way a service says no, before it is put into the service's own shape.
+
+    Attributes:
+        status: HTTP status.
+        code: The error code that SDKs map to an exception.
+        message: A sentence for people; None where the real service sends null.
+    """
+
+    def __init__(self, status: int, code: str, message: str | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that a text of ASCII digits means, or None for any other text.
+
+    Beyond 18 digits no service takes a number, and Python refuses to read thousands of them.
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
 
 
 Answer: TypeAlias = Response | Awaitable[Response]

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import uuid4
 
 from dispatcher import limits
-from dispatcher.emulator.refusal import Refusal
+from dispatcher.emulator.http import Refusal
 
 HEADER: Final = "x-amzn-sagemaker-"
 

@@ -57,27 +57,52 @@ class Journal:
             os.ftruncate(self._fd, good)
             self.size = good
 
-    def append(self, entry: Any) -> None:
-        """Write one value."""
-        self._write(self._fd, msgpack.packb(entry))
+    def append(self, entry: Any) -> int:
+        """Write one value, all of it or nothing, and return its size in the file in bytes.
 
-    def _write(self, fd: int, data: bytes) -> None:
+        Raises:
+            OSError: It cannot be written, most likely for want of disk space.
+        """
+        data = msgpack.packb(entry)
+        try:
+            _write(self._fd, data)
+        except OSError:
+            # Half an entry would hide all that come after it.
+            os.ftruncate(self._fd, self.size)
+            raise
         self.size += len(data)
-        left = memoryview(data)
-        while left:
-            left = left[os.write(fd, left) :]
+        return len(data)
 
     def rewrite(self, entries: Iterable[Any]) -> None:
-        """Replace everything by ``entries``; a kill leaves either the old or the new file."""
+        """Replace everything by ``entries``; a kill or an error leaves the old or the new file.
+
+        Raises:
+            OSError: The new file cannot be written; the old one is still in use.
+        """
         fresh = self._path.with_suffix(".new")
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
-        self.size = 0
-        for entry in entries:
-            self._write(fd, msgpack.packb(entry))
-        os.replace(fresh, self._path)  # noqa: PTH105 - one rename, next to the descriptors
+        try:
+            for entry in entries:
+                _write(fd, msgpack.packb(entry))
+            os.replace(fresh, self._path)  # noqa: PTH105 - one rename, next to the descriptors
+        except OSError:
+            os.close(fd)
+            raise
         os.close(self._fd)
         self._fd = fd
+        self.size = os.fstat(fd).st_size
 
     def close(self) -> None:
         """Close the file; the journal must not be used afterwards."""
         os.close(self._fd)
+
+
+def packed_bytes(entry: Any) -> int:
+    """Return the size of a value in a journal, in bytes."""
+    return len(msgpack.packb(entry))
+
+
+def _write(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]

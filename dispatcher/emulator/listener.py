@@ -75,3 +75,8 @@ class Listener:
         if self._server is not None:
             await self._server.wait_closed()
             self._server = None
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the URL of an address; one of IPv6 goes into brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -10,7 +10,10 @@ from typing import Any
 IN_FLIGHT_MESSAGES = 120_000
 """Messages received and not deleted before receives silently return nothing (D)."""
 
-_SPARE_TIMERS = 1000
+RETENTION_SECONDS = 345_600
+"""How long a message is kept unless the queue says otherwise (D: 4 days)."""
+
+_SPARE_ENTRIES = 1000
 
 
 @dataclass(slots=True, eq=False)
@@ -55,11 +58,15 @@ class MessageQueue:
 
     Attributes:
         visibility: Default visibility time-out in seconds.
+        retention: How long a message is kept, in seconds, whether it is in flight or not.
     """
 
     visibility: float = 30.0
+    retention: float = RETENTION_SECONDS
     _visible: deque[Message] = field(default_factory=deque)
     _messages: dict[int, Message] = field(default_factory=dict)
+    # Numbers in order of age, which is the order they were sent in.
+    _ages: deque[int] = field(default_factory=deque)
     # (when, tie-breaker, message); an entry counts only if it matches the message's own time.
     _timers: list[tuple[float, int, Message]] = field(default_factory=list)
     _invisible: int = 0
@@ -72,6 +79,7 @@ class MessageQueue:
         md5 = hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
         message = Message(next(self._numbers), message_id, body, md5, attributes or {}, now)
         self._messages[message.number] = message
+        self._ages.append(message.number)
         if delay > 0:
             self._hide(message, now + delay)
         else:
@@ -96,13 +104,22 @@ class MessageQueue:
         message.invisible_until = until
         self._invisible += 1
         heapq.heappush(self._timers, (until, next(self._numbers), message))
-        if len(self._timers) > 2 * self._invisible + _SPARE_TIMERS:
+        if len(self._timers) > 2 * self._invisible + _SPARE_ENTRIES:
             # Deleted messages leave their timers behind, for up to twelve hours.
             self._timers = [t for t in self._timers if t[2].invisible_until == t[0]]
             heapq.heapify(self._timers)
 
     def wake(self, now: float) -> None:
-        """Make messages visible whose time has come."""
+        """Drop messages that are too old, and make visible those whose time has come."""
+        while self._ages:
+            oldest = self._messages.get(self._ages[0])
+            if oldest is not None and oldest.sent + self.retention > now:
+                break
+            self._ages.popleft()
+            if oldest is not None:
+                self._remove(oldest)
+        while self._visible and self._visible[0].deleted:
+            self._visible.popleft()
         while self._timers and self._timers[0][0] <= now:
             until, _, message = heapq.heappop(self._timers)
             if message.invisible_until == until:
@@ -117,8 +134,6 @@ class MessageQueue:
     def has_visible(self, now: float) -> bool:
         """Return whether a receive would find something."""
         self.wake(now)
-        while self._visible and self._visible[0].deleted:
-            self._visible.popleft()
         return bool(self._visible) and self._invisible < IN_FLIGHT_MESSAGES
 
     def delete(self, receipt: str) -> None:
@@ -131,13 +146,18 @@ class MessageQueue:
             ValueError: It is no receipt handle of this queue.
         """
         message, current = self._find(receipt)
-        if message is None or not current:
-            return
+        if message is not None and current:
+            self._remove(message)
+
+    def _remove(self, message: Message) -> None:
         if message.invisible_until:
             message.invisible_until = 0.0
             self._invisible -= 1
         message.deleted = True
         del self._messages[message.number]
+        if len(self._ages) > 2 * len(self._messages) + _SPARE_ENTRIES:
+            # One message that stays for days must not keep the numbers of all that come after it.
+            self._ages = deque(self._messages)
 
     def change_visibility(self, receipt: str, seconds: float, *, now: float) -> bool:
         """Hide a message for ``seconds`` from now; 0 makes it visible at once.
@@ -174,6 +194,7 @@ class MessageQueue:
             message.invisible_until = 0.0
         self._messages.clear()
         self._visible.clear()
+        self._ages.clear()
         self._timers.clear()
         self._invisible = 0
 

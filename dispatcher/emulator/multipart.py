@@ -5,11 +5,10 @@ import hashlib
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from uuid import uuid4
 
-from dispatcher.emulator.blob import Blob
-from dispatcher.emulator.refusal import Refusal
+from dispatcher.emulator.blob import Blob, new_file
+from dispatcher.emulator.http import Refusal
 
 PART_BYTES = 5 * 1024 * 1024
 """Least bytes of any part but the last (D: 5 MiB)."""
@@ -155,7 +154,7 @@ def chosen_parts(upload: Upload, chosen: list[tuple[int, str]]) -> list[Part]:
 def _join(blobs: list[Blob], folder: Path | None) -> Blob:
     if folder is None:
         return Blob.of(b"".join(blob.data for blob in blobs))
-    with NamedTemporaryFile(dir=folder, delete=False) as file:
+    with new_file(folder) as file:
         for blob in blobs:
             file.writelines(blob.blocks())
     return Blob(sum(blob.size for blob in blobs), path=Path(file.name))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dispatcher.emulator.blob import Blob
-from dispatcher.emulator.sorted_keys import SortedKeys
+from dispatcher.emulator.listing import SortedKeys
 
 
 @dataclass(slots=True)

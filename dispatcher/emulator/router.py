@@ -6,9 +6,8 @@ from itertools import count
 from typing import Protocol
 from uuid import uuid4
 
-from dispatcher.emulator.auth import DENIED_KEY, guess_service, read_caller
-from dispatcher.emulator.http import Answer, Request, Response
-from dispatcher.emulator.refusal import Refusal
+from dispatcher.emulator.auth import DENIED_KEY, guess_service, is_signed_body, read_caller
+from dispatcher.emulator.http import Answer, Refusal, Request, Response
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +23,13 @@ class Service(Protocol):
 
     access_denied: Refusal
     """The answer to a caller who may do nothing."""
+
+    malformed_body: str
+    """The error code of a body whose aws-chunked framing is wrong."""
+
+    @property
+    def wrong_signature(self) -> Refusal | None:
+        """The answer to a body that is not the signed one; None where nobody compares."""
 
     def answer(self, request: Request) -> Answer:
         """Answer a signed request; raises Refusal."""
@@ -57,6 +63,7 @@ class Router:
         if caller.key == DENIED_KEY:
             return self._name(service, service.refuse(request, service.access_denied))
         try:
+            _check_body(service, request)
             answer = service.answer(request)
         except Exception as error:
             return self._name(service, self._refuse(service, request, error))
@@ -83,6 +90,14 @@ class Router:
     def _name(self, service: Service, response: Response) -> Response:
         response.headers[service.request_id_header] = f"{self._id_prefix}{next(self._ids):012x}"
         return response
+
+
+def _check_body(service: Service, request: Request) -> None:
+    if request.fault:
+        text = f"The body is malformed: {request.fault}."
+        raise Refusal(400, service.malformed_body, text)
+    if service.wrong_signature is not None and not is_signed_body(request):
+        raise service.wrong_signature
 
 
 def _unknown(name: str) -> bytes:

@@ -8,10 +8,9 @@ from typing import Final
 from dispatcher import limits
 from dispatcher.emulator import s3_xml
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.http import Answer, Request, Response
+from dispatcher.emulator.http import Answer, Refusal, Request, Response, whole_number
 from dispatcher.emulator.listing import list_page
 from dispatcher.emulator.objects import Bucket, ObjectStore
-from dispatcher.emulator.refusal import Refusal
 from dispatcher.emulator.s3_objects import S3Objects
 
 _XML: Final = {"Content-Type": "application/xml"}
@@ -38,6 +37,8 @@ class S3:
     request_id_header = "x-amz-request-id"
     missing_signature = Refusal(403, "AccessDenied", "Access Denied")
     access_denied = Refusal(403, "AccessDenied", "Access Denied")
+    malformed_body = "IncompleteBody"
+    wrong_signature = None
 
     def __init__(self, objects: ObjectStore, clock: Clock) -> None:
         self._store = objects
@@ -45,8 +46,6 @@ class S3:
 
     def answer(self, request: Request) -> Answer:
         """Answer a signed request."""
-        if request.fault:
-            raise Refusal(400, "IncompleteBody", f"The body is malformed: {request.fault}.")
         name, key = _resource(request)
         query = request.query
         unknown = _SUBRESOURCES.intersection(query)
@@ -98,9 +97,10 @@ class S3:
 
     def _list(self, name: str, bucket: Bucket, query: dict[str, str]) -> Response:
         asked = query.get("max-keys") or str(limits.S3_LIST_PAGE_KEYS)
-        if not asked.isdecimal():
+        most = whole_number(asked)
+        if most is None:
             raise Refusal(400, "InvalidArgument", "Provided max-keys not an integer")
-        limit = min(int(asked), limits.S3_LIST_PAGE_KEYS)
+        limit = min(most, limits.S3_LIST_PAGE_KEYS)
         after = query.get("start-after", "")
         if "continuation-token" in query:
             after = _read_token(query["continuation-token"])

@@ -1,24 +1,24 @@
 """S3's calls on objects: put, get, head, delete, and multipart uploads."""
 
+import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final
 
 from dispatcher.emulator import s3_xml
 from dispatcher.emulator.blob import Blob
-from dispatcher.emulator.byte_range import parse_range
 from dispatcher.emulator.checksums import check_body, given_checksum
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.http import Answer, Request, Response, Slice
+from dispatcher.emulator.http import Answer, Refusal, Request, Response, Slice, whole_number
 from dispatcher.emulator.multipart import Part, Upload, Uploads
 from dispatcher.emulator.objects import ObjectStore, StoredObject
-from dispatcher.emulator.refusal import Refusal
 
 KEY_BYTES = 1024
 """Longest key in bytes of UTF-8 (D)."""
 
 _XML: Final = {"Content-Type": "application/xml"}
 _META: Final = "x-amz-meta-"
+_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 class S3Objects:
@@ -62,6 +62,7 @@ class S3Objects:
 
     async def _put(self, request: Request, bucket: str, key: str) -> Response:
         md5 = await check_body(request.body, request.headers)
+        self._check_absent(request, bucket, key)
         checksum = given_checksum(request.headers)
         stored = StoredObject(
             request.body,
@@ -71,12 +72,25 @@ class S3Objects:
             _metadata(request),
             checksum,
         )
-        request.body = Blob(0)  # now the store's, which discards it
         self._store.put(bucket, key, stored)
+        request.body = Blob(0)  # now the store's, which discards it
         headers = {"ETag": s3_xml.quoted(md5)}
         if checksum is not None:
             headers[checksum[0]] = checksum[1]
         return Response(200, headers)
+
+    def _check_absent(self, request: Request, bucket: str, key: str) -> None:
+        condition = request.headers.get("if-none-match")
+        if condition is None:
+            return
+        if condition != "*":
+            raise Refusal(501, "NotImplemented", "If-None-Match of a write must be *.")
+        if self._store.get(bucket, key) is not None:
+            raise Refusal(
+                412,
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold",
+            )
 
     def _get(self, request: Request, bucket: str, key: str) -> Response:
         stored = self._store.get(bucket, key)
@@ -130,7 +144,7 @@ class S3Objects:
         # Looked up after the wait: the upload may have been aborted meanwhile.
         upload = self._uploads.get(upload_id, bucket, key)
         part = Part(request.body, md5)
-        self._uploads.put_part(upload, int(number) if number.isdecimal() else 0, part)
+        self._uploads.put_part(upload, whole_number(number) or 0, part)
         request.body = Blob(0)  # now the store's, which discards it
         headers = {"ETag": s3_xml.quoted(md5)}
         checksum = given_checksum(request.headers)
@@ -140,6 +154,7 @@ class S3Objects:
 
     async def _complete(self, request: Request, bucket: str, key: str, upload_id: str) -> Response:
         upload = self._uploads.get(upload_id, bucket, key)
+        self._check_absent(request, bucket, key)
         root = s3_xml.read(request.body.read())
         chosen = [
             (_part_number(node.findtext("PartNumber", "")), node.findtext("ETag", "").strip('"'))
@@ -160,9 +175,10 @@ class S3Objects:
 
 
 def _part_number(text: str) -> int:
-    if not text.isdecimal():
+    number = whole_number(text)
+    if number is None:
         raise Refusal(400, "MalformedXML", "The XML you provided was not well-formed.")
-    return int(text)
+    return number
 
 
 def _content_type(request: Request) -> str:
@@ -175,3 +191,32 @@ def _metadata(request: Request) -> dict[str, str]:
         for name, value in request.headers.items()
         if name.startswith(_META)
     }
+
+
+def parse_range(header: str, size: int) -> tuple[int, int] | None:
+    """Return the half-open span that a Range header asks for.
+
+    Args:
+        header: Its value.
+        size: Size of the object in bytes.
+
+    Returns:
+        ``(start, stop)``, or None where the header is to be ignored (several ranges, another
+        unit), as HTTP wants it.
+
+    Raises:
+        ValueError: The range lies outside of the object.
+    """
+    match = _RANGE.fullmatch(header.strip())
+    if match is None or not (match[1] or match[2]):
+        return None
+    if not match[1]:
+        start, stop = max(size - int(match[2]), 0), size
+    else:
+        start = int(match[1])
+        stop = min(int(match[2]) + 1, size) if match[2] else size
+        if match[2] and int(match[2]) < start:
+            return None
+    if start >= size or start >= stop:
+        raise ValueError(header)
+    return start, stop

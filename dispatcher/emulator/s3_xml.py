@@ -5,9 +5,9 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from dispatcher.emulator.events import iso_time
+from dispatcher.emulator.http import Refusal
 from dispatcher.emulator.listing import Page
 from dispatcher.emulator.objects import Bucket
-from dispatcher.emulator.refusal import Refusal
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -90,7 +90,7 @@ def read(body: bytes) -> ET.Element:
     try:
         # expat since 2.4.1 bounds entity expansion by itself.
         root = ET.fromstring(body)  # noqa: S314
-    except ET.ParseError as fault:
+    except (ET.ParseError, LookupError, ValueError) as fault:  # the latter two: odd encodings
         raise Refusal(400, "MalformedXML", "The XML you provided was not well-formed.") from fault
     for node in root.iter():
         node.tag = node.tag.rpartition("}")[2]

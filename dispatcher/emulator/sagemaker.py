@@ -11,12 +11,12 @@ import orjson
 
 from dispatcher.emulator import invocation
 from dispatcher.emulator.accepted import Accepted
+from dispatcher.emulator.auth import WRONG_SIGNATURE
 from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.control_plane import describe
 from dispatcher.emulator.endpoint import Endpoint
-from dispatcher.emulator.http import Request, Response
-from dispatcher.emulator.queues import ACCOUNT
-from dispatcher.emulator.refusal import Refusal
+from dispatcher.emulator.http import Refusal, Request, Response
+from dispatcher.emulator.mailbox import ACCOUNT
 
 _INVOKE: Final = re.compile(r"/endpoints/([^/?]+)/async-invocations")
 _TYPE_SUFFIX: Final = ":http://internal.amazon.com/coral/com.amazon.coral.service/"
@@ -48,6 +48,8 @@ class SageMaker:
         "AccessDeniedException",
         "User: arn:aws:iam::000000000000:user/denied is not authorized to perform this action",
     )
+    malformed_body = "SerializationException"
+    wrong_signature = Refusal(403, "InvalidSignatureException", WRONG_SIGNATURE)
 
     def __init__(
         self,

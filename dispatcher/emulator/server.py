@@ -11,7 +11,6 @@ Any AWS SDK works against it when ``AWS_ENDPOINT_URL`` is set to its URL.
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -24,17 +23,19 @@ from dispatcher.emulator.clock import Clock, WallClock
 from dispatcher.emulator.control_plane import error_topic, success_topic
 from dispatcher.emulator.delivery import Delivery
 from dispatcher.emulator.endpoint import Endpoint
+from dispatcher.emulator.events import TEST_NOTIFICATION
 from dispatcher.emulator.folder_objects import FolderObjects
-from dispatcher.emulator.listener import Listener
-from dispatcher.emulator.model import load_model
+from dispatcher.emulator.listener import Listener, url_of
+from dispatcher.emulator.mailbox import Queues
+from dispatcher.emulator.model import ServiceTimes, load_model
 from dispatcher.emulator.objects import MemoryObjects, ObjectBytes, ObjectStore
-from dispatcher.emulator.queues import Queues
 from dispatcher.emulator.router import Router
 from dispatcher.emulator.s3 import S3
 from dispatcher.emulator.sagemaker import SageMaker
-from dispatcher.emulator.service_time import ServiceTimes
 from dispatcher.emulator.sns import Sns
 from dispatcher.emulator.sqs import Sqs
+from dispatcher.emulator.state_folder import hold
+from dispatcher.emulator.threads import DaemonThreads
 from dispatcher.emulator.topics import Topics
 
 _QUEUE: Final = "completions"
@@ -77,6 +78,7 @@ class Emulator:
         self._exit = contextlib.AsyncExitStack()
         self._endpoints: dict[str, Endpoint] = {}
         self._objects: ObjectStore = MemoryObjects()
+        self._queues = Queues(self.region, self._clock)
         self.url = ""
         self.queue_url = ""
 
@@ -108,7 +110,8 @@ class Emulator:
         """Start; what an earlier process left in the state folder goes on.
 
         Raises:
-            ConfigError: The port cannot be listened on, or the model cannot be loaded.
+            ConfigError: The port cannot be listened on, the model cannot be loaded, or another
+                process uses the state folder.
             StateError: The state folder cannot be used.
         """
         async with contextlib.AsyncExitStack() as starting:
@@ -120,6 +123,8 @@ class Emulator:
         settings = self._settings
         model = load_model(settings.model)
         folder = None if settings.state is None else Path(settings.state)
+        if folder is not None:
+            exits.enter_context(hold(folder))
         objects = self._objects = MemoryObjects() if folder is None else FolderObjects(folder)
         exits.callback(objects.close)
         for name in self._bucket_names:
@@ -129,7 +134,7 @@ class Emulator:
             accepted = Accepted(folder / "accepted.log")
             exits.callback(accepted.close)
 
-        queues = Queues(self.region, self._clock)
+        queues = self._queues = Queues(self.region, self._clock)
         topics = Topics(self.region, queues, self._clock)
         delivery = Delivery(
             region=self.region,
@@ -160,8 +165,8 @@ class Emulator:
             }
         )
         listener = Listener(router, decoder_for, spool_folder=objects.spool_folder)
-        threads = ThreadPoolExecutor(settings.instances, thread_name_prefix="emulated-model")
-        exits.callback(threads.shutdown, wait=False, cancel_futures=True)
+        threads = DaemonThreads(settings.instances)
+        exits.callback(threads.shutdown, wait=False)
         exits.push_async_callback(listener.close)
 
         completions = queues.create(_QUEUE).arn
@@ -182,10 +187,12 @@ class Emulator:
             arns = [topics.create(success_topic(name)), topics.create(error_topic(name))]
             for arn in arns:
                 topics.subscribe(arn, completions).raw = settings.raw_delivery
+                if settings.events:
+                    topics.publish(arn, TEST_NOTIFICATION)
             delivery.add_endpoint(name, success_topic=arns[0], error_topic=arns[1])
 
         await listener.open(settings.host, settings.port)
-        self.url = f"http://{settings.host}:{listener.port}"
+        self.url = url_of(settings.host, listener.port)
         self.queue_url = sqs.queue_url(_QUEUE)
         for invocation in accepted.unsettled() if accepted is not None else ():
             if invocation.endpoint in self._endpoints:

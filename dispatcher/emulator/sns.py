@@ -8,9 +8,10 @@ from xml.sax.saxutils import escape
 
 import orjson
 
+from dispatcher.emulator.auth import WRONG_SIGNATURE
 from dispatcher.emulator.filter_policy import check_policy
-from dispatcher.emulator.http import Request, Response
-from dispatcher.emulator.refusal import Refusal
+from dispatcher.emulator.http import Refusal, Request, Response
+from dispatcher.emulator.sqs_messages import FORBIDDEN, attributes_md5
 from dispatcher.emulator.topics import Attributes, Scope, Subscription, Topics
 
 MESSAGE_BYTES = 262_144
@@ -39,6 +40,8 @@ class Sns:
         403, "MissingAuthenticationToken", "Request is missing Authentication Token"
     )
     access_denied = Refusal(403, "AuthorizationError", "The caller is not authorized.")
+    malformed_body = "MalformedQueryString"
+    wrong_signature = Refusal(403, "SignatureDoesNotMatch", WRONG_SIGNATURE)
 
     def __init__(self, topics: Topics) -> None:
         self._topics = topics
@@ -154,8 +157,15 @@ class Sns:
             raise _invalid("Empty message")
         if len(message.encode()) > MESSAGE_BYTES:
             raise _invalid("Message too long")
+        if FORBIDDEN.search(message):
+            raise _invalid("Message: holds characters that XML 1.0 does not know")
+        attributes = _message_attributes(form)
+        try:
+            attributes_md5(attributes or {})
+        except ValueError as error:
+            raise _invalid(f"MessageAttributes: {error} has no type or value") from None
         message_id = self._topics.publish(
-            topic, message, attributes=_message_attributes(form), subject=form.get("Subject")
+            topic, message, attributes=attributes, subject=form.get("Subject")
         )
         return f"<MessageId>{message_id}</MessageId>"
 

@@ -6,15 +6,12 @@ from typing import Any, Final
 import orjson
 
 from dispatcher import limits
-from dispatcher.emulator.http import Answer, Request, Response
-from dispatcher.emulator.mailbox import Mailbox
-from dispatcher.emulator.message_attributes import attributes_md5
-from dispatcher.emulator.message_queue import Message
-from dispatcher.emulator.queues import ACCOUNT, Queues
-from dispatcher.emulator.refusal import Refusal
+from dispatcher.emulator.auth import WRONG_SIGNATURE
+from dispatcher.emulator.http import Answer, Refusal, Request, Response
+from dispatcher.emulator.mailbox import ACCOUNT, Mailbox, Queues
+from dispatcher.emulator.sqs_messages import bad_receipt, delete, send, shown
 from dispatcher.emulator.sqs_parameters import (
     DEFAULTS,
-    DELAY_SECONDS,
     MESSAGE_BYTES,
     VISIBILITY_SECONDS,
     Input,
@@ -23,6 +20,7 @@ from dispatcher.emulator.sqs_parameters import (
     number,
     settable,
     text,
+    texts,
 )
 
 # Code in the body, and in the header for clients that think in the former query protocol.
@@ -32,6 +30,7 @@ _QUERY_CODES: Final = {
     "TooManyEntriesInBatchRequest": "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
     "EmptyBatchRequest": "AWS.SimpleQueueService.EmptyBatchRequest",
     "BatchEntryIdsNotDistinct": "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
+    "InvalidBatchEntryId": "AWS.SimpleQueueService.InvalidBatchEntryId",
     "BatchRequestTooLong": "AWS.SimpleQueueService.BatchRequestTooLong",
     "MessageNotInflight": "AWS.SimpleQueueService.MessageNotInflight",
     "UnsupportedOperation": "AWS.SimpleQueueService.UnsupportedOperation",
@@ -51,6 +50,8 @@ class Sqs:
         403, "MissingAuthenticationToken", "Request is missing Authentication Token"
     )
     access_denied = Refusal(403, "AccessDeniedException", "Access to the resource is denied.")
+    malformed_body = "SerializationException"
+    wrong_signature = Refusal(403, "InvalidSignatureException", WRONG_SIGNATURE)
 
     def __init__(self, queues: Queues, url: Callable[[], str]) -> None:
         self._queues = queues
@@ -108,7 +109,7 @@ class Sqs:
 
     def _create_queue(self, asked: Input) -> Input:
         name = text(asked, "QueueName")
-        attributes = settable(asked.get("Attributes") or {})
+        attributes = settable(asked)
         known = self._queues.by_name.get(name)
         if known is not None:
             has = {**DEFAULTS, **known.attributes}
@@ -131,7 +132,7 @@ class Sqs:
         del self._queues.by_name[self._mailbox(asked).name]
 
     def _list_queues(self, asked: Input) -> Input:
-        prefix = asked.get("QueueNamePrefix") or ""
+        prefix = text(asked, "QueueNamePrefix") if asked.get("QueueNamePrefix") else ""
         names = sorted(n for n in self._queues.by_name if n.startswith(prefix))
         return {"QueueUrls": [self.queue_url(n) for n in names[:1000]]}
 
@@ -150,12 +151,12 @@ class Sqs:
             **DEFAULTS,
             **mailbox.attributes,
         }
-        names = asked.get("AttributeNames") or []
+        names = texts(asked, "AttributeNames")
         wanted = every if "All" in names else {n: every[n] for n in names if n in every}
         return {"Attributes": wanted}
 
     def _set_queue_attributes(self, asked: Input) -> None:
-        _set(self._mailbox(asked), settable(asked.get("Attributes") or {}))
+        _set(self._mailbox(asked), settable(asked))
 
     def _purge_queue(self, asked: Input) -> None:
         self._mailbox(asked).queue.purge()
@@ -172,7 +173,7 @@ class Sqs:
     # Messages
 
     def _send_message(self, asked: Input) -> Input:
-        return _send(self._mailbox(asked), asked)
+        return send(self._mailbox(asked), asked)
 
     def _send_message_batch(self, asked: Input) -> Input:
         mailbox = self._mailbox(asked)
@@ -185,7 +186,7 @@ class Sqs:
                 f"Batch requests cannot be longer than {MESSAGE_BYTES} bytes. "
                 f"You have sent {size} bytes.",
             )
-        return each(batch, lambda entry: _send(mailbox, entry))
+        return each(batch, lambda entry: send(mailbox, entry))
 
     async def _receive_message(self, asked: Input) -> Input:
         mailbox = self._mailbox(asked)
@@ -197,19 +198,19 @@ class Sqs:
         visibility = None
         if asked.get("VisibilityTimeout") is not None:
             visibility = number(asked, "VisibilityTimeout", 0, VISIBILITY_SECONDS, default=0)
+        system = {*texts(asked, "MessageSystemAttributeNames"), *texts(asked, "AttributeNames")}
+        custom = texts(asked, "MessageAttributeNames")
         taken = await mailbox.receive(most, wait=wait, visibility=visibility)
         if not taken:
             return {}
-        system = set(asked.get("MessageSystemAttributeNames") or asked.get("AttributeNames") or ())
-        custom = asked.get("MessageAttributeNames") or []
-        return {"Messages": [_shown(message, system, custom) for message in taken]}
+        return {"Messages": [shown(message, system, custom) for message in taken]}
 
     def _delete_message(self, asked: Input) -> None:
-        _delete(self._mailbox(asked), asked)
+        delete(self._mailbox(asked), asked)
 
     def _delete_message_batch(self, asked: Input) -> Input:
         mailbox = self._mailbox(asked)
-        return each(entries(asked), lambda entry: _delete(mailbox, entry))
+        return each(entries(asked), lambda entry: delete(mailbox, entry))
 
     def _change_visibility(self, asked: Input) -> None:
         self._change(self._mailbox(asked), asked)
@@ -228,7 +229,7 @@ class Sqs:
                 receipt, seconds, now=self._queues.clock.now()
             )
         except ValueError:
-            raise _bad_receipt() from None
+            raise bad_receipt() from None
         if not changed:
             raise Refusal(
                 400,
@@ -247,68 +248,6 @@ def _response(result: Any) -> Response:
 
 def _set(mailbox: Mailbox, attributes: dict[str, str]) -> None:
     mailbox.attributes.update(attributes)
-    mailbox.queue.visibility = float(mailbox.attributes.get("VisibilityTimeout", "30"))
-
-
-def _send(mailbox: Mailbox, entry: Input) -> Input:
-    body = text(entry, "MessageBody")
-    if len(body.encode()) > int(mailbox.attributes.get("MaximumMessageSize", MESSAGE_BYTES)):
-        raise Refusal(
-            400,
-            "InvalidParameterValue",
-            "One or more parameters are invalid. Reason: Message must be shorter than "
-            f"{mailbox.attributes.get('MaximumMessageSize', MESSAGE_BYTES)} bytes.",
-        )
-    default_delay = int(mailbox.attributes.get("DelaySeconds", "0"))
-    delay = number(entry, "DelaySeconds", 0, DELAY_SECONDS, default=default_delay)
-    attributes = entry.get("MessageAttributes") or {}
-    try:
-        md5 = attributes_md5(attributes) if attributes else None
-    except ValueError as error:
-        raise Refusal(
-            400, "InvalidParameterValue", f"The message attribute '{error}' has no type or value."
-        ) from None
-    message = mailbox.send(body, delay=delay, attributes=attributes)
-    sent = {"MessageId": message.id, "MD5OfMessageBody": message.md5}
-    return sent if md5 is None else {**sent, "MD5OfMessageAttributes": md5}
-
-
-def _delete(mailbox: Mailbox, entry: Input) -> None:
-    try:
-        mailbox.queue.delete(text(entry, "ReceiptHandle"))
-    except ValueError:
-        raise _bad_receipt() from None
-
-
-def _bad_receipt() -> Refusal:
-    return Refusal(404, "ReceiptHandleIsInvalid", "The input receipt handle is invalid.")
-
-
-def _shown(message: Message, system: set[str], custom: list[str]) -> Input:
-    shown: Input = {
-        "MessageId": message.id,
-        "ReceiptHandle": message.receipt,
-        "MD5OfBody": message.md5,
-        "Body": message.body,
-    }
-    if system:
-        every = {
-            "SenderId": ACCOUNT,
-            "SentTimestamp": str(int(message.sent * 1000)),
-            "ApproximateReceiveCount": str(message.receives),
-            "ApproximateFirstReceiveTimestamp": str(int(message.first_received * 1000)),
-        }
-        shown["Attributes"] = {k: v for k, v in every.items() if "All" in system or k in system}
-    wanted = {
-        name: value
-        for name, value in message.attributes.items()
-        if any(c in ("All", ".*", name) or _prefix_of(c, name) for c in custom)
-    }
-    if wanted:
-        shown["MessageAttributes"] = wanted
-        shown["MD5OfMessageAttributes"] = attributes_md5(wanted)
-    return shown
-
-
-def _prefix_of(pattern: str, name: str) -> bool:
-    return pattern.endswith(".*") and name.startswith(pattern[:-2])
+    has = {**DEFAULTS, **mailbox.attributes}
+    mailbox.queue.visibility = float(has["VisibilityTimeout"])
+    mailbox.queue.retention = float(has["MessageRetentionPeriod"])

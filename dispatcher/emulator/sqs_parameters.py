@@ -1,10 +1,12 @@
 """What an SQS request may ask: its parameters, read and checked."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
 from dispatcher import limits
-from dispatcher.emulator.refusal import Refusal
+from dispatcher.emulator.http import Refusal, whole_number
+from dispatcher.emulator.message_queue import RETENTION_SECONDS
 
 MESSAGE_BYTES = 1_048_576
 """Largest message, and largest batch, in bytes of UTF-8 (D: 1 MiB)."""
@@ -14,6 +16,8 @@ VISIBILITY_SECONDS = 43_200
 
 DELAY_SECONDS = 900
 """Longest delay of a message (D)."""
+
+_ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 _SETTABLE: Final = {
     "DelaySeconds": (0, DELAY_SECONDS),
@@ -27,7 +31,7 @@ DEFAULTS: Final = {
     "DelaySeconds": "0",
     "ReceiveMessageWaitTimeSeconds": "0",
     "MaximumMessageSize": str(MESSAGE_BYTES),
-    "MessageRetentionPeriod": "345600",
+    "MessageRetentionPeriod": str(RETENTION_SECONDS),
 }
 """Attributes of a queue for which nothing was set."""
 
@@ -48,7 +52,8 @@ def number(asked: Input, name: str, least: int, most: int, *, default: int) -> i
     value = asked.get(name)
     if value is None:
         return default
-    if not isinstance(value, int) or not least <= value <= most:
+    # In Python True is a number, in JSON it is not.
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise Refusal(
             400,
             "InvalidParameterValue",
@@ -58,15 +63,27 @@ def number(asked: Input, name: str, least: int, most: int, *, default: int) -> i
     return value
 
 
-def settable(attributes: dict[str, str]) -> dict[str, str]:
-    """Return attributes that may be set on a queue; raises Refusal for any other."""
+def texts(asked: Input, name: str) -> list[str]:
+    """Return an optional list of texts; raises Refusal where it is anything else."""
+    found = asked.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise _wrong_shape(name, "a list of texts")
+    return found
+
+
+def settable(asked: Input) -> dict[str, str]:
+    """Return the attributes that are to be set on a queue; raises Refusal for any other."""
+    attributes = asked.get("Attributes") or {}
+    if not isinstance(attributes, dict):
+        raise _wrong_shape("Attributes", "an object")
     for name, value in attributes.items():
         if name == "Policy":
             continue
         if name not in _SETTABLE:
             raise Refusal(400, "InvalidAttributeName", f"Unknown Attribute {name}.")
         least, most = _SETTABLE[name]
-        if not str(value).isdecimal() or not least <= int(value) <= most:
+        given = whole_number(str(value))
+        if given is None or not least <= given <= most:
             raise Refusal(400, "InvalidAttributeValue", f"Invalid value for the parameter {name}.")
     return {name: str(value) for name, value in attributes.items()}
 
@@ -74,6 +91,8 @@ def settable(attributes: dict[str, str]) -> dict[str, str]:
 def entries(asked: Input) -> list[Input]:
     """Return the entries of a batch; raises Refusal where the whole batch is wrong."""
     found = asked.get("Entries") or []
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise _wrong_shape("Entries", "a list of objects")
     if not found:
         raise Refusal(400, "EmptyBatchRequest", "There should be at least one entry.")
     if len(found) > limits.SQS_BATCH_ENTRIES:
@@ -83,9 +102,17 @@ def entries(asked: Input) -> list[Input]:
             f"Maximum number of entries per request are {limits.SQS_BATCH_ENTRIES}. "
             f"You have sent {len(found)}.",
         )
-    if len({entry.get("Id") for entry in found}) < len(found):
+    ids = [text(entry, "Id") for entry in found]
+    if not all(_ENTRY_ID.fullmatch(entry_id) for entry_id in ids):
+        raise Refusal(
+            400,
+            "InvalidBatchEntryId",
+            "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
+            "It can be at most 80 letters long.",
+        )
+    if len(set(ids)) < len(ids):
         raise Refusal(400, "BatchEntryIdsNotDistinct", "Two or more entries have the same Id.")
-    return list(found)
+    return found
 
 
 def each(batch: list[Input], action: Callable[[Input], Input | None]) -> Input:
@@ -105,3 +132,7 @@ def each(batch: list[Input], action: Callable[[Input], Input | None]) -> Input:
                 }
             )
     return {"Successful": done, "Failed": failed} if failed else {"Successful": done}
+
+
+def _wrong_shape(name: str, shape: str) -> Refusal:
+    return Refusal(400, "SerializationException", f"{name} must be {shape}.")

@@ -9,7 +9,7 @@ import orjson
 from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.events import iso_time
 from dispatcher.emulator.filter_policy import matches
-from dispatcher.emulator.queues import ACCOUNT, Queues
+from dispatcher.emulator.mailbox import ACCOUNT, Queues
 
 Attributes = dict[str, dict[str, Any]]
 Scope = Literal["MessageAttributes", "MessageBody"]

@@ -114,10 +114,17 @@ class Ledger:
         """Where each stream is resumed."""
         return {name: watermark.mark for name, watermark in self._marks.items()}
 
-    @property
-    def sinks(self) -> Mapping[str, SinkMark]:
-        """How far the sinks' files were part of the run at the start."""
-        return self._store.sinks
+    def sink(self, name: str, path: str) -> SinkMark | None:
+        """Return how far a sink's file was part of the run at the start; None if it never was."""
+        if self.fact(f"sink:{name}") != path:
+            return None
+        return self._store.sinks.get(name)
+
+    async def adopt(self, name: str, path: str, mark: SinkMark) -> None:
+        """Make a file part of the run, durably; only then may it be cut back."""
+        fact = f"sink:{name}"
+        self._store.facts[fact] = path
+        await self._commit([Settle([], {}, {name: mark}), Remember(fact, path)])
 
     @property
     def tallies(self) -> Mapping[str, int]:

@@ -96,6 +96,7 @@ def _application(meter: Meter, clock: Callable[[], float]) -> web.Application:
             "calls": dict(meter.calls),
             "repeated": meter.repeated,
             "events": dict(meter.events),
+            "troubles": dict(meter.troubles),
             "looks": dict(meter.looks),
             "bytes_expected": meter.bytes_expected,
             "bytes_read": meter.bytes_read,

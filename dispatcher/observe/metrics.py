@@ -52,6 +52,7 @@ class MeterCollector(Collector):
             "invocations_repeated", "Invocations perhaps accepted more than once.", meter.repeated
         )
         yield _labelled("events", "Messages of the completion queue.", "kind", meter.events)
+        yield _labelled("troubles", "Failed calls of the completion side.", "code", meter.troubles)
         yield _labelled("looks", "Looks into S3 for completions.", "kind", meter.looks)
         yield _gauge("calls_on_wire", "Calls under way.", meter.on_wire)
         yield _gauge("invocations_outstanding", "Without an outcome.", meter.outstanding)

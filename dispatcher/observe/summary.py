@@ -128,6 +128,7 @@ def summary_json(meter: Meter, closing: Closing) -> str:
             "calls": dict(meter.calls),
             "repeated": meter.repeated,
             "events": dict(meter.events),
+            "troubles": dict(meter.troubles),
             "looks": dict(meter.looks),
             "latency": {
                 name: {
@@ -209,11 +210,14 @@ def _calls(meter: Meter) -> Iterator[Text]:
     """Yield what happened on the way, where it did."""
     troubles = [f"{name} {n:,}" for name, n in meter.calls.most_common() if name != "accepted"]
     odd = [f"{name} {n:,}" for name, n in meter.events.most_common() if name != "matched"]
+    failed = [f"{name} {n:,}" for name, n in meter.troubles.most_common()]
     planned = meter.invocations.total()
-    if troubles or odd or meter.repeated or meter.looks["found"]:
+    if troubles or odd or failed or meter.repeated or meter.looks["found"]:
         yield Text()
     if troubles:
         yield Text(f"calls not accepted: {', '.join(troubles)}")
+    if failed:
+        yield Text(f"asking for completions failed: {', '.join(failed)}")
     if meter.repeated:
         share = wording.percent(meter.repeated / planned) if planned else "some"
         yield Text(f"perhaps invoked more than once: {meter.repeated:,} ({share})")

@@ -1,5 +1,7 @@
 """Containers of the e2e tests, named to the emulator as ``containers:function``."""
 
+import asyncio
+
 import orjson
 
 from dispatcher.emulator.model import ModelError, ModelRequest, ModelResponse
@@ -25,3 +27,22 @@ def doubled(request: ModelRequest) -> ModelResponse:
     """Answer JSON lines: each record's number, doubled."""
     numbers = [orjson.loads(line)["n"] * 2 for line in request.body.split(b"\n")]
     return ModelResponse(b"\n".join(map(orjson.dumps, numbers)), "application/jsonlines")
+
+
+class Gate:
+    """A container that answers nobody until the gate is opened, and then everybody."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+    async def echo(self, request: ModelRequest) -> bytes:
+        await self.opened.wait()
+        return request.body
+
+
+gate = Gate()
+"""To be replaced by each test that uses it: an event belongs to one loop."""
+
+
+async def gated(request: ModelRequest) -> bytes:
+    return await gate.echo(request)

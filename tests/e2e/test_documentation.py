@@ -37,6 +37,8 @@ def checkout(folder: Path) -> None:
         check=True,
     )
     for name in filter(None, os.fsdecode(listed.stdout).split("\0")):
+        if not (ROOT / name).exists():
+            continue  # removed, and git is not told yet
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     (folder / ".venv").mkdir()

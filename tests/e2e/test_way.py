@@ -1,12 +1,19 @@
 """The whole way over real HTTP: every route, framing, join and kind of completion."""
 
+import importlib
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from dispatcher import pipeline
+from dispatcher.aws.calls import Accepted, InvokeRequest
+from dispatcher.aws.runtime import Runtime
+from dispatcher.emulator.endpoint import Endpoint
+from dispatcher.emulator.invocation import Invocation
 
 MODELS = "containers:"
 
@@ -17,6 +24,22 @@ def _containers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 WayTo = Callable[..., Awaitable[Any]]
+
+
+class Level:
+    """How many of something there are at once, and were at most."""
+
+    def __init__(self) -> None:
+        self.now = self.peak = 0
+
+    def note(self, now: int) -> None:
+        self.now, self.peak = now, max(self.peak, now)
+
+    def __enter__(self) -> None:
+        self.note(self.now + 1)
+
+    def __exit__(self, *_: object) -> None:
+        self.note(self.now - 1)
 
 
 def records(count: int, size: int = 10) -> list[dict[str, Any]]:
@@ -172,6 +195,26 @@ async def test_a_large_record_without_a_bucket_says_what_to_set(way_to: WayTo) -
     assert dead["input"]["id"] == "large"
 
 
+async def test_lines_that_were_added_after_the_end_are_a_new_part_of_the_run(
+    way_to: WayTo,
+) -> None:
+    way = await way_to()
+    wanted = records(12)
+    way.write(wanted[:5])
+    await way.run()
+    before = (way.folder / "results.jsonl").read_bytes()
+    with (way.folder / "in.jsonl").open("a") as source:
+        source.writelines(json.dumps(record) + "\n" for record in wanted[5:])
+    await way.run()
+    assert way.meter.invocations == {"inline": 7}
+    assert way.emulator.endpoint("emulated").accepted == 12
+    assert way.meter.read == way.meter.completed == 12
+    assert (way.folder / "results.jsonl").read_bytes().startswith(before)
+    assert {key: line["output"] for key, line in by_key(way.results()).items()} == {
+        r["id"]: r for r in wanted
+    }
+
+
 async def test_two_records_may_share_a_key(way_to: WayTo) -> None:
     way = await way_to()
     way.write([{"id": 1, "n": 1}, {"id": 1, "n": 2}])
@@ -179,11 +222,42 @@ async def test_two_records_may_share_a_key(way_to: WayTo) -> None:
     assert sorted(line["output"]["n"] for line in way.results()) == [1, 2]
 
 
-async def test_outstanding_and_concurrency_are_two_limits(way_to: WayTo) -> None:
-    way = await way_to()
+@pytest.mark.parametrize(("concurrency", "outstanding"), [(2, 12), (7, 3)])
+async def test_outstanding_and_concurrency_are_two_limits(
+    way_to: WayTo, monkeypatch: pytest.MonkeyPatch, concurrency: int, outstanding: int
+) -> None:
+    way = await way_to(model=MODELS + "gated")
     way.write(records(60))
-    await way.run(limits={"concurrency": 2, "outstanding": 5})
+    gate = importlib.import_module("containers").Gate()
+    monkeypatch.setattr("containers.gate", gate)
+    endpoint = way.emulator.endpoint("emulated")
+    on_wire, in_service, full = Level(), Level(), anyio.Event()
+    invoke, offer = Runtime.invoke, Endpoint.offer
+
+    async def watched_invoke(self: Runtime, request: InvokeRequest) -> Accepted:
+        with on_wire:
+            return await invoke(self, request)
+
+    def watched_offer(self: Endpoint, invocation: Invocation) -> None:
+        offer(self, invocation)
+        in_service.note(self.accepted - self.completed)
+        if self.accepted == outstanding:
+            full.set()
+
+    monkeypatch.setattr(Runtime, "invoke", watched_invoke)
+    monkeypatch.setattr(Endpoint, "offer", watched_offer)
+
+    async with anyio.create_task_group() as group:
+        limits = {"concurrency": concurrency, "outstanding": outstanding}
+        group.start_soon(lambda: way.run(limits=limits))
+        with anyio.fail_after(20):
+            await full.wait()
+        await anyio.sleep(0.2)  # nobody is answered, so nothing more may come
+        assert endpoint.accepted == outstanding
+        gate.opened.set()
     assert len(by_key(way.results())) == 60
+    assert in_service.peak == outstanding
+    assert on_wire.peak == min(concurrency, outstanding)
 
 
 async def test_environment_alone_leads_to_the_emulator(

@@ -104,7 +104,20 @@ class Wire:
         await self.writer.wait_closed()
 
 
+async def settled_polls(emulator: Emulator, queue: str, count: int) -> None:
+    """Return once ``count`` receivers wait at a queue."""
+    waiters = emulator._queues.by_name[queue]._waiters
+    async with asyncio.timeout(5):
+        while len(waiters) != count:  # noqa: ASYNC110 - the queue has no event for this
+            await asyncio.sleep(0)
+
+
 Connect = Callable[[str], Awaitable[Wire]]
+
+
+@pytest.fixture
+def waiting() -> Callable[[Emulator, str, int], Awaitable[None]]:
+    return settled_polls
 
 
 @pytest.fixture

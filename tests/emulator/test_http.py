@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -141,9 +142,9 @@ async def test_head_has_the_size_and_no_body(wire: Any) -> None:
 
 
 async def test_leaving_the_emulator_cuts_connections_without_a_trace(
-    quick: Any, connect: Callable[[str], Awaitable[Any]]
+    quick: Any, connect: Callable[[str], Awaitable[Any]], waiting: Any
 ) -> None:
-    async with Emulator(quick) as emulator:
+    async with Emulator(quick.model_copy(update={"events": False})) as emulator:
         wire = await connect(emulator.url)
         wire.send(
             "POST",
@@ -152,7 +153,7 @@ async def test_leaving_the_emulator_cuts_connections_without_a_trace(
             b'{"QueueUrl":"%s","WaitTimeSeconds":20}' % emulator.queue_url.encode(),
             service="sqs",
         )
-        await asyncio.sleep(0.01)
+        await waiting(emulator, "completions", 1)
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await wire.reply()
     assert len(asyncio.all_tasks()) == 1
@@ -168,3 +169,68 @@ async def test_unknown_service_is_named(wire: Any) -> None:
     reply = await wire.ask("POST", "/", service="dynamodb")
     assert reply.status == 404
     assert b"dynamodb" in reply.body
+
+
+@pytest.mark.parametrize(
+    ("service", "target"),
+    [("sagemaker", "/endpoints/emulated/async-invocations"), ("sqs", "/"), ("sns", "/")],
+)
+async def test_malformed_aws_chunked_body_is_refused_by_every_service(
+    wire: Any, emulator: Emulator, service: str, target: str
+) -> None:
+    headers = {"x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
+    reply = await wire.ask("POST", target, headers, b"3\r\nabcd", service=service)
+    assert reply.status == 400
+    assert b"malformed" in reply.body
+    assert emulator.endpoint("emulated").accepted == 0
+
+
+@pytest.mark.parametrize(
+    ("service", "target", "body", "code"),
+    [
+        (
+            "sagemaker",
+            "/endpoints/emulated/async-invocations",
+            b"{}",
+            "InvalidSignatureException",
+        ),
+        ("sqs", "/", b'{"QueueName": "completions"}', "InvalidSignatureException"),
+        ("sns", "/", b"Action=ListTopics", "SignatureDoesNotMatch"),
+    ],
+)
+async def test_body_must_be_the_one_that_was_signed(
+    wire: Any, service: str, target: str, body: bytes, code: str
+) -> None:
+    headers = {"X-Amz-Target": "AmazonSQS.GetQueueUrl"} if service == "sqs" else {}
+    right = hashlib.sha256(body).hexdigest()
+    for named, good in ((right, True), (hashlib.sha256(b"x").hexdigest(), False)):
+        headers["x-amz-content-sha256"] = named
+        reply = await wire.ask("POST", target, headers, body, service=service)
+        assert (reply.status < 300) is good
+    assert reply.status == 403
+    assert code.lower() in f"{reply.headers} {reply.body!r}".lower()
+
+
+async def test_header_values_lose_blanks_and_tabs_only(wire: Any) -> None:
+    headers = {"x-amz-meta-who": " \t\xa0me\x85\t "}
+    assert (await wire.ask("PUT", "/emulator-input/k", headers, b"x")).status == 200
+    wire.send("HEAD", "/emulator-input/k")
+    head = await wire.reader.readuntil(b"\r\n\r\n")
+    assert b"x-amz-meta-who: \xa0me\x85\r\n" in head
+
+
+@pytest.mark.parametrize("trailer", [b"x: %s\r\n" % (b"a" * 1000), b"a" * 1000])
+async def test_endless_trailers_end_the_connection(wire: Any, trailer: bytes) -> None:
+    wire.writer.write(
+        b"PUT /emulator-input/k HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"1\r\na\r\n0\r\n"
+    )
+    if not trailer.endswith(b"\n"):
+        wire.writer.write(b"x: ")
+    reply = asyncio.create_task(wire.reply())
+    for _ in range(10 * HEAD_BYTES // 1000):
+        if reply.done():
+            break
+        wire.writer.write(trailer)
+        await asyncio.sleep(0)
+    assert (await reply).status == 431

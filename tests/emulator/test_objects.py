@@ -1,7 +1,10 @@
 """One contract for both object stores, and what the folder survives."""
 
+import errno
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,29 @@ from dispatcher.errors import StateError
 def stored(data: bytes, content_type: str = "a/b") -> StoredObject:
     etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
     return StoredObject(Blob.of(data), etag, content_type, 5.0, {"who": "me"}, ("x", "y"))
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """Let every write to a journal take half of its bytes and the next one fail."""
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        write = os.write
+        calls = 0
+
+        def half(fd: int, data: memoryview) -> int:
+            nonlocal calls
+            calls += 1
+            if calls % 2:
+                return write(fd, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr("dispatcher.emulator.journal.os.write", half)
+            yield
+
+    return full
 
 
 @pytest.fixture(params=["memory", "folder"])
@@ -116,11 +142,21 @@ def test_folder_remembers_over_a_kill(tmp_path: Path) -> None:
 
 def test_folder_sweeps_what_was_half_done(tmp_path: Path) -> None:
     FolderObjects(tmp_path).close()
-    (tmp_path / "incoming" / "half").write_bytes(b"x")
+    Spool(tmp_path / "incoming").add(bytes(SPOOL_BYTES + 1))
     (tmp_path / "data" / "07" / "12345").write_bytes(b"x")
     FolderObjects(tmp_path).close()
     assert not list((tmp_path / "incoming").iterdir())
     assert not list((tmp_path / "data" / "07").iterdir())
+
+
+def test_folder_sweeps_nothing_that_it_did_not_make(tmp_path: Path) -> None:
+    FolderObjects(tmp_path).close()
+    mine = [tmp_path / name for name in ("data/07/a.csv", "data/mine/1", "incoming/b", "data/2")]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    FolderObjects(tmp_path).close()
+    assert all(path.exists() for path in mine)
 
 
 def test_folder_takes_a_spooled_file_without_a_copy(tmp_path: Path) -> None:
@@ -142,6 +178,60 @@ def test_folder_that_is_a_file_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match=r"emulator\.state"):
         FolderObjects(tmp_path / "file")
+
+
+def test_file_where_a_folder_must_be_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(StateError, match=r"emulator\.state"):
+        FolderObjects(tmp_path)
+
+
+def test_put_that_cannot_be_journaled_changes_nothing(
+    tmp_path: Path, full_disk: Callable[[], AbstractContextManager[None]]
+) -> None:
+    store = FolderObjects(tmp_path)
+    store.create_bucket("b")
+    store.put("b", "k", stored(b"one"))
+    with full_disk():
+        with pytest.raises(OSError, match="No space"):
+            store.put("b", "k", stored(b"two"))
+        with pytest.raises(OSError, match="No space"):
+            store.delete("b", "k")
+        with pytest.raises(OSError, match="No space"):
+            store.create_bucket("c")
+    assert dict(ObjectBytes(store.buckets["b"])) == {"k": b"one"}
+    assert list(store.buckets) == ["b"]
+    store.put("b", "later", stored(b"later"))
+    again = FolderObjects(tmp_path)
+    assert dict(ObjectBytes(again.buckets["b"])) == {"k": b"one", "later": b"later"}
+    store.close()
+    again.close()
+
+
+def test_journal_takes_back_half_an_entry(
+    tmp_path: Path, full_disk: Callable[[], AbstractContextManager[None]]
+) -> None:
+    journal = Journal(tmp_path / "j")
+    journal.append(["a"])
+    with full_disk(), pytest.raises(OSError, match="No space"):
+        journal.append(["b" * 100])
+    journal.append(["c"])
+    assert list(journal.entries()) == [["a"], ["c"]]
+    assert journal.size == (tmp_path / "j").stat().st_size
+    journal.close()
+
+
+def test_journal_survives_a_rewrite_that_fails(
+    tmp_path: Path, full_disk: Callable[[], AbstractContextManager[None]]
+) -> None:
+    journal = Journal(tmp_path / "j")
+    journal.append(["a"])
+    with full_disk(), pytest.raises(OSError, match="No space"):
+        journal.rewrite([["b" * 100]])
+    journal.append(["c"])
+    assert list(journal.entries()) == [["a"], ["c"]]
+    assert journal.size == (tmp_path / "j").stat().st_size
+    journal.close()
 
 
 def test_journal_cuts_a_torn_tail_and_goes_on(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from dispatcher.config.settings import ServiceTime
 from dispatcher.emulator.aws_chunked import AwsChunkedDecoder, decoder_for
-from dispatcher.emulator.byte_range import parse_range
 from dispatcher.emulator.delivery import split_location
 from dispatcher.emulator.filter_policy import check_policy, matches
-from dispatcher.emulator.listing import Page, list_page
-from dispatcher.emulator.service_time import ServiceTimes
-from dispatcher.emulator.sorted_keys import SortedKeys
+from dispatcher.emulator.listener import url_of
+from dispatcher.emulator.listing import Page, SortedKeys, list_page
+from dispatcher.emulator.model import ServiceTimes
+from dispatcher.emulator.s3_objects import parse_range
 
 KEYS = st.lists(st.text("ab/c", min_size=1, max_size=6), unique=True, max_size=30)
 
@@ -240,3 +240,16 @@ def test_service_time_is_seeded() -> None:
 def test_service_time_without_spread_is_constant(quantiles: ServiceTime) -> None:
     times = ServiceTimes(quantiles, Random(0))
     assert {times.draw() for _ in range(10)} == {quantiles.median}
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")]
+)
+def test_url_of_an_address(host: str, url: str) -> None:
+    assert url_of(host, 80) == url
+
+
+def test_aws_chunked_trailer_keeps_what_is_no_blank() -> None:
+    decoder = AwsChunkedDecoder()
+    decoder.feed(b"0\r\nx-a: \t\xa0v\x85 \r\n\r\n")
+    assert decoder.trailers == {"x-a": "\xa0v\x85"}

@@ -117,6 +117,7 @@ async def test_bucket_may_be_in_the_host_name(wire: Any) -> None:
         ("GET", "/emulator-input?acl", 501, "NotImplemented"),
         ("GET", "/emulator-input", 501, "NotImplemented"),
         ("GET", "/emulator-input?list-type=2&max-keys=x", 400, "InvalidArgument"),
+        ("GET", f"/emulator-input?list-type=2&max-keys={'9' * 5000}", 400, "InvalidArgument"),
         ("GET", "/emulator-input?list-type=2&continuation-token=%FF", 400, "InvalidArgument"),
         ("POST", "/emulator-input?delete", 400, "MalformedXML"),
         ("PUT", "/emulator-input/k?uploadId=none&partNumber=1", 404, "NoSuchUpload"),
@@ -192,3 +193,31 @@ async def test_head_of_a_large_object_reads_none_of_it(stored: Emulator, connect
     blob.path = Path("/not/there")
     reply = await wire.ask("HEAD", "/mine/k")
     assert reply.headers["content-length"] == "1000000"
+
+
+async def test_odd_numbers_of_parts_are_refused(wire: Any) -> None:
+    begun = await wire.ask("POST", "/emulator-input/k?uploads")
+    upload = ET.fromstring(begun.body).findtext("{*}UploadId")
+    for number in ("9" * 5000, "-1", "0", "10001", "x", ""):
+        target = f"/emulator-input/k?partNumber={number}&uploadId={upload}"
+        reply = await wire.ask("PUT", target, body=b"x")
+        assert (reply.status, code_of(reply.body)) == (400, "InvalidArgument")
+    for body in (
+        b"<C><Part><PartNumber>%s</PartNumber><ETag>e</ETag></Part></C>" % (b"9" * 5000),
+        b"<C>\0</C>",
+        b'<?xml version="1.0" encoding="nonsense"?><C/>',
+    ):
+        reply = await wire.ask("POST", f"/emulator-input/k?uploadId={upload}", body=body)
+        assert (reply.status, code_of(reply.body)) == (400, "MalformedXML")
+
+
+async def test_write_of_what_must_not_exist_is_refused_where_it_does(wire: Any) -> None:
+    only_new = {"If-None-Match": "*"}
+    assert (await wire.ask("PUT", "/emulator-input/k", only_new, b"one")).status == 200
+    again = await wire.ask("PUT", "/emulator-input/k", only_new, b"two")
+    assert (again.status, code_of(again.body)) == (412, "PreconditionFailed")
+    assert (await wire.ask("GET", "/emulator-input/k")).body == b"one"
+    begun = await wire.ask("POST", "/emulator-input/k?uploads")
+    upload = ET.fromstring(begun.body).findtext("{*}UploadId")
+    target = f"/emulator-input/k?uploadId={upload}"
+    assert (await wire.ask("POST", target, only_new, b"<C/>")).status == 412

@@ -2,6 +2,9 @@
 
 import asyncio
 import base64
+import errno
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +13,10 @@ import orjson
 import pytest
 
 from dispatcher.config.settings import EmulatorSettings, ServiceTime
+from dispatcher.emulator.backlog import Backlog
+from dispatcher.emulator.delivery import Delivery
 from dispatcher.emulator.events import RESPONSE_IN_EVENT_BYTES
+from dispatcher.emulator.invocation import Invocation
 from dispatcher.emulator.model import ModelError, ModelRequest, ModelResponse
 from dispatcher.emulator.server import Emulator
 
@@ -31,7 +37,12 @@ async def invoke(wire: Any, body: bytes = b"{}", **headers: str) -> Any:
 
 
 async def events(emulator: Emulator, wire: Any) -> list[dict[str, Any]]:
-    """All events so far, in order; taken, so a second call sees only newer ones."""
+    """All results so far, in order; taken, so a second call sees only newer ones."""
+    every = await messages(emulator, wire)
+    return [event for event in every if event.get("eventName") != "TestNotification"]
+
+
+async def messages(emulator: Emulator, wire: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     while True:
         reply = await wire.ask(
@@ -47,10 +58,10 @@ async def events(emulator: Emulator, wire: Any) -> list[dict[str, Any]]:
             ),
             service="sqs",
         )
-        messages = orjson.loads(reply.body).get("Messages", [])
-        if not messages:
+        taken = orjson.loads(reply.body).get("Messages", [])
+        if not taken:
             return found
-        found += [orjson.loads(message["Body"]) for message in messages]
+        found += [orjson.loads(message["Body"]) for message in taken]
 
 
 @pytest.fixture
@@ -278,7 +289,14 @@ async def test_without_events_there_is_only_the_output(connect: Any) -> None:
         await invoke(wire, b"abc", Filename="a.out")
         await emulator.idle()
         assert emulator.objects("emulator-output")["emulated/output/a.out"] == b"abc"
-        assert await events(emulator, wire) == []
+        assert await messages(emulator, wire) == []
+
+
+async def test_starting_endpoint_sends_a_test_notification_to_both_topics(
+    wire: Any, emulator: Emulator
+) -> None:
+    note = {"eventSource": "aws:sagemaker", "eventName": "TestNotification"}
+    assert await messages(emulator, wire) == [note, note]
 
 
 async def test_wrapped_delivery_is_a_setting(connect: Any) -> None:
@@ -286,7 +304,10 @@ async def test_wrapped_delivery_is_a_setting(connect: Any) -> None:
         wire = await connect(emulator.url)
         await invoke(wire, Inference_Id="i")
         await emulator.idle()
-        (envelope,) = await events(emulator, wire)
+        *tests, envelope = await messages(emulator, wire)
+        assert [orjson.loads(test["Message"])["eventName"] for test in tests] == [
+            "TestNotification"
+        ] * 2
         assert envelope["Type"] == "Notification"
         assert orjson.loads(envelope["Message"])["inferenceId"] == "i"
 
@@ -301,3 +322,62 @@ async def test_finished_invocations_leave_nothing_behind(connect: Any) -> None:
         assert not backlog
         assert not backlog._queue
         assert not backlog._by_ttl
+
+
+async def test_expiry_goes_on_after_one_that_cannot_be_written(
+    clock: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expired = Delivery.expired
+
+    def broken(delivery: Delivery, invocation: Invocation) -> None:
+        if invocation.inference_id == "unlucky":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "secret payload")
+        expired(delivery, invocation)
+
+    monkeypatch.setattr(Delivery, "expired", broken)
+    async with running(clock, instances=1, service_time=ServiceTime(median=300.0)) as emulator:
+        wire = await connect(emulator.url)
+        for inference_id in ("runs", "unlucky", "lucky", "last"):
+            ttl = "600" if inference_id == "last" else "60"
+            await invoke(wire, Inference_Id=inference_id, RequestTTLSeconds=ttl)
+        await clock.advance(62.0)
+        assert [e["inferenceId"] for e in await events(emulator, wire)] == ["lucky"]
+        await clock.advance(600.0)
+        assert [e["inferenceId"] for e in await events(emulator, wire)] == ["runs", "last"]
+        assert emulator.endpoint("emulated").expired == 2
+    (record,) = caplog.records
+    assert record.getMessage() == ("the emulator lost invocation unlucky: No space left on device")
+    assert record.exc_info is None
+
+
+async def test_instance_goes_on_when_an_expiry_cannot_be_written(
+    clock: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(delivery: Delivery, invocation: Invocation) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with running(clock, instances=1, service_time=ServiceTime(median=60.0)) as emulator:
+        wire = await connect(emulator.url)
+        for inference_id, ttl in (("runs", "600"), ("hasty", "60"), ("patient", "600")):
+            await invoke(wire, Inference_Id=inference_id, RequestTTLSeconds=ttl)
+        monkeypatch.setattr(Delivery, "expired", broken)
+        # The instance is the first to see that the second one is too late.
+        await clock.advance(60.0)
+        await clock.advance(60.0)
+        done = [e["inferenceId"] for e in await events(emulator, wire)]
+        assert done == ["runs", "patient"]
+        await asyncio.wait_for(emulator.idle(), 5)
+
+
+def test_expired_invocation_lets_go_of_its_body(make_invocation: Any) -> None:
+    backlog = Backlog()
+    first, second = make_invocation(ttl=600), make_invocation(ttl=60)
+    before = sys.getrefcount(second)
+    backlog.add(first)
+    backlog.add(second)
+    assert len(backlog.expire(second.received + 61)) == 1
+    # It waited behind the first one, which stays.
+    assert len(backlog) == 1
+    assert sys.getrefcount(second) == before
+    assert backlog.take() is first
+    assert backlog.take() is None

@@ -131,21 +131,25 @@ async def test_refusals(sqs: Any, queue: str, call: str, given: dict[str, Any], 
     assert caught.value.response["Error"]["Code"] == code
 
 
-async def test_long_poll_is_woken_by_an_arrival(sqs: Any, queue: str) -> None:
+async def test_long_poll_is_woken_by_an_arrival(
+    sqs: Any, queue: str, emulator: Emulator, waiting: Any
+) -> None:
     async with asyncio.timeout(5):
         poll = asyncio.create_task(sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20))
-        await asyncio.sleep(0.05)
+        await waiting(emulator, "q", 1)
         assert not poll.done()
         await sqs.send_message(QueueUrl=queue, MessageBody="now")
         assert [message["Body"] for message in (await poll)["Messages"]] == ["now"]
 
 
-async def test_long_poll_is_woken_by_a_message_put_back(sqs: Any, queue: str) -> None:
+async def test_long_poll_is_woken_by_a_message_put_back(
+    sqs: Any, queue: str, emulator: Emulator, waiting: Any
+) -> None:
     async with asyncio.timeout(5):
         await sqs.send_message(QueueUrl=queue, MessageBody="back")
         (message,) = (await sqs.receive_message(QueueUrl=queue))["Messages"]
         poll = asyncio.create_task(sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20))
-        await asyncio.sleep(0.05)
+        await waiting(emulator, "q", 1)
         await sqs.change_message_visibility(
             QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
         )
@@ -155,7 +159,7 @@ async def test_long_poll_is_woken_by_a_message_put_back(sqs: Any, queue: str) ->
 
 
 async def test_client_that_hangs_up_swallows_no_message(
-    sqs: Any, queue: str, emulator: Emulator, connect: Any
+    sqs: Any, queue: str, emulator: Emulator, connect: Any, waiting: Any
 ) -> None:
     async def ask() -> Any:
         wire = await connect(emulator.url)
@@ -166,8 +170,9 @@ async def test_client_that_hangs_up_swallows_no_message(
 
     async with asyncio.timeout(5):
         gone = [await ask() for _ in range(5)]
+        await waiting(emulator, "q", 5)
         stays = await ask()
-        await asyncio.sleep(0.05)
+        await waiting(emulator, "q", 6)
         for wire in gone:
             wire.writer.transport.abort()
         await sqs.send_message(QueueUrl=queue, MessageBody="precious")
@@ -246,3 +251,88 @@ async def test_aioboto3_puts_and_lists_objects(clients: dict[str, Any]) -> None:
     assert [p["Prefix"] for p in rest["CommonPrefixes"]] == ["d1/"]
     got = await s3.get_object(Bucket="emulator-input", Key="d1/k3")
     assert await got["Body"].read() == b"xxx"
+
+
+@pytest.mark.parametrize(
+    ("operation", "given"),
+    [
+        ("SendMessageBatch", {"Entries": [{"MessageBody": "x"}]}),
+        ("SendMessageBatch", {"Entries": [{"Id": 7, "MessageBody": "x"}]}),
+        ("SendMessageBatch", {"Entries": [{"Id": ["a"], "MessageBody": "x"}]}),
+        ("SendMessageBatch", {"Entries": [{"Id": "a b", "MessageBody": "x"}]}),
+        ("SendMessageBatch", {"Entries": ["x"]}),
+        ("SendMessageBatch", {"Entries": {"Id": "a"}}),
+        ("DeleteMessageBatch", {"Entries": [None]}),
+        ("SetQueueAttributes", {"Attributes": ["DelaySeconds"]}),
+        ("SetQueueAttributes", {"Attributes": {"DelaySeconds": "9" * 5000}}),
+        ("SetQueueAttributes", {"Attributes": {"DelaySeconds": [1]}}),
+        ("GetQueueAttributes", {"AttributeNames": 7}),
+        ("ReceiveMessage", {"MaxNumberOfMessages": True}),
+        ("ReceiveMessage", {"MaxNumberOfMessages": 1.0}),
+        ("ReceiveMessage", {"MaxNumberOfMessages": "1"}),
+        ("ReceiveMessage", {"AttributeNames": {"a": 1}}),
+        ("ReceiveMessage", {"MessageAttributeNames": [7]}),
+        ("ListQueues", {"QueueNamePrefix": 7}),
+        ("SendMessage", {"MessageBody": "a\0b"}),
+        ("SendMessage", {"MessageBody": ["x"]}),
+        ("SendMessage", {"MessageBody": "x", "MessageAttributes": ["a"]}),
+        ("SendMessage", {"MessageBody": "x", "MessageAttributes": {"a": "x"}}),
+        ("SendMessage", {"MessageBody": "x", "MessageAttributes": {"a": {"DataType": 7}}}),
+        (
+            "SendMessage",
+            {
+                "MessageBody": "x",
+                "MessageAttributes": {"a": {"DataType": "String", "StringValue": 7}},
+            },
+        ),
+        (
+            "SendMessage",
+            {
+                "MessageBody": "x",
+                "MessageAttributes": {"a": {"DataType": "Binary", "BinaryValue": "ä"}},
+            },
+        ),
+        ("DeleteMessage", {"ReceiptHandle": f"{'9' * 5000}-1-m"}),
+    ],
+)
+async def test_odd_input_is_the_callers_fault(
+    wire: Any, emulator: Emulator, operation: str, given: dict[str, Any]
+) -> None:
+    asked = orjson.dumps({"QueueUrl": emulator.queue_url, **given})
+    target = {"X-Amz-Target": f"AmazonSQS.{operation}"}
+    reply = await wire.ask("POST", "/", target, asked, service="sqs")
+    assert 400 <= reply.status < 500, reply.body
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Message=a%00b",
+        "Message=x&MessageAttributes.entry.1.Name=a",
+        "Message=x&MessageAttributes.entry.1.Name=a&MessageAttributes.entry.1.Value.BinaryValue=-",
+    ],
+)
+async def test_odd_publish_is_the_callers_fault(wire: Any, form: str) -> None:
+    topic = "arn:aws:sns:us-east-1:000000000000:emulated-success"
+    body = f"Action=Publish&TopicArn={topic}&{form}".encode()
+    assert (await wire.ask("POST", "/", {}, body, service="sns")).status == 400
+
+
+async def test_queue_keeps_messages_for_its_own_time(clock: Any, quick: Any, connect: Any) -> None:
+    async with Emulator(quick.model_copy(update={"events": False}), clock=clock) as emulator:
+        wire = await connect(emulator.url)
+
+        async def ask(operation: str, **given: Any) -> Any:
+            asked = orjson.dumps({"QueueUrl": emulator.queue_url, **given})
+            target = {"X-Amz-Target": f"AmazonSQS.{operation}"}
+            return orjson.loads((await wire.ask("POST", "/", target, asked, service="sqs")).body)
+
+        await ask("SendMessage", MessageBody="kept for four days")
+        clock._now += 345_599
+        assert (await ask("ReceiveMessage", VisibilityTimeout=0))["Messages"]
+        clock._now += 1
+        assert await ask("ReceiveMessage") == {}
+        await ask("SetQueueAttributes", Attributes={"MessageRetentionPeriod": "60"})
+        await ask("SendMessage", MessageBody="kept for a minute")
+        clock._now += 60
+        assert await ask("ReceiveMessage") == {}

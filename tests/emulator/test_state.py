@@ -9,7 +9,10 @@ import pytest
 
 from dispatcher.config.settings import EmulatorSettings, ServiceTime
 from dispatcher.emulator.accepted import Accepted
+from dispatcher.emulator.journal import Journal
 from dispatcher.emulator.server import Emulator
+from dispatcher.emulator.state_folder import MARKER
+from dispatcher.errors import ConfigError, StateError
 
 SERVE = """
 import asyncio, sys
@@ -89,3 +92,70 @@ def test_journal_of_invocations_is_compacted_while_running(
         assert (tmp_path / "a").stat().st_size < 110_000
     assert accepted.unsettled() == [stays]
     accepted.close()
+
+
+def test_many_open_invocations_cost_no_rewrite_each(
+    tmp_path: Path, make_invocation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted = Accepted(tmp_path / "a")
+    monkeypatch.setattr("dispatcher.emulator.accepted._COMPACT_BYTES", 1000)
+    rewritten: list[int] = []
+    rewrite = Journal.rewrite
+
+    def counted(journal: Journal, entries: Any) -> None:
+        rewritten.append(journal.size)
+        rewrite(journal, entries)
+
+    monkeypatch.setattr(Journal, "rewrite", counted)
+    # Staged ones have no body, but they have an entry.
+    invocations = [make_invocation(body=b"", input_location="s3://b/k") for _ in range(500)]
+    for invocation in invocations:
+        accepted.add(invocation)
+    for invocation in invocations[:300]:
+        accepted.settle(invocation.serial)
+    assert rewritten == []
+    accepted.close()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    "name", ["report.csv", "data/07/123", "incoming/mine", "objects.log", "data", MARKER]
+)
+async def test_folder_with_files_of_somebody_else_is_left_alone(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"precious")
+    with pytest.raises(StateError, match=r"left alone.*emulator\.state"):
+        await Emulator(EmulatorSettings(state=str(tmp_path))).__aenter__()
+    assert files(tmp_path) == {name: b"precious"}
+
+
+async def test_folder_whose_making_was_interrupted_is_used(tmp_path: Path) -> None:
+    (tmp_path / MARKER).write_bytes(b"")
+    for _ in range(2):
+        async with Emulator(EmulatorSettings(state=str(tmp_path))):
+            pass
+
+
+async def test_folder_is_held_by_one_emulator(tmp_path: Path) -> None:
+    settings = EmulatorSettings(state=str(tmp_path))
+    async with Emulator(settings):
+        before = files(tmp_path)
+        with pytest.raises(ConfigError, match=rf"{tmp_path} is in use.*emulator\.state"):
+            await Emulator(settings).__aenter__()
+        assert files(tmp_path) == before
+    async with Emulator(settings):
+        pass
+
+
+async def test_start_that_fails_lets_go_of_the_folder(tmp_path: Path) -> None:
+    good = EmulatorSettings(state=str(tmp_path))
+    async with Emulator(EmulatorSettings()) as other:
+        port = int(other.url.rpartition(":")[2])
+        with pytest.raises(ConfigError, match="port"):
+            await Emulator(good.model_copy(update={"port": port})).__aenter__()
+    async with Emulator(good):
+        pass

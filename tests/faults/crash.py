@@ -4,6 +4,10 @@
 
 Starts the emulator in a process of its own and the real ``dispatcher run`` in others. The seed is
 printed; it decides the records and the moments of the kills.
+
+Every kill hits: the k-th of n comes before k shares of n + 1 of the results are written, each share
+takes the emulator seconds, and no more than half a share is outstanding, so what the emulator does
+while no run lives never brings the end near.
 """
 
 import argparse
@@ -20,8 +24,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 RUN_SECONDS = 300
+SHARE_SECONDS = 1.2
+SERVICE_SECONDS = 0.05
+LOOK_SECONDS = 0.01
+# What a killed run had received of the queue is invisible for half a minute.
+SWEEP_SOON = {"sweep_after": "1s"}
 
 
 @contextmanager
@@ -63,8 +73,9 @@ def write_records(path: Path, count: int, size: int, dice: random.Random) -> dic
     return texts
 
 
-def configure(folder: Path, told: dict[str, str]) -> Path:
-    config = {
+def configure(folder: Path, told: dict[str, str], **sections: dict[str, Any]) -> Path:
+    """Write ``run.yaml`` for the emulator that told this; sections add to what every run needs."""
+    config: dict[str, Any] = {
         "endpoint": "emulated",
         "source": {"path": str(folder / "in.jsonl"), "key": "id"},
         "staging": {"bucket": "emulator-input"},
@@ -73,12 +84,22 @@ def configure(folder: Path, told: dict[str, str]) -> Path:
         "sink": {"path": str(folder / "results.jsonl")},
         "dead_letters": {"path": str(folder / "dead.jsonl")},
     }
+    for name, values in sections.items():
+        config[name] = config.get(name, {}) | values
     path = folder / "run.yaml"
     path.write_text(json.dumps(config))  # JSON is YAML
     return path
 
 
 def check(folder: Path, texts: dict[str, str]) -> list[str]:
+    """Return what is wrong with the results, or that there are dead letters."""
+    wrong = wrong_results(folder, texts)
+    if dead := (folder / "dead.jsonl").read_text():
+        wrong.append(f"dead letters: {dead[:500]}")
+    return wrong
+
+
+def wrong_results(folder: Path, texts: dict[str, str]) -> list[str]:
     """Return what is wrong with the results: every record once, with its own output."""
     wrong = []
     seen: Counter[str] = Counter()
@@ -90,14 +111,36 @@ def check(folder: Path, texts: dict[str, str]) -> list[str]:
             wrong.append(f"{key} has another record's output")
     wrong += [f"{key} has {count} lines" for key, count in seen.items() if count > 1]
     wrong += [f"{key} has no line" for key in texts if key not in seen]
-    if dead := (folder / "dead.jsonl").read_text():
-        wrong.append(f"dead letters: {dead[:500]}")
     return wrong
 
 
 def lines_of(folder: Path) -> int:
     results = folder / "results.jsonl"
     return results.read_bytes().count(b"\n") if results.exists() else 0
+
+
+def moments(records: int, kills: int, dice: random.Random) -> Iterator[tuple[int, float]]:
+    """Yield for each kill how many results there are at least, and how many seconds after that.
+
+    Every third one hits a run while it starts, the others somewhere on the way.
+    """
+    for kill in range(kills):
+        if kill % 3 == 2:
+            yield 0, dice.uniform(0, 1.0)
+        else:
+            yield int(records * dice.uniform(kill, kill + 1) / (kills + 1)), dice.uniform(0, 0.1)
+
+
+def kill_run(
+    command: list[str], folder: Path, environment: dict[str, str], when: int, after: float
+) -> int:
+    """Start a run, kill it at its moment, and return its exit code."""
+    run = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    while lines_of(folder) < when and run.poll() is None:
+        time.sleep(LOOK_SECONDS)
+    time.sleep(after)
+    run.kill()
+    return run.wait()
 
 
 def main() -> int:
@@ -109,29 +152,25 @@ def main() -> int:
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     dice = random.Random(options.seed)
+    share = options.records / (options.kills + 1)
+    instances = max(1, int(share / SHARE_SECONDS * SERVICE_SECONDS))
+    outstanding = max(1, int(share / 2))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         texts = write_records(folder / "in.jsonl", options.records, options.size, dice)
-        with emulator(folder, "--service-time", "50ms", "--instances", "256") as told:
-            config = configure(folder, told)
+        slow = ("--service-time", f"{SERVICE_SECONDS}s", "--instances", str(instances))
+        with emulator(folder, *slow) as told:
+            config = configure(
+                folder, told, limits={"outstanding": outstanding}, completion=SWEEP_SOON
+            )
             command = [sys.executable, "-m", "dispatcher", "run", str(config)]
             environment = {**os.environ, **told}
-            for kill in range(options.kills):
-                run = subprocess.Popen(
-                    [*command, "--progress", "none"], env=environment, stderr=subprocess.DEVNULL
-                )
-                # Every third one while it starts, the others somewhere on the way.
-                share = dice.uniform(0, 1) / (options.kills - kill)
-                so_far = lines_of(folder)
-                wanted = 0 if kill % 3 == 2 else so_far + int(share * (options.records - so_far))
-                while lines_of(folder) < wanted and run.poll() is None:
-                    time.sleep(0.01)
-                time.sleep(dice.uniform(0, 1.0))
-                run.kill()
-                if run.wait() != -signal.SIGKILL:
-                    print(f"exit code {run.returncode} before kill {kill + 1}: use more records?")
+            for kill, (when, after) in enumerate(moments(options.records, options.kills, dice), 1):
+                code = kill_run([*command, "--progress", "none"], folder, environment, when, after)
+                print(f"kill {kill}: {lines_of(folder)} lines", flush=True)
+                if code != -signal.SIGKILL:
+                    print(f"exit code {code} before kill {kill}")
                     return 1
-                print(f"kill {kill + 1}: {lines_of(folder)} lines", flush=True)
             done = subprocess.run(
                 [*command, "--progress", "plain"],
                 env=environment, stderr=subprocess.PIPE, text=True, timeout=RUN_SECONDS,

@@ -75,7 +75,7 @@ async def check(ledger: Ledger, told: Told) -> None:
             settled.add(record)
     assert ledger.recall.know(position(head)) == (Known.NEW, None)
     assert ledger.tallies.get("completed", 0) == len(settled)
-    assert ledger.sinks.get("results", SinkMark(0, 0, 0)).position == len(settled)
+    assert ledger._store.sinks.get("results", SinkMark(0, 0, 0)).position == len(settled)
 
     for number, promised in told.planned.items():
         assert number in entries or settled.issuperset(promised)

@@ -50,7 +50,7 @@ def held(ledger: Ledger, numbers: Sequence[int]) -> dict[int, Entry]:
 async def test_a_new_run_knows_nothing_and_the_next_process_is_of_the_same_run(run: Run) -> None:
     async with run() as ledger:
         assert ledger.is_new
-        assert (ledger.outstanding, ledger.marks, dict(ledger.sinks)) == (0, {}, {})
+        assert (ledger.outstanding, ledger.marks, dict(ledger._store.sinks)) == (0, {}, {})
         tag = ledger.tag
         await ledger.remember(terms="{}")
         assert ledger.fact("terms") == "{}"
@@ -141,7 +141,7 @@ async def test_the_next_process_finds_the_same_at_each_stage(
         assert ledger.outstanding == 2
         assert ledger.marks == {"a.jsonl": Mark(10, 1), "b.jsonl": Mark(0, 0)}
         assert dict(ledger.tallies) == {"completed": 2, "dead:bad_json": 1, "dead:bad_utf8": 1}
-        assert dict(ledger.sinks) == {
+        assert dict(ledger._store.sinks) == {
             "results": SinkMark(200, 17, 100),
             "dead_letters": SinkMark(40, 18, 40),
         }
@@ -158,8 +158,8 @@ async def test_the_next_process_finds_the_same_at_each_stage(
         assert ledger.outstanding == 0
         assert ledger.marks == {"a.jsonl": Mark(60, 6), "b.jsonl": Mark(10, 1)}
         assert dict(ledger.tallies) == {"completed": 5, "dead:bad_json": 1, "dead:bad_utf8": 1}
-        assert ledger.sinks["results"] == SinkMark(260, 3, 260)
-        assert ledger.sinks["dead_letters"] == SinkMark(40, 18, 40)
+        assert ledger._store.sinks["results"] == SinkMark(260, 3, 260)
+        assert ledger._store.sinks["dead_letters"] == SinkMark(40, 18, 40)
         assert ledger.tag == tag
         [fifth] = await ledger.plan([parcel(6)])
         assert fifth.number > 4, "a number is never given again, nor is the id made of it"
@@ -244,7 +244,7 @@ async def test_settling_twice_raises_and_stores_nothing(
             await ledger.settle(first, {"results": SinkMark(9, 9, 9)})
     async with run() as ledger:
         assert dict(ledger.tallies) == {"completed": 1}
-        assert (dict(ledger.sinks), ledger.outstanding) == ({}, 1)
+        assert (dict(ledger._store.sinks), ledger.outstanding) == ({}, 1)
 
 
 async def test_an_invocation_that_is_gone_from_the_file_cannot_be_settled(
@@ -447,7 +447,7 @@ async def test_any_history_over_several_processes_keeps_its_balance(
             for stream, mark in ledger.marks.items():
                 first_gap = next(n for n in range(10_000) if n not in settled[stream])
                 assert mark == Mark(first_gap * 10, first_gap)
-            assert ledger.sinks.get("results", SinkMark(0, 0, 0)).position == position
+            assert ledger._store.sinks.get("results", SinkMark(0, 0, 0)).position == position
             for _ in range(dice.randint(1, 12)):
                 stream = dice.choice(list(ahead))
                 live = sorted(n for n in numbers if ledger.find(n))

@@ -140,7 +140,9 @@ def drive_invocations(url: str, found: Found) -> None:
     found["missing"] = {"InferenceId": missing["InferenceId"]}
 
     completions = Queue(sqs, "completions")
-    found["raw_events"] = [json.loads(body) for body in completions.take(3)]
+    raw = [json.loads(body) for body in completions.take(5)]
+    found["test_events"] = [event for event in raw if "inferenceId" not in event]
+    found["raw_events"] = [event for event in raw if "inferenceId" in event]
     found["wrapped_events"] = [json.loads(body) for body in wrapped.take(2)]
     found["filtered_events"] = [json.loads(body) for body in mine.take(2, wait=1)]
 

@@ -35,6 +35,11 @@ def test_service_makes_names_that_have_nothing_to_do_with_the_id(found: Found) -
     assert staged["FailureLocation"].endswith(f"/emulated/failure/{name[1]}-error.out")
 
 
+def test_endpoint_has_tested_both_of_its_topics(found: Found) -> None:
+    note = {"eventSource": "aws:sagemaker", "eventName": "TestNotification"}
+    assert found["test_events"] == [note, note]
+
+
 def test_raw_event_of_an_inline_invocation(found: Found) -> None:
     event = event_of(found, "mine-1")
     assert event["invocationStatus"] == "Completed"
