@@ -1,8 +1,7 @@
 """The ledger: the one place that knows what is outstanding, in memory and on disk.
 
 Intents are durable before anybody can send them; settlements, the sinks' positions and the source's
-marks advance in one transaction. Writers that come at the same time share a commit: whoever holds
-the pen writes for all who wait, so a group waits at most for the commit before it.
+marks advance in one transaction.
 """
 
 import secrets
@@ -24,7 +23,6 @@ from dispatcher.ledger.intent import Entry, Planned, Slip
 from dispatcher.ledger.lock import lock
 from dispatcher.ledger.operations import (
     Accept,
-    Operation,
     Plan,
     Remember,
     Restore,
@@ -32,6 +30,7 @@ from dispatcher.ledger.operations import (
     SinkMark,
 )
 from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.pen import Pen
 from dispatcher.ledger.recall import Recall
 from dispatcher.ledger.spool import Spool
 from dispatcher.ledger.states import Move, State, step
@@ -46,9 +45,6 @@ _LARGE_BYTES = 256_000
 
 _GAP, _GAPS = limits.S3_LIST_PAGE_KEYS, 2**30
 """A restart skips a random number of shards; of 60 bits, 40 at the most."""
-
-_FLUSH_SECONDS = 0.05
-"""How long an acceptance may wait for a commit to travel with. Losing one costs a look into S3."""
 
 
 @dataclass(slots=True)
@@ -97,9 +93,7 @@ class Ledger:
         # A ledger that was restored from an older copy must not give out a number twice: a late
         # event of the first one would settle the second.
         self._number = store.last_number + _GAP * secrets.randbelow(_GAPS) * bool(store.facts)
-        self._pending: list[Operation] = []
-        self._pen = anyio.Lock()
-        self._failure: StateError | None = None
+        self._pen = Pen(store)
         self._changed = anyio.Event()
         self._left: set[int] = set()
         self.is_new = "tag" not in store.facts
@@ -124,7 +118,7 @@ class Ledger:
         """Make a file part of the run, durably; only then may it be cut back."""
         fact = f"sink:{name}"
         self._store.facts[fact] = path
-        await self._commit([Settle([], {}, {name: mark}), Remember(fact, path)])
+        await self._pen.write(Settle([], {}, {name: mark}), Remember(fact, path))
 
     @property
     def tallies(self) -> Mapping[str, int]:
@@ -155,7 +149,7 @@ class Ledger:
     async def remember(self, **facts: str) -> None:
         """Store facts about the run, durably."""
         self._store.facts |= facts
-        await self._commit([Remember(name, value) for name, value in facts.items()])
+        await self._pen.write(*[Remember(name, value) for name, value in facts.items()])
 
     # Write ahead
 
@@ -174,14 +168,14 @@ class Ledger:
             StateError: The intent could not be stored; nothing may be sent.
         """
         entries = [self._entry(parcel) for parcel in parcels]
-        await self._commit([Plan(entries, [parcel.payload for parcel in parcels])])
+        await self._pen.write(Plan(entries, [parcel.payload for parcel in parcels]))
         for entry in entries:
             self._entries[entry.planned.number] = entry
         return [entry.planned for entry in entries]
 
     async def restore(self, number: int, payload: bytes) -> None:
         """Take over the payload of an invocation, read again from the source after a power loss."""
-        await self._commit([Restore(self._entries[number], payload)])
+        await self._pen.write(Restore(self._entries[number], payload))
 
     # What is heard about an invocation
 
@@ -197,7 +191,7 @@ class Ledger:
     def accept(self, planned: Planned, at: float, output: str | None, failure: str | None) -> bool:
         """Note that the service accepted an invocation; False if that came late.
 
-        It is stored with the next commit, at most ``_FLUSH_SECONDS`` later.
+        It is stored a moment later. Losing that costs a look into S3, nothing more.
         """
         entry = self._entries.get(planned.number)
         state = step(entry.state if entry else State.SETTLED, Move.ACCEPT)
@@ -205,7 +199,7 @@ class Ledger:
             return False
         entry.state, entry.accepted_at = state, at
         entry.output, entry.failure = output, failure
-        self._pending.append(Accept(planned.number, at, output, failure))
+        self._pen.later(Accept(planned.number, at, output, failure))
         return True
 
     def claim(self, entry: Entry) -> bool:
@@ -273,7 +267,7 @@ class Ledger:
             step(entry.state, Move.SETTLE)
             entry.state = State.SETTLED
         changes = {stream: watermark.changes() for stream, watermark in touched.items()}
-        await self._commit([Settle(entries, changes, dict(sinks), tallies)])
+        await self._pen.write(Settle(entries, changes, dict(sinks), tallies))
         for entry in entries:
             del self._entries[entry.planned.number]
             self._left.discard(entry.planned.number)
@@ -290,33 +284,12 @@ class Ledger:
             await self._change()
 
     async def flush_forever(self) -> None:
-        """Commit what waits for a commit to travel with, until cancelled."""
-        while True:
-            await anyio.sleep(_FLUSH_SECONDS)
-            if self._pending:
-                await self._commit([])
-
-    async def _commit(self, operations: list[Operation]) -> None:
-        """Write operations, in one transaction with all others that wait."""
-        self._pending.extend(operations)
-        with anyio.CancelScope(shield=True):
-            async with self._pen:
-                if self._failure is not None:
-                    raise self._failure
-                group, self._pending = self._pending, []
-                if not group:  # whoever held the pen before wrote ours
-                    return
-                try:
-                    await anyio.to_thread.run_sync(self._store.apply, group)
-                except BaseException as error:
-                    # Whatever it was: nobody who waits may take their share for written.
-                    self._failure = error if isinstance(error, StateError) else _broken(error)
-                    raise
+        """Store acceptances that nobody waits for, until cancelled."""
+        await self._pen.flush_forever()
 
     async def aclose(self) -> None:
         """Write what is left."""
-        if self._pending and self._failure is None:
-            await self._commit([])
+        await self._pen.aclose()
 
     def _entry(self, parcel: Parcel) -> Entry:
         self._number += 1
@@ -388,10 +361,3 @@ async def open_ledger(
         finally:
             with anyio.CancelScope(shield=True):
                 await ledger.aclose()
-
-
-def _broken(error: BaseException) -> StateError:
-    return StateError(
-        f"writing the ledger was broken off ({error!r}). Run the same command again; everything "
-        "so far is kept"
-    )

@@ -13,7 +13,7 @@ import anyio.lowlevel
 import pytest
 
 from dispatcher.errors import StateError
-from dispatcher.ledger import ledger as ledger_module
+from dispatcher.ledger import pen
 from dispatcher.ledger.identity import filename
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.ledger import Ledger, Settlement
@@ -359,7 +359,7 @@ async def test_idle_waits_for_the_last_settlement(
 async def test_acceptances_are_stored_though_nothing_else_is(
     run: Run, path: Path, parcel: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_module, "_FLUSH_SECONDS", 0)
+    monkeypatch.setattr(pen, "FLUSH_SECONDS", 0)
     async with run() as ledger:
         [planned] = await ledger.plan([parcel(0)])
         async with anyio.create_task_group() as group:
