@@ -36,7 +36,15 @@ class StateError(RunStopped):
 
 
 class Denied(RunStopped):
-    """AWS refuses for everyone: credentials, permissions or a resource that does not exist."""
+    """AWS refuses for everyone: credentials, permissions or a resource that does not exist.
+
+    Attributes:
+        code: The service's error code where it refused, else "".
+    """
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class CallError(DispatcherError):

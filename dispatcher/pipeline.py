@@ -17,7 +17,7 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import Frame, frame
 from dispatcher.packing.packer import Packer
 from dispatcher.sinks.jsonl import JsonlFile
-from dispatcher.sinks.settler import DEAD_LETTERS, RESULTS, Settler
+from dispatcher.sinks.settler import Settler
 from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.source import Source
 
@@ -96,12 +96,21 @@ async def run(
         )
         source = JsonlSource(config.source)
         stack.push_async_callback(source.aclose)
-        await _agree(config, ledger, force=force)
-        await _open_source(source, ledger)
-        results = await _take_over(ledger, RESULTS, config.sink.path)
-        stack.callback(results.close)
-        dead_letters = await _take_over(ledger, DEAD_LETTERS, config.dead_letters.path)
-        stack.callback(dead_letters.close)
+        _agree(config, ledger, force=force)
+        # Until something was read, other input may take the place of what was looked at.
+        known = json.loads(ledger.fact("heads") or "{}") if ledger.marks else {}
+        heads = known | await source.open(ledger.marks, known)
+        results, dead_letters = (
+            stack.enter_context(closing(JsonlFile.open(path, ledger.sink(path))))
+            for path in (config.sink.path, config.dead_letters.path)
+        )
+        # Only now: what could not even be opened may be corrected in the next command.
+        await ledger.remember(
+            terms=terms(config),
+            framing=config.packing.framing,
+            heads=json.dumps(heads),
+            finished="no",
+        )
         _restore(meter, ledger, source)
         line = _Line(config, ledger, source, framing, clients, results, dead_letters, meter, now)
         return await line.run()
@@ -130,7 +139,7 @@ async def _connect(config: Config, access: Access | None) -> AsyncIterator[Clien
         yield clients
 
 
-async def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
+def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
     """Hold the configuration against the one that the run began with.
 
     Raises:
@@ -156,25 +165,6 @@ async def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
             "staging.bucket cannot be removed while payloads that need it are outstanding; set it "
             "again, and finish the run first"
         )
-    await ledger.remember(terms=terms(config), framing=config.packing.framing, finished="no")
-
-
-async def _open_source(source: Source, ledger: Ledger) -> None:
-    """Open the source at its marks, and see that it is what the run has read from before."""
-    known = json.loads(ledger.fact("heads") or "{}")
-    # Until something was read, other input may take its place.
-    heads = await source.open(ledger.marks, known if ledger.marks else {})
-    await ledger.remember(heads=json.dumps(known | heads))
-
-
-async def _take_over(ledger: Ledger, name: str, path: str) -> JsonlFile:
-    """Open a sink's file and cut it back to where the ledger knows it."""
-    mark = ledger.sink(name, path)
-    file = JsonlFile.open(path, mark)
-    if mark is None:
-        # From here on what is in the file is this run's, whatever happens before the first result.
-        await ledger.adopt(name, path, file.mark)
-    return file
 
 
 def _restore(meter: Meter, ledger: Ledger, source: Source) -> None:
@@ -230,6 +220,7 @@ class _Line:
             meter,
             time.monotonic,
         )
+        wire = Wire(time.monotonic(), ledger.begun)
         sender = Sender(
             config,
             ledger,
@@ -238,13 +229,13 @@ class _Line:
             Evidence(ledger, objects),
             memory,
             meter,
-            Wire(time.monotonic(), ledger.begun),
+            wire,
             time.monotonic,
             now,
         )
-        joiner = Joiner(config, ledger, objects, memory, meter, now)
-        patience = Patience(config.retry.give_up_after, time.monotonic, meter)
-        sweeper = Sweeper(config, ledger, objects, meter, patience, now)
+        s3, sqs = (Patience(config.retry.give_up_after, time.monotonic, meter) for _ in range(2))
+        joiner = Joiner(config, ledger, objects, memory, s3, now)
+        sweeper = Sweeper(config, ledger, objects, meter, s3, now)
         settler = Settler(
             config.sink,
             self.results,
@@ -256,7 +247,7 @@ class _Line:
         )
 
         async with anyio.create_task_group() as everything:
-            everything.start_soon(self._heed_signals, intake, everything)
+            everything.start_soon(self._heed_signals, intake, wire, everything)
             everything.start_soon(ledger.flush_forever)
             async with anyio.create_task_group() as tail:
                 tail.start_soon(settler.run, to_settle, receipts.clone())
@@ -264,7 +255,7 @@ class _Line:
                     hearing.start_soon(sweeper.run, claims.clone())
                     if config.completion.queue_url is not None:
                         queue = Queue(self.clients.sqs, config.completion.queue_url)
-                        listener = Listener(config, ledger, queue, meter, patience)
+                        listener = Listener(config, ledger, queue, meter, sqs)
                         for _ in range(config.completion.listeners):
                             hearing.start_soon(listener.run, claims.clone(), receipts.clone())
                             tail.start_soon(acknowledge, queue, to_delete.clone())
@@ -287,7 +278,7 @@ class _Line:
         meter.phase = "ended"
         return Ending(self._signal, ledger.outstanding)
 
-    async def _heed_signals(self, intake: Intake, everything: TaskGroup) -> None:
+    async def _heed_signals(self, intake: Intake, wire: Wire, everything: TaskGroup) -> None:
         """Drain after the first signal, within the time for it; stop at once after the second."""
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for received in signals:
@@ -296,6 +287,7 @@ class _Line:
                     return
                 self._signal = received
                 self.meter.phase = "draining"
+                wire.is_stopping = True
                 intake.stop()
                 everything.start_soon(self._stop_after_drain, everything)
 

@@ -133,6 +133,8 @@ def by_code(
             f"{doing} was answered by something else than was meant ({said}, HTTP {status}). Check "
             "the region and the AWS_ENDPOINT_URL variables, then run the same command again"
         )
+    if status >= 500:
+        return ServiceFailed(f"the service failed while {doing} ({said})", code=code)
     if _CLOCK.search(message):
         return Denied(
             f"AWS refuses {doing} because this machine's clock is wrong ({said}). Set the clock, "
@@ -141,12 +143,11 @@ def by_code(
     if code in _DENIED or code.startswith("KMS.") or status in (401, 403):
         return Denied(
             f"AWS refuses {doing} ({said}). Check the credentials and that their policy allows "
-            "it, then run the same command again"
+            "it, then run the same command again",
+            code=code,
         )
     if code in _NOT_RECEIVED:
         return Transient(f"the request did not arrive whole while {doing} ({said})", code=code)
-    if status >= 500:
-        return ServiceFailed(f"the service failed while {doing} ({said})", code=code)
     return Rejected(f"the service refused {doing} ({said})", code=code)
 
 

@@ -10,6 +10,8 @@ from dispatcher.aws.calls import Location
 from dispatcher.aws.mapping import translate
 from dispatcher.errors import Denied, NotThere
 
+_REFUSED = ("AccessDenied", "403")
+
 
 @dataclass(slots=True)
 class Incoming:
@@ -39,13 +41,13 @@ class Objects:
     ``Denied`` (a person has to mend it).
 
     Without ``s3:ListBucket`` a missing object answers 403, as does any object without
-    ``s3:GetObject``. The two are told apart by experience: where an object of the bucket could be
-    read before, 403 means that this one is missing.
+    ``s3:GetObject``. The two are told apart by a look at an object that was there before: where
+    that can still be seen, this one is missing.
     """
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._readable: set[str] = set()
+        self._seen: dict[str, str] = {}
 
     async def put(self, location: Location, body: bytes, content_type: str) -> None:
         """Write an object."""
@@ -68,10 +70,10 @@ class Objects:
             with translate(f"reading {location}", repeatable=True, reading=True):
                 answer = await self._client.get_object(Bucket=location.bucket, Key=location.key)
         except Denied as error:
-            if location.bucket in self._readable:
+            if await self._is_missing(location, error):
                 raise NotThere(f"no such object while reading {location}", code="403") from error
             raise
-        self._readable.add(location.bucket)
+        self._seen[location.bucket] = location.key
         async with answer["Body"] as stream:
             yield Incoming(answer["ContentLength"], answer.get("ContentType"), location, stream)
 
@@ -82,9 +84,21 @@ class Objects:
                 await self._client.head_object(Bucket=location.bucket, Key=location.key)
         except NotThere:
             return False
-        except Denied:
-            return False if location.bucket in self._readable else None
-        self._readable.add(location.bucket)
+        except Denied as error:
+            return False if await self._is_missing(location, error) else None
+        self._seen[location.bucket] = location.key
+        return True
+
+    async def _is_missing(self, location: Location, error: Denied) -> bool:
+        """Return whether a refusal means that there is no such object."""
+        seen = self._seen.get(location.bucket)
+        if error.code not in _REFUSED or seen is None or seen == location.key:
+            return False
+        try:
+            with translate(f"looking at {location.bucket}", repeatable=True, reading=True):
+                await self._client.head_object(Bucket=location.bucket, Key=seen)
+        except (NotThere, Denied):
+            return False
         return True
 
     async def page(self, folder: Location) -> set[str]:

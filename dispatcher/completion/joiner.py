@@ -15,13 +15,13 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
 from dispatcher.completion.event import Completion, Kind
+from dispatcher.completion.patience import Patience
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere, Rejected
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.ledger import Ledger, Settlement
 from dispatcher.ledger.outcome import Meta, Outcome, Status
 from dispatcher.ledger.quota import Quota
-from dispatcher.observe.meter import Meter
 from dispatcher.packing.answers import Mismatch, split
 from dispatcher.packing.parcel import Framing
 
@@ -95,7 +95,7 @@ class Joiner:
     ledger: Ledger
     reader: Reader
     memory: Quota
-    meter: Meter
+    patience: Patience
     now: Callable[[], float]
 
     async def run(
@@ -107,6 +107,7 @@ class Joiner:
 
         Raises:
             Denied: Outputs may not be read.
+            RunStopped: AWS has not answered for too long.
         """
         async with claims, settlements:
             async for claimed in claims:
@@ -142,7 +143,7 @@ class Joiner:
         try:
             answer = await self._answer(entry, completion, held)
         except CallError as error:
-            self.meter.troubles[error.code] += 1
+            self.patience.failed(error)
             return None
         verdict = _verdict(completion, answer, len(entry.slips), self.config.packing.framing)
         raws: list[bytes | None] = [None] * len(entry.slips)
@@ -194,6 +195,7 @@ class Joiner:
                     # Given back when a try fails: two shares would wait for each other.
                     await trial.enter_async_context(self.memory.take(incoming.size + inputs))
                     answer = _Answer(await incoming.read(), incoming.content_type)
+                    self.patience.succeeded()
                     await held.enter_async_context(trial.pop_all())
                     return answer
             except Rejected:

@@ -22,7 +22,8 @@ _PAUSE_SECONDS = 1.0
 """Wait after a failed call to the queue; the sweeper goes on meanwhile."""
 
 _GATHER_SECONDS = 0.05
-"""How long receipts wait for others to share a call with: a call costs the same for ten."""
+"""How long events, and their receipts, wait for others to share a call with: a call costs the same
+for ten. Nobody waits where ten are there already."""
 
 
 class EventQueue(Protocol):
@@ -75,6 +76,8 @@ class Listener:
                         done.append(message.receipt)
                 if done:
                     await receipts.send(done)
+                if len(messages) < limits.SQS_BATCH_ENTRIES:
+                    await anyio.sleep(_GATHER_SECONDS)
 
     def _heard(self, part: Completion | Nothing, receipt: str) -> Claimed | None:
         """Count an event and return what it settles, if anything is left to settle."""

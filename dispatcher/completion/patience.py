@@ -9,7 +9,7 @@ from dispatcher.observe.meter import Meter
 
 @dataclass(slots=True)
 class Patience:
-    """Shared by all loops that wait for completions; ends a run that nobody answers any more.
+    """Shared by all loops that call one service; ends a run that it does not answer any more.
 
     Attributes:
         give_up_after: Seconds of failures, without one success, after which the run stops.
@@ -21,6 +21,7 @@ class Patience:
     monotonic: Callable[[], float]
     meter: Meter
     _failing_since: float | None = None
+    _failed_at: float = 0.0
 
     def succeeded(self) -> None:
         """Note that a call was answered."""
@@ -34,9 +35,12 @@ class Patience:
         """
         now = self.monotonic()
         self.meter.troubles[error.code or type(error).__name__] += 1
-        if self._failing_since is None:
-            self._failing_since = now
-        elif now - self._failing_since >= self.give_up_after:
+        # Two failures far apart, and no call between them, say nothing of the time between them.
+        if self._failing_since is None or now - self._failed_at > self.give_up_after / 2:
+            self._failing_since = self._failed_at = now
+            return
+        self._failed_at = now
+        if now - self._failing_since >= self.give_up_after:
             raise RunStopped(
                 f"completions could not be asked for in {self.give_up_after / 60:.3g} minutes; the "
                 f"last error: {error}. The run stopped with its state kept: run the same command "

@@ -22,7 +22,7 @@ from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import Frame
 from dispatcher.packing.packer import Packer, Refused
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.record import Item, Record, Unreadable
+from dispatcher.sources.record import Item, Position, Record, Unreadable
 from dispatcher.sources.source import Source
 
 
@@ -83,6 +83,8 @@ class Intake:
                     records.append(item)
                 else:
                     dead.append(_unreadable(item))
+            elif known is Known.CHANGED:
+                raise _changed(item.position)
             elif known is Known.LOST and entry is not None and isinstance(item, Record):
                 await self._find(entry, item)
         if dead:
@@ -141,7 +143,7 @@ class Intake:
         del self._lost[number]
         payload = self.frame.join([found[slip.position.start] for slip in entry.slips])
         if zlib.crc32(payload) != entry.crc:
-            raise _changed(entry)
+            raise _changed(entry.slips[0].position)
         if self.ledger.find(number) is None:
             return
         with anyio.CancelScope(shield=True):
@@ -152,11 +154,10 @@ class Intake:
 
     def _check_found(self) -> None:
         for entry in self.ledger.without_payload():
-            raise _changed(entry)
+            raise _changed(entry.slips[0].position)
 
 
-def _changed(entry: Entry) -> StateError:
-    position = entry.slips[0].position
+def _changed(position: Position) -> StateError:
     return StateError(
         f"the input changed since the run began: the record at {position.stream} line "
         f"{position.line} is not what the ledger recorded. Restore the input, or begin a new run "

@@ -49,7 +49,8 @@ class Attempt:
         silence: Seconds since the first failure of this invocation, or since any call of the run
             succeeded, if that was later.
         others_succeed: Another call succeeded since the first failure of this invocation.
-        again: An earlier process tried this invocation, and the service accepts others.
+        again: An earlier process tried this invocation in vain, and this one either had others
+            accepted or has no other left.
         dice: A random number, 0 <= dice < 1, for the jitter.
     """
 

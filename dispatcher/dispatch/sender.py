@@ -54,12 +54,16 @@ class Wire:
     Attributes:
         succeeded_at: When a call last succeeded, or the run began; monotonic seconds.
         accepts: The service has accepted an invocation of this run, now or in an earlier process.
+        accepted: One was accepted by this process.
+        is_stopping: A signal has closed the head; what is undecided is left to the next process.
         loops: Sender loops that have not ended.
         refused: Settlements of refused requests, held back until something is accepted.
     """
 
     succeeded_at: float
     accepts: bool
+    accepted: bool = False
+    is_stopping: bool = False
     loops: int = 0
     refused: list[Settlement] = field(default_factory=list)
 
@@ -122,11 +126,20 @@ class Sender:
                     self.wire.refused.append(given_up)
                 if self.wire.accepts:
                     await self._release(settlements)
-                elif len(self.wire.refused) >= _ALL_REFUSED:
+                elif len(self.wire.refused) >= min(_ALL_REFUSED, self.config.limits.outstanding):
                     raise _none_accepted(self.wire.refused)
             self.wire.loops -= 1
-            if not self.wire.loops:
+            if not self.wire.loops and self.wire.is_stopping and not self.wire.accepts:
+                self._leave()
+            elif not self.wire.loops:
                 await self._release(settlements)
+
+    def _leave(self) -> None:
+        """Leave refused requests to the next process: they may have been mended by then."""
+        entries = [s.entry for s in self.wire.refused if s.entry is not None]
+        for entry in entries:
+            entry.claimed = False
+        self.ledger.leave(entry.planned.number for entry in entries)
 
     async def _release(self, settlements: MemoryObjectSendStream[list[Settlement]]) -> None:
         refused, self.wire.refused = self.wire.refused, []
@@ -190,7 +203,7 @@ class Sender:
             finally:
                 self.meter.on_wire -= 1
         self.wire.succeeded_at = self.monotonic()
-        self.wire.accepts = True
+        self.wire.accepts = self.wire.accepted = True
         self.meter.calls["accepted"] += 1
         self.meter.call_latency.add(self.wire.succeeded_at - began)
         await self.evidence.learn(planned, answer.output_location)
@@ -229,7 +242,7 @@ class Sender:
             # Before the first failure nobody may have called at all: that is no outage.
             silence=now - max(self.wire.succeeded_at, since),
             others_succeed=self.wire.succeeded_at > since,
-            again=planned.resumed and self.wire.accepts,
+            again=planned.resumed and (self.wire.accepted or len(self.ledger.planned()) == 1),
             dice=self.dice.random(),
         )
 

@@ -43,6 +43,9 @@ from dispatcher.sources.source import Mark
 _LARGE_BYTES = 256_000
 """Payloads from here on are read on a worker thread; below, the hop costs more than the read."""
 
+_BEGUN = "accepted"
+"""Name of the fact that the service has accepted something."""
+
 _GAP, _GAPS = limits.S3_LIST_PAGE_KEYS, 2**30
 """A restart skips a random number of shards; of 60 bits, 40 at the most."""
 
@@ -108,17 +111,13 @@ class Ledger:
         """Where each stream is resumed."""
         return {name: watermark.mark for name, watermark in self._marks.items()}
 
-    def sink(self, name: str, path: str) -> SinkMark | None:
+    def sink(self, path: str) -> SinkMark | None:
         """Return how far a sink's file was part of the run at the start; None if it never was."""
-        if self.fact(f"sink:{name}") != path:
-            return None
-        return self._store.sinks.get(name)
+        return self._store.sinks.get(path)
 
-    async def adopt(self, name: str, path: str, mark: SinkMark) -> None:
-        """Make a file part of the run, durably; only then may it be cut back."""
-        fact = f"sink:{name}"
-        self._store.facts[fact] = path
-        await self._pen.write(Settle([], {}, {name: mark}), Remember(fact, path))
+    async def adopt(self, path: str, mark: SinkMark) -> None:
+        """Make a file part of the run, durably, before its first line: it may be cut back then."""
+        await self._pen.write(Settle([], {}, {path: mark}))
 
     @property
     def tallies(self) -> Mapping[str, int]:
@@ -127,10 +126,8 @@ class Ledger:
 
     @property
     def begun(self) -> bool:
-        """Whether the service is known to have accepted anything, or anything is settled."""
-        return bool(self.tallies) or any(
-            entry.state is not State.PLANNED for entry in self._entries.values()
-        )
+        """Whether the service has accepted anything of this run, now or in an earlier process."""
+        return self.fact(_BEGUN) is not None
 
     @property
     def outstanding(self) -> int:
@@ -200,6 +197,7 @@ class Ledger:
         entry.state, entry.accepted_at = state, at
         entry.output, entry.failure = output, failure
         self._pen.later(Accept(planned.number, at, output, failure))
+        self._begin()
         return True
 
     def claim(self, entry: Entry) -> bool:
@@ -263,6 +261,8 @@ class Ledger:
                 stream = outcome.position.stream
                 touched[stream] = self._marks.setdefault(stream, Watermark())
                 touched[stream].settle(outcome.position)
+        if any(s.entry and s.outcomes[0].status != "rejected" for s in settlements):
+            self._begin()
         for entry in entries:
             step(entry.state, Move.SETTLE)
             entry.state = State.SETTLED
@@ -304,6 +304,11 @@ class Ledger:
         )
         slips = [Slip(r.position, r.key, len(r.raw)) for r in parcel.records]
         return Entry(planned, slips, None, 0, self._now())
+
+    def _begin(self) -> None:
+        if not self.begun:
+            self._store.facts[_BEGUN] = "yes"
+            self._pen.later(Remember(_BEGUN, "yes"))
 
     def _notify(self) -> None:
         self._changed.set()

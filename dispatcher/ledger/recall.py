@@ -19,6 +19,9 @@ class Known(Enum):
     LOST = auto()
     """Outstanding, and its payload was lost with the power: it is needed again."""
 
+    CHANGED = auto()
+    """Known with another extent: the input is not what was read before."""
+
 
 @dataclass(slots=True)
 class Recall:
@@ -30,7 +33,7 @@ class Recall:
 
     heads: dict[str, int]
     _settled: dict[str, list[tuple[int, int]]]
-    _outstanding: dict[tuple[str, int], Entry]
+    _outstanding: dict[tuple[str, int], tuple[int, Entry]]
 
     @classmethod
     def of(cls, marks: Mapping[str, Watermark], entries: Iterable[Entry]) -> Self:
@@ -40,7 +43,7 @@ class Recall:
         for entry in entries:
             for slip in entry.slips:
                 position = slip.position
-                outstanding[position.stream, position.start] = entry
+                outstanding[position.stream, position.start] = (position.end, entry)
                 heads[position.stream] = max(heads.get(position.stream, 0), position.end)
         settled = {stream: watermark.spans() for stream, watermark in marks.items()}
         return cls(heads, settled, outstanding)
@@ -52,12 +55,14 @@ class Recall:
         """
         if position.start >= self.heads.get(position.stream, 0):
             return Known.NEW, None
-        entry = self._outstanding.pop((position.stream, position.start), None)
+        end, entry = self._outstanding.pop((position.stream, position.start), (0, None))
         if entry is not None:
+            if end != position.end:
+                return Known.CHANGED, entry
             return (Known.LOST if entry.payload is None else Known.OUTSTANDING), entry
         spans = self._settled.get(position.stream, [])
         while spans and spans[-1][1] <= position.start:
             spans.pop()
         if spans and spans[-1][0] <= position.start:
-            return Known.SETTLED, None
+            return (Known.SETTLED if position.end <= spans[-1][1] else Known.CHANGED), None
         return Known.NEW, None

@@ -1,5 +1,6 @@
 """What a ledger says of its run, read while the run goes on or after it."""
 
+import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ def _not_begun(path: Path) -> ConfigError:
 def _read(db: sqlite3.Connection, facts: dict[str, str], *, running: bool) -> LedgerStatus:
     tallies = dict(db.execute("SELECT name, records FROM tally"))
     sinks = dict(db.execute("SELECT name, position FROM sink"))
+    agreed = json.loads(facts.get("terms", "{}"))
     names = dict(db.execute("SELECT id, name FROM stream"))
     states = dict(db.execute("SELECT state, count(*) FROM invocation GROUP BY state"))
     records = sum(
@@ -100,8 +102,8 @@ def _read(db: sqlite3.Connection, facts: dict[str, str], *, running: bool) -> Le
         outstanding_records=records,
         oldest_planned=db.execute("SELECT min(planned_at) FROM invocation").fetchone()[0],
         marks=db.execute("SELECT name, mark, line FROM stream ORDER BY id").fetchall(),
-        results_bytes=sinks.get("results", 0),
-        dead_letter_bytes=sinks.get("dead_letters", 0),
+        results_bytes=sinks.get(agreed.get("sink.path"), 0),
+        dead_letter_bytes=sinks.get(agreed.get("dead_letters.path"), 0),
         running=running,
         finished=facts.get("finished") == "yes",
     )

@@ -60,6 +60,11 @@ class JsonlFile:
         return cls(path, file, known.position, last)
 
     @property
+    def path(self) -> str:
+        """The path as given."""
+        return self._path
+
+    @property
     def mark(self) -> SinkMark:
         """How far the file is written."""
         return SinkMark(self._position, zlib.crc32(self._last), len(self._last))
@@ -161,8 +166,8 @@ def _cut_back(path: str, file: int, mark: SinkMark, *, is_new: bool) -> bytes:
     size, position = os.fstat(file).st_size, mark.position
     if is_new and size:
         raise StateError(
-            f"{path} holds {size} bytes from another run, and this run's ledger is new: move the "
-            "file away, or use the ledger it belongs to"
+            f"{path} holds {size} bytes from another run: this run's ledger knows nothing of them. "
+            "Move the file away, name another one, or use the ledger it belongs to"
         )
     if size < position:
         raise StateError(

@@ -6,7 +6,7 @@ of each file, one transaction, and only then may anybody forget about these reco
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 import anyio.to_thread
@@ -19,9 +19,6 @@ from dispatcher.ledger.outcome import Outcome
 from dispatcher.observe.meter import Meter
 from dispatcher.sinks.jsonl import JsonlFile
 from dispatcher.sinks.lines import dead_letter_line, result_line
-
-RESULTS, DEAD_LETTERS = "results", "dead_letters"
-"""Names of the two sinks in the ledger."""
 
 _GROUP_RECORDS = 5_000
 _GROUP_BYTES = 4_000_000
@@ -39,6 +36,7 @@ class Settler:
     meter: Meter
     now: Callable[[], float]
     durable: bool
+    _adopted: set[str] = field(default_factory=set)
 
     async def run(
         self,
@@ -71,18 +69,27 @@ class Settler:
         dead = [o for s in group for o in s.outcomes if o.status != "completed"]
         # Once begun it ends: a cancelled half is what a restart would have to cut back.
         with anyio.CancelScope(shield=True):
+            await self._adopt(self.results, completed)
+            await self._adopt(self.dead_letters, dead)
             marks = await anyio.to_thread.run_sync(self._write, completed, dead)
             await self.ledger.settle(group, marks)
         self._count(group, completed, dead)
+
+    async def _adopt(self, file: JsonlFile, outcomes: list[Outcome]) -> None:
+        """Make a file part of the run before its first line."""
+        if outcomes and file.path not in self._adopted:
+            if self.ledger.sink(file.path) is None:
+                await self.ledger.adopt(file.path, file.mark)
+            self._adopted.add(file.path)
 
     def _write(self, completed: list[Outcome], dead: list[Outcome]) -> dict[str, SinkMark]:
         marks = {}
         if completed:
             lines = [result_line(o, self.settings.join, meta=self.settings.meta) for o in completed]
-            marks[RESULTS] = self._append(self.results, lines)
+            marks[self.results.path] = self._append(self.results, lines)
         if dead:
             letters = [dead_letter_line(outcome) for outcome in dead]
-            marks[DEAD_LETTERS] = self._append(self.dead_letters, letters)
+            marks[self.dead_letters.path] = self._append(self.dead_letters, letters)
         return marks
 
     def _append(self, file: JsonlFile, lines: list[bytes]) -> SinkMark:

@@ -93,18 +93,23 @@ async def test_what_403_means_is_known_once_the_bucket_could_be_read(
 ) -> None:
     refused = wire.answer("403 Forbidden", refusal("AccessDenied"))
     wire.answers = [wire.answer("403 Forbidden"), refused, wire.answer("200 OK", b"x")]
-    wire.answers += [wire.answer("403 Forbidden"), refused]
+    wire.answers += [wire.answer("403 Forbidden"), wire.answer("200 OK")]
+    wire.answers += [refused, wire.answer("200 OK"), refused, wire.answer("403 Forbidden")]
     async with connect() as clients:
         objects = Objects(clients.s3)
+        other = Location(AT.bucket, "other.out")
         assert await objects.exists(AT) is None
         with pytest.raises(Denied):
             async with objects.open(AT):
                 pass
         async with objects.open(AT) as incoming:
             await incoming.read()
-        assert await objects.exists(AT) is False
+        assert await objects.exists(other) is False
         with pytest.raises(NotThere):
-            async with objects.open(AT):
+            async with objects.open(other):
+                pass
+        with pytest.raises(Denied):  # what was there before cannot be seen any more either
+            async with objects.open(other):
                 pass
 
 

@@ -15,6 +15,7 @@ import pytest
 from dispatcher.aws.calls import Location, Message
 from dispatcher.completion.event import Completion
 from dispatcher.completion.joiner import Claimed, Joiner
+from dispatcher.completion.patience import Patience
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere
 from dispatcher.ledger.intent import Entry
@@ -26,6 +27,7 @@ from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.record import Position, Record
 from tests.virtual_time import (
+    monotonic,
     no_threads,
     now,
     pytest_asyncio_loop_factories,
@@ -139,7 +141,12 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.joiner = Joiner(
-            self.config, self.ledger, self.bucket, self.memory, self.meter, self.now
+            self.config,
+            self.ledger,
+            self.bucket,
+            self.memory,
+            Patience(300.0, monotonic, self.meter),
+            self.now,
         )
         self._numbers = iter(range(1_000_000))
 

@@ -17,22 +17,27 @@ class Clock:
 def test_it_ends_after_failures_alone() -> None:
     clock, meter = Clock(), Meter()
     patience = Patience(60.0, clock, meter)
-    patience.failed(Transient("down", code="NoConnection"))
-    clock.now += 59.9
-    patience.failed(Transient("down", code="NoConnection"))
-    clock.now += 0.1
+    for _ in range(3):
+        patience.failed(Transient("down", code="NoConnection"))
+        clock.now += 20.0
     with pytest.raises(RunStopped, match="state kept"):
         patience.failed(Transient("down", code="NoConnection"))
-    assert meter.troubles == {"NoConnection": 3}
+    assert meter.troubles == {"NoConnection": 4}
 
 
 def test_one_answer_begins_the_time_anew() -> None:
     clock = Clock()
     patience = Patience(60.0, clock, Meter())
-    patience.failed(Transient("down"))
-    clock.now += 59.0
-    patience.succeeded()
-    clock.now += 59.0
-    patience.failed(Transient("down"))
-    clock.now += 59.0
-    patience.failed(Transient("down"))
+    for second in range(0, 600, 20):
+        patience.failed(Transient("down"))
+        clock.now += 20.0
+        if second % 40:
+            patience.succeeded()
+
+
+def test_failures_far_apart_say_nothing_of_the_time_between_them() -> None:
+    clock = Clock()
+    patience = Patience(60.0, clock, Meter())
+    for _ in range(10):
+        patience.failed(Transient("down"))
+        clock.now += 600.0

@@ -18,7 +18,7 @@ from dispatcher.ledger.ledger import Ledger, Settlement
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome, Status
 from dispatcher.sinks.jsonl import JsonlFile
-from dispatcher.sinks.settler import DEAD_LETTERS, RESULTS, Settler
+from dispatcher.sinks.settler import Settler
 from dispatcher.sources.record import Position
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def desk(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     async def logged(
         self: Ledger, settlements: Sequence[Settlement], sinks: dict[str, SinkMark]
     ) -> None:
-        made.log.append(f"ledger {sorted(sinks)}")
+        made.log.append(f"ledger {sorted(Path(path).stem for path in sinks)}")
         await settle(self, settlements, sinks)
         made.log.append("settled")
 
@@ -118,7 +118,7 @@ async def test_the_order_that_makes_a_crash_harmless(desk: Desk) -> None:
         "sync results",
         "append dead 1",
         "sync dead",
-        "ledger ['dead_letters', 'results']",
+        "ledger ['dead', 'results']",
         "settled",
         "receipts r1 r2",
     ]
@@ -140,10 +140,9 @@ async def test_the_ledger_knows_how_far_the_files_are_written(desk: Desk) -> Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Ledger, "settle", remembered)
         await desk.run([settlement(good), settlement(bad, "expired")])
-    for name, file in ((RESULTS, desk.results), (DEAD_LETTERS, desk.dead)):
-        mark = file.mark
-        assert given[name] == SinkMark(mark.position, mark.tail_crc, mark.tail_length)
-    assert given[RESULTS].position == (desk.folder / "results.jsonl").stat().st_size > 0
+    for file in (desk.results, desk.dead):
+        assert given[file.path] == file.mark
+    assert given[desk.results.path].position == (desk.folder / "results.jsonl").stat().st_size > 0
 
 
 async def test_only_files_that_grew_are_written(desk: Desk) -> None:

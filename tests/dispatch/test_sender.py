@@ -360,3 +360,12 @@ async def test_refusals_of_a_whole_small_input_are_settled_at_its_end(scene: Sce
     scene.service.always = Rejected("no", code="X")
     refused = await scene.send(await scene.plan(3))
     assert len(refused) == 3
+
+
+async def test_refusals_at_a_stop_are_left_to_the_next_process(scene: Scene) -> None:
+    scene.wire.accepts, scene.wire.is_stopping = False, True
+    scene.service.always = Rejected("no", code="X")
+    planned = await scene.plan(3)
+    assert await scene.send(planned) == []
+    assert not any(scene.entry(one).claimed for one in planned)
+    await scene.ledger.idle()  # nobody waits for them

@@ -126,3 +126,18 @@ def test_asking_does_not_disturb_the_ledger() -> None:
 def test_an_empty_ledger_knows_nothing() -> None:
     recall = Recall.of({}, [])
     assert recall.know(Position("a", 0, 5, 1)) == (Known.NEW, None)
+
+
+def test_a_record_with_another_extent_is_not_what_was_read() -> None:
+    """A last line that was cut off by its writer, read, and then continued."""
+    marks = {"a": Watermark()}
+    marks["a"].settle(Position("a", 16, 23, 3))
+    ref, planned = SpoolRef(1, 0, 1, 0), Planned(1, "id", "shard", "text", "inline", 1)
+    entries = [
+        Entry(planned, [Slip(Position("a", 0, 8, 1), 1, 1)], ref, 0, 0.0),
+        Entry(planned, [Slip(Position("a", 23, 30, 4), 4, 1)], ref, 0, 0.0),
+    ]
+    recall = Recall.of(marks, entries)
+    assert recall.know(Position("a", 0, 8, 1))[0] is Known.OUTSTANDING
+    assert recall.know(Position("a", 16, 46, 3))[0] is Known.CHANGED
+    assert recall.know(Position("a", 23, 46, 3))[0] is Known.CHANGED

@@ -30,11 +30,12 @@ async def test_a_run_is_shown_while_it_goes_on_and_after_it(
     dead: Callable[..., Settlement],
 ) -> None:
     async with run() as ledger:
+        await ledger.remember(terms='{"sink.path": "r.jsonl", "dead_letters.path": "d.jsonl"}')
         planned = await ledger.plan([parcel(0, 3), parcel(3, 2), parcel(5)])
         ledger.accept(planned[1], 1.5, None, None)
         await ledger.settle(
             [*completed(ledger, [3]), dead(6), dead(7), dead(0, "too_large", stream="b.jsonl")],
-            {"results": SinkMark(44, 1, 44), "dead_letters": SinkMark(99, 1, 99)},
+            {"r.jsonl": SinkMark(44, 1, 44), "d.jsonl": SinkMark(99, 1, 99)},
         )
         status = read_status(path)
         assert status == LedgerStatus(

@@ -69,7 +69,7 @@ def test_a_file_that_was_never_recorded_is_emptied(path: str) -> None:
 
 def test_results_of_another_run_are_left_alone(path: str) -> None:
     written(path, b"1")
-    with pytest.raises(StateError, match=r"holds 2 bytes from another run.*move the file away"):
+    with pytest.raises(StateError, match=r"holds 2 bytes from another run.*Move the file away"):
         new(path)
     assert Path(path).read_bytes() == b"1\n"
 
