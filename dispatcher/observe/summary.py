@@ -219,8 +219,8 @@ def _calls(meter: Meter) -> Iterator[Text]:
     if failed:
         yield Text(f"asking for completions failed: {', '.join(failed)}")
     if meter.repeated:
-        share = wording.percent(meter.repeated / planned) if planned else "some"
-        yield Text(f"perhaps invoked more than once: {meter.repeated:,} ({share})")
+        share = f" ({wording.percent(meter.repeated / planned)})" if planned else ""
+        yield Text(f"perhaps invoked more than once: {meter.repeated:,}{share}")
     if odd:
         yield Text(f"other messages in the queue: {', '.join(odd)}")
     if meter.looks["found"]:
