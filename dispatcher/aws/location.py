@@ -12,7 +12,7 @@ _PATH_STYLE = re.compile(r"https://s3[.-][^/]*amazonaws\.com[^/]*/([^/]+)/(.+)",
 def parse_location(text: str) -> Location | None:
     """Return the bucket and key of ``s3://bucket/key`` or an https URL of S3; None if neither.
 
-    Keys are taken as they stand: the service does not encode them (FACTS of the captured events).
+    Keys are taken as they stand: captured events show that the service does not encode them.
     """
     for form in (_S3, _VIRTUAL_HOST, _PATH_STYLE):
         if match := form.fullmatch(text):
