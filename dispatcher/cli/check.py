@@ -53,7 +53,7 @@ def _shortened(findings: list[Finding]) -> Iterable[Finding]:
 
 async def _probe(config: Config) -> list[Finding]:
     # aioboto3 takes most of a second to import: not for a check of the files alone.
-    from dispatcher.aws.probe import probe  # noqa: PLC0415
+    from dispatcher.aws.probe import probe  # noqa: PLC0415 - only where it is used
 
     if config.emulator is not None:
         # Nothing is written, and the state folder may be another run's at this very moment.

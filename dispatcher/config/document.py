@@ -39,7 +39,7 @@ class _Loader(yaml.SafeLoader):
     """The safe loader with the types of YAML 1.2: ``no``, ``on`` and ``1:30`` are text."""
 
     # Its own table, so that nothing is inherited from YAML 1.1.
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as PyYAML declares it
 
 
 _MOST_VALUES = 10_000
