@@ -54,6 +54,9 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option(
     "--throttle", type=click.FloatRange(0, 1), help="Share of the invocations that is throttled."
 )
+@click.option(
+    "--verify-signatures", is_flag=True, help="Refuse what is not signed with the emulator's key."
+)
 def command(
     config_path: Path | None,
     overrides: tuple[str, ...],

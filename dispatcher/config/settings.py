@@ -274,6 +274,9 @@ class EmulatorSettings(Section):
     )
     raw_delivery: bool = Field(True, description="SNS delivers events raw instead of wrapped.")
     throttle: float = Field(0.0, ge=0, le=1, description="Share of invocations throttled.")
+    verify_signatures: bool = Field(
+        False, description="Refuse what is not signed with the emulator's own key, as AWS does."
+    )
     state: str | None = Field(
         None,
         min_length=1,

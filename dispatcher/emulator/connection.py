@@ -169,10 +169,11 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Queue the request and begin the next."""
+        trailers: dict[str, str] = {}
         if self._decoder is not None and not self._fault:
             try:
                 self._decoder.finish()
-                self._headers.update(self._decoder.trailers)
+                trailers = self._decoder.trailers
             except ValueError as error:
                 self._fault = str(error)
         request = Request(
@@ -182,6 +183,7 @@ class Connection(asyncio.Protocol):
             Blob(0) if self._spool is None else self._spool.finish(),
             self._parser.should_keep_alive(),
             self._fault,
+            trailers,
         )
         self._begin()
         self._waiting.append(request)
@@ -218,7 +220,7 @@ class Connection(asyncio.Protocol):
 
     def _send(self, request: Request, response: Response) -> Coroutine[Any, Any, None] | None:
         """Write a small answer at once; return the work that streams a large one."""
-        head = response.head(keep_alive=request.keep_alive)
+        head = response.head(keep_alive=request.keep_alive, date=self._listener.date())
         body = response.body
         if request.method == "HEAD":
             body = b""
@@ -277,7 +279,8 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         if self._task is None:
-            self._transport.write(Response(status).head(keep_alive=False))
+            head = Response(status).head(keep_alive=False, date=self._listener.date())
+            self._transport.write(head)
         self._transport.close()
 
 

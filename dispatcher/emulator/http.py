@@ -1,6 +1,6 @@
 """HTTP messages: what a service is asked, what it answers, and how it refuses."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol, TypeAlias
@@ -22,6 +22,7 @@ class Request:
         body: The body, with transfer and aws-chunked framing removed.
         keep_alive: Whether the connection stays open afterwards.
         fault: Why the body's framing is wrong; empty where it is right.
+        trailers: Headers that came after the body inside of a framing; no signature covers them.
     """
 
     method: str
@@ -30,6 +31,7 @@ class Request:
     body: Blob
     keep_alive: bool = True
     fault: str = ""
+    trailers: dict[str, str] = field(default_factory=dict)
 
     @property
     def raw_path(self) -> str:
@@ -59,7 +61,7 @@ class Slice:
 
 @dataclass(slots=True)
 class Response:
-    """One answer; ``Content-Length`` is added when it is sent."""
+    """One answer; ``Date`` and ``Content-Length`` are added when it is sent."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -72,9 +74,9 @@ class Response:
             return len(self.body)
         return self.body.stop - self.body.start
 
-    def head(self, *, keep_alive: bool) -> bytes:
+    def head(self, *, keep_alive: bool, date: str) -> bytes:
         """Return the status line and all headers as they go over the wire."""
-        lines = [_STATUS_LINES[self.status]]
+        lines = [_STATUS_LINES[self.status], f"Date: {date}\r\n"]
         lines += [f"{name}: {value}\r\n" for name, value in self.headers.items()]
         if self.status != HTTPStatus.NO_CONTENT:
             lines.append(f"Content-Length: {self.size}\r\n")
@@ -92,13 +94,21 @@ class Refusal(Exception):
         status: HTTP status.
         code: The error code that SDKs map to an exception.
         message: A sentence for people; None where the real service sends null.
+        details: What S3 adds to its error document, by element.
     """
 
-    def __init__(self, status: int, code: str, message: str | None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str | None,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.details = details or {}
 
 
 def whole_number(text: str) -> int | None:

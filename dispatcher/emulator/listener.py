@@ -1,7 +1,7 @@
 """The listening socket, and everything that runs because of it."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,23 @@ class Listener:
     Attributes:
         handler: Answers one request; must not raise.
         decoder_for: Chooses how a body is decoded while it arrives.
+        date: Gives the Date header of an answer.
         spool_folder: Where large request bodies are kept; None: in memory.
         connections: Those open now.
         port: The port in use; known after ``open``.
     """
 
     def __init__(
-        self, handler: Handler, decoder_for: DecoderFor, *, spool_folder: Path | None = None
+        self,
+        handler: Handler,
+        decoder_for: DecoderFor,
+        *,
+        date: Callable[[], str],
+        spool_folder: Path | None = None,
     ) -> None:
         self.handler = handler
         self.decoder_for = decoder_for
+        self.date = date
         self.spool_folder = spool_folder
         self.connections: set[Connection] = set()
         self.port = 0

@@ -1,13 +1,26 @@
 """Sends each request to its service, and puts refusals into that service's shape."""
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from itertools import count
 from typing import Protocol
 from uuid import uuid4
 
-from dispatcher.emulator.auth import DENIED_KEY, guess_service, is_signed_body, read_caller
+from dispatcher.emulator.auth import (
+    DENIED_KEY,
+    Caller,
+    is_signed_body,
+    meant_service,
+    read_caller,
+    sha256_of,
+)
+from dispatcher.emulator.blob import SPOOL_BYTES
+from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.http import Answer, Refusal, Request, Response
+from dispatcher.emulator.signature_refusals import Signing
+from dispatcher.emulator.verification import Account, verify
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +41,8 @@ class Service(Protocol):
     """The error code of a body whose aws-chunked framing is wrong."""
 
     @property
-    def wrong_signature(self) -> Refusal | None:
-        """The answer to a body that is not the signed one; None where nobody compares."""
+    def signing(self) -> Signing:
+        """The answers to signatures that do not hold."""
 
     def answer(self, request: Request) -> Answer:
         """Answer a signed request; raises Refusal."""
@@ -43,10 +56,16 @@ class Router:
 
     Args:
         services: By the name that signatures carry.
+        clock: Time.
+        account: Whose signatures are good; None: every well-formed one is.
     """
 
-    def __init__(self, services: Mapping[str, Service]) -> None:
+    def __init__(
+        self, services: Mapping[str, Service], clock: Clock, *, account: Account | None = None
+    ) -> None:
         self._services = services
+        self._clock = clock
+        self._account = account
         # Shaped like a UUID, made without the cost of one.
         self._id_prefix = str(uuid4())[:24]
         self._ids = count(1)
@@ -54,7 +73,7 @@ class Router:
     def __call__(self, request: Request) -> Answer:
         """Answer any request; never raises."""
         caller = read_caller(request)
-        name = guess_service(request) if caller is None else caller.service
+        name = self._asked(request, caller)
         service = self._services.get(name)
         if service is None:
             return Response(404, {"Content-Type": "text/plain"}, _unknown(name))
@@ -63,13 +82,51 @@ class Router:
         if caller.key == DENIED_KEY:
             return self._name(service, service.refuse(request, service.access_denied))
         try:
-            _check_body(service, request)
-            answer = service.answer(request)
+            answer = self._checked(name, service, request, caller)
         except Exception as error:
             return self._name(service, self._refuse(service, request, error))
         if isinstance(answer, Response):
             return self._name(service, answer)
         return self._later(service, request, answer)
+
+    def _asked(self, request: Request, caller: Caller | None) -> str:
+        """Return the name of the service that is asked.
+
+        The real services know it by the host, which is one for all here. So the signature tells,
+        unless it has to be right: then what is asked must not depend on it.
+        """
+        if caller is None:
+            return meant_service(request) or "s3"
+        if self._account is None:
+            return caller.service
+        return meant_service(request) or caller.service
+
+    def _checked(self, name: str, service: Service, request: Request, caller: Caller) -> Answer:
+        """Answer a request if its body is whole and it is signed."""
+        if request.fault:
+            text = f"The body is malformed: {request.fault}."
+            raise Refusal(400, service.malformed_body, text)
+        if self._account is None:
+            # What S3 is sent comes with checksums of its own.
+            if name != "s3" and not is_signed_body(request):
+                raise service.signing.wrong_signature()
+            return service.answer(request)
+        verified = partial(
+            verify, request, caller, self._account, service=name, signing=service.signing
+        )
+        if request.body.size > SPOOL_BYTES:
+            return self._hashed_later(service, request, verified)
+        verified(now=self._clock.now(), body_sha256=sha256_of(request.body))
+        return service.answer(request)
+
+    async def _hashed_later(
+        self, service: Service, request: Request, verified: Callable[..., None]
+    ) -> Response:
+        """Answer a request with a body that takes long to hash."""
+        digest = await asyncio.to_thread(sha256_of, request.body)
+        verified(now=self._clock.now(), body_sha256=digest)
+        answer = service.answer(request)
+        return answer if isinstance(answer, Response) else await answer
 
     async def _later(
         self, service: Service, request: Request, answer: Awaitable[Response]
@@ -90,14 +147,6 @@ class Router:
     def _name(self, service: Service, response: Response) -> Response:
         response.headers[service.request_id_header] = f"{self._id_prefix}{next(self._ids):012x}"
         return response
-
-
-def _check_body(service: Service, request: Request) -> None:
-    if request.fault:
-        text = f"The body is malformed: {request.fault}."
-        raise Refusal(400, service.malformed_body, text)
-    if service.wrong_signature is not None and not is_signed_body(request):
-        raise service.wrong_signature
 
 
 def _unknown(name: str) -> bytes:

@@ -12,6 +12,7 @@ from dispatcher.emulator.http import Answer, Refusal, Request, Response, whole_n
 from dispatcher.emulator.listing import list_page
 from dispatcher.emulator.objects import Bucket, ObjectStore
 from dispatcher.emulator.s3_objects import S3Objects
+from dispatcher.emulator.signature_refusals import S3Signing
 
 _XML: Final = {"Content-Type": "application/xml"}
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -38,7 +39,7 @@ class S3:
     missing_signature = Refusal(403, "AccessDenied", "Access Denied")
     access_denied = Refusal(403, "AccessDenied", "Access Denied")
     malformed_body = "IncompleteBody"
-    wrong_signature = None
+    signing = S3Signing()
 
     def __init__(self, objects: ObjectStore, clock: Clock) -> None:
         self._store = objects

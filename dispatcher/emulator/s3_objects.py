@@ -7,7 +7,7 @@ from typing import Final
 
 from dispatcher.emulator import s3_xml
 from dispatcher.emulator.blob import Blob
-from dispatcher.emulator.checksums import check_body, given_checksum
+from dispatcher.emulator.checksums import PREFIX, check_body, given_checksum
 from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.http import Answer, Refusal, Request, Response, Slice, whole_number
 from dispatcher.emulator.multipart import Part, Upload, Uploads
@@ -61,9 +61,9 @@ class S3Objects:
         )
 
     async def _put(self, request: Request, bucket: str, key: str) -> Response:
-        md5 = await check_body(request.body, request.headers)
+        md5 = await check_body(request.body, _digests(request))
         self._check_absent(request, bucket, key)
-        checksum = given_checksum(request.headers)
+        checksum = given_checksum(_digests(request))
         stored = StoredObject(
             request.body,
             md5,
@@ -140,14 +140,14 @@ class S3Objects:
         self, request: Request, bucket: str, key: str, upload_id: str, query: dict[str, str]
     ) -> Response:
         number = query.get("partNumber", "")
-        md5 = await check_body(request.body, request.headers)
+        md5 = await check_body(request.body, _digests(request))
         # Looked up after the wait: the upload may have been aborted meanwhile.
         upload = self._uploads.get(upload_id, bucket, key)
         part = Part(request.body, md5)
         self._uploads.put_part(upload, whole_number(number) or 0, part)
         request.body = Blob(0)  # now the store's, which discards it
         headers = {"ETag": s3_xml.quoted(md5)}
-        checksum = given_checksum(request.headers)
+        checksum = given_checksum(_digests(request))
         if checksum is not None:
             headers[checksum[0]] = checksum[1]
         return Response(200, headers)
@@ -179,6 +179,14 @@ def _part_number(text: str) -> int:
     if number is None:
         raise Refusal(400, "MalformedXML", "The XML you provided was not well-formed.")
     return number
+
+
+def _digests(request: Request) -> dict[str, str]:
+    """Return the headers, and with them what may come after the body: its checksums alone."""
+    if not request.trailers:
+        return request.headers
+    late = {name: value for name, value in request.trailers.items() if name.startswith(PREFIX)}
+    return late | request.headers
 
 
 def _content_type(request: Request) -> str:

@@ -27,6 +27,7 @@ def error(refusal: Refusal, resource: str) -> bytes:
     """Return an error document, which has no namespace."""
     content = element("Code", refusal.code) + element("Message", refusal.message or "")
     content += element("Resource", resource)
+    content += "".join(element(name, value) for name, value in refusal.details.items())
     return f"{_DECLARATION}<Error>{content}</Error>".encode()
 
 

@@ -11,12 +11,12 @@ import orjson
 
 from dispatcher.emulator import invocation
 from dispatcher.emulator.accepted import Accepted
-from dispatcher.emulator.auth import WRONG_SIGNATURE
 from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.control_plane import describe
 from dispatcher.emulator.endpoint import Endpoint
 from dispatcher.emulator.http import Refusal, Request, Response
 from dispatcher.emulator.mailbox import ACCOUNT
+from dispatcher.emulator.signature_refusals import CommonSigning
 
 _INVOKE: Final = re.compile(r"/endpoints/([^/?]+)/async-invocations")
 _TYPE_SUFFIX: Final = ":http://internal.amazon.com/coral/com.amazon.coral.service/"
@@ -49,7 +49,7 @@ class SageMaker:
         "User: arn:aws:iam::000000000000:user/denied is not authorized to perform this action",
     )
     malformed_body = "SerializationException"
-    wrong_signature = Refusal(403, "InvalidSignatureException", WRONG_SIGNATURE)
+    signing = CommonSigning()
 
     def __init__(
         self,

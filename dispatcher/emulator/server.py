@@ -25,6 +25,7 @@ from dispatcher.emulator.delivery import Delivery
 from dispatcher.emulator.endpoint import Endpoint
 from dispatcher.emulator.events import TEST_NOTIFICATION
 from dispatcher.emulator.folder_objects import FolderObjects
+from dispatcher.emulator.http_date import HttpDate
 from dispatcher.emulator.listener import Listener, url_of
 from dispatcher.emulator.mailbox import Queues
 from dispatcher.emulator.model import ServiceTimes, load_model
@@ -37,6 +38,7 @@ from dispatcher.emulator.sqs import Sqs
 from dispatcher.emulator.state_folder import hold
 from dispatcher.emulator.threads import DaemonThreads
 from dispatcher.emulator.topics import Topics
+from dispatcher.emulator.verification import Account
 
 _QUEUE: Final = "completions"
 _EXPIRY_SECONDS: Final = 1.0
@@ -59,7 +61,7 @@ class Emulator:
 
     region: Final = "us-east-1"
     access_key_id: Final = "emulator"
-    secret_access_key: Final = "emulator"  # noqa: S105 - any secret is good
+    secret_access_key: Final = "emulator"  # noqa: S105 - protects nothing
     input_bucket: Final = "emulator-input"
     output_bucket: Final = "emulator-output"
 
@@ -162,9 +164,17 @@ class Emulator:
                 "s3": S3(objects, self._clock),
                 "sqs": sqs,
                 "sns": Sns(topics),
-            }
+            },
+            self._clock,
+            account=(
+                Account(self.access_key_id, self.secret_access_key, self.region)
+                if settings.verify_signatures
+                else None
+            ),
         )
-        listener = Listener(router, decoder_for, spool_folder=objects.spool_folder)
+        listener = Listener(
+            router, decoder_for, date=HttpDate(self._clock), spool_folder=objects.spool_folder
+        )
         threads = DaemonThreads(settings.instances)
         exits.callback(threads.shutdown, wait=False)
         exits.push_async_callback(listener.close)

@@ -8,9 +8,9 @@ from xml.sax.saxutils import escape
 
 import orjson
 
-from dispatcher.emulator.auth import WRONG_SIGNATURE
 from dispatcher.emulator.filter_policy import check_policy
 from dispatcher.emulator.http import Refusal, Request, Response
+from dispatcher.emulator.signature_refusals import CommonSigning
 from dispatcher.emulator.sqs_messages import FORBIDDEN, attributes_md5
 from dispatcher.emulator.topics import Attributes, Scope, Subscription, Topics
 
@@ -41,7 +41,7 @@ class Sns:
     )
     access_denied = Refusal(403, "AuthorizationError", "The caller is not authorized.")
     malformed_body = "MalformedQueryString"
-    wrong_signature = Refusal(403, "SignatureDoesNotMatch", WRONG_SIGNATURE)
+    signing = CommonSigning(wrong="SignatureDoesNotMatch", unknown_key="InvalidClientTokenId")
 
     def __init__(self, topics: Topics) -> None:
         self._topics = topics

@@ -6,9 +6,9 @@ from typing import Any, Final
 import orjson
 
 from dispatcher import limits
-from dispatcher.emulator.auth import WRONG_SIGNATURE
 from dispatcher.emulator.http import Answer, Refusal, Request, Response
 from dispatcher.emulator.mailbox import ACCOUNT, Mailbox, Queues
+from dispatcher.emulator.signature_refusals import CommonSigning
 from dispatcher.emulator.sqs_messages import bad_receipt, delete, send, shown
 from dispatcher.emulator.sqs_parameters import (
     DEFAULTS,
@@ -34,6 +34,7 @@ _QUERY_CODES: Final = {
     "BatchRequestTooLong": "AWS.SimpleQueueService.BatchRequestTooLong",
     "MessageNotInflight": "AWS.SimpleQueueService.MessageNotInflight",
     "UnsupportedOperation": "AWS.SimpleQueueService.UnsupportedOperation",
+    "UnrecognizedClientException": "InvalidClientTokenId",
 }
 
 
@@ -51,7 +52,7 @@ class Sqs:
     )
     access_denied = Refusal(403, "AccessDeniedException", "Access to the resource is denied.")
     malformed_body = "SerializationException"
-    wrong_signature = Refusal(403, "InvalidSignatureException", WRONG_SIGNATURE)
+    signing = CommonSigning()
 
     def __init__(self, queues: Queues, url: Callable[[], str]) -> None:
         self._queues = queues

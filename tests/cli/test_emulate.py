@@ -24,6 +24,7 @@ NOTHING: dict[str, Any] = {
     "no_events": False,
     "response_in_event": False,
     "throttle": None,
+    "verify_signatures": False,
 }
 
 
@@ -46,6 +47,7 @@ def test_without_options_only_the_port_differs() -> None:
         ("no_events", True, "events", False),
         ("response_in_event", True, "response_in_event", True),
         ("throttle", 0.0, "throttle", 0.0),
+        ("verify_signatures", True, "verify_signatures", True),
     ],
 )
 def test_an_option_overrides_the_configuration(

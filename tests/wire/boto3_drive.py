@@ -1,12 +1,15 @@
 """Drives an emulator with plain boto3 and prints what came of it as JSON.
 
 Runs in an environment of its own, with the current boto3 and nothing of this project:
-``python boto3_drive.py URL THROTTLING_URL``. The tests in ``test_boto3.py`` judge the findings.
+``python boto3_drive.py URL THROTTLING_URL AHEAD_URL``. The first and the last one verify
+signatures, and the last one's clock is an hour ahead. The tests in ``test_boto3.py`` judge the
+findings.
 """
 
 import io
 import json
 import sys
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -27,13 +30,23 @@ ENDPOINT = "emulated"
 Found = dict[str, Any]
 
 
-def client(service: str, url: str, key: str = "emulator", **config: Any) -> Any:
+def client(
+    service: str,
+    url: str,
+    *,
+    key: str = "emulator",
+    secret: str = "emulator",
+    region: str = "us-east-1",
+    token: str | None = None,
+    **config: Any,
+) -> Any:
     return boto3.client(
         service,
         endpoint_url=url,
-        region_name="us-east-1",
+        region_name=region,
         aws_access_key_id=key,
-        aws_secret_access_key="any",
+        aws_secret_access_key=secret,
+        aws_session_token=token,
         config=Config(**CONFIG, **config),
     )
 
@@ -196,7 +209,9 @@ def drive_refusals(url: str, throttling_url: str, found: Found) -> None:
         RequestTTLSeconds=21_600,
         InvocationTimeoutSeconds=3_600,
     )["class"]
-    found["throttled"] = invoke(client("sagemaker-runtime", throttling_url), **body)
+    found["throttled"] = invoke(
+        client("sagemaker-runtime", throttling_url, key="any", secret="any"), **body
+    )
     found["unsigned"] = invoke(client("sagemaker-runtime", url, signature_version=UNSIGNED), **body)
     found["denied"] = {
         "sagemaker": invoke(client("sagemaker-runtime", url, key="denied"), **body),
@@ -242,6 +257,82 @@ def drive_s3(url: str, found: Found) -> None:
     found["sqs_missing"] = refusal(client("sqs", url).get_queue_url, QueueName="nope")
 
 
+ODD_KEYS = [
+    "a b", " blanks at both ends ", "a+b", "100%", "%41", "a%2Fb", "a%20b", "//", "/a", "a//b",
+    "./a", "../a", "a/./b", "a/../b", "a/", "~", "*", "'", '"', "(a)", "a;b", "a:b@c", "a=b&c",
+    "a?b", "a#b", "a,b", "!$", "[a]", "{a}", "a|b", "a^b`", "<a>", "a\\b", "-_.", "ü/日本/😀",
+    "e\u0301",
+]  # fmt: skip
+
+
+def drive_odd_keys(url: str, found: Found) -> None:
+    s3 = client("s3", url)
+    s3.create_bucket(Bucket="odd-keys")
+    for n, key in enumerate(ODD_KEYS):
+        s3.put_object(Bucket="odd-keys", Key=key, Body=str(n).encode(), Metadata={"a.b!c": "a  b"})
+    read = [s3.get_object(Bucket="odd-keys", Key=key)["Body"].read().decode() for key in ODD_KEYS]
+    found["odd_keys_read"] = [read, [str(n) for n in range(len(ODD_KEYS))]]
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket="odd-keys", PaginationConfig={"PageSize": 2}
+    )
+    listed = [item["Key"] for page in pages for item in page["Contents"]]
+    found["odd_keys_listed"] = [listed, sorted(ODD_KEYS)]
+    found["odd_prefixes_found"] = [
+        key
+        in {item["Key"] for item in s3.list_objects_v2(Bucket="odd-keys", Prefix=key)["Contents"]}
+        for key in ODD_KEYS
+    ]
+    for key in ODD_KEYS:
+        s3.delete_object(Bucket="odd-keys", Key=key)
+    found["odd_keys_left"] = s3.list_objects_v2(Bucket="odd-keys")["KeyCount"]
+
+
+def drive_presigned(url: str, found: Found) -> None:
+    s3 = client("s3", url, signature_version="s3v4")
+    place = {"Bucket": "parts", "Key": "presigned (1)"}
+    for name, method, body in (
+        ("put_object", "PUT", b"signed before"),
+        ("get_object", "GET", None),
+    ):
+        link = s3.generate_presigned_url(name, Params=place)
+        request = urllib.request.Request(link, body, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found[f"presigned_{method}"] = answer.read().decode()
+    link = s3.generate_presigned_url("get_object", Params=place).replace("presigned", "other")
+    try:
+        urllib.request.urlopen(link, timeout=10).close()
+        found["presigned_other"] = "accepted"
+    except urllib.request.HTTPError as error:
+        found["presigned_other"] = error.read().decode()
+        error.close()
+
+
+CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sagemaker-runtime": ("invoke_endpoint_async", {"EndpointName": ENDPOINT, "Body": b"{}"}),
+    "sagemaker": ("describe_endpoint", {"EndpointName": ENDPOINT}),
+    "s3": ("put_object", {"Bucket": "emulator-input", "Key": "a", "Body": b"a"}),
+    "sqs": ("get_queue_url", {"QueueName": "completions"}),
+    "sns": ("list_topics", {}),
+}
+
+
+def drive_signatures(url: str, ahead_url: str, found: Found) -> None:
+    def call(service: str, url: str = url, **identity: str) -> Found:
+        name, given = CALLS[service]
+        return refusal(getattr(client(service, url, **identity), name), **given)
+
+    found["wrongly_signed"] = {
+        service: {
+            "secret": call(service, secret="another"),
+            "key": call(service, key="another"),
+            "clock": call(service, ahead_url),
+            "region": call(service, region="eu-west-1"),
+            "nothing": call(service, token="any"),
+        }
+        for service in CALLS
+    }
+
+
 def read_model(found: Found) -> None:
     model = botocore.session.get_session().get_service_model("sagemaker-runtime")
     operation = model.operation_model("InvokeEndpointAsync")
@@ -253,12 +344,15 @@ def read_model(found: Found) -> None:
 
 
 def main() -> None:
-    url, throttling_url = sys.argv[1:]
+    url, throttling_url, ahead_url = sys.argv[1:]
     found: Found = {}
     read_model(found)
     drive_invocations(url, found)
     drive_refusals(url, throttling_url, found)
     drive_s3(url, found)
+    drive_odd_keys(url, found)
+    drive_presigned(url, found)
+    drive_signatures(url, ahead_url, found)
     sys.stdout.write(json.dumps(found))
 
 

@@ -3,16 +3,25 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dispatcher.config.settings import EmulatorSettings, ServiceTime
+from dispatcher.emulator.clock import WallClock
 from dispatcher.emulator.server import Emulator
 
 _REPOSITORY = Path(__file__).parents[2]
 _DRIVE = Path(__file__).with_name("boto3_drive.py")
+
+
+class FastClock(WallClock):
+    """A clock that is an hour ahead."""
+
+    def now(self) -> float:
+        return time.time() + 3600
 
 
 @pytest.fixture(scope="session")
@@ -30,17 +39,23 @@ def boto3_python() -> Path:
 
 @pytest.fixture(scope="session")
 def found(boto3_python: Path) -> dict[str, Any]:
-    """What plain boto3 found when it drove the emulator; one run for all tests."""
+    """What plain boto3 found when it drove a verifying emulator; one run for all tests."""
 
     async def drive() -> bytes:
         settings = EmulatorSettings(service_time=ServiceTime(median=0.0))
+        verifying = settings.model_copy(update={"verify_signatures": True})
         throttling = settings.model_copy(update={"throttle": 1.0})
-        async with Emulator(settings) as emulator, Emulator(throttling) as throttler:
+        async with (
+            Emulator(verifying) as emulator,
+            Emulator(throttling) as throttler,
+            Emulator(verifying, clock=FastClock()) as ahead,
+        ):
             process = await asyncio.create_subprocess_exec(
                 boto3_python,
                 _DRIVE,
                 emulator.url,
                 throttler.url,
+                ahead.url,
                 stdout=asyncio.subprocess.PIPE,
                 env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
             )

@@ -2,11 +2,15 @@
 
 import json
 import re
+import time
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
 
 Found = dict[str, Any]
+
+WRONG = "InvalidSignatureException"
 
 pytestmark = pytest.mark.timeout(300)  # the first one may have to install boto3
 
@@ -197,3 +201,52 @@ def test_what_is_missing_has_the_right_code(found: Found) -> None:
 
 def test_no_event_carries_a_response_unless_configured(found: Found) -> None:
     assert not [e for e in found["raw_events"] if "responseBody" in e]
+
+
+@pytest.mark.parametrize("case", ["odd_keys_read", "odd_keys_listed"])
+def test_signed_calls_reach_objects_whatever_their_keys(found: Found, case: str) -> None:
+    seen, expected = found[case]
+    assert seen == expected
+
+
+def test_signed_listings_and_deletions_take_any_key(found: Found) -> None:
+    assert all(found["odd_prefixes_found"])
+    assert found["odd_keys_left"] == 0
+
+
+def test_presigned_urls_hold_for_what_they_name_only(found: Found) -> None:
+    assert found["presigned_PUT"] == ""
+    assert found["presigned_GET"] == "signed before"
+    assert "<Code>SignatureDoesNotMatch</Code>" in found["presigned_other"]
+
+
+@pytest.mark.parametrize(
+    ("service", "secret", "key", "clock"),
+    [
+        ("sagemaker-runtime", WRONG, "UnrecognizedClientException", WRONG),
+        ("sagemaker", WRONG, "UnrecognizedClientException", WRONG),
+        ("s3", "SignatureDoesNotMatch", "InvalidAccessKeyId", "RequestTimeTooSkewed"),
+        ("sqs", WRONG, "InvalidClientTokenId", WRONG),
+        ("sns", "SignatureDoesNotMatch", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+    ],
+)
+def test_what_is_wrongly_signed_is_refused_in_the_services_words(
+    found: Found, service: str, secret: str, key: str, clock: str
+) -> None:
+    refused = found["wrongly_signed"][service]
+    for case, code in (("secret", secret), ("key", key), ("clock", clock)):
+        assert (refused[case]["status"], refused[case]["code"]) == (403, code), case
+    if service != "s3":
+        assert "Signature expired" in refused["clock"]["message"]
+        assert refused["region"]["code"] == secret
+
+
+def test_right_signature_of_temporary_credentials_is_accepted(found: Found) -> None:
+    for service, refused in found["wrongly_signed"].items():
+        assert refused["nothing"]["class"] is None, service
+
+
+def test_clock_is_corrected_by_the_date_of_a_refusal(found: Found) -> None:
+    headers = found["wrongly_signed"]["s3"]["clock"]["headers"]
+    ahead = parsedate_to_datetime(headers["date"]).timestamp() - time.time()
+    assert 3000 < ahead < 3700
