@@ -47,3 +47,6 @@ SQS_LONG_POLL_SECONDS = 20
 
 S3_LIST_PAGE_KEYS = 1_000
 """Keys in one page of ListObjectsV2 (D)."""
+
+SQS_BATCH_BYTES = 1_048_576
+"""Most bytes of the messages of one receive or one batch, together (D)."""

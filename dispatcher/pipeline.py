@@ -25,10 +25,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from dispatcher.aws import probe
-from dispatcher.aws.objects import Objects
-from dispatcher.aws.queue import Queue
-from dispatcher.aws.runtime import Runtime
-from dispatcher.aws.session import Access, Clients, open_clients
+from dispatcher.aws.session import Access
+from dispatcher.aws.transport import Transport, open_transport
 from dispatcher.completion.joiner import Claimed, Joiner
 from dispatcher.completion.listener import Listener, acknowledge
 from dispatcher.completion.patience import Patience
@@ -83,7 +81,7 @@ async def run(
     framing = frame(config.packing.framing)
     now = _steady_clock()
     async with AsyncExitStack() as stack:
-        clients = await stack.enter_async_context(_connect(config, access))
+        transport = await stack.enter_async_context(_connect(config, access))
         ledger = await stack.enter_async_context(
             open_ledger(
                 Path(config.ledger.path),
@@ -112,7 +110,7 @@ async def run(
             finished="no",
         )
         _restore(meter, ledger, source)
-        line = _Line(config, ledger, source, framing, clients, results, dead_letters, meter, now)
+        line = _Line(config, ledger, source, framing, transport, results, dead_letters, meter, now)
         return await line.run()
 
 
@@ -126,17 +124,17 @@ def _steady_clock() -> Callable[[], float]:
 
 
 @asynccontextmanager
-async def _connect(config: Config, access: Access | None) -> AsyncIterator[Clients]:
-    """Open the clients, and find out what is missing before anything is read."""
-    most = config.limits.concurrency + config.completion.fetchers + config.completion.listeners
-    async with open_clients(config.aws, connections=most, access=access) as clients:
+async def _connect(config: Config, access: Access | None) -> AsyncIterator[Transport]:
+    """Open the transport, and find out what is missing before anything is read."""
+    most = config.limits.concurrency + config.completion.fetchers + 2 * config.completion.listeners
+    async with open_transport(config.aws, connections=most, access=access) as transport:
         for finding in (
-            await probe.queue(clients, config.completion.queue_url),
-            await probe.bucket(clients, config.staging.bucket, config.staging.prefix),
+            await probe.queue(transport.clients, config.completion.queue_url),
+            await probe.bucket(transport.clients, config.staging.bucket, config.staging.prefix),
         ):
             if finding.ok is False:
                 raise Denied(finding.detail)
-        yield clients
+        yield transport
 
 
 def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
@@ -189,7 +187,7 @@ class _Line:
     ledger: Ledger
     source: Source
     frame: Frame
-    clients: Clients
+    transport: Transport
     results: JsonlFile
     dead_letters: JsonlFile
     meter: Meter
@@ -199,7 +197,7 @@ class _Line:
     async def run(self) -> Ending:
         """Wire the rooms, and wait for the end."""
         config, ledger, meter, now = self.config, self.ledger, self.meter, self.now
-        objects = Objects(self.clients.s3)
+        objects = self.transport.objects
         memory = Quota(config.limits.payload_memory)
         intents, to_send = anyio.create_memory_object_stream[Planned](config.limits.concurrency)
         claims, to_join = anyio.create_memory_object_stream[Claimed](config.completion.fetchers)
@@ -224,7 +222,7 @@ class _Line:
         sender = Sender(
             config,
             ledger,
-            Runtime(self.clients.runtime),
+            self.transport.runtime,
             objects,
             Evidence(ledger, objects),
             memory,
@@ -254,7 +252,7 @@ class _Line:
                 async with anyio.create_task_group() as hearing:
                     hearing.start_soon(sweeper.run, claims.clone())
                     if config.completion.queue_url is not None:
-                        queue = Queue(self.clients.sqs, config.completion.queue_url)
+                        queue = self.transport.queue(config.completion.queue_url)
                         listener = Listener(config, ledger, queue, meter, sqs)
                         for _ in range(config.completion.listeners):
                             hearing.start_soon(listener.run, claims.clone(), receipts.clone())

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from dispatcher import limits
+from dispatcher.errors import Rejected
 
-@dataclass(slots=True, frozen=True)
+
+@dataclass(slots=True)  # frozen, making one would cost 3 us of a call's 30
 class InvokeRequest:
     """InvokeEndpointAsync. Exactly one of ``body`` and ``input_location`` is given.
 
@@ -34,7 +37,7 @@ class InvokeRequest:
     timeout: int
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Accepted:
     """The 202: where the output or the failure will be; either may be missing."""
 
@@ -42,7 +45,7 @@ class Accepted:
     failure_location: str | None
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Message:
     """A message of a queue with the receipt that deletes it."""
 
@@ -59,3 +62,17 @@ class Location:
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
+
+
+def check_invocation(request: InvokeRequest) -> None:
+    """Refuse what must never leave this machine, whatever the transport.
+
+    Raises:
+        Rejected: Not exactly one of body and input location, a body over the limit, or no id.
+    """
+    if (request.body is None) == (request.input_location is None):
+        raise Rejected("a request needs either a body or an input location", code="BodyXor")
+    if request.body is not None and len(request.body) > limits.INLINE_BODY_BYTES:
+        raise Rejected(f"{len(request.body)} bytes do not fit inline", code="BodyTooLarge")
+    if not request.inference_id:
+        raise Rejected("a request needs an inference id", code="ParamValidation")

@@ -100,6 +100,7 @@ _BEFORE_SENDING = (
     foreign.ProxyConnectionError,
     foreign.SSLError,
 )
+_OF_THE_CLOCK = {"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"}
 _CLOCK = re.compile(r"signature expired|not yet current", re.IGNORECASE)
 _ENDPOINT_NOT_FOUND = re.compile(r"endpoint\b.*\bnot found", re.IGNORECASE)
 
@@ -131,7 +132,8 @@ def by_code(
     if code in _ELSEWHERE or status in (301, 302, 307, 308, 404, 405, 501):
         return Denied(
             f"{doing} was answered by something else than was meant ({said}, HTTP {status}). Check "
-            "the region and the AWS_ENDPOINT_URL variables, then run the same command again"
+            "the region and the AWS_ENDPOINT_URL variables, then run the same command again",
+            code=code,
         )
     if status >= 500:
         return ServiceFailed(f"the service failed while {doing} ({said})", code=code)
@@ -185,15 +187,28 @@ def translate(doing: str, *, repeatable: bool, reading: bool = False) -> Iterato
         ) from error
     except (foreign.ConfigParseError, foreign.InvalidConfigError) as error:
         raise ConfigError(f"{error}. Correct your AWS configuration file") from error
+    except foreign.MissingDependencyException as error:
+        raise ConfigError(
+            f"{doing} needs a package that is not installed: {error}. Install it, or name another "
+            "kind of bucket"
+        ) from error
     except foreign.ParamValidationError as error:
         raise Rejected(f"the request is not valid: {error}", code="ParamValidation") from error
+    except foreign.FlexibleChecksumError as error:
+        raise Transient(f"{doing}: the checksum is wrong ({error})", code="BadDigest") from error
     except _BEFORE_SENDING as error:
-        raise _not_sent(error, doing) from error
+        raise not_sent(error, doing) from error
     except foreign.EndpointConnectionError as error:
         # aiobotocore gives a connection reset after sending the same name as a refused one.
         if isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError):
-            raise _not_sent(error, doing) from error
-        raise _lost(error, doing, repeatable=repeatable) from error
+            raise not_sent(error, doing) from error
+        raise lost(error, doing, repeatable=repeatable) from error
+    except RecursionError as error:
+        # aiobotocore asks the bucket itself where it is, and is sent away again, without end.
+        raise Denied(
+            f"{doing} was answered by something else than was meant, and nothing says where it is. "
+            "Check the region and the AWS_ENDPOINT_URL variables, then run the same command again"
+        ) from error
     except (
         foreign.HTTPClientError,
         foreign.BotoCoreError,
@@ -201,15 +216,22 @@ def translate(doing: str, *, repeatable: bool, reading: bool = False) -> Iterato
         ResponseParserError,
         OSError,
     ) as error:
-        raise _lost(error, doing, repeatable=repeatable) from error
+        raise lost(error, doing, repeatable=repeatable) from error
 
 
-def _not_sent(error: Exception, doing: str) -> Transient:
+def not_sent(error: Exception, doing: str) -> Transient:
+    """Return our error for a request that never left this machine."""
     return Transient(f"cannot connect while {doing}: {error}", code="NoConnection")
 
 
-def _lost(error: Exception, doing: str, *, repeatable: bool) -> CallError:
+def lost(error: Exception, doing: str, *, repeatable: bool) -> CallError:
+    """Return our error for a request that was sent, as far as anybody knows, and not answered."""
     message = f"no answer while {doing}: {error}"
     if repeatable:
         return Transient(message, code="NoAnswer")
     return OutcomeUnknown(message, code="NoAnswer")
+
+
+def is_about_the_clock(code: str, message: str) -> bool:
+    """Return whether a refusal may come from a clock that is wrong."""
+    return code in _OF_THE_CLOCK or _CLOCK.search(message) is not None

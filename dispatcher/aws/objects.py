@@ -1,20 +1,16 @@
-"""The calls to S3."""
+"""Objects in S3, wherever their buckets are and whatever the transport."""
 
-import io
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Protocol
 
 from dispatcher.aws.calls import Location
-from dispatcher.aws.mapping import translate
 from dispatcher.errors import Denied, NotThere
 
 _REFUSED = ("AccessDenied", "403")
 
 
-@dataclass(slots=True)
-class Incoming:
+class Incoming(Protocol):
     """An object that is about to be read.
 
     Attributes:
@@ -24,64 +20,84 @@ class Incoming:
 
     size: int
     content_type: str | None
-    _location: Location
-    _stream: Any
 
     async def read(self) -> bytes:
         """Return all of it."""
-        with translate(f"reading {self._location}", repeatable=True):
-            body: bytes = await self._stream.read()
-            return body
+
+    def close(self) -> None:
+        """Let go of what was not read."""
 
 
-class Objects:
-    """The S3 client, with just the calls that are made.
+class Bucket(Protocol):
+    """The calls to the objects of one bucket.
 
     All of them raise ``Throttled`` or ``Transient`` (repeat), ``Rejected`` (never repeat) and
     ``Denied`` (a person has to mend it).
-
-    Without ``s3:ListBucket`` a missing object answers 403, as does any object without
-    ``s3:GetObject``. The two are told apart by a look at an object that was there before: where
-    that can still be seen, this one is missing.
     """
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    async def put(self, key: str, body: bytes, content_type: str) -> None:
+        """Write an object."""
+
+    async def get(self, key: str) -> Incoming:
+        """Begin to read an object, which the caller has to ``close``; raises ``NotThere``."""
+
+    async def head(self, key: str) -> None:
+        """Return if an object is there; raises ``NotThere``."""
+
+    async def page(self, prefix: str) -> set[str]:
+        """Return the first 1,000 keys that begin with ``prefix``."""
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; one that does not exist is no error."""
+
+
+class Objects:
+    """The objects of all buckets.
+
+    Raises what ``Bucket`` does. Without ``s3:ListBucket`` a missing object answers 403, as does
+    any object without ``s3:GetObject``. The two are told apart by a look at an object that was
+    there before: where that can still be seen, this one is missing.
+
+    Args:
+        reach: Returns the calls to a bucket.
+    """
+
+    def __init__(self, reach: Callable[[str], Awaitable[Bucket]]) -> None:
+        self._reach = reach
+        self._buckets: dict[str, Bucket] = {}
         self._seen: dict[str, str] = {}
 
     async def put(self, location: Location, body: bytes, content_type: str) -> None:
         """Write an object."""
-        with translate(f"writing to bucket {location.bucket}", repeatable=True):
-            await self._client.put_object(
-                Bucket=location.bucket,
-                Key=location.key,
-                Body=io.BytesIO(body),  # a stream is sent in pieces, and lets the loop breathe
-                ContentType=content_type,
-            )
+        await (await self._bucket(location)).put(location.key, body, content_type)
 
-    @asynccontextmanager
-    async def open(self, location: Location) -> AsyncIterator[Incoming]:
-        """Begin to read an object.
+    def open(self, location: Location) -> "_Opening":
+        """Begin to read an object, in the block that this is the context of.
+
+        Raises:
+            NotThere: It does not exist.
+        """
+        return _Opening(self, location)
+
+    async def get(self, location: Location) -> Incoming:
+        """Begin to read an object, which the caller has to ``close``.
 
         Raises:
             NotThere: It does not exist.
         """
         try:
-            with translate(f"reading {location}", repeatable=True, reading=True):
-                answer = await self._client.get_object(Bucket=location.bucket, Key=location.key)
+            incoming = await (await self._bucket(location)).get(location.key)
         except Denied as error:
             if await self._is_missing(location, error):
                 raise NotThere(f"no such object while reading {location}", code="403") from error
             raise
         self._seen[location.bucket] = location.key
-        async with answer["Body"] as stream:
-            yield Incoming(answer["ContentLength"], answer.get("ContentType"), location, stream)
+        return incoming
 
     async def exists(self, location: Location) -> bool | None:
         """Return whether an object is there, or None if that cannot be seen."""
         try:
-            with translate(f"looking at {location}", repeatable=True, reading=True):
-                await self._client.head_object(Bucket=location.bucket, Key=location.key)
+            await (await self._bucket(location)).head(location.key)
         except NotThere:
             return False
         except Denied as error:
@@ -89,20 +105,51 @@ class Objects:
         self._seen[location.bucket] = location.key
         return True
 
+    async def page(self, folder: Location) -> set[str]:
+        """Return the first 1,000 keys that begin with ``folder.key``."""
+        return await (await self._bucket(folder)).page(folder.key)
+
+    async def delete(self, location: Location) -> None:
+        """Delete an object; one that does not exist is no error."""
+        await (await self._bucket(location)).delete(location.key)
+
+    async def _bucket(self, location: Location) -> Bucket:
+        bucket = self._buckets.get(location.bucket)
+        if bucket is None:
+            bucket = self._buckets[location.bucket] = await self._reach(location.bucket)
+        return bucket
+
     async def _is_missing(self, location: Location, error: Denied) -> bool:
         """Return whether a refusal means that there is no such object."""
         seen = self._seen.get(location.bucket)
         if error.code not in _REFUSED or seen is None or seen == location.key:
             return False
         try:
-            with translate(f"looking at {location.bucket}", repeatable=True, reading=True):
-                await self._client.head_object(Bucket=location.bucket, Key=seen)
+            await (await self._bucket(location)).head(seen)
         except (NotThere, Denied):
             return False
         return True
 
-    async def page(self, folder: Location) -> set[str]:
-        """Return the first 1,000 keys that begin with ``folder.key``."""
-        with translate(f"listing {folder}", repeatable=True):
-            answer = await self._client.list_objects_v2(Bucket=folder.bucket, Prefix=folder.key)
-        return {item["Key"] for item in answer.get("Contents", ())}
+
+class _Opening:
+    """Reads an object in its block: a class, because a generator costs more than the request."""
+
+    def __init__(self, objects: Objects, location: Location) -> None:
+        self._objects = objects
+        self._location = location
+        self._incoming: Incoming | None = None
+
+    async def __aenter__(self) -> Incoming:
+        """Begin to read."""
+        self._incoming = await self._objects.get(self._location)
+        return self._incoming
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let go of what was not read."""
+        if self._incoming is not None:
+            self._incoming.close()

@@ -36,11 +36,19 @@ class Access:
 
 @dataclass(slots=True, frozen=True)
 class Clients:
-    """The aioboto3 clients of the services that are called."""
+    """The aioboto3 clients of the services that are called, and what they were made of.
+
+    Attributes:
+        runtime, s3, sqs: The clients.
+        credentials: Whom they call as; renews itself when it is asked.
+        ca_bundle: A file of certificate authorities in place of the usual ones, or None.
+    """
 
     runtime: Any
     s3: Any
     sqs: Any
+    credentials: Any
+    ca_bundle: str | None
 
 
 @asynccontextmanager
@@ -59,8 +67,16 @@ async def open_clients(
         Denied: No credentials are found.
     """
     services = (_RUNTIME, "s3", "sqs")
-    async with _open(services, settings, connections, access) as clients:
-        yield Clients(*clients)
+    async with _open(services, settings, connections, access) as (session, made):
+        inner = session._session  # noqa: SLF001 - aioboto3 has no way to ask
+        runtime, s3, sqs = made
+        yield Clients(
+            runtime,
+            s3,
+            sqs,
+            credentials=await session.get_credentials(),
+            ca_bundle=inner.get_config_variable("ca_bundle"),
+        )
 
 
 @asynccontextmanager
@@ -72,14 +88,14 @@ async def open_control_plane(
     Raises:
         ConfigError, Denied: As ``open_clients``.
     """
-    async with _open(("sagemaker",), settings, 1, access) as (client,):
+    async with _open(("sagemaker",), settings, 1, access) as (_, (client,)):
         yield client
 
 
 @asynccontextmanager
 async def _open(
     services: Sequence[str], settings: AwsSettings, connections: int, access: Access | None
-) -> AsyncIterator[list[Any]]:
+) -> AsyncIterator[tuple[Any, list[Any]]]:
     config = AioConfig(
         # One retry policy, ours: hidden retries multiply it and can enqueue a request twice.
         retries={"total_max_attempts": 1},
@@ -106,7 +122,7 @@ async def _open(
                 f"the clients of AWS cannot be made: {error}. An AWS_ENDPOINT_URL variable must be "
                 "a URL like http://127.0.0.1:4599, and aws.region a region like us-east-1"
             ) from error
-        yield clients
+        yield session, clients
 
 
 async def _session(settings: AwsSettings, access: Access | None) -> Any:

@@ -33,12 +33,17 @@ class AwsSettings(Section):
     region: str | None = Field(None, description="AWS region; default AWS_REGION or the profile's.")
     profile: str | None = Field(None, description="Profile of the shared AWS configuration files.")
     role_arn: str | None = Field(None, description="Role to assume; refreshed as it expires.")
-    transport: Literal["aioboto3"] = Field("aioboto3", description="Client for the hot calls.")
+    transport: Literal["direct", "aioboto3"] = Field(
+        "direct", description="Client for the hot calls: our own, or aioboto3's."
+    )
     connect_timeout: Duration = Field(5.0, gt=0, description="Longest time to connect.")
     read_timeout: Duration = Field(
         60.0,
         ge=limits.SQS_LONG_POLL_SECONDS + 1,
         description="Longest wait for bytes of an answer; a quiet queue answers after 20s.",
+    )
+    total_timeout: Duration = Field(
+        600.0, ge=30, description="Longest time of one call, with its payload and its answer."
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import pytest
+import trustme
 
-from dispatcher.aws.session import Clients, open_clients
+from dispatcher.aws.session import Access
+from dispatcher.aws.transport import Transport, open_transport
 from dispatcher.config.settings import AwsSettings
 
 
@@ -26,7 +29,8 @@ class Request:
     body: bytes
 
 
-Answer = bytes | Literal["close", "reset", "silence"]
+Scripted = bytes | Literal["close", "reset", "silence"]
+Answer = Scripted | Callable[[Request], Scripted]
 
 
 def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
@@ -40,7 +44,8 @@ class WireServer:
     """Reads whole requests and answers the next of ``answers``, or the last one for ever.
 
     ``close`` ends the connection without an answer, ``reset`` tears it down, ``silence`` keeps it
-    open and says nothing. An answer that promises more bytes than it has is cut off after them.
+    open and says nothing. An answer that promises more bytes than it has is cut off after them. A
+    function is asked for the answer to each request.
     """
 
     url: str = ""
@@ -68,9 +73,14 @@ class WireServer:
         headers = {name.lower(): value.strip() for name, value in pairs}
         if headers.get("expect") == "100-continue":
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        if headers.get("transfer-encoding") == "chunked":
+            body = await _dechunked(reader)
+        else:
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.requests.append(Request(method, target, headers, body))
         reply = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if callable(reply):
+            reply = reply(self.requests[-1])
         if reply == "silence":
             await self.ending.wait()
             return False
@@ -81,19 +91,29 @@ class WireServer:
             plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
             return False
-        assert isinstance(reply, bytes)
         writer.write(reply)
         await writer.drain()
         answer_head, _, answer_body = reply.partition(b"\r\n\r\n")
-        return f"Content-Length: {len(answer_body)}\r\n".encode() in answer_head + b"\r\n"
+        promised = f"Content-Length: {len(answer_body)}\r\n".encode()
+        has_no_body = method == "HEAD" or reply.startswith(b"HTTP/1.1 204 ")
+        return has_no_body or promised in answer_head + b"\r\n"
+
+
+async def _dechunked(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        body += (await reader.readexactly(size + 2))[:-2]
+    while await reader.readuntil(b"\r\n") != b"\r\n":
+        pass  # trailers
+    return body
 
 
 class Connect(Protocol):
-    """Open real clients against the server, or against what the settings and environment say."""
+    """Open a transport to the server, or to what the settings and the environment say."""
 
     def __call__(
-        self, settings: AwsSettings = ..., *, connections: int = ...
-    ) -> AbstractAsyncContextManager[Clients]: ...
+        self, settings: AwsSettings = ..., *, connections: int = ..., access: Access | None = ...
+    ) -> AbstractAsyncContextManager[Transport]: ...
 
 
 @pytest.fixture(autouse=True)
@@ -112,13 +132,11 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
 
 
-@pytest.fixture
-async def wire(monkeypatch: pytest.MonkeyPatch, credentials: None) -> AsyncIterator[WireServer]:
-    made = WireServer()
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+@asynccontextmanager
+async def _serving(made: WireServer, tls: ssl.SSLContext | None) -> AsyncIterator[WireServer]:
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    made.url = f"http{'s' if tls else ''}://127.0.0.1:{port}"
     yield made
     made.ending.set()
     server.close()
@@ -126,13 +144,42 @@ async def wire(monkeypatch: pytest.MonkeyPatch, credentials: None) -> AsyncItera
 
 
 @pytest.fixture
-def connect() -> Connect:
+async def wire(monkeypatch: pytest.MonkeyPatch, credentials: None) -> AsyncIterator[WireServer]:
+    async with _serving(WireServer(), None) as made:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
+        monkeypatch.setenv("AWS_REGION", "eu-west-1")
+        yield made
+
+
+@pytest.fixture
+async def tls_wire(
+    monkeypatch: pytest.MonkeyPatch, credentials: None, tmp_path: Path
+) -> AsyncIterator[WireServer]:
+    """Answer over TLS, with a certificate of an authority that AWS_CA_BUNDLE names."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    bundle = tmp_path / "authorities.pem"
+    authority.cert_pem.write_to_path(bundle)
+    async with _serving(WireServer(), context) as made:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
+        monkeypatch.setenv("AWS_REGION", "eu-west-1")
+        yield made
+
+
+@pytest.fixture(params=["direct", "aioboto3"])
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """Open each transport in turn."""
+
     @asynccontextmanager
     async def connected(
-        settings: AwsSettings | None = None, *, connections: int = 4
-    ) -> AsyncIterator[Clients]:
-        async with open_clients(settings or AwsSettings(), connections=connections) as clients:
-            yield clients
+        settings: AwsSettings | None = None, *, connections: int = 4, access: Access | None = None
+    ) -> AsyncIterator[Transport]:
+        chosen = (settings or AwsSettings()).model_copy(update={"transport": request.param})
+        async with open_transport(chosen, connections=connections, access=access) as transport:
+            assert transport.name == request.param
+            yield transport
 
     return connected
 

@@ -133,6 +133,8 @@ mapped = pytest.mark.parametrize(
         (foreign.ProfileNotFound(profile="x"), ConfigError, ConfigError),
         (foreign.ConfigParseError(path="x"), ConfigError, ConfigError),
         (foreign.ParamValidationError(report="bad"), Rejected, Rejected),
+        (RecursionError("maximum recursion depth exceeded"), Denied, Denied),
+        (foreign.FlexibleChecksumError(error_msg="x"), Transient, Transient),
         (foreign.EndpointConnectionError(**URL, error=REFUSED), Transient, Transient),
         (foreign.ConnectTimeoutError(**URL), Transient, Transient),
         (foreign.ProxyConnectionError(proxy_url="http://p"), Transient, Transient),

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dispatcher.aws.calls import Accepted, InvokeRequest
-from dispatcher.aws.runtime import Runtime
 from dispatcher.config.settings import AwsSettings
 from dispatcher.errors import (
     CallError,
@@ -58,8 +57,8 @@ async def test_an_inline_request_is_the_payload_and_headers(
     wire: WireServer, connect: Connect
 ) -> None:
     wire.answers = [accepted(wire)]
-    async with connect() as clients:
-        answer = await Runtime(clients.runtime).invoke(INLINE)
+    async with connect() as transport:
+        answer = await transport.runtime.invoke(INLINE)
     assert answer == Accepted("s3://out/x.out", "s3://out/x-error.out")
     (request,) = wire.requests
     assert (request.method, request.target) == ("POST", "/endpoints/churn/async-invocations")
@@ -86,8 +85,8 @@ async def test_a_staged_request_has_a_location_and_no_body(
     wire: WireServer, connect: Connect
 ) -> None:
     wire.answers = [accepted(wire)]
-    async with connect() as clients:
-        await Runtime(clients.runtime).invoke(STAGED)
+    async with connect() as transport:
+        await transport.runtime.invoke(STAGED)
     (request,) = wire.requests
     assert request.body == b""
     assert request.headers["content-length"] == "0"
@@ -100,8 +99,8 @@ async def test_an_answer_without_locations_is_an_acceptance(
     wire: WireServer, connect: Connect
 ) -> None:
     wire.answers = [wire.answer("202 Accepted", b"{}")]
-    async with connect() as clients:
-        assert await Runtime(clients.runtime).invoke(INLINE) == Accepted(None, None)
+    async with connect() as transport:
+        assert await transport.runtime.invoke(INLINE) == Accepted(None, None)
 
 
 @pytest.mark.parametrize(
@@ -117,17 +116,17 @@ async def test_what_the_service_would_refuse_never_leaves(
     wire: WireServer, connect: Connect, request_: InvokeRequest, code: str
 ) -> None:
     wire.answers = [accepted(wire)]
-    async with connect() as clients:
+    async with connect() as transport:
         with pytest.raises(Rejected) as refused:
-            await Runtime(clients.runtime).invoke(request_)
+            await transport.runtime.invoke(request_)
     assert refused.value.code == code
     assert wire.requests == []
 
 
 async def test_the_largest_body_leaves_whole(wire: WireServer, connect: Connect) -> None:
     wire.answers = [accepted(wire)]
-    async with connect() as clients:
-        await Runtime(clients.runtime).invoke(replace(INLINE, body=b"x" * 128_000))
+    async with connect() as transport:
+        await transport.runtime.invoke(replace(INLINE, body=b"x" * 128_000))
     assert wire.requests[0].body == b"x" * 128_000
 
 
@@ -165,9 +164,9 @@ async def test_each_refusal_costs_one_request(
     kind, body = kind_and_body
     headers = {"x_amzn_ErrorType": kind} if kind else {}
     wire.answers = [wire.answer(status, body, **headers)]
-    async with connect() as clients:
+    async with connect() as transport:
         with pytest.raises(error) as raised:
-            await Runtime(clients.runtime).invoke(INLINE)
+            await transport.runtime.invoke(INLINE)
     assert type(raised.value) is error
     assert "invoking endpoint churn" in str(raised.value)
     assert len(wire.requests) == 1, "no hidden retries"
@@ -189,23 +188,40 @@ async def test_without_a_whole_answer_nobody_knows(
     wire: WireServer, connect: Connect, ending: Answer
 ) -> None:
     wire.answers = [ending]
-    async with connect(AwsSettings.model_construct(read_timeout=0.1)) as clients:
+    async with connect(AwsSettings.model_construct(read_timeout=0.1)) as transport:
         with pytest.raises(OutcomeUnknown) as raised:
-            await Runtime(clients.runtime).invoke(INLINE)
+            await transport.runtime.invoke(INLINE)
     assert raised.value.code == "NoAnswer"
     assert len(wire.requests) == 1
+
+
+async def test_a_call_takes_no_longer_than_all_of_its_time(
+    wire: WireServer, connect: Connect
+) -> None:
+    wire.answers = ["silence"]
+    async with connect(AwsSettings.model_construct(total_timeout=0.1)) as transport:
+        with pytest.raises(OutcomeUnknown) as raised:
+            await transport.runtime.invoke(INLINE)
+    assert raised.value.code == "NoAnswer"
+
+
+async def test_over_tls(tls_wire: WireServer, connect: Connect) -> None:
+    tls_wire.answers = [accepted(tls_wire)]
+    async with connect() as transport:
+        answer = await transport.runtime.invoke(INLINE)
+    assert answer == Accepted("s3://out/x.out", "s3://out/x-error.out")
+    assert tls_wire.requests[0].body == INLINE.body
 
 
 async def test_a_connection_that_dies_idle_does_not_fail_the_next_call_for_good(
     wire: WireServer, connect: Connect
 ) -> None:
     wire.answers = [accepted(wire), "close", accepted(wire)]
-    async with connect(connections=1) as clients:
-        runtime = Runtime(clients.runtime)
-        await runtime.invoke(INLINE)
+    async with connect(connections=1) as transport:
+        await transport.runtime.invoke(INLINE)
         with pytest.raises(CallError):
-            await runtime.invoke(INLINE)
-        await runtime.invoke(INLINE)
+            await transport.runtime.invoke(INLINE)
+        await transport.runtime.invoke(INLINE)
     assert len(wire.requests) == 3
 
 
@@ -216,9 +232,9 @@ async def test_a_refused_connection_is_safe_to_repeat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", closed_port())
-    async with connect() as clients:
+    async with connect() as transport:
         with pytest.raises(Transient) as raised:
-            await Runtime(clients.runtime).invoke(INLINE)
+            await transport.runtime.invoke(INLINE)
     assert raised.value.code == "NoConnection"
 
 
@@ -230,7 +246,7 @@ async def test_a_host_that_nobody_knows_is_safe_to_repeat(
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://nowhere.invalid")
-    async with connect() as clients:
+    async with connect() as transport:
         with pytest.raises(Transient) as raised:
-            await Runtime(clients.runtime).invoke(INLINE)
+            await transport.runtime.invoke(INLINE)
     assert raised.value.code == "NoConnection"

@@ -12,10 +12,10 @@ from botocore.loaders import Loader
 
 from dispatcher.aws import session as session_module
 from dispatcher.aws.calls import InvokeRequest
-from dispatcher.aws.runtime import Runtime
-from dispatcher.aws.session import Access, open_clients
+from dispatcher.aws.session import Access
+from dispatcher.aws.transport import open_transport
 from dispatcher.config.settings import AwsSettings
-from dispatcher.errors import ConfigError, Denied, DispatcherError
+from dispatcher.errors import ConfigError, Denied, DispatcherError, Transient
 
 if TYPE_CHECKING:
     from tests.aws.conftest import Connect, WireServer
@@ -88,6 +88,46 @@ async def test_an_endpoint_that_is_no_url(
     assert "AWS_ENDPOINT_URL" in said
 
 
+@pytest.mark.parametrize("where", ["variable", "file"])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"no certificates", b"-----BEGIN CERTIFICATE-----\n\xff\n"],
+    ids=["missing", "empty", "garbage", "half"],
+)
+async def test_authorities_that_cannot_be_read(
+    credentials: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    content: bytes | None,
+    where: str,
+) -> None:
+    bundle = tmp_path / "authorities.pem"
+    if content is not None:
+        bundle.write_bytes(content)
+    if where == "variable":
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+    else:
+        (tmp_path / "config").write_text(f"[default]\nca_bundle = {bundle}\n")
+    with pytest.raises(ConfigError) as raised:
+        async with open_transport(AwsSettings(region="eu-west-1"), connections=1):
+            pass
+    said = str(raised.value)
+    assert f"the certificate authorities in {bundle} cannot be used (" in said
+    assert "Correct AWS_CA_BUNDLE, or ca_bundle in your AWS configuration file" in said
+
+
+async def test_a_server_that_no_authority_knows_is_never_spoken_to(
+    tls_wire: WireServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls_wire.answers = [tls_wire.answer("202 Accepted", b"{}")]
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    async with connect() as transport:
+        with pytest.raises(Transient) as raised:
+            await transport.runtime.invoke(REQUEST)
+    assert raised.value.code == "NoConnection"
+    assert tls_wire.requests == []
+
+
 async def test_a_region_that_is_none(connect: Connect, credentials: None) -> None:
     said = await mistake(connect, AwsSettings(region="not a region!"), ConfigError)
     assert "aws.region" in said
@@ -101,8 +141,8 @@ async def test_an_endpoint_in_the_environment_needs_no_region(
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     monkeypatch.setenv(name, wire.url)
     wire.answers = [wire.answer("202 Accepted", b"{}")]
-    async with connect() as clients:
-        await Runtime(clients.runtime).invoke(REQUEST)
+    async with connect() as transport:
+        await transport.runtime.invoke(REQUEST)
     assert "/us-east-1/sagemaker/" in wire.requests[0].headers["authorization"]
 
 
@@ -113,8 +153,8 @@ async def test_settings_go_before_the_environment(
         "[batch]\naws_access_key_id = AKIDBATCH\naws_secret_access_key = s\n"
     )
     wire.answers = [wire.answer("202 Accepted", b"{}")]
-    async with connect(AwsSettings(region="ap-south-1", profile="batch")) as clients:
-        await Runtime(clients.runtime).invoke(REQUEST)
+    async with connect(AwsSettings(region="ap-south-1", profile="batch")) as transport:
+        await transport.runtime.invoke(REQUEST)
     signature = wire.requests[0].headers["authorization"]
     assert "Credential=AKIDBATCH/" in signature
     assert "/ap-south-1/sagemaker/" in signature
@@ -129,20 +169,23 @@ async def test_a_profile_brings_its_region(
         "[batch]\naws_access_key_id = AKIDBATCH\naws_secret_access_key = s\n"
     )
     wire.answers = [wire.answer("202 Accepted", b"{}")]
-    async with connect(AwsSettings(profile="batch")) as clients:
-        await Runtime(clients.runtime).invoke(REQUEST)
+    async with connect(AwsSettings(profile="batch")) as transport:
+        await transport.runtime.invoke(REQUEST)
     assert "/sa-east-1/sagemaker/" in wire.requests[0].headers["authorization"]
 
 
 async def test_access_goes_before_everything(
-    wire: WireServer, monkeypatch: pytest.MonkeyPatch, closed_port: Callable[[], str]
+    wire: WireServer,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    closed_port: Callable[[], str],
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", closed_port())
     wire.answers = [wire.answer("202 Accepted", b"{}")]
     access = Access(wire.url, "eu-north-1", "AKIDBOX", "s")
     settings = AwsSettings(role_arn="arn:aws:iam::123456789012:role/r", region="eu-west-1")
-    async with open_clients(settings, connections=1, access=access) as clients:
-        await Runtime(clients.runtime).invoke(REQUEST)
+    async with connect(settings, access=access) as transport:
+        await transport.runtime.invoke(REQUEST)
     assert len(wire.requests) == 1, "no role is assumed in the box"
     signature = wire.requests[0].headers["authorization"]
     assert "Credential=AKIDBOX/" in signature
@@ -155,9 +198,9 @@ async def test_a_role_is_assumed_once_and_signs(wire: WireServer, connect: Conne
         wire.answer("202 Accepted", b"{}"),
     ]
     role = "arn:aws:iam::123456789012:role/r"
-    async with connect(AwsSettings(role_arn=role)) as clients:
-        await Runtime(clients.runtime).invoke(REQUEST)
-        await Runtime(clients.runtime).invoke(REQUEST)
+    async with connect(AwsSettings(role_arn=role)) as transport:
+        await transport.runtime.invoke(REQUEST)
+        await transport.runtime.invoke(REQUEST)
     assume, *calls = wire.requests
     assert b"Action=AssumeRole" in assume.body
     assert b"role%2Fr" in assume.body
@@ -180,6 +223,22 @@ async def test_a_role_that_may_not_be_assumed(wire: WireServer, connect: Connect
     role = AwsSettings(role_arn="arn:aws:iam::123456789012:role/r")
     said = await mistake(connect, role, Denied)
     assert "sts:AssumeRole" in said
+
+
+@pytest.mark.parametrize(("without", "name"), [(None, "aioboto3"), ("127.0.0.1", "direct")])
+async def test_a_proxy_selects_aioboto3_and_says_so(
+    wire: WireServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    without: str | None,
+    name: str,
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    if without is not None:
+        monkeypatch.setenv("no_proxy", without)
+    async with open_transport(AwsSettings(), connections=1) as transport:
+        assert transport.name == name
+    assert ("aioboto3 is used" in caplog.text) is (name == "aioboto3")
 
 
 def runtime_members(session: aioboto3.Session) -> dict[str, object]:

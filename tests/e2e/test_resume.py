@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from dispatcher.aws.calls import Accepted, InvokeRequest
-from dispatcher.aws.runtime import Runtime
+from dispatcher.aws.direct.runtime import DirectRuntime
 from dispatcher.cli.failures import most_telling
 from dispatcher.errors import ConfigError, Rejected, RunStopped, ServiceFailed, StateError
 
@@ -32,15 +32,15 @@ async def stopped(way: Any, **sections: Any) -> BaseException:
 @pytest.fixture
 def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception | None], None]:
     """Let every invocation fail in the same way, or none."""
-    real = Runtime.invoke
+    real = DirectRuntime.invoke
 
     def arrange(error: Exception | None) -> None:
-        async def invoke(self: Runtime, request: InvokeRequest) -> Accepted:
+        async def invoke(self: DirectRuntime, request: InvokeRequest) -> Accepted:
             if error is None:
                 return await real(self, request)
             raise error
 
-        monkeypatch.setattr(Runtime, "invoke", invoke)
+        monkeypatch.setattr(DirectRuntime, "invoke", invoke)
 
     return arrange
 
@@ -84,10 +84,12 @@ async def test_refusals_of_all_never_become_dead_letters_in_any_process(
         error = await stopped(way, limits={"outstanding": outstanding})
         assert isinstance(error, RunStopped)
         assert "none was accepted" in str(error)
-        assert [line["reason"] for line in way.dead()] == ["bad_json"]
+        # Whether what is no record was written before the end came, is a matter of time.
+        assert {line["reason"] for line in way.dead()} <= {"bad_json"}
     answer(None)
     await way.run()
     assert len(way.results()) == 40
+    assert [line["reason"] for line in way.dead()] == ["bad_json"]
 
 
 async def test_an_outage_over_restarts_makes_no_dead_letters(

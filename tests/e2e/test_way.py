@@ -11,7 +11,8 @@ import pytest
 
 from dispatcher import pipeline
 from dispatcher.aws.calls import Accepted, InvokeRequest
-from dispatcher.aws.runtime import Runtime
+from dispatcher.aws.direct.runtime import DirectRuntime
+from dispatcher.aws.sdk.runtime import SdkRuntime
 from dispatcher.emulator.endpoint import Endpoint
 from dispatcher.emulator.invocation import Invocation
 
@@ -52,11 +53,16 @@ def by_key(lines: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
     return dict(zip(keys, lines, strict=True))
 
 
-async def test_every_record_has_its_own_output(way_to: WayTo) -> None:
-    way = await way_to()
+@pytest.mark.parametrize("transport", ["direct", "aioboto3"])
+async def test_every_record_has_its_own_output(
+    way_to: WayTo, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    way = await way_to(verify_signatures=True)
     wanted = [*records(100), {"id": "large", "text": "y" * 300_000}]
     way.write(wanted)
-    ending = await way.run()
+    other = SdkRuntime if transport == "direct" else DirectRuntime
+    monkeypatch.delattr(other, "invoke")
+    ending = await way.run(aws={"transport": transport})
     assert (ending.signal, ending.outstanding) == (None, 0)
     assert by_key(way.results()) == {
         r["id"]: {"key": r["id"], "status": "completed", "output": r} for r in wanted
@@ -233,9 +239,9 @@ async def test_outstanding_and_concurrency_are_two_limits(
     monkeypatch.setattr("containers.gate", gate)
     endpoint = way.emulator.endpoint("emulated")
     on_wire, in_service, full = Level(), Level(), anyio.Event()
-    invoke, offer = Runtime.invoke, Endpoint.offer
+    invoke, offer = DirectRuntime.invoke, Endpoint.offer
 
-    async def watched_invoke(self: Runtime, request: InvokeRequest) -> Accepted:
+    async def watched_invoke(self: DirectRuntime, request: InvokeRequest) -> Accepted:
         with on_wire:
             return await invoke(self, request)
 
@@ -245,7 +251,7 @@ async def test_outstanding_and_concurrency_are_two_limits(
         if self.accepted == outstanding:
             full.set()
 
-    monkeypatch.setattr(Runtime, "invoke", watched_invoke)
+    monkeypatch.setattr(DirectRuntime, "invoke", watched_invoke)
     monkeypatch.setattr(Endpoint, "offer", watched_offer)
 
     async with anyio.create_task_group() as group:

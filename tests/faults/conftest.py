@@ -1,5 +1,6 @@
 """The real command in processes of its own, against an emulator in another one."""
 
+import asyncio
 import json
 import os
 import random
@@ -7,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,17 @@ from typing import Any
 
 import pytest
 
+from tests.aws.http.peer import LOOPS
 from tests.faults import crash
 
 RECORDS = 300
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run what is asynchronous here, the faults of our HTTP client, on both loops."""
+    return LOOPS
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""The hot calls over our own HTTP client, signed by ourselves."""

@@ -1,0 +1,207 @@
+"""The calls to the objects of one S3 bucket over our own client."""
+
+import base64
+import hashlib
+import re
+import zlib
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote, unquote_plus
+from xml.etree import ElementTree as ET
+
+import anyio.to_thread
+
+from dispatcher.aws.direct.caller import ERROR_BYTES, Caller, Doing, Fetched
+from dispatcher.aws.direct.refusal import parse_xml
+from dispatcher.aws.direct.request import EMPTY_SHA256, Form, Request
+from dispatcher.aws.http.answer import Answer
+from dispatcher.aws.sigv4 import UNSIGNED_PAYLOAD, canonical_value
+from dispatcher.errors import Denied, Rejected, Transient
+
+_THREAD_BYTES = 1_000_000
+"""Bodies from here on are hashed on a worker thread: half a millisecond that others can use."""
+
+_PAGE_BYTES = 4_000_000
+"""Most bytes of a page of a list: a thousand keys of 1,024 bytes, each percent-encoded."""
+
+_ELSEWHERE = frozenset(
+    {
+        "301",
+        "307",
+        "400",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "PermanentRedirect",
+        "TemporaryRedirect",
+    }
+)
+"""How S3 says that a bucket is in another region; a HEAD says it by its status alone."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9._~/-]*")
+"""Keys that are their own percent-encoding, as nearly all are."""
+
+_GET = Form("GET", between="x-amz-checksum-mode;x-amz-content-sha256;")
+_HEAD, _DELETE, _LIST = (
+    Form(method, between="x-amz-content-sha256;") for method in ("HEAD", "DELETE", "GET")
+)
+_PUT = Form("PUT", before="content-type;", between="x-amz-checksum-crc32;x-amz-content-sha256;")
+
+
+class DirectIncoming:
+    """An object that is about to be read.
+
+    Attributes:
+        size: Its bytes.
+        content_type: Its MIME type, or None.
+    """
+
+    def __init__(self, fetched: Fetched, what: str) -> None:
+        self._fetched = fetched
+        self._what = what
+        self.size = fetched.size
+        kind = fetched.headers.get(b"content-type")
+        self.content_type = None if kind is None else kind.decode("utf-8", "replace")
+
+    async def read(self) -> bytes:
+        """Return all of it.
+
+        Raises:
+            Transient: It broke off, or is not what was stored.
+        """
+        body = (await self._fetched.read()).body
+        stored = self._fetched.headers.get(b"x-amz-checksum-crc32", b"-")
+        # Behind a dash is the number of parts whose checksums this is one of.
+        if b"-" not in stored and stored != await _offloaded(_crc32, body):
+            raise Transient(f"{self._what}: the checksum is wrong", code="BadDigest")
+        return body
+
+    def close(self) -> None:
+        """Let go of what was not read."""
+        self._fetched.close()
+
+
+class DirectBucket:
+    """One bucket.
+
+    All calls raise ``Throttled`` or ``Transient`` (repeat), ``Rejected`` (never repeat) and
+    ``Denied`` (a person has to mend it).
+
+    Args:
+        name: The bucket's name.
+        caller: Of the bucket's address.
+        find: Finds out where the bucket really is; returns the caller of another address, or None
+            if it is this one.
+    """
+
+    def __init__(
+        self, name: str, caller: Caller, find: Callable[[], Awaitable[Caller | None]]
+    ) -> None:
+        self._name = name
+        self._caller = caller
+        self._find = find
+        self._is_found = False
+
+    async def put(self, key: str, body: bytes, content_type: str) -> None:
+        """Write an object."""
+        checksum = await _offloaded(_crc32, body)
+        # TLS and the checksum protect the body; hashing it once more would cost the most of all.
+        payload_hash = UNSIGNED_PAYLOAD
+        if not self._caller.is_encrypted:
+            payload_hash = (await _offloaded(_sha256, body)).decode()
+        request = Request(
+            _PUT,
+            _path(key),
+            before=f"content-type:{canonical_value(content_type)}\n",
+            between=f"x-amz-checksum-crc32:{checksum.decode()}\n{_hashed(payload_hash)}",
+            body=body,
+            payload_hash=payload_hash,
+        )
+        await self._call(request, Doing(f"writing to bucket {self._name}"))
+
+    async def get(self, key: str) -> DirectIncoming:
+        """Begin to read an object; the caller has to ``close`` it.
+
+        Raises:
+            NotThere: It does not exist.
+        """
+        doing = Doing(f"reading s3://{self._name}/{key}", reading=True)
+        request = Request(_GET, _path(key), between=f"x-amz-checksum-mode:ENABLED\n{_EMPTY}")
+        try:
+            fetched = await self._caller.fetch(request, doing)
+        except (Denied, Rejected) as error:
+            if not await self._is_elsewhere(error):
+                raise
+            fetched = await self._caller.fetch(request, doing)
+        return DirectIncoming(fetched, doing.what)
+
+    async def head(self, key: str) -> None:
+        """Return if an object is there.
+
+        Raises:
+            NotThere: It does not exist.
+        """
+        doing = Doing(f"looking at s3://{self._name}/{key}", reading=True)
+        await self._call(Request(_HEAD, _path(key), between=_EMPTY), doing)
+
+    async def page(self, prefix: str) -> set[str]:
+        """Return the first 1,000 keys that begin with ``prefix``."""
+        doing = Doing(f"listing s3://{self._name}/{prefix}")
+        query = f"encoding-type=url&list-type=2&prefix={quote(prefix, safe='-_.~')}"
+        request = Request(_LIST, "", query, between=_EMPTY)
+        answer = await self._call(request, doing, most=_PAGE_BYTES)
+        try:
+            root = parse_xml(answer.body)
+        except ET.ParseError as error:
+            raise Transient(f"no list while {doing.what}: {error}", code="NoAnswer") from error
+        keys = (found.text or "" for found in root.iterfind("{*}Contents/{*}Key"))
+        if root.findtext("{*}EncodingType") == "url":
+            return {unquote_plus(key) for key in keys}
+        return set(keys)
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; one that does not exist is no error."""
+        doing = Doing(f"deleting s3://{self._name}/{key}")
+        await self._call(Request(_DELETE, _path(key), between=_EMPTY), doing)
+
+    async def _call(self, request: Request, doing: Doing, *, most: int = ERROR_BYTES) -> Answer:
+        try:
+            return await self._caller.call(request, doing, most=most)
+        except (Denied, Rejected) as error:
+            if not await self._is_elsewhere(error):
+                raise
+        return await self._caller.call(request, doing, most=most)
+
+    async def _is_elsewhere(self, error: Denied | Rejected) -> bool:
+        """Return whether the bucket is in another region than it was called in; go there then."""
+        if self._is_found or error.code not in _ELSEWHERE:
+            return False
+        self._is_found = True
+        caller = await self._find()
+        if caller is None:
+            return False
+        self._caller = caller
+        return True
+
+
+def _path(key: str) -> str:
+    return f"/{key if _PLAIN.fullmatch(key) else quote(key, safe='/~')}"
+
+
+def _hashed(payload_hash: str) -> str:
+    return f"x-amz-content-sha256:{payload_hash}\n"
+
+
+_EMPTY = _hashed(EMPTY_SHA256)
+
+
+async def _offloaded(digest: Callable[[bytes], bytes], body: bytes) -> bytes:
+    if len(body) < _THREAD_BYTES:
+        return digest(body)
+    return await anyio.to_thread.run_sync(digest, body)
+
+
+def _crc32(body: bytes) -> bytes:
+    return base64.b64encode(zlib.crc32(body).to_bytes(4, "big"))
+
+
+def _sha256(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest().encode()

@@ -1,0 +1,44 @@
+"""The time of AWS, which refuses signatures that are more than some minutes off."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+_APART_SECONDS = 60.0
+"""Corrections below this are none: the answer was under way, and signatures may be minutes off."""
+
+_log = logging.getLogger(__name__)
+
+
+class Clock:
+    """This machine's time, corrected by what AWS answers."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._offset = 0.0
+
+    def now(self) -> float:
+        """Return the time to sign with, in epoch seconds."""
+        return self._now() + self._offset
+
+    def learn(self, date: str | None) -> bool:
+        """Take over the time of an answer's Date header; return whether that changed anything."""
+        try:
+            theirs = _seconds(date or "")
+        except (ValueError, OverflowError):  # the latter: as of a year of twenty digits
+            return False
+        if abs(theirs - self.now()) < _APART_SECONDS:
+            return False
+        self._offset = theirs - self._now()
+        _log.warning(
+            "this machine's clock is %+.0f s off AWS's; requests are signed with AWS's time",
+            -self._offset,
+        )
+        return True
+
+
+def _seconds(date: str) -> float:
+    read = parsedate_to_datetime(date)
+    return read.replace(tzinfo=read.tzinfo or UTC).timestamp()  # "-0000" is UTC, not our zone

@@ -1,0 +1,103 @@
+"""InvokeEndpointAsync over our own client: the hottest call of all."""
+
+import hashlib
+from urllib.parse import quote
+
+from dispatcher.aws.calls import Accepted, InvokeRequest, check_invocation
+from dispatcher.aws.direct.caller import Caller, Doing
+from dispatcher.aws.direct.request import EMPTY_SHA256, Form, Request
+from dispatcher.aws.sigv4 import canonical_value
+
+_PREFIX = "x-amzn-sagemaker-"
+
+_MOST_KINDS = 64
+
+
+class DirectRuntime:
+    """Invokes endpoints.
+
+    Args:
+        caller: Of the service's address.
+    """
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._kinds: dict[tuple[str, str, str | None, str | None, int, int, bool], _Kind] = {}
+
+    async def invoke(self, request: InvokeRequest) -> Accepted:
+        """Ask for an inference and return where its output will be.
+
+        Raises:
+            Throttled, Transient: It was not accepted; the same request may be later.
+            OutcomeUnknown: It was sent and no answer came.
+            Rejected: It will never be accepted.
+            Denied: Nothing will, until a person mends it.
+        """
+        check_invocation(request)
+        kind = self._kind(request)
+        body, location = request.body, request.input_location
+        located = "" if location is None else f"{_PREFIX}inputlocation:{location}\n"
+        answer = await self._caller.call(
+            Request(
+                kind.form,
+                kind.path,
+                after=(
+                    f"{kind.first}{_PREFIX}filename:{request.filename}\n"
+                    f"{_PREFIX}inference-id:{request.inference_id}\n{located}{kind.last}"
+                    f"{_PREFIX}s3outputpathextension:{request.output_extension}\n"
+                ),
+                body=body or b"",
+                payload_hash=hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256,
+                has_blanks="  " in located,
+            ),
+            kind.doing,
+        )
+        return Accepted(
+            answer.header(b"x-amzn-sagemaker-outputlocation"),
+            answer.header(b"x-amzn-sagemaker-failurelocation"),
+        )
+
+    def _kind(self, request: InvokeRequest) -> "_Kind":
+        """Return what all requests like this one share: a run makes two kinds, inline and not."""
+        key = (
+            request.endpoint,
+            request.content_type,
+            request.accept,
+            request.custom_attributes,
+            request.ttl,
+            request.timeout,
+            request.body is None,
+        )
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) >= _MOST_KINDS:
+                self._kinds.clear()
+            kind = self._kinds[key] = _Kind(request)
+        return kind
+
+
+class _Kind:
+    """What requests share that differ in their ids and payloads only."""
+
+    def __init__(self, request: InvokeRequest) -> None:
+        first = {
+            "accept": request.accept,
+            "content-type": request.content_type,
+            "custom-attributes": request.custom_attributes,
+        }
+        last = {
+            "invocationtimeoutseconds": str(request.timeout),
+            "requestttlseconds": str(request.ttl),
+        }
+        located = ["inputlocation"] if request.body is None else []
+        given = [name for name, value in first.items() if value is not None]
+        names = [*given, "filename", "inference-id", *located, *last, "s3outputpathextension"]
+        self.form = Form("POST", after="".join(f";{_PREFIX}{name}" for name in names))
+        self.path = f"/endpoints/{quote(request.endpoint, safe='')}/async-invocations"
+        self.first = "".join(
+            f"{_PREFIX}{name}:{canonical_value(value)}\n"
+            for name, value in first.items()
+            if value is not None
+        )
+        self.last = "".join(f"{_PREFIX}{name}:{value}\n" for name, value in last.items())
+        self.doing = Doing(f"invoking endpoint {request.endpoint}", repeatable=False)

@@ -1,0 +1,1 @@
+"""An HTTP/1.1 client for calls to few hosts, many a second."""

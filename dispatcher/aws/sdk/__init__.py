@@ -1,0 +1,1 @@
+"""The hot calls through aioboto3's clients."""

@@ -1,0 +1,45 @@
+"""InvokeEndpointAsync through aioboto3."""
+
+from typing import Any
+
+import anyio
+
+from dispatcher.aws.calls import Accepted, InvokeRequest, check_invocation
+from dispatcher.aws.mapping import translate
+
+
+class SdkRuntime:
+    """The sagemaker-runtime client; see ``dispatcher.aws.transport.Runtime``.
+
+    Args:
+        client: aioboto3's client.
+        total: Most seconds of a call.
+    """
+
+    def __init__(self, client: Any, total: float) -> None:
+        self._client = client
+        self._total = total
+
+    async def invoke(self, request: InvokeRequest) -> Accepted:
+        """Ask for an inference and return where its output will be."""
+        check_invocation(request)
+        parameters: dict[str, Any] = {
+            "EndpointName": request.endpoint,
+            "InferenceId": request.inference_id,
+            "ContentType": request.content_type,
+            "S3OutputPathExtension": request.output_extension,
+            "Filename": request.filename,
+            "RequestTTLSeconds": request.ttl,
+            "InvocationTimeoutSeconds": request.timeout,
+        }
+        optional = {
+            "Body": request.body,
+            "InputLocation": request.input_location,
+            "Accept": request.accept,
+            "CustomAttributes": request.custom_attributes,
+        }
+        parameters |= {name: value for name, value in optional.items() if value is not None}
+        doing = f"invoking endpoint {request.endpoint}"
+        with translate(doing, repeatable=False), anyio.fail_after(self._total):
+            answer = await self._client.invoke_endpoint_async(**parameters)
+        return Accepted(answer.get("OutputLocation"), answer.get("FailureLocation"))

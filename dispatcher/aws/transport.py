@@ -1,0 +1,116 @@
+"""The hot calls, by the transport that serves them: our own client, or aioboto3's.
+
+aioboto3 brings credentials, regions and endpoints to both. ``direct`` yields to it where it cannot
+serve: a proxy is set, or requests are to be signed otherwise than with SigV4.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from dispatcher.aws.calls import Accepted, InvokeRequest, Message
+from dispatcher.aws.direct.direct import open_direct
+from dispatcher.aws.objects import Objects
+from dispatcher.aws.sdk.bucket import SdkBucket
+from dispatcher.aws.sdk.queue import SdkQueue
+from dispatcher.aws.sdk.runtime import SdkRuntime
+from dispatcher.aws.session import Access, Clients, open_clients
+from dispatcher.config.settings import AwsSettings
+
+_log = logging.getLogger(__name__)
+
+
+class Runtime(Protocol):
+    """InvokeEndpointAsync."""
+
+    async def invoke(self, request: InvokeRequest) -> Accepted:
+        """Ask for an inference and return where its output will be.
+
+        Raises:
+            Throttled, Transient: It was not accepted; the same request may be later.
+            OutcomeUnknown: It was sent and no answer came.
+            Rejected: It will never be accepted.
+            Denied: Nothing will, until a person mends it.
+        """
+
+
+class Queue(Protocol):
+    """One SQS queue, with just the calls that are made.
+
+    All of them raise ``Throttled`` or ``Transient`` (repeat), ``Rejected`` (never repeat) and
+    ``Denied`` (a person has to mend it).
+    """
+
+    async def receive(self) -> list[Message]:
+        """Wait up to 20 seconds for messages; return at most ten, or none."""
+
+    async def delete(self, receipts: Sequence[str]) -> list[str]:
+        """Delete up to ten messages; return the receipts that failed."""
+
+    async def send(self, bodies: Sequence[str]) -> list[int]:
+        """Send up to ten messages; return the indices of those that failed."""
+
+    async def change_visibility(self, changes: Sequence[tuple[str, int]]) -> list[str]:
+        """Hide up to ten messages for some seconds from now; return the receipts that failed."""
+
+
+@dataclass(slots=True, frozen=True)
+class Transport:
+    """The calls of a run.
+
+    Attributes:
+        name: The transport that serves them.
+        clients: aioboto3's clients, for every call that is not hot.
+        runtime: InvokeEndpointAsync.
+        objects: S3.
+        queue: SQS; returns the calls to the queue of a URL.
+    """
+
+    name: str
+    clients: Clients
+    runtime: Runtime
+    objects: Objects
+    queue: Callable[[str], Queue]
+
+
+@asynccontextmanager
+async def open_transport(
+    settings: AwsSettings, *, connections: int, access: Access | None = None
+) -> AsyncIterator[Transport]:
+    """Open the transport of the settings and close it at the end of the block.
+
+    Args:
+        settings: Region, profile, role, transport and time-outs.
+        connections: Most connections to each service at once.
+        access: Overrides the environment.
+
+    Raises:
+        ConfigError: No region is known, or the profile or an endpoint URL is wrong.
+        Denied: No credentials are found.
+    """
+    async with open_clients(settings, connections=connections, access=access) as clients:
+        if settings.transport == "direct":
+            async with open_direct(clients, settings, connections) as direct:
+                if direct is not None:
+                    yield Transport(
+                        "direct", clients, direct.runtime, Objects(direct.bucket), direct.queue
+                    )
+                    return
+            _log.warning(
+                "aws.transport direct cannot serve through a proxy or another signature than "
+                "SigV4; aioboto3 is used"
+            )
+        total = settings.total_timeout
+
+        async def bucket(name: str) -> SdkBucket:
+            return SdkBucket(clients.s3, name, total)
+
+        yield Transport(
+            "aioboto3",
+            clients,
+            SdkRuntime(clients.runtime, total),
+            Objects(bucket),
+            lambda url: SdkQueue(clients.sqs, url, total),
+        )

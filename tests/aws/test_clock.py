@@ -1,0 +1,251 @@
+"""Requests are signed with AWS's time where this machine's is wrong."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dispatcher.aws.calls import InvokeRequest, Location
+from dispatcher.aws.direct import clock as clock_module
+from dispatcher.aws.direct.clock import Clock
+from dispatcher.aws.transport import Transport, open_transport
+from dispatcher.config.settings import AwsSettings, EmulatorSettings, ServiceTime
+from dispatcher.emulator.clock import WallClock
+from dispatcher.emulator.server import Emulator
+from dispatcher.errors import Denied, Transient
+
+NOW = 1_767_225_600.0
+HOUR = 3600.0
+
+
+def http_date(seconds: float) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == clock_module.__name__]
+
+
+# What is learnt
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(("apart", "learns"), [(0, False), (59, False), (60, True), (1e9, True)])
+def test_a_minute_is_learnt_and_less_is_not(sign: int, apart: float, learns: bool) -> None:
+    clock = Clock(lambda: NOW)
+    theirs = NOW + sign * apart
+    assert clock.learn(http_date(theirs)) is learns
+    assert clock.now() == (theirs if learns else NOW)
+    assert clock.learn(http_date(theirs)) is False
+
+
+def test_what_was_learnt_moves_with_the_time_and_can_be_learnt_anew() -> None:
+    now = NOW
+    clock = Clock(lambda: now)
+    assert clock.learn(http_date(NOW + HOUR))
+    now += 100
+    assert clock.now() == NOW + HOUR + 100
+    assert not clock.learn(http_date(NOW + HOUR + 101))
+    # Somebody has set this machine's clock.
+    now += HOUR
+    assert clock.learn(http_date(now))
+    assert clock.now() == now
+
+
+def test_a_correction_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock(lambda: NOW)
+    clock.learn(http_date(NOW + HOUR))
+    clock.learn(http_date(NOW + HOUR + 59))
+    clock.learn(http_date(NOW - 2 * HOUR))
+    ahead, behind = warnings(caplog)
+    assert "clock is -3600 s off" in ahead
+    assert "clock is +7200 s off" in behind
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        None,
+        "",
+        "garbage",
+        "Mon, 99 Jan 2024 00:00:00 GMT",
+        "Mon, 01 Jan 2024 25:00:00 GMT",
+        "Mon, 01 Jan 2024 00:00:00 +9999",
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999999999",
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Foo 2024 00:00:00 GMT",
+        "\0",
+        "1767225600",
+    ],
+)
+def test_a_date_that_is_none_teaches_nothing(
+    date: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock(lambda: NOW)
+    assert not clock.learn(date)
+    assert clock.now() == NOW
+    assert warnings(caplog) == []
+
+
+fields = st.one_of(
+    st.integers().map(str),
+    st.sampled_from(["Mon", "Mon,", "Jan", "GMT", "UTC", "+0000", "-0000", ":", "00:00:00", "99"]),
+)
+
+
+@settings(max_examples=500, derandomize=True, database=None, deadline=None)
+@given(st.one_of(st.text(), st.lists(fields, max_size=8).map(" ".join)))
+def test_no_date_is_an_error(date: str) -> None:
+    clock = Clock(lambda: NOW)
+    learnt = clock.learn(date)
+    assert (clock.now() != NOW) is learnt
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize("zone", ["GMT", "UTC", "+0000", "-0000", ""])
+def test_a_date_is_of_greenwich_wherever_this_machine_is(
+    far_from_greenwich: None, zone: str
+) -> None:
+    clock = Clock(lambda: NOW)
+    assert clock.learn(f"Thu, 01 Jan 2026 02:00:00 {zone}")
+    assert clock.now() == NOW + 2 * HOUR
+
+
+# Against a server that minds
+
+
+class Elsewhere(WallClock):
+    """The real time, and some seconds."""
+
+    def __init__(self, ahead: float) -> None:
+        self._ahead = ahead
+
+    def now(self) -> float:
+        return super().now() + self._ahead
+
+
+@asynccontextmanager
+async def called(
+    monkeypatch: pytest.MonkeyPatch, *, ahead: float, secret: str | None = None
+) -> AsyncIterator[tuple[Emulator, Transport]]:
+    """Start a server whose clock is ahead of ours, and open a direct transport to it."""
+    settings = EmulatorSettings(verify_signatures=True, service_time=ServiceTime(median=0.0))
+    async with Emulator(settings, clock=Elsewhere(ahead)) as emulator:
+        for name, value in emulator.environment.items():
+            monkeypatch.setenv(name, value)
+        if secret is not None:
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+        async with open_transport(AwsSettings(), connections=2) as transport:
+            assert transport.name == "direct"
+            yield emulator, transport
+
+
+OBJECT = Location(Emulator.input_bucket, "folder/a  b+ä")
+Call = Callable[[Emulator, Transport], Awaitable[object]]
+
+
+async def invoke(_: Emulator, transport: Transport) -> object:
+    return await transport.runtime.invoke(
+        InvokeRequest(
+            endpoint="emulated",
+            inference_id="id",
+            content_type="application/json",
+            output_extension="tag/0",
+            filename="id.out",
+            body=b"{}",
+            input_location=None,
+            accept=None,
+            custom_attributes=None,
+            ttl=60,
+            timeout=30,
+        )
+    )
+
+
+async def put(_: Emulator, transport: Transport) -> None:
+    await transport.objects.put(OBJECT, b"body", "a/b")
+
+
+async def head(_: Emulator, transport: Transport) -> object:
+    found = await transport.objects.exists(OBJECT)
+    if found is None:
+        raise Denied("it cannot be seen")
+    return found
+
+
+async def page(_: Emulator, transport: Transport) -> object:
+    return await transport.objects.page(OBJECT)
+
+
+async def delete(_: Emulator, transport: Transport) -> None:
+    await transport.objects.delete(OBJECT)
+
+
+async def receive(emulator: Emulator, transport: Transport) -> object:
+    # The notifications that a topic sends of itself are there from the beginning.
+    messages = await transport.queue(emulator.queue_url).receive()
+    assert messages
+    return messages
+
+
+async def send(emulator: Emulator, transport: Transport) -> object:
+    return await transport.queue(emulator.queue_url).send(["a"])
+
+
+CALLS = [invoke, put, head, page, delete, receive, send]
+
+
+@pytest.mark.parametrize("ahead", [HOUR, -HOUR])
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_wrong_clock_costs_one_call(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: Call, ahead: float
+) -> None:
+    caplog.set_level(logging.WARNING)
+    async with called(monkeypatch, ahead=ahead) as (emulator, transport):
+        with pytest.raises(Transient, match="the clock was wrong while"):
+            await call(emulator, transport)
+        await call(emulator, transport)
+        # What one service has taught holds for all.
+        for other in (invoke, put, send):
+            await other(emulator, transport)
+    (said,) = warnings(caplog)
+    # In the second of the answer's Date, and with what time went by.
+    assert f"{-ahead:+.0f}"[:3] in said or f"{1 - ahead:+.0f}"[:3] in said
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_refusal_when_the_clock_is_right_is_denied(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: Call
+) -> None:
+    async with called(monkeypatch, ahead=20.0, secret="wrong") as (emulator, transport):
+        for _ in range(2):
+            with pytest.raises(Denied):
+                await call(emulator, transport)
+    assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize("call", [invoke, put, head, receive])
+async def test_a_refusal_is_denied_once_the_clock_is_right(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: Call
+) -> None:
+    async with called(monkeypatch, ahead=-HOUR, secret="wrong") as (emulator, transport):
+        with pytest.raises(Transient):
+            await call(emulator, transport)
+        for _ in range(2):
+            with pytest.raises(Denied):
+                await call(emulator, transport)
+    assert len(warnings(caplog)) == 1

@@ -1,0 +1,232 @@
+"""Both transports do the same to objects, and say the same of what goes wrong."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from dispatcher.aws.calls import Location
+from dispatcher.aws.objects import Objects
+from dispatcher.aws.transport import Transport
+from dispatcher.errors import Denied, NotThere, Rejected, Transient
+from tests.contracts.conftest import Place, verdict
+
+TEXT = "text/plain"
+KEYS = [
+    "plain",
+    "with blanks  two",
+    " blanks around ",
+    "a+b",
+    "100%",
+    "%41%2F%2e",
+    "a//b",
+    "ends/",
+    "ends//",
+    "./here",
+    "a/./b",
+    "../above",
+    "a/../b",
+    "...",
+    "schön/日本語/🙂",
+    "e\u0301 is not é",
+    "~home/~",
+    'it\'s "quoted"',
+    "(a)[b]{c}",
+    "a&b=c;d?e#f",
+    "!$*,:@^`|<>\\",
+    "/leading",
+    "//twice",
+    "a\tb",
+    "k" * 1024,
+]
+MANY = 1_100
+
+
+async def read(objects: Objects, at: Location) -> tuple[bytes, str | None]:
+    async with objects.open(at) as incoming:
+        body = await incoming.read()
+        assert incoming.size == len(body)
+        return body, incoming.content_type
+
+
+async def test_any_key(transport: Transport, bucket: str) -> None:
+    """All at once, so that one which is taken for another shows."""
+    objects = transport.objects
+    for key in KEYS:
+        assert await objects.exists(Location(bucket, key)) is False, key
+        await objects.put(Location(bucket, key), key.encode(), TEXT)
+        assert await objects.exists(Location(bucket, key)) is True, key
+    assert await objects.page(Location(bucket, "")) == set(KEYS)
+    for key in KEYS:
+        assert await read(objects, Location(bucket, key)) == (key.encode(), TEXT)
+        alike = {other for other in KEYS if other.startswith(key)}
+        assert await objects.page(Location(bucket, key)) == alike
+        # It is the same object to the other client.
+        theirs = await transport.clients.s3.get_object(Bucket=bucket, Key=key)
+        assert await theirs["Body"].read() == key.encode()
+    for key in KEYS:
+        await objects.delete(Location(bucket, key))
+        assert await objects.exists(Location(bucket, key)) is False, key
+    assert await objects.page(Location(bucket, "")) == set()
+
+
+async def test_any_size(transport: Transport, bucket: str) -> None:
+    objects, at = transport.objects, Location(bucket, "large")
+    for size in (0, 1, 70_000, 999_999, 1_000_000, 10_000_000):
+        body = hashlib.shake_128(b"any").digest(size)
+        await objects.put(at, body, TEXT)
+        assert await read(objects, at) == (body, TEXT)
+        async with objects.open(at) as incoming:
+            assert incoming.size == size  # and never read
+    await objects.put(at, b"other", TEXT)
+    assert await read(objects, at) == (b"other", TEXT)
+
+
+async def test_any_content_type(transport: Transport, bucket: str) -> None:
+    at = Location(bucket, "typed")
+    for content_type in (
+        "application/json",
+        "application/jsonlines; encoding=gzip",
+        'text/csv; charset="utf-8"; header=present',
+        "x/y",
+    ):
+        await transport.objects.put(at, b"x", content_type)
+        assert await read(transport.objects, at) == (b"x", content_type)
+
+
+async def test_an_object_that_is_not_there(transport: Transport, bucket: str) -> None:
+    objects, at = transport.objects, Location(bucket, "absent")
+    assert await objects.exists(at) is False
+    assert await verdict(objects.get(at)) == (NotThere, "NoSuchKey")
+    await objects.delete(at)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda objects, at: objects.put(at, b"x", TEXT),
+        lambda objects, at: objects.get(at),
+        lambda objects, at: objects.page(at),
+        lambda objects, at: objects.delete(at),
+    ],
+    ids=["put", "get", "page", "delete"],
+)
+async def test_a_bucket_that_is_not_there(
+    transport: Transport, call: Callable[[Objects, Location], Awaitable[object]]
+) -> None:
+    at = Location("there-is-no-such-bucket", "key")
+    assert await verdict(call(transport.objects, at)) == (Denied, "")
+    # The answer to a HEAD has no words: it is the object that is missing, for all one can see.
+    assert await transport.objects.exists(at) is False
+
+
+async def test_a_key_that_is_too_long(boxed: Place, transport_name: str) -> None:
+    """moto would store it."""
+    at = Location("emulator-input", "k" * 1025)
+    async with boxed.connect(transport_name) as transport:
+        assert await verdict(transport.objects.put(at, b"x", TEXT)) == (Rejected, "KeyTooLongError")
+
+
+async def test_a_page_by_prefix(transport: Transport, bucket: str) -> None:
+    for key in ("a b/1", "a+b/2", "a%20b/3", "a&b/4", "ä/5"):
+        await transport.objects.put(Location(bucket, key), b"", TEXT)
+    for prefix, found in {
+        "": {"a b/1", "a+b/2", "a%20b/3", "a&b/4", "ä/5"},
+        "a b": {"a b/1"},
+        "a+b": {"a+b/2"},
+        "a%20b/": {"a%20b/3"},
+        "a&": {"a&b/4"},
+        "ä": {"ä/5"},
+        "a": {"a b/1", "a+b/2", "a%20b/3", "a&b/4"},
+        "b": set(),
+    }.items():
+        assert await transport.objects.page(Location(bucket, prefix)) == found
+
+
+async def test_a_page_is_the_first_thousand(place: Place, transport: Transport) -> None:
+    """In one bucket for both transports: moto takes seconds to fill it."""
+    bucket, keys = "contract-many", [f"many/ä {n:04}" for n in range(MANY)]
+    await transport.clients.s3.create_bucket(Bucket=bucket)
+
+    async def fill(some: list[str]) -> None:
+        for key in some:
+            await transport.objects.put(Location(bucket, key), b"", TEXT)
+
+    if not await transport.objects.exists(Location(bucket, keys[-1])):
+        async with anyio.create_task_group() as group:
+            for start in range(8):
+                group.start_soon(fill, keys[start::8])
+    assert await transport.objects.page(Location(bucket, "many/")) == set(keys[:1_000])
+    assert await transport.objects.page(Location(bucket, "many/ä 10")) == set(keys[1_000:])
+
+
+async def test_who_may_do_nothing(boxed: Place, transport_name: str) -> None:
+    """Nothing was seen yet, so that a refusal is not taken for a missing object."""
+    at = Location("emulator-input", "key")
+    async with boxed.connect(transport_name, key_id="denied") as transport:
+        objects = transport.objects
+        assert await objects.exists(at) is None
+        for call in (
+            objects.get(at),
+            objects.put(at, b"x", TEXT),
+            objects.page(at),
+            objects.delete(at),
+        ):
+            assert await verdict(call) == (Denied, "AccessDenied")
+
+
+async def test_who_is_not_known(boxed: Place, transport_name: str) -> None:
+    at = Location("emulator-input", "key")
+    async with boxed.connect(transport_name, key_id="nobody") as transport:
+        assert await verdict(transport.objects.get(at)) == (Denied, "InvalidAccessKeyId")
+
+
+async def test_a_bucket_of_another_region(boxed: Place, transport_name: str) -> None:
+    """The emulator, which is in us-east-1, names its region to whoever signs for another one."""
+    at = Location("emulator-input", "key")
+    async with boxed.connect(transport_name, region="eu-west-1") as transport:
+        await transport.objects.put(at, b"x", TEXT)
+        assert await read(transport.objects, at) == (b"x", TEXT)
+
+
+@asynccontextmanager
+async def tampering(url: str) -> AsyncIterator[str]:
+    """Relay to a server, and change one word of what goes there."""
+    host, port = url.removeprefix("http://").split(":")
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 20):
+            writer.write(data.replace(b"integrity", b"iniquity!"))
+            await writer.drain()
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection(host, int(port))
+        async with asyncio.TaskGroup() as both:
+            both.create_task(pump(reader, there[1]))
+            both.create_task(pump(there[0], writer))
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize("size", [0, 2_000_000], ids=["small", "large"])
+async def test_what_was_changed_on_its_way_is_sent_again(
+    boxed: Place, transport_name: str, size: int
+) -> None:
+    """moto would store it."""
+    at = Location("emulator-input", "key")
+    async with (
+        tampering(boxed.access.endpoint_url) as url,
+        boxed.connect(transport_name, url=url) as transport,
+    ):
+        body = b"integrity" + bytes(size)
+        sent = verdict(transport.objects.put(at, body, TEXT))
+        assert await sent == (Transient, "XAmzContentSHA256Mismatch")
+        assert await transport.objects.exists(at) is False
+        await transport.objects.put(at, b"anything else", TEXT)
+        assert await transport.objects.exists(at) is True

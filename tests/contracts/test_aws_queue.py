@@ -1,0 +1,165 @@
+"""Both transports do the same to a queue, and say the same of what goes wrong."""
+
+import json
+from collections.abc import Awaitable, Callable
+
+import anyio
+import pytest
+
+from dispatcher import limits
+from dispatcher.aws.transport import Queue, Transport
+from dispatcher.errors import Denied, Rejected
+from tests.contracts.conftest import Place, verdict
+
+BODIES = [
+    "plain",
+    json.dumps({"a": [1, "\u00e9\n", None]}),
+    "schön 日本語 🙂",
+    "e\u0301",
+    " \t\r\n blanks ",
+    "\"quoted\" 'quoted' \\ / <xml>&amp;</xml>",
+    "\u007f\u0080\ufffd\ue000",
+    "%20+%2F",
+    "x" * 20_000,
+    "0",
+]
+
+
+async def drain(queue: Queue, count: int) -> dict[str, str]:
+    """Receive a number of messages; return receipts by body."""
+    got: dict[str, str] = {}
+    while len(got) < count:
+        messages = await queue.receive()
+        assert 1 <= len(messages) <= 10
+        got |= {message.body: message.receipt for message in messages}
+    return got
+
+
+async def test_ten_bodies_of_any_kind(transport: Transport, queue_url: str) -> None:
+    queue = transport.queue(queue_url)
+    assert await queue.send(BODIES) == []
+    got = await drain(queue, len(BODIES))
+    assert got.keys() == set(BODIES)
+    # They are the same to the other client.
+    told = await transport.clients.sqs.get_queue_attributes(
+        QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
+    )
+    assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": str(len(BODIES))}
+    assert await queue.delete(list(got.values())) == []
+    told = await transport.clients.sqs.get_queue_attributes(
+        QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
+    )
+    assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "0"}
+
+
+async def test_a_long_poll_of_a_quiet_queue(
+    transport: Transport, queue_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SQS_LONG_POLL_SECONDS", 1)
+    assert await transport.queue(queue_url).receive() == []
+
+
+async def test_a_long_poll_ends_when_a_message_comes(transport: Transport, queue_url: str) -> None:
+    queue = transport.queue(queue_url)
+    with anyio.fail_after(limits.SQS_LONG_POLL_SECONDS / 2):
+        async with anyio.create_task_group() as group:
+            group.start_soon(queue.send, ["at last"])
+            assert [message.body for message in await queue.receive()] == ["at last"]
+
+
+async def test_a_message_may_be_given_back(transport: Transport, queue_url: str) -> None:
+    queue = transport.queue(queue_url)
+    await queue.send(["a", "b", "c"])
+    first = await drain(queue, 3)
+    assert await queue.change_visibility([(first["a"], 0), (first["b"], 600)]) == []
+    second = await drain(queue, 1)
+    assert second.keys() == {"a"}
+    assert await queue.delete([second["a"], first["b"], first["c"]]) == []
+
+
+async def test_receipts_that_are_none_come_back(transport: Transport, queue_url: str) -> None:
+    queue = transport.queue(queue_url)
+    await queue.send(["a", "b"])
+    got = await drain(queue, 2)
+    changes = [(got["a"], 60), ("no receipt", 60), (got["b"], 60)]
+    assert await queue.change_visibility(changes) == ["no receipt"]
+    assert await queue.delete([got["a"], "no receipt", got["b"]]) == ["no receipt"]
+
+
+async def test_a_receipt_of_a_message_that_is_gone(boxed: Place, transport_name: str) -> None:
+    """Deleting it once more is a success, hiding it is none; moto calls both mistakes."""
+    async with boxed.connect(transport_name) as transport:
+        made = await transport.clients.sqs.create_queue(QueueName="gone")
+        queue = transport.queue(made["QueueUrl"])
+        await queue.send(["a"])
+        receipt = (await drain(queue, 1))["a"]
+        assert await queue.delete([receipt]) == []
+        assert await queue.delete([receipt]) == []
+        assert await queue.change_visibility([(receipt, 60)]) == [receipt]
+
+
+async def test_bodies_that_cannot_be_sent_come_back(boxed: Place, transport_name: str) -> None:
+    """moto refuses the whole batch."""
+    async with boxed.connect(transport_name) as transport:
+        made = await transport.clients.sqs.create_queue(QueueName="partial")
+        queue = transport.queue(made["QueueUrl"])
+        assert await queue.send(["a", "\u000b", "b", "\ufffe"]) == [1, 3]
+        assert (await drain(queue, 2)).keys() == {"a", "b"}
+
+
+CALLS: dict[str, Callable[[Queue], Awaitable[object]]] = {
+    "receive": lambda queue: queue.receive(),
+    "delete": lambda queue: queue.delete(["receipt"]),
+    "send": lambda queue: queue.send(["body"]),
+    "change-visibility": lambda queue: queue.change_visibility([("receipt", 60)]),
+}
+each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+
+
+@each_call
+async def test_a_queue_that_is_not_there(
+    transport: Transport, call: Callable[[Queue], Awaitable[object]]
+) -> None:
+    url = f"{transport.clients.sqs.meta.endpoint_url}/123456789012/no-such-queue"
+    assert await verdict(call(transport.queue(url))) == (Denied, "")
+
+
+@each_call
+async def test_who_may_do_nothing(
+    boxed: Place, transport_name: str, call: Callable[[Queue], Awaitable[object]]
+) -> None:
+    async with boxed.connect(transport_name, key_id="denied") as transport:
+        url = f"{boxed.access.endpoint_url}/000000000000/completions"
+        assert await verdict(call(transport.queue(url))) == (Denied, "AccessDeniedException")
+
+
+@each_call
+async def test_who_is_not_known(
+    boxed: Place, transport_name: str, call: Callable[[Queue], Awaitable[object]]
+) -> None:
+    async with boxed.connect(transport_name, key_id="nobody") as transport:
+        url = f"{boxed.access.endpoint_url}/000000000000/completions"
+        assert await verdict(call(transport.queue(url))) == (Denied, "InvalidClientTokenId")
+
+
+# aiohttp warns of what blocks the loop: aiobotocore hands it these bodies in one piece.
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (lambda q: q.send([str(n) for n in range(11)]), "TooManyEntriesInBatchRequest"),
+        (lambda q: q.delete([str(n) for n in range(11)]), "TooManyEntriesInBatchRequest"),
+        (lambda q: q.send([]), "EmptyBatchRequest"),
+        (lambda q: q.delete([]), "EmptyBatchRequest"),
+        (lambda q: q.send(10 * [(1 << 17) * "x"]), "BatchRequestTooLong"),
+    ],
+    ids=["eleven-sent", "eleven-deleted", "none-sent", "none-deleted", "too-long"],
+)
+async def test_batches_that_are_refused_whole(
+    boxed: Place, transport_name: str, call: Callable[[Queue], Awaitable[object]], code: str
+) -> None:
+    """moto deletes eleven at once."""
+    async with boxed.connect(transport_name) as transport:
+        url = f"{boxed.access.endpoint_url}/000000000000/completions"
+        said = await verdict(call(transport.queue(url)))
+    assert said == (Rejected, f"AWS.SimpleQueueService.{code}")
