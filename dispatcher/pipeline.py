@@ -48,6 +48,10 @@ from dispatcher.sinks.settler import Settler
 from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.source import Source
 
+_GATHERED = 256
+"""Most answers that wait for the settler to write them with others: with what is small enough not
+to wait for the disk, 16 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -201,7 +205,7 @@ class _Line:
         memory = Quota(config.limits.payload_memory)
         intents, to_send = anyio.create_memory_object_stream[Planned](config.limits.concurrency)
         claims, to_join = anyio.create_memory_object_stream[Claimed](config.completion.fetchers)
-        settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](0)
+        settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](_GATHERED)
         receipts, to_delete = anyio.create_memory_object_stream[list[str]](100)
         packer = Packer(
             config.packing,

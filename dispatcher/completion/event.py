@@ -22,7 +22,7 @@ from dispatcher.aws.location import parse_location
 Kind: TypeAlias = Literal["completed", "failed", "expired"]
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Completion:
     """The service's word on one invocation.
 
@@ -95,10 +95,12 @@ def _inference(kind: Kind, event: dict[str, Any]) -> Completion:
     answer = event.get("responseBody") or {}
     where = parameters.get("outputLocation" if kind == "completed" else "failureLocation")
     location = parse_location(where) if where else None
-    named = invocation_at(location) if location else None
+    invocation = _text(event.get("inferenceId"))
+    if not invocation and location:
+        invocation = invocation_at(location)
     return Completion(
         kind,
-        _text(event.get("inferenceId")) or named,
+        invocation,
         location,
         _content(answer),
         _text(parameters.get("contentType")),

@@ -5,7 +5,7 @@ is counted and changes nothing.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,11 +18,12 @@ from dispatcher.completion.event import Completion, Kind
 from dispatcher.completion.patience import Patience
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere, Rejected
+from dispatcher.ledger.channels import Arrivals, hand_over
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.ledger import Ledger, Settlement
 from dispatcher.ledger.outcome import Meta, Outcome, Status
-from dispatcher.ledger.quota import Quota
-from dispatcher.packing.answers import Mismatch, split
+from dispatcher.ledger.quota import Quota, Share
+from dispatcher.packing.answers import Mismatch, Outputs, split
 from dispatcher.packing.parcel import Framing
 
 _READS = 5
@@ -30,7 +31,7 @@ _READS = 5
 
 _PAUSE_SECONDS = 0.2
 
-_LARGE_BYTES = 1_000_000
+_LARGE_BYTES = 64_000
 """Outcomes above this keep their share of the memory until they are written; below, the wait for
 the disk would cost more than what the settler may hold of them."""
 
@@ -60,7 +61,7 @@ class Reader(Protocol):
         """Begin to read an object."""
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Claimed:
     """A completion with the invocation that it settles."""
 
@@ -68,7 +69,7 @@ class Claimed:
     completion: Completion
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class _Answer:
     """What the service made of an invocation: a body, or why there is none."""
 
@@ -110,17 +111,20 @@ class Joiner:
             RunStopped: AWS has not answered for too long.
         """
         async with claims, settlements:
-            async for claimed in claims:
-                async with AsyncExitStack() as held:  # the share of the memory
-                    settled = await self.settle(claimed, held)
+            async for claimed in Arrivals(claims):
+                share = Share(self.memory)
+                try:
+                    settled = await self.settle(claimed, share)
                     if settled is None:
                         self._give_back(claimed)
                         continue
-                    if _weight(settled) > _LARGE_BYTES:
+                    if settled.size > _LARGE_BYTES:
                         settled.written = anyio.Event()
-                    await settlements.send([settled])
+                    await hand_over(settlements, [settled])
                     if settled.written is not None:
                         await settled.written.wait()
+                finally:
+                    share.give_back()
 
     def _give_back(self, claimed: Claimed) -> None:
         """Leave an invocation to a later event or look."""
@@ -132,16 +136,16 @@ class Joiner:
         self.ledger.accept(entry.planned, self.now(), output, failure)
         entry.claimed = False
 
-    async def settle(self, claimed: Claimed, held: AsyncExitStack) -> Settlement | None:
+    async def settle(self, claimed: Claimed, share: Share) -> Settlement | None:
         """Return the outcomes of an invocation, or None if its answer cannot be read for now.
 
-        Their share of the memory is given back when ``held`` is closed.
+        The memory that they take is held by ``share``.
         """
         entry, completion = claimed.entry, claimed.completion
         if entry.payload is None:
             return None  # lost with the power; the intake is reading it again
         try:
-            answer = await self._answer(entry, completion, held)
+            answer = await self._answer(entry, completion, share)
         except CallError as error:
             self.patience.failed(error)
             return None
@@ -159,10 +163,10 @@ class Joiner:
         needed = kind != "completed" or self.config.sink.join != "output"
         return entry.planned.size if needed else 0
 
-    async def _answer(self, entry: Entry, completion: Completion, held: AsyncExitStack) -> _Answer:
+    async def _answer(self, entry: Entry, completion: Completion, share: Share) -> _Answer:
         inputs = self._input_bytes(entry, completion.kind)
         if completion.kind == "expired" or completion.body is not None:
-            await held.enter_async_context(self.memory.take(inputs))
+            await share.acquire(inputs)
             return _Answer(completion.body, completion.content_type)
         given = entry.output if completion.kind == "completed" else entry.failure
         location = completion.location or (parse_location(given) if given else None)
@@ -171,7 +175,7 @@ class Joiner:
                 return _Answer(None, None)
             return _Answer(None, None, "output_missing", "the event names no output object")
         try:
-            return await self._read(location, inputs, held)
+            return await self._read(location, inputs, share)
         except (NotThere, Denied) as error:
             if completion.kind == "failed":
                 return _Answer(None, None)  # the event's own reason has to do
@@ -181,26 +185,25 @@ class Joiner:
         except Rejected as error:
             return _Answer(None, None, "output_unreadable", str(error))
 
-    async def _read(self, location: Location, inputs: int, held: AsyncExitStack) -> _Answer:
+    async def _read(self, location: Location, inputs: int, share: Share) -> _Answer:
         most = self.config.completion.max_output
         for left in reversed(range(_READS)):
             try:
-                async with AsyncExitStack() as trial, self.reader.open(location) as incoming:
+                async with self.reader.open(location) as incoming:
                     if incoming.size > most:
                         message = (
                             f"{location} has {incoming.size:,} bytes, more than "
                             f"completion.max_output ({most:,})"
                         )
                         return _Answer(None, None, "output_too_large", message)
-                    # Given back when a try fails: two shares would wait for each other.
-                    await trial.enter_async_context(self.memory.take(incoming.size + inputs))
+                    await share.acquire(incoming.size + inputs)
                     answer = _Answer(await incoming.read(), incoming.content_type)
                     self.patience.succeeded()
-                    await held.enter_async_context(trial.pop_all())
                     return answer
             except Rejected:
                 raise
             except CallError:
+                share.give_back()  # or this and the next try would wait for each other
                 if not left:
                     raise
             await anyio.sleep(_PAUSE_SECONDS * (_READS - left))
@@ -215,7 +218,7 @@ class Joiner:
 
 def _verdict(
     completion: Completion, answer: _Answer, count: int, framing: Framing
-) -> list[bytes] | _Dead:
+) -> Outputs | _Dead:
     """Return each record's own output, or why there is none."""
     if completion.kind == "expired":
         return _Dead("expired", "expired", completion.reason or "no completion in time")
@@ -232,7 +235,7 @@ def _verdict(
 
 
 def _outcomes(
-    entry: Entry, answer: _Answer, verdict: list[bytes] | _Dead, raws: list[bytes | None]
+    entry: Entry, answer: _Answer, verdict: Outputs | _Dead, raws: list[bytes | None]
 ) -> list[Outcome]:
     if isinstance(verdict, _Dead):
         return [
@@ -258,10 +261,7 @@ def _outcomes(
             answer.content_type,
             attempts=1,
             input=raw,
+            is_json=verdict.are_json,
         )
-        for slip, output, raw in zip(entry.slips, verdict, raws, strict=True)
+        for slip, output, raw in zip(entry.slips, verdict.values, raws, strict=True)
     ]
-
-
-def _weight(settlement: Settlement) -> int:
-    return sum(len(o.output or b"") + len(o.input or b"") for o in settlement.outcomes)

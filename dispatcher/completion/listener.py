@@ -15,6 +15,7 @@ from dispatcher.completion.joiner import Claimed
 from dispatcher.completion.patience import Patience
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError
+from dispatcher.ledger.channels import hand_over
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.observe.meter import Meter
 
@@ -71,7 +72,7 @@ class Listener:
                     parts = parse(message.body)
                     claimed = [c for part in parts if (c := self._heard(part, message.receipt))]
                     for claim in claimed:
-                        await claims.send(claim)
+                        await hand_over(claims, claim)
                     if not claimed and self._is_useless(parts):
                         done.append(message.receipt)
                 if done:

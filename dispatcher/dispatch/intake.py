@@ -13,6 +13,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from dispatcher.errors import StateError
+from dispatcher.ledger.channels import hand_over
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger, Settlement
 from dispatcher.ledger.outcome import Outcome
@@ -76,8 +77,9 @@ class Intake:
     async def _take(self, items: Sequence[Item]) -> None:
         records: list[Record] = []
         dead: list[Outcome] = []
+        recall = self.ledger.recall
         for item in items:
-            known, entry = self.ledger.recall.know(item.position)
+            known, entry = recall.know(item.position)
             if known is Known.NEW:
                 if isinstance(item, Record):
                     records.append(item)
@@ -115,7 +117,7 @@ class Intake:
     async def _hand_over(self, planned: Planned) -> None:
         """Give an intent to the senders; where they were cancelled, the next process sends it."""
         with suppress(anyio.BrokenResourceError):
-            await self.intents.send(planned)
+            await hand_over(self.intents, planned)
 
     async def _refuse(self, outcomes: list[Outcome]) -> None:
         await self.settlements.send([Settlement(None, outcomes)])

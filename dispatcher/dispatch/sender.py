@@ -21,6 +21,7 @@ from dispatcher.errors import (
     Throttled,
     Transient,
 )
+from dispatcher.ledger.channels import Arrivals
 from dispatcher.ledger.identity import filename
 from dispatcher.ledger.intent import Planned
 from dispatcher.ledger.ledger import Ledger, Settlement
@@ -121,7 +122,7 @@ class Sender:
         """
         self.wire.loops += 1
         async with intents, settlements:
-            async for planned in intents:
+            async for planned in Arrivals(intents):
                 if (given_up := await self._send(planned)) is not None:
                     self.wire.refused.append(given_up)
                 if self.wire.accepts:

@@ -6,11 +6,16 @@ a thousand neighbours share a folder, which is one page of ListObjectsV2.
 """
 
 import secrets
+from functools import lru_cache
 
 from dispatcher import limits
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford: no i, l, o, u
-_VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
+_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
+# What int(text, 32) takes; a letter that is none of ours becomes what it refuses.
+_TO_PYTHON = str.maketrans(
+    _DIGITS + "ilouABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789abcdefghijklmnopqrstuv" + "!" * 30
+)
 _TAG_CHARS = 8
 _NUMBER_CHARS = 12
 _SHARD_CHARS = 8
@@ -23,21 +28,23 @@ def make_tag() -> str:
 
 def invocation_id(tag: str, number: int) -> str:
     """Return the InferenceId of the run's invocation ``number`` (21 characters)."""
-    return f"{tag}-{_base32(number, _NUMBER_CHARS)}"
+    return f"{tag}-{_base32(number >> 10, _NUMBER_CHARS - 2)}{_PAIRS[number & 1023]}"
 
 
 def number_of(tag: str, invocation: str) -> int | None:
     """Return the number in an id of this run, or None if the id is someone else's."""
+    digits = invocation[_TAG_CHARS + 1 :]
     if (
-        len(invocation) != _TAG_CHARS + 1 + _NUMBER_CHARS
+        len(digits) != _NUMBER_CHARS
         or not invocation.startswith(f"{tag}-")
-        or not _VALUES.keys() >= set(digits := invocation[_TAG_CHARS + 1 :])
+        or not digits.isalnum()
+        or not digits.isascii()
     ):
         return None
-    number = 0
-    for digit in digits:
-        number = number * 32 + _VALUES[digit]
-    return number
+    try:
+        return int(digits.translate(_TO_PYTHON), 32)
+    except ValueError:
+        return None
 
 
 def shard(tag: str, number: int) -> str:
@@ -50,6 +57,7 @@ def filename(invocation: str) -> str:
     return f"{invocation}.out"
 
 
+@lru_cache(maxsize=64)  # neighbours share all but their last digits
 def _base32(number: int, width: int) -> str:
     digits = []
     for _ in range(width):

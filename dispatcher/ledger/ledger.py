@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -35,13 +35,17 @@ from dispatcher.ledger.recall import Recall
 from dispatcher.ledger.spool import Spool
 from dispatcher.ledger.states import Move, State, step
 from dispatcher.ledger.store import Store
-from dispatcher.ledger.watermark import Watermark
+from dispatcher.ledger.watermark import Watermark, adjoining
 from dispatcher.packing.framing import Frame
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.source import Mark
 
 _LARGE_BYTES = 256_000
 """Payloads from here on are read on a worker thread; below, the hop costs more than the read."""
+
+_FRESH_BYTES = 8_000_000
+"""Most bytes of payloads that stay in memory until they are first asked for. They are asked for at
+once, and a read of the spool would cost as much as a signature."""
 
 _BEGUN = "accepted"
 """Name of the fact that the service has accepted something."""
@@ -56,13 +60,19 @@ class Settlement:
 
     Attributes:
         entry: The invocation that is over, or None.
-        outcomes: One for each of its records.
+        outcomes: One for each of its records, at least one.
         written: Is set once they are in the sink, where somebody waits for that.
+        size: Bytes of the outputs and inputs that the outcomes carry.
     """
 
     entry: Entry | None
     outcomes: list[Outcome]
     written: anyio.Event | None = None
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Weigh it once, for all who keep to a bound."""
+        self.size = sum(len(o.output or b"") + len(o.input or b"") for o in self.outcomes)
 
 
 class Ledger:
@@ -97,6 +107,8 @@ class Ledger:
         # event of the first one would settle the second.
         self._number = store.last_number + _GAP * secrets.randbelow(_GAPS) * bool(store.facts)
         self._pen = Pen(store)
+        self._fresh: dict[int, bytes] = {}
+        self._fresh_bytes = 0
         self._changed = anyio.Event()
         self._left: set[int] = set()
         self.is_new = "tag" not in store.facts
@@ -166,8 +178,9 @@ class Ledger:
         """
         entries = [self._entry(parcel) for parcel in parcels]
         await self._pen.write(Plan(entries, [parcel.payload for parcel in parcels]))
-        for entry in entries:
+        for entry, parcel in zip(entries, parcels, strict=True):
             self._entries[entry.planned.number] = entry
+            self._keep(entry.planned, parcel.payload)
         return [entry.planned for entry in entries]
 
     async def restore(self, number: int, payload: bytes) -> None:
@@ -210,8 +223,21 @@ class Ledger:
         entry.claimed = True
         return True
 
+    def _keep(self, planned: Planned, payload: bytes) -> None:
+        if self._fresh_bytes + planned.size <= _FRESH_BYTES:
+            self._fresh[planned.number] = payload
+            self._fresh_bytes += planned.size
+
+    def _let_go(self, planned: Planned) -> bytes | None:
+        payload = self._fresh.pop(planned.number, None)
+        if payload is not None:
+            self._fresh_bytes -= planned.size
+        return payload
+
     async def payload(self, entry: Entry) -> bytes | None:
         """Return the bytes of an invocation; None while they are lost and not yet read again."""
+        if (payload := self._let_go(entry.planned)) is not None:
+            return payload
         if (ref := entry.payload) is None:
             return None
         if ref.size < _LARGE_BYTES:
@@ -255,12 +281,13 @@ class Ledger:
         tallies: Counter[str] = Counter()
         touched: dict[str, Watermark] = {}
         for settlement in settlements:
-            for outcome in settlement.outcomes:
-                dead = outcome.status != "completed"
-                tallies[f"dead:{outcome.reason}" if dead else "completed"] += 1
-                stream = outcome.position.stream
-                touched[stream] = self._marks.setdefault(stream, Watermark())
-                touched[stream].settle(outcome.position)
+            dead = [f"dead:{o.reason}" for o in settlement.outcomes if o.status != "completed"]
+            tallies.update(dead)
+            if completed := len(settlement.outcomes) - len(dead):
+                tallies["completed"] += completed
+            for span in adjoining([outcome.position for outcome in settlement.outcomes]):
+                touched[span.stream] = self._marks.setdefault(span.stream, Watermark())
+                touched[span.stream].settle(span)
         if any(s.entry and s.outcomes[0].status != "rejected" for s in settlements):
             self._begin()
         for entry in entries:
@@ -270,6 +297,7 @@ class Ledger:
         await self._pen.write(Settle(entries, changes, dict(sinks), tallies))
         for entry in entries:
             del self._entries[entry.planned.number]
+            self._let_go(entry.planned)
             self._left.discard(entry.planned.number)
         self._notify()
 

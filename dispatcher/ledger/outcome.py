@@ -48,6 +48,7 @@ class Outcome:
         attempts: Invocations that were made for it; 0 where it was never sent.
         input: The record's raw bytes, where the sink or the dead letter shows them.
         meta: How the record travelled; None where it was never sent.
+        is_json: The output is known to be one JSON value, because the answer was read as such.
     """
 
     position: Position
@@ -60,3 +61,4 @@ class Outcome:
     attempts: int = 0
     input: bytes | None = None
     meta: Meta | None = None
+    is_json: bool = False

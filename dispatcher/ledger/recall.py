@@ -23,6 +23,9 @@ class Known(Enum):
     """Known with another extent: the input is not what was read before."""
 
 
+_NEW = Known.NEW, None
+
+
 @dataclass(slots=True)
 class Recall:
     """Answers for positions that were read before this process began; forgets what it answered.
@@ -54,7 +57,7 @@ class Recall:
         Records of a stream are asked for in order, each once.
         """
         if position.start >= self.heads.get(position.stream, 0):
-            return Known.NEW, None
+            return _NEW
         end, entry = self._outstanding.pop((position.stream, position.start), (0, None))
         if entry is not None:
             if end != position.end:

@@ -6,10 +6,11 @@ stream, or below the mark nothing at all.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar, cast
 
 from dispatcher.errors import StateError
 from dispatcher.ledger.intent import Entry, Planned, SpoolRef, pack_slips, unpack_slips
@@ -29,6 +30,11 @@ from dispatcher.packing.parcel import Route
 from dispatcher.sources.source import Mark
 
 SCHEMA_VERSION = 1
+
+_CHUNKS = (64, 8, 1)
+"""Rows of one statement; times 12 columns, within the 999 parameters of old SQLite versions."""
+
+_Row = TypeVar("_Row")
 
 _DAMAGE = (sqlite3.Error, AssertionError, KeyError, OverflowError, TypeError, ValueError)
 """What reading rows raises whose bytes are not what was written."""
@@ -129,8 +135,12 @@ class Store:
         """
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            for operation in operations:
-                self._write(operation)
+            for kind, run in groupby(operations, type):
+                if kind is Accept:
+                    self._accept(cast("list[Accept]", list(run)))
+                else:
+                    for operation in run:
+                        self._write(operation)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
@@ -215,19 +225,6 @@ class Store:
         match operation:
             case Plan():
                 self._plan(operation)
-            case Accept():
-                self._db.execute(
-                    "UPDATE invocation SET state = ?, accepted_at = ?, output = ?, failure = ? "
-                    "WHERE number = ? AND state = ?",
-                    (
-                        State.ACCEPTED,
-                        operation.accepted_at,
-                        operation.output,
-                        operation.failure,
-                        operation.number,
-                        State.PLANNED,
-                    ),
-                )
             case Restore():
                 entry, (ref,) = operation.entry, self._spool.append([operation.payload])
                 entry.payload = ref
@@ -266,14 +263,34 @@ class Store:
                     pack_slips(entry.slips, self._streams),
                 )
             )
-        self._db.executemany(_INSERT, rows)
+        for chunk in _chunks(rows):
+            self._db.execute(
+                f"{_INSERT} VALUES {_marks('(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', len(chunk))}",
+                [value for row in chunk for value in row],
+            )
+
+    def _accept(self, accepted: Sequence[Accept]) -> None:
+        for chunk in _chunks(accepted):
+            rows = [(a.number, a.accepted_at, a.output, a.failure) for a in chunk]
+            self._db.execute(
+                "UPDATE invocation SET (state, accepted_at, output, failure) = "  # noqa: S608 - marks
+                f"(SELECT {State.ACCEPTED:d}, column2, column3, column4 "
+                f"FROM (VALUES {_marks('(?, ?, ?, ?)', len(rows))}) WHERE column1 = number) "
+                f"WHERE state = {State.PLANNED:d} AND number IN ({_marks('?', len(rows))})",
+                [value for row in rows for value in row] + [row[0] for row in rows],
+            )
 
     def _settle(self, settle: Settle) -> None:
-        numbers = [(entry.planned.number,) for entry in settle.entries]
-        deleted = self._db.executemany("DELETE FROM invocation WHERE number = ?", numbers)
-        if numbers and deleted.rowcount != len(numbers):
+        numbers = [entry.planned.number for entry in settle.entries]
+        deleted = 0
+        for chunk in _chunks(numbers):
+            deleted += self._db.execute(
+                f"DELETE FROM invocation WHERE number IN ({_marks('?', len(chunk))})",  # noqa: S608 - marks
+                chunk,
+            ).rowcount
+        if deleted != len(numbers):
             raise sqlite3.IntegrityError(
-                f"{len(numbers)} invocations were to be settled, {deleted.rowcount} were there"
+                f"{len(numbers)} invocations were to be settled, {deleted} were there"
             )
         for name, change in settle.changes.items():
             stream = self._streams.get(name) or self._add_stream(name)
@@ -316,8 +333,24 @@ FROM invocation ORDER BY number
 _INSERT = """
 INSERT INTO invocation (number, id, shard, state, content_type, route, size, crc, segment, offset,
                         planned_at, manifest)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+
+
+def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Cut rows into pieces for one statement each.
+
+    A statement lets go of the interpreter once, however many rows it has, and the event loop then
+    has it for milliseconds before the next one. Few sizes, so that few statements are prepared.
+    """
+    start = 0
+    for size in _CHUNKS:
+        while start + size <= len(rows):
+            yield rows[start : start + size]
+            start += size
+
+
+def _marks(row: str, count: int) -> str:
+    return ", ".join([row] * count)
 
 
 def _int(value: object) -> int:

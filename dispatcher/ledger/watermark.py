@@ -5,6 +5,7 @@ and what adjoins the mark moves it.
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dispatcher.sources.record import Position
@@ -117,3 +118,18 @@ class Watermark:
         if start in self._stored:
             self._removed.add(start)
         return self._ends.pop(start)
+
+
+def adjoining(positions: Sequence[Position]) -> list[Position]:
+    """Return the positions with neighbours made one: most records of a payload are neighbours."""
+    spans: list[Position] = []
+    stream, end, span = "", -1, None
+    for at in positions:
+        if span is not None and at.start == end and at.stream == stream:
+            end = span.end = at.end
+            span.line = at.line
+        else:
+            span = Position(at.stream, at.start, at.end, at.line)
+            spans.append(span)
+            stream, end = at.stream, at.end
+    return spans

@@ -43,9 +43,22 @@ class Mismatch:
     message: str
 
 
+@dataclass(slots=True)
+class Outputs:
+    """One output for each record, in order.
+
+    Attributes:
+        values: Slices of the answer.
+        are_json: Each is known to be one JSON value.
+    """
+
+    values: list[bytes]
+    are_json: bool
+
+
 def split(
     body: bytes, content_type: str | None, count: int, *, framing: Framing
-) -> list[bytes] | Mismatch:
+) -> Outputs | Mismatch:
     """Split an answer into one output a record, by position.
 
     Outputs are slices of the answer, so numbers keep their digits. The content type says how to
@@ -61,7 +74,7 @@ def split(
         framing: How the request was framed; with ``none`` the whole answer is the output.
     """
     if framing == "none":
-        return [body]
+        return Outputs([body], are_json=False)
     kind = (content_type or "").partition(";")[0].strip().lower()
     as_lines: Callable[[bytes], list[bytes] | None]
     as_lines = _text_lines if kind.startswith("text/") else _json_lines
@@ -79,7 +92,7 @@ def split(
         if outputs is None:
             continue
         if len(outputs) == count:
-            return outputs
+            return Outputs(outputs, are_json=read is not _text_lines)
         return Mismatch(
             "count_mismatch", f"the answer holds {len(outputs)} outputs for {count} records"
         )
@@ -118,7 +131,12 @@ def _document(body: bytes) -> list[bytes] | None:
 
 def _json_lines(body: bytes) -> list[bytes] | None:
     lines = [line for raw in body.split(b"\n") if (line := raw.strip())]
-    return lines if all(map(_is_json, lines)) else None
+    try:
+        for line in lines:
+            orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return lines
 
 
 def _text_lines(body: bytes) -> list[bytes]:

@@ -78,7 +78,7 @@ class JsonlFile:
         Raises:
             StateError: They cannot be written; the file is as long as before.
         """
-        data = b"".join([part for line in lines for part in (line, b"\n")])
+        data = b"\n".join([*lines, b""])
         try:
             self._write(data)
         except OSError as error:

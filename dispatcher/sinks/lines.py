@@ -16,6 +16,9 @@ the caller uses), ``orjson`` at 1,024. A deeper value is written as base64.
 """
 
 
+_NEWLINE, _RETURN = b"\n\r"  # searched as numbers: seven times faster than as bytes
+
+
 def result_line(outcome: Outcome, join: Literal["output", "input", "both"], *, meta: bool) -> bytes:
     """Return the result line of a completed record, without a line break.
 
@@ -24,9 +27,12 @@ def result_line(outcome: Outcome, join: Literal["output", "input", "both"], *, m
         join: Which of input and output the line carries.
         meta: Whether it also tells how the record travelled.
     """
+    output = b"" if join == "input" else _output(outcome)
+    if join == "output" and not meta:  # nearly all lines are these, and hundreds a parcel
+        return b'{"key":%b,"status":"completed","output":%b}' % (_text(outcome.key), output)
     parts = [b'{"key":', _text(outcome.key), b',"status":', _text(outcome.status)]
     if join != "input":
-        parts += (b',"output":', _value(outcome.output or b"", outcome.output_type))
+        parts += (b',"output":', output)
     if join != "output":
         parts += (b',"input":', _input(outcome.input))
     if meta:
@@ -64,20 +70,27 @@ def _input(raw: bytes | None) -> bytes:
     return orjson.dumps({"base64": base64.b64encode(raw).decode()})
 
 
-def _value(body: bytes, content_type: str | None) -> bytes:
-    if embeddable(body):
+def _output(outcome: Outcome) -> bytes:
+    body = outcome.output or b""
+    if embeddable(body, is_json=outcome.is_json):
         return _on_one_line(body)
     content = base64.b64encode(body).decode()
     return b'{"base64":"%b","content_type":%b}' % (
         content.encode(),
-        b"null" if content_type is None else _text(content_type),
+        b"null" if outcome.output_type is None else _text(outcome.output_type),
     )
 
 
-def embeddable(text: bytes) -> bool:
-    """Return whether text can stand in a line as it is: any JSON reader takes it for one value."""
+def embeddable(text: bytes, *, is_json: bool = False) -> bool:
+    """Return whether text can stand in a line as it is: any JSON reader takes it for one value.
+
+    Args:
+        text: Bytes of anything.
+        is_json: They are known to be one JSON value.
+    """
     try:
-        orjson.loads(text)
+        if not is_json:
+            orjson.loads(text)
         # Every level takes two bytes, so most values need no closer look.
         if len(text) > 2 * DEEPEST and text.count(b"[") + text.count(b"{") > DEEPEST:
             around = 1024 - DEEPEST
@@ -90,7 +103,7 @@ def embeddable(text: bytes) -> bool:
 def _on_one_line(text: bytes) -> bytes:
     # Valid JSON has line breaks only between tokens, where a blank means the same.
     text = text.strip()
-    if b"\n" in text or b"\r" in text:
+    if _NEWLINE in text or _RETURN in text:
         text = text.replace(b"\n", b" ").replace(b"\r", b" ")
     return text
 

@@ -22,7 +22,12 @@ from dispatcher.sinks.lines import dead_letter_line, result_line
 
 _GROUP_RECORDS = 5_000
 _GROUP_BYTES = 4_000_000
-"""A group is written when it has grown to one of these, or nothing more is waiting."""
+"""A group is written when it has grown to one of these, or its time to gather is over."""
+
+_GATHER_SECONDS = 0.02
+"""How long outcomes wait for others to share a group with. A group costs two syncs and two thread
+switches whatever its size: on a fast disk, which would otherwise be asked for every few records,
+they were a third of what a record costs."""
 
 
 @dataclass(slots=True)
@@ -51,6 +56,8 @@ class Settler:
         async with settlements, receipts:
             async for group in settlements:
                 records, size = _extent(group)
+                if size < _GROUP_BYTES and records < _GROUP_RECORDS:
+                    await anyio.sleep(_GATHER_SECONDS)
                 with suppress(anyio.WouldBlock, anyio.EndOfStream):
                     while size < _GROUP_BYTES and records < _GROUP_RECORDS:
                         group += (more := settlements.receive_nowait())
@@ -113,5 +120,4 @@ class Settler:
 
 def _extent(group: Sequence[Settlement]) -> tuple[int, int]:
     """Return how many records and bytes are to be written."""
-    outcomes = [outcome for settlement in group for outcome in settlement.outcomes]
-    return len(outcomes), sum(len(o.output or b"") + len(o.input or b"") for o in outcomes)
+    return sum(len(s.outcomes) for s in group), sum(s.size for s in group)

@@ -20,7 +20,7 @@ from dispatcher.sources.paths import STDIN, changed, shorter
 from dispatcher.sources.record import Item
 from dispatcher.sources.source import Mark
 
-BLOCK_BYTES = 262_144
+BLOCK_BYTES = 786_432
 """How much is read at once. Small enough that a batch made of it stays near 1 MB."""
 
 BATCH_RECORDS = 2_000

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +21,7 @@ from dispatcher.errors import CallError, Denied, NotThere
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.ledger import Ledger, Settlement, open_ledger
 from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.quota import Quota
+from dispatcher.ledger.quota import Quota, Share
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel
@@ -204,8 +204,11 @@ class Scene:
 
     async def join(self, entry: Entry, completion: Completion) -> list[Outcome] | None:
         """Join one completion; None where its answer cannot be read for now."""
-        async with AsyncExitStack() as held:
-            settled = await self.joiner.settle(Claimed(entry, completion), held)
+        share = Share(self.memory)
+        try:
+            settled = await self.joiner.settle(Claimed(entry, completion), share)
+        finally:
+            share.give_back()
         assert self.memory.free == self.memory.capacity
         assert settled is None or settled.entry is entry
         return None if settled is None else settled.outcomes

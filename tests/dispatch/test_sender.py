@@ -68,7 +68,7 @@ async def test_what_was_not_accepted_is_sent_again_after_a_pause(
     began = anyio.current_time()
     assert await scene.send([planned]) == []
     assert len(scene.service.requests) == 3
-    assert len(set(scene.service.requests)) == 1
+    assert scene.service.requests == scene.service.requests[:1] * 3
     assert 0.01 + 0.02 <= anyio.current_time() - began <= 0.1 + 0.2
     assert scene.meter.calls == {counter: 2, "accepted": 1}
     assert (scene.bucket.looks, scene.meter.repeated) == ([], 0)
@@ -94,7 +94,7 @@ async def test_an_unanswered_call_without_a_trace_is_repeated_as_it_was(scene: S
     scene.service.script = [UNKNOWN, UNKNOWN, None]
     assert await scene.send([planned]) == []
     assert len(scene.service.requests) == 4
-    assert len(set(scene.service.requests[1:])) == 1
+    assert scene.service.requests[1:] == scene.service.requests[1:2] * 3
     assert scene.bucket.looks == [scene.output_of(planned)] * 2
     assert scene.meter.repeated == 1, "one invocation, however often it was repeated"
 
@@ -309,6 +309,7 @@ async def test_a_put_that_is_refused_gives_the_record_up(scene: Scene) -> None:
 async def test_a_payload_that_cannot_be_read_stops_the_run(scene: Scene) -> None:
     (planned,) = await scene.plan()
     scene.entry(planned).payload = None
+    scene.ledger._fresh.clear()
     with pytest.raises(StateError, match=f"payload of invocation {planned.id}"):
         await scene.send([planned])
     assert scene.service.requests == []

@@ -1,6 +1,7 @@
 """Settled spans merge into a mark and ranges, and what is stored is what is in memory."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from dispatcher.ledger.watermark import Change, Watermark
+from dispatcher.ledger.watermark import adjoining as merged
 from dispatcher.sources.record import Position
 from dispatcher.sources.source import START, Mark
 
@@ -182,3 +184,18 @@ def test_one_stuck_record_among_many_leaves_one_range() -> None:
     watermark.settle(spans[0])
     assert watermark.ranges == 0
     assert watermark.mark.offset == 70_000
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 6), st.integers(1, 3)), max_size=12)
+)
+def test_neighbours_become_one_span_and_nothing_else_does(
+    pieces: list[tuple[str, int, int]],
+) -> None:
+    positions = [Position(name, at, at + size, at + size) for name, at, size in pieces]
+    spans = merged(positions)
+    covered = [(p.stream, byte) for p in positions for byte in range(p.start, p.end)]
+    assert [(s.stream, byte) for s in spans for byte in range(s.start, s.end)] == covered
+    assert all((one.stream, one.end) != (two.stream, two.start) for one, two in pairwise(spans))
+    assert all(span.line == span.end for span in spans)
+    assert positions == [Position(name, at, at + size, at + size) for name, at, size in pieces]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.packing.answers import Mismatch, split
+from dispatcher.packing.answers import Mismatch, Outputs, split
 from dispatcher.packing.parcel import Framing
 
 JSON, LINES = "application/json", "application/jsonlines"
@@ -15,8 +15,11 @@ JSON, LINES = "application/json", "application/jsonlines"
 
 def values_of(body: bytes, kind: str | None, count: int, framing: Framing = "lines") -> list[bytes]:
     outputs = split(body, kind, count, framing=framing)
-    assert isinstance(outputs, list), outputs
-    return outputs
+    assert isinstance(outputs, Outputs), outputs
+    if outputs.are_json:
+        for value in outputs.values:
+            orjson.loads(value)
+    return outputs.values
 
 
 def reason_of(body: bytes, kind: str | None, count: int, framing: Framing = "lines") -> str:
@@ -28,7 +31,7 @@ def reason_of(body: bytes, kind: str | None, count: int, framing: Framing = "lin
 
 @pytest.mark.parametrize("body", [b"", b"[1, 2]", b"\xff\x00", b"a\nb\n"])
 def test_one_record_without_framing_gets_the_whole_answer(body: bytes) -> None:
-    assert split(body, "image/png", 1, framing="none") == [body]
+    assert split(body, "image/png", 1, framing="none") == Outputs([body], are_json=False)
 
 
 @pytest.mark.parametrize(
@@ -159,4 +162,4 @@ def test_splitting_lines_gives_the_lines(values: list[object], kind: str | None)
 )
 def test_any_answer_is_split_or_refused(body: bytes, count: int, kind: str | None) -> None:
     outputs = split(body, kind, count, framing="lines")
-    assert isinstance(outputs, Mismatch) or len(outputs) == count
+    assert isinstance(outputs, Mismatch) or len(outputs.values) == count
