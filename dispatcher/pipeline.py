@@ -49,8 +49,8 @@ from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.source import Source
 
 _GATHERED = 256
-"""Most answers that wait for the settler to write them with others: with what is small enough not
-to wait for the disk, 16 MB."""
+"""Most settlements that wait for the settler, which writes many together. What they take of the
+memory is held in ``limits.payload_memory`` until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +219,7 @@ class _Line:
             ledger,
             intents,
             settlements.clone(),
+            memory,
             meter,
             time.monotonic,
         )

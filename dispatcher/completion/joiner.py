@@ -31,10 +31,6 @@ _READS = 5
 
 _PAUSE_SECONDS = 0.2
 
-_LARGE_BYTES = 64_000
-"""Outcomes above this keep their share of the memory until they are written; below, the wait for
-the disk would cost more than what the settler may hold of them."""
-
 _MESSAGE_CHARS = 2_000
 """How much of a container's error goes into a dead letter's message."""
 
@@ -116,15 +112,14 @@ class Joiner:
                 try:
                     settled = await self.settle(claimed, share)
                     if settled is None:
+                        share.give_back()
                         self._give_back(claimed)
                         continue
-                    if settled.size > _LARGE_BYTES:
-                        settled.written = anyio.Event()
+                    settled.share = share  # held until the outcomes are written
                     await hand_over(settlements, [settled])
-                    if settled.written is not None:
-                        await settled.written.wait()
-                finally:
+                except BaseException:
                     share.give_back()
+                    raise
 
     def _give_back(self, claimed: Claimed) -> None:
         """Leave an invocation to a later event or look."""
@@ -166,7 +161,7 @@ class Joiner:
     async def _answer(self, entry: Entry, completion: Completion, share: Share) -> _Answer:
         inputs = self._input_bytes(entry, completion.kind)
         if completion.kind == "expired" or completion.body is not None:
-            await share.acquire(inputs)
+            await share.acquire(inputs + len(completion.body or b""))
             return _Answer(completion.body, completion.content_type)
         given = entry.output if completion.kind == "completed" else entry.failure
         location = completion.location or (parse_location(given) if given else None)

@@ -17,6 +17,7 @@ from dispatcher.ledger.channels import hand_over
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger, Settlement
 from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.recall import Known
 from dispatcher.ledger.states import State
 from dispatcher.observe.meter import Meter
@@ -37,6 +38,7 @@ class Intake:
     ledger: Ledger
     intents: MemoryObjectSendStream[Planned]
     settlements: MemoryObjectSendStream[list[Settlement]]
+    memory: Quota
     meter: Meter
     monotonic: Callable[[], float]
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
@@ -120,7 +122,14 @@ class Intake:
             await hand_over(self.intents, planned)
 
     async def _refuse(self, outcomes: list[Outcome]) -> None:
-        await self.settlements.send([Settlement(None, outcomes)])
+        settlement = Settlement(None, outcomes)
+        settlement.share = share = Share(self.memory)
+        try:
+            await share.acquire(settlement.size)
+            await self.settlements.send([settlement])
+        except BaseException:
+            share.give_back()
+            raise
         self.meter.read += len(outcomes)
 
     async def _linger(self) -> None:

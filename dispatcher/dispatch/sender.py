@@ -23,10 +23,10 @@ from dispatcher.errors import (
 )
 from dispatcher.ledger.channels import Arrivals
 from dispatcher.ledger.identity import filename
-from dispatcher.ledger.intent import Planned
+from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger, Settlement
 from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.quota import Quota
+from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.states import State
 from dispatcher.observe.meter import Meter
 
@@ -58,7 +58,7 @@ class Wire:
         accepted: One was accepted by this process.
         is_stopping: A signal has closed the head; what is undecided is left to the next process.
         loops: Sender loops that have not ended.
-        refused: Settlements of refused requests, held back until something is accepted.
+        refused: Requests that were refused, held back until something is accepted.
     """
 
     succeeded_at: float
@@ -66,7 +66,22 @@ class Wire:
     accepted: bool = False
     is_stopping: bool = False
     loops: int = 0
-    refused: list[Settlement] = field(default_factory=list)
+    refused: list["_Refused"] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Refused:
+    """An invocation that is claimed, and will not be accepted.
+
+    Attributes:
+        entry: The invocation.
+        reason: The stable code of its records' dead letters.
+        message: Their sentence.
+    """
+
+    entry: Entry
+    reason: str
+    message: str
 
 
 @dataclass(slots=True)
@@ -137,17 +152,40 @@ class Sender:
 
     def _leave(self) -> None:
         """Leave refused requests to the next process: they may have been mended by then."""
-        entries = [s.entry for s in self.wire.refused if s.entry is not None]
-        for entry in entries:
-            entry.claimed = False
-        self.ledger.leave(entry.planned.number for entry in entries)
+        for refused in self.wire.refused:
+            refused.entry.claimed = False
+        self.ledger.leave(refused.entry.planned.number for refused in self.wire.refused)
 
     async def _release(self, settlements: MemoryObjectSendStream[list[Settlement]]) -> None:
-        refused, self.wire.refused = self.wire.refused, []
-        if refused:
-            await settlements.send(refused)
+        while self.wire.refused:
+            refused = self.wire.refused.pop(0)
+            share = Share(self.memory)
+            try:
+                await share.acquire(refused.entry.planned.size)
+                settlement = Settlement(refused.entry, await self._dead(refused), share)
+                await settlements.send([settlement])
+            except BaseException:
+                share.give_back()
+                raise
 
-    async def _send(self, planned: Planned) -> Settlement | None:
+    async def _dead(self, refused: _Refused) -> list[Outcome]:
+        slips = refused.entry.slips
+        return [
+            Outcome(
+                slip.position,
+                slip.key,
+                "rejected",
+                None,
+                None,
+                reason=refused.reason,
+                message=refused.message,
+                attempts=1,
+                input=raw,
+            )
+            for slip, raw in zip(slips, await self.ledger.raws(refused.entry), strict=True)
+        ]
+
+    async def _send(self, planned: Planned) -> _Refused | None:
         """Send one invocation until it is accepted (None) or given up."""
         history = _History(unsure=planned.resumed)
         while self._is_ours(planned):
@@ -160,7 +198,7 @@ class Sender:
                     case GiveUp(look_first):
                         if look_first and await self.evidence.accepted(planned):
                             return None
-                        return await self._give_up(planned, error, history.pauses)
+                        return self._give_up(planned, error, history.pauses)
                     case Stop():
                         raise self._stopped(error) from error
                     case repeat:
@@ -247,28 +285,12 @@ class Sender:
             dice=self.dice.random(),
         )
 
-    async def _give_up(self, planned: Planned, error: CallError, calls: int) -> Settlement | None:
+    def _give_up(self, planned: Planned, error: CallError, calls: int) -> _Refused | None:
         entry = self.ledger.find(planned.number)
         if entry is None or not self.ledger.claim(entry):
             return None
-        raws = await self.ledger.raws(entry)
-        reason = f"call_{_result(error)}"
         message = str(error) if calls == 1 else f"{error}; the last of {calls} calls"
-        outcomes = [
-            Outcome(
-                slip.position,
-                slip.key,
-                "rejected",
-                None,
-                None,
-                reason=reason,
-                message=message,
-                attempts=1,
-                input=raw,
-            )
-            for slip, raw in zip(entry.slips, raws, strict=True)
-        ]
-        return Settlement(entry, outcomes)
+        return _Refused(entry, f"call_{_result(error)}", message)
 
     def _stopped(self, error: CallError) -> RunStopped:
         minutes = self.config.retry.give_up_after / 60
@@ -278,10 +300,10 @@ class Sender:
         )
 
 
-def _none_accepted(refused: Sequence[Settlement]) -> RunStopped:
-    message = refused[-1].outcomes[0].message
+def _none_accepted(refused: Sequence[_Refused]) -> RunStopped:
     return RunStopped(
-        f"the first {len(refused)} requests were all refused, and none was accepted: {message}. "
+        f"the first {len(refused)} requests were all refused, and none was accepted: "
+        f"{refused[-1].message}. "
         "Nothing became a dead letter. Correct the configuration or the endpoint, then run the "
         "same command again"
     )

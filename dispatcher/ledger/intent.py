@@ -24,7 +24,7 @@ class Slip:
     size: int
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True, frozen=True)
 class SpoolRef:
     """Where a payload lies in the spool: segment number, offset, size and CRC-32 of the bytes."""
 
@@ -34,7 +34,7 @@ class SpoolRef:
     crc: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Planned:
     """An invocation whose intent is durable, and that may therefore be called.
 

@@ -31,6 +31,7 @@ from dispatcher.ledger.operations import (
 )
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.pen import Pen
+from dispatcher.ledger.quota import Share
 from dispatcher.ledger.recall import Recall
 from dispatcher.ledger.spool import Spool
 from dispatcher.ledger.states import Move, State, step
@@ -61,13 +62,13 @@ class Settlement:
     Attributes:
         entry: The invocation that is over, or None.
         outcomes: One for each of its records, at least one.
-        written: Is set once they are in the sink, where somebody waits for that.
+        share: Holds the memory that the outcomes take, until they are written.
         size: Bytes of the outputs and inputs that the outcomes carry.
     """
 
     entry: Entry | None
     outcomes: list[Outcome]
-    written: anyio.Event | None = None
+    share: Share | None = None
     size: int = field(init=False)
 
     def __post_init__(self) -> None:

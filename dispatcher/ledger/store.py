@@ -161,7 +161,7 @@ class Store:
 
     def _create_or_check(self, path: Path) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and not self._db.execute("SELECT 1 FROM sqlite_schema").fetchone():
+        if version == 0 and not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
             # One transaction, so that a crash leaves either no ledger or a whole one.
             self._db.executescript(
                 f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
@@ -273,11 +273,13 @@ class Store:
         for chunk in _chunks(accepted):
             rows = [(a.number, a.accepted_at, a.output, a.failure) for a in chunk]
             self._db.execute(
-                "UPDATE invocation SET (state, accepted_at, output, failure) = "  # noqa: S608 - marks
-                f"(SELECT {State.ACCEPTED:d}, column2, column3, column4 "
-                f"FROM (VALUES {_marks('(?, ?, ?, ?)', len(rows))}) WHERE column1 = number) "
-                f"WHERE state = {State.PLANNED:d} AND number IN ({_marks('?', len(rows))})",
-                [value for row in rows for value in row] + [row[0] for row in rows],
+                "WITH accepted (number, at, output, failure) AS "  # noqa: S608 - marks and numbers
+                f"(VALUES {_marks('(?, ?, ?, ?)', len(rows))}) "
+                "UPDATE invocation SET (state, accepted_at, output, failure) = "
+                f"(SELECT {State.ACCEPTED:d}, a.at, a.output, a.failure "
+                "FROM accepted a WHERE a.number = invocation.number) "
+                f"WHERE state = {State.PLANNED:d} AND number IN (SELECT number FROM accepted)",
+                [value for row in rows for value in row],
             )
 
     def _settle(self, settle: Settle) -> None:

@@ -71,12 +71,14 @@ class Watermark:
         return [(start, self._ends[start][0]) for start in reversed(self._starts)]
 
     def settle(self, position: Position) -> None:
-        """Add a settled record.
+        """Add a settled record, or neighbours as one span.
 
         Raises:
-            ValueError: It is settled already: a record must never be settled twice.
+            ValueError: Some of it is settled already: a record must never be settled twice.
         """
-        if self.covers(position.start):
+        after = bisect_right(self._starts, position.start)
+        overlaps = after < len(self._starts) and self._starts[after] < position.end
+        if overlaps or self.covers(position.start):
             raise ValueError(f"{position} is settled already")
         if position.start == self.mark.offset:
             self._advance(position.end, position.line)
@@ -123,13 +125,9 @@ class Watermark:
 def adjoining(positions: Sequence[Position]) -> list[Position]:
     """Return the positions with neighbours made one: most records of a payload are neighbours."""
     spans: list[Position] = []
-    stream, end, span = "", -1, None
     for at in positions:
-        if span is not None and at.start == end and at.stream == stream:
-            end = span.end = at.end
-            span.line = at.line
+        if spans and (last := spans[-1]).end == at.start and last.stream == at.stream:
+            last.end, last.line = at.end, at.line
         else:
-            span = Position(at.stream, at.start, at.end, at.line)
-            spans.append(span)
-            stream, end = at.stream, at.end
+            spans.append(Position(at.stream, at.start, at.end, at.line))
     return spans

@@ -16,7 +16,7 @@ the caller uses), ``orjson`` at 1,024. A deeper value is written as base64.
 """
 
 
-_NEWLINE, _RETURN = b"\n\r"  # searched as numbers: seven times faster than as bytes
+_NEWLINE, _RETURN = 0x0A, 0x0D  # searched as numbers: some times faster than as bytes
 
 
 def result_line(outcome: Outcome, join: Literal["output", "input", "both"], *, meta: bool) -> bytes:

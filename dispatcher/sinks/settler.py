@@ -22,12 +22,7 @@ from dispatcher.sinks.lines import dead_letter_line, result_line
 
 _GROUP_RECORDS = 5_000
 _GROUP_BYTES = 4_000_000
-"""A group is written when it has grown to one of these, or its time to gather is over."""
-
-_GATHER_SECONDS = 0.02
-"""How long outcomes wait for others to share a group with. A group costs two syncs and two thread
-switches whatever its size: on a fast disk, which would otherwise be asked for every few records,
-they were a third of what a record costs."""
+"""A group is written when it has grown to one of these, or nothing more is waiting."""
 
 
 @dataclass(slots=True)
@@ -56,8 +51,6 @@ class Settler:
         async with settlements, receipts:
             async for group in settlements:
                 records, size = _extent(group)
-                if size < _GROUP_BYTES and records < _GROUP_RECORDS:
-                    await anyio.sleep(_GATHER_SECONDS)
                 with suppress(anyio.WouldBlock, anyio.EndOfStream):
                     while size < _GROUP_BYTES and records < _GROUP_RECORDS:
                         group += (more := settlements.receive_nowait())
@@ -65,8 +58,8 @@ class Settler:
                         records, size = records + extent[0], size + extent[1]
                 await self._settle(group)
                 for settlement in group:
-                    if settlement.written is not None:
-                        settlement.written.set()
+                    if settlement.share is not None:
+                        settlement.share.give_back()
                 acks = [ack for s in group if s.entry and s.entry.acks for ack in s.entry.acks]
                 if acks:
                     await receipts.send(acks)

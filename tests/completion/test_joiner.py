@@ -246,7 +246,7 @@ async def test_a_second_try_does_not_wait_for_the_memory_of_the_first(scene: Sce
     assert outcomes[0].output == b"x" * 80
 
 
-async def test_an_answer_keeps_its_memory_until_it_is_taken(scene: Scene) -> None:
+async def test_an_answer_keeps_its_memory_until_it_is_written(scene: Scene) -> None:
     entries = await scene.accepted(2)
     for entry in entries:
         scene.bucket.objects[scene.output_of(entry)] = b"x" * 80, None
@@ -262,6 +262,23 @@ async def test_an_answer_keeps_its_memory_until_it_is_taken(scene: Scene) -> Non
             give.send_nowait(Claimed(entry, completed(entry)))
         give.close()
         await anyio.sleep(60)
-        assert scene.memory.free == 20
-        assert len([one async for some in joined for one in some]) == 2
+        assert scene.memory.free == 20, "one has its share, the other waits for it"
+        for _ in entries:
+            ((settlement,),) = [await joined.receive()]
+            await anyio.sleep(60)
+            assert scene.memory.free == 20
+            assert settlement.share is not None
+            settlement.share.give_back()
+        with pytest.raises(anyio.EndOfStream):
+            await joined.receive()
+    assert scene.memory.free == 100
+
+
+async def test_an_answer_in_the_event_has_its_share_of_the_memory(scene: Scene) -> None:
+    (entry,) = await scene.accepted()
+    scene.memory = scene.joiner.memory = Quota(100)
+    (settlement,) = await run(scene, Claimed(entry, completed(entry, body=b"x" * 30)))
+    assert scene.memory.free == 70
+    assert settlement.share is not None
+    settlement.share.give_back()
     assert scene.memory.free == 100

@@ -143,7 +143,11 @@ class Scene:
                     for _ in range(loops):
                         group.start_soon(self.sender.run, to_send.clone(), settlements.clone())
             settlements.close()
-            return [one async for some in given_up for one in some]
+            settled = [one async for some in given_up for one in some]
+            for one in settled:
+                if one.share is not None:  # as the settler does, once they are written
+                    one.share.give_back()
+            return settled
 
     async def settle(self, *numbers: int) -> None:
         """Complete invocations as the other end of the line does."""

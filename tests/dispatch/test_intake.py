@@ -98,6 +98,7 @@ async def started(
         scene.ledger,
         intents,
         settlements,
+        scene.memory,
         scene.meter,
         anyio.current_time,
     )
@@ -278,6 +279,7 @@ async def test_senders_that_are_gone_do_not_hold_up_the_end(open_scene: OpenScen
             scene.ledger,
             intents,
             settlements,
+            scene.memory,
             scene.meter,
             anyio.current_time,
         )

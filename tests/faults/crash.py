@@ -114,8 +114,8 @@ def wrong_results(folder: Path, texts: dict[str, str]) -> list[str]:
     return wrong
 
 
-def lines_of(folder: Path) -> int:
-    results = folder / "results.jsonl"
+def lines_of(folder: Path, name: str = "results") -> int:
+    results = folder / f"{name}.jsonl"
     return results.read_bytes().count(b"\n") if results.exists() else 0
 
 

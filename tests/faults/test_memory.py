@@ -7,9 +7,10 @@ import pytest
 
 
 @pytest.mark.timeout(120)
-def test_memory_is_bounded_and_flat() -> None:
+@pytest.mark.parametrize("options", [[], ["--unreadable"]], ids=["records", "dead-letters"])
+def test_memory_is_bounded_and_flat(options: list[str]) -> None:
     watched = subprocess.run(
-        [sys.executable, "-m", "tests.faults.memory", "--megabytes", "150"],
+        [sys.executable, "-m", "tests.faults.memory", "--megabytes", "150", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -199,3 +199,12 @@ def test_neighbours_become_one_span_and_nothing_else_does(
     assert all((one.stream, one.end) != (two.stream, two.start) for one, two in pairwise(spans))
     assert all(span.line == span.end for span in spans)
     assert positions == [Position(name, at, at + size, at + size) for name, at, size in pieces]
+
+
+@pytest.mark.parametrize("start", [0, 5, 10, 15])
+def test_a_span_over_what_is_settled_is_refused(start: int) -> None:
+    watermark = Watermark()
+    watermark.settle(Position("s", 10, 20, 2))
+    with pytest.raises(ValueError, match="is settled already"):
+        watermark.settle(Position("s", start, 30, 3))
+    assert (watermark.mark, watermark.spans()) == (START, [(10, 20)])
