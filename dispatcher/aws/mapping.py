@@ -95,6 +95,12 @@ _NOT_RECEIVED = {
     "RequestTimeoutException",
     "XAmzContentSHA256Mismatch",
 }
+UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
+"""What reading an answer of another shape than it should have ends with."""
+
+_WORDS_CHARS = 500
+"""How much of a service's own words is shown."""
+
 _BEFORE_SENDING = (
     foreign.ConnectTimeoutError,
     foreign.ProxyConnectionError,
@@ -117,7 +123,8 @@ def by_code(
         doing: What was tried, for the message: "invoking endpoint churn".
         reading: An object was asked for, which may not be there.
     """
-    said = f"{code}: {message}" if message and message != "None" else code
+    words = _words(message)
+    said = f"{code}: {words}" if words and words != "None" else code
     if code in _THROTTLED or status == 429:
         return Throttled(f"throttled while {doing} ({said})", code=code)
     if code in _MISSING or (code.startswith("Validation") and _ENDPOINT_NOT_FOUND.search(message)):
@@ -151,6 +158,15 @@ def by_code(
     if code in _NOT_RECEIVED:
         return Transient(f"the request did not arrive whole while {doing} ({said})", code=code)
     return Rejected(f"the service refused {doing} ({said})", code=code)
+
+
+def _words(message: str) -> str:
+    """Return what may be shown of a service's words.
+
+    The first line: to a wrong signature the services answer with the request as they saw it,
+    session token and all, on the lines below.
+    """
+    return (message.strip().splitlines() or [""])[0][:_WORDS_CHARS]
 
 
 @contextmanager
@@ -219,8 +235,13 @@ def translate(doing: str, *, repeatable: bool, reading: bool = False) -> Iterato
         raise lost(error, doing, repeatable=repeatable) from error
 
 
-def not_sent(error: Exception, doing: str) -> Transient:
+def not_sent(error: Exception, doing: str) -> Transient | Denied:
     """Return our error for a request that never left this machine."""
+    if "certificate verify failed" in str(error).lower():
+        return Denied(
+            f"the certificate of the other side is not trusted while {doing} ({error}). Name your "
+            "certificate authorities in AWS_CA_BUNDLE, then run the same command again"
+        )
     return Transient(f"cannot connect while {doing}: {error}", code="NoConnection")
 
 

@@ -75,7 +75,9 @@ async def open_clients(
             s3,
             sqs,
             credentials=await session.get_credentials(),
-            ca_bundle=inner.get_config_variable("ca_bundle"),
+            ca_bundle=(
+                inner.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+            ),
         )
 
 

@@ -5,17 +5,18 @@ serve: a proxy is set, or requests are to be signed otherwise than with SigV4.
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from dispatcher.aws.calls import Accepted, InvokeRequest, Message
+from dispatcher.aws.calls import Accepted, InvokeRequest
 from dispatcher.aws.direct.direct import open_direct
 from dispatcher.aws.objects import Objects
+from dispatcher.aws.queue import Queue
 from dispatcher.aws.sdk.bucket import SdkBucket
-from dispatcher.aws.sdk.queue import SdkQueue
 from dispatcher.aws.sdk.runtime import SdkRuntime
+from dispatcher.aws.sdk.sqs import SdkSqs
 from dispatcher.aws.session import Access, Clients, open_clients
 from dispatcher.config.settings import AwsSettings
 
@@ -34,26 +35,6 @@ class Runtime(Protocol):
             Rejected: It will never be accepted.
             Denied: Nothing will, until a person mends it.
         """
-
-
-class Queue(Protocol):
-    """One SQS queue, with just the calls that are made.
-
-    All of them raise ``Throttled`` or ``Transient`` (repeat), ``Rejected`` (never repeat) and
-    ``Denied`` (a person has to mend it).
-    """
-
-    async def receive(self) -> list[Message]:
-        """Wait up to 20 seconds for messages; return at most ten, or none."""
-
-    async def delete(self, receipts: Sequence[str]) -> list[str]:
-        """Delete up to ten messages; return the receipts that failed."""
-
-    async def send(self, bodies: Sequence[str]) -> list[int]:
-        """Send up to ten messages; return the indices of those that failed."""
-
-    async def change_visibility(self, changes: Sequence[tuple[str, int]]) -> list[str]:
-        """Hide up to ten messages for some seconds from now; return the receipts that failed."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -112,5 +93,5 @@ async def open_transport(
             clients,
             SdkRuntime(clients.runtime, total),
             Objects(bucket),
-            lambda url: SdkQueue(clients.sqs, url, total),
+            lambda url: Queue(url, SdkSqs(clients.sqs, total)),
         )

@@ -1,24 +1,31 @@
 """Requests are signed with AWS's time where this machine's is wrong."""
 
+import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dispatcher import limits
 from dispatcher.aws.calls import InvokeRequest, Location
 from dispatcher.aws.direct import clock as clock_module
 from dispatcher.aws.direct.clock import Clock
+from dispatcher.aws.probe import probe
 from dispatcher.aws.transport import Transport, open_transport
-from dispatcher.config.settings import AwsSettings, EmulatorSettings, ServiceTime
+from dispatcher.config.settings import AwsSettings, Config, EmulatorSettings, ServiceTime
 from dispatcher.emulator.clock import WallClock
 from dispatcher.emulator.server import Emulator
 from dispatcher.errors import Denied, Transient
+from dispatcher.observe.meter import Meter
+from dispatcher.pipeline import run
 
 NOW = 1_767_225_600.0
 HOUR = 3600.0
@@ -140,7 +147,11 @@ class Elsewhere(WallClock):
 
 @asynccontextmanager
 async def called(
-    monkeypatch: pytest.MonkeyPatch, *, ahead: float, secret: str | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    ahead: float,
+    secret: str | None = None,
+    connections: int = 2,
 ) -> AsyncIterator[tuple[Emulator, Transport]]:
     """Start a server whose clock is ahead of ours, and open a direct transport to it."""
     settings = EmulatorSettings(verify_signatures=True, service_time=ServiceTime(median=0.0))
@@ -149,7 +160,7 @@ async def called(
             monkeypatch.setenv(name, value)
         if secret is not None:
             monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-        async with open_transport(AwsSettings(), connections=2) as transport:
+        async with open_transport(AwsSettings(), connections=connections) as transport:
             assert transport.name == "direct"
             yield emulator, transport
 
@@ -206,6 +217,10 @@ async def send(emulator: Emulator, transport: Transport) -> object:
     return await transport.queue(emulator.queue_url).send(["a"])
 
 
+async def poll(emulator: Emulator, transport: Transport) -> object:
+    return await transport.queue(emulator.queue_url).receive()
+
+
 CALLS = [invoke, put, head, page, delete, receive, send]
 
 
@@ -225,6 +240,67 @@ async def test_a_wrong_clock_costs_one_call(
     (said,) = warnings(caplog)
     # In the second of the answer's Date, and with what time went by.
     assert f"{-ahead:+.0f}"[:3] in said or f"{1 - ahead:+.0f}"[:3] in said
+
+
+@pytest.mark.parametrize("ahead", [HOUR, -HOUR])
+@pytest.mark.parametrize("call", [invoke, put, head, page, delete, poll, send])
+async def test_a_wrong_clock_denies_none_of_many_calls_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: Call, ahead: float
+) -> None:
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(limits, "SQS_LONG_POLL_SECONDS", 0)
+    async with called(monkeypatch, ahead=ahead, connections=16) as (emulator, transport):
+        calls = (call(emulator, transport) for _ in range(16))
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        broken = [end for end in ends if isinstance(end, BaseException)]
+        assert {type(end) for end in broken} == {Transient}
+        assert len(broken) > 1, "they were not refused at once"
+        await asyncio.gather(*(call(emulator, transport) for _ in range(16)))
+    assert len(warnings(caplog)) == 1
+
+
+def configuration(folder: Path, emulator: Emulator) -> Config:
+    return Config.model_validate(
+        {
+            "endpoint": "emulated",
+            "source": {"path": str(folder / "in.jsonl"), "key": "id"},
+            "completion": {"queue_url": emulator.queue_url},
+            "staging": {"bucket": emulator.input_bucket},
+            "ledger": {"path": str(folder / "ledger.db")},
+            "sink": {"path": str(folder / "results.jsonl")},
+            "dead_letters": {"path": str(folder / "dead.jsonl")},
+        }
+    )
+
+
+@pytest.mark.parametrize("ahead", [HOUR, -HOUR])
+async def test_a_run_with_a_wrong_clock_ends_well(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    ahead: float,
+) -> None:
+    records = [{"id": f"r{n}", "text": "x" * (200_000 if n % 10 == 0 else 10)} for n in range(40)]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (tmp_path / "in.jsonl").write_text(lines)
+    async with called(monkeypatch, ahead=ahead) as (emulator, _):
+        await run(configuration(tmp_path, emulator), meter=Meter())
+    results = [json.loads(r) for r in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert sorted(r["key"] for r in results) == sorted(str(r["id"]) for r in records)
+    assert (tmp_path / "dead.jsonl").read_text() == ""
+    assert len(warnings(caplog)) == 1
+
+
+@pytest.mark.parametrize("ahead", [HOUR, -HOUR])
+async def test_a_look_at_the_account_with_a_wrong_clock_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ahead: float
+) -> None:
+    async with called(monkeypatch, ahead=ahead) as (emulator, _):
+        found = {f.name: f for f in await probe(configuration(tmp_path, emulator))}
+    assert found.pop("credentials").ok is True
+    assert found.keys() == {"endpoint", "completion queue", "staging bucket"}
+    for finding in found.values():
+        assert finding.ok is None, finding
 
 
 @pytest.mark.parametrize("call", CALLS)

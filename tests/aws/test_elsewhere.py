@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -88,6 +89,24 @@ async def test_a_bucket_elsewhere_is_called_there(
         wire.requests.clear()
         assert await call(transport.objects) == result
         assert of_the_object(wire) == [THERE], "it is known from then on"
+
+
+@each_call
+@each_way_to_say_it
+async def test_many_calls_that_are_sent_away_at_once_find_it_by_one_search(
+    wire: WireServer, connect: Connect, name: str, said: tuple[str, str, str]
+) -> None:
+    moved(wire, said, THERE)
+    call, result = CALLS[name]
+    async with connect(connections=32) as transport:
+        ends = await asyncio.gather(*(call(transport.objects) for _ in range(32)))
+        assert ends == 32 * [result]
+        regions = of_the_object(wire)
+        assert regions.count(THERE) == 32
+        assert regions.count(HERE) > 1, "they were not sent away at once"
+        if transport.name == "direct":
+            searches = [r for r in wire.requests if "max-keys=0" in r.target]
+            assert [region_of(r) for r in searches] == [HERE, THERE]
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name != "head"])

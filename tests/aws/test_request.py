@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -16,7 +16,6 @@ from dispatcher.aws.direct.bucket import DirectBucket
 from dispatcher.aws.direct.caller import Caller
 from dispatcher.aws.direct.clock import Clock
 from dispatcher.aws.direct.keyring import Keyring
-from dispatcher.aws.direct.queue import DirectQueue
 from dispatcher.aws.direct.refusal import read_json
 from dispatcher.aws.direct.request import (
     EMPTY_SHA256,
@@ -26,11 +25,13 @@ from dispatcher.aws.direct.request import (
     signed_head,
 )
 from dispatcher.aws.direct.runtime import DirectRuntime
+from dispatcher.aws.direct.sqs import DirectSqs
 from dispatcher.aws.http.answer import AnswerReader
 from dispatcher.aws.http.connection import Connection
 from dispatcher.aws.http.pool import Pool
+from dispatcher.aws.queue import Queue
 from dispatcher.aws.sigv4 import Keys, Signer, canonical_headers
-from dispatcher.errors import Rejected
+from dispatcher.errors import Denied, Rejected
 from tests.aws.reference import signed_by_botocore, texts
 
 NOW = 1_767_225_600.0
@@ -361,11 +362,11 @@ async def test_a_list_is_signed_as_botocore_would(keys: Keys, base: str) -> None
 )
 @pytest.mark.parametrize("base", ["", "/some%20api"])
 async def test_a_call_to_a_queue_is_signed_as_botocore_would(
-    keys: Keys, operation: str, call: Callable[[DirectQueue], Awaitable[object]], base: str
+    keys: Keys, operation: str, call: Callable[[Queue], Awaitable[object]], base: str
 ) -> None:
     address = ADDRESSES["sqs"]
     made, wire = caller(address, keys, base=base)
-    await call(DirectQueue("https://sqs.eu-west-1.amazonaws.com/1/q", made))
+    await call(Queue("https://sqs.eu-west-1.amazonaws.com/1/q", DirectSqs(made)))
     head = check(wire, address, keys)
     assert (head.method, head.target) == ("POST", base or "/")
     assert head["x-amz-target"] == f"AmazonSQS.{operation}"
@@ -498,12 +499,17 @@ def test_an_unsafe_line_is_refused_wherever_it_stands(part: str, value: str) -> 
         )
 
 
-@pytest.mark.parametrize("token", ["a\r\nx-evil: 1", "a\nb", "a\rb", "a\0b"])
-async def test_a_session_token_that_holds_a_line_break_is_refused(token: str) -> None:
-    keys = Keys("AKID", "secret", token)
-    made, wire = caller(ADDRESSES["sqs"], keys)
-    with pytest.raises(Rejected):
-        await DirectQueue("https://sqs/1/q", made).receive()
+@pytest.mark.parametrize(
+    "odd",
+    ["Q\r\nx-evil: 1", "Q\nQ", "Q\r", "\0Q", "Q Q", " Q", "Q\n", "\tQ", "Q\xe4", "Q\u2028"],
+)
+@pytest.mark.parametrize("part", ["access_key_id", "secret_access_key", "session_token"])
+async def test_credentials_that_hold_what_no_header_can_are_denied(part: str, odd: str) -> None:
+    made, wire = caller(ADDRESSES["sqs"], replace(WITH_TOKEN, **{part: odd}))
+    for _ in range(2):
+        with pytest.raises(Denied, match="key or session token holds a blank or a") as raised:
+            await Queue("https://sqs/1/q", DirectSqs(made)).receive()
+        assert "Q" not in str(raised.value)
     assert wire.sent == []
 
 

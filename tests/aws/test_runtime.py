@@ -250,3 +250,43 @@ async def test_a_host_that_nobody_knows_is_safe_to_repeat(
         with pytest.raises(Transient) as raised:
             await transport.runtime.invoke(INLINE)
     assert raised.value.code == "NoConnection"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b'{"InferenceId":null}',
+        b'{ "New": [1], "InferenceId" : "0a1b2c3d-00000000000z" }',
+        b'{"InferenceId":"\\u0030a1b2c3d-00000000000z"}',
+    ],
+)
+async def test_answers_that_are_to_the_request(
+    wire: WireServer, connect: Connect, body: bytes
+) -> None:
+    wire.answers = [wire.answer("202 Accepted", body)]
+    async with connect() as transport:
+        assert await transport.runtime.invoke(INLINE) == Accepted(None, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"InferenceId":"0a1b2c3d-00000000000y"}',
+        b'{"InferenceId":"0a1b2c3d-00000000000z0"}',
+        b'{"InferenceId":"00a1b2c3d-00000000000z"}',
+        b'{"InferenceId":""}',
+    ],
+)
+async def test_an_answer_to_another_request_is_none(
+    wire: WireServer, connect: Connect, body: bytes
+) -> None:
+    other = wire.answer("202 Accepted", body, X_Amzn_SageMaker_OutputLocation="s3://out/y.out")
+    wire.answers = [other, accepted(wire)]
+    async with connect(connections=1) as transport:
+        with pytest.raises(OutcomeUnknown, match="is to another request") as raised:
+            await transport.runtime.invoke(INLINE)
+        assert raised.value.code == "NoAnswer"
+        answer = await transport.runtime.invoke(INLINE)
+    assert answer.output_location == "s3://out/x.out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from dispatcher.aws.calls import InvokeRequest
 from dispatcher.aws.session import Access
 from dispatcher.aws.transport import open_transport
 from dispatcher.config.settings import AwsSettings
-from dispatcher.errors import ConfigError, Denied, DispatcherError, Transient
+from dispatcher.errors import ConfigError, Denied, DispatcherError
 
 if TYPE_CHECKING:
     from tests.aws.conftest import Connect, WireServer
@@ -113,7 +114,7 @@ async def test_authorities_that_cannot_be_read(
             pass
     said = str(raised.value)
     assert f"the certificate authorities in {bundle} cannot be used (" in said
-    assert "Correct AWS_CA_BUNDLE, or ca_bundle in your AWS configuration file" in said
+    assert "Correct AWS_CA_BUNDLE (or REQUESTS_CA_BUNDLE), or ca_bundle in your AWS" in said
 
 
 async def test_a_server_that_no_authority_knows_is_never_spoken_to(
@@ -122,10 +123,31 @@ async def test_a_server_that_no_authority_knows_is_never_spoken_to(
     tls_wire.answers = [tls_wire.answer("202 Accepted", b"{}")]
     monkeypatch.delenv("AWS_CA_BUNDLE")
     async with connect() as transport:
-        with pytest.raises(Transient) as raised:
+        with pytest.raises(Denied, match="AWS_CA_BUNDLE") as raised:
             await transport.runtime.invoke(REQUEST)
-    assert raised.value.code == "NoConnection"
+    assert "is not trusted while invoking endpoint churn" in str(raised.value)
     assert tls_wire.requests == []
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+async def test_authorities_may_be_those_of_requests(
+    tls_wire: WireServer,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    spoilt: bool,
+) -> None:
+    """As in botocore: where AWS_CA_BUNDLE names none, and only then."""
+    tls_wire.answers = [tls_wire.answer("202 Accepted", b"{}")]
+    bundle = os.environ["AWS_CA_BUNDLE"]
+    if spoilt:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing"))
+    else:
+        monkeypatch.delenv("AWS_CA_BUNDLE")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
+    async with connect() as transport:
+        await transport.runtime.invoke(REQUEST)
+    assert len(tls_wire.requests) == 1
 
 
 async def test_a_region_that_is_none(connect: Connect, credentials: None) -> None:

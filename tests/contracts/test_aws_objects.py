@@ -192,6 +192,18 @@ async def test_a_bucket_of_another_region(boxed: Place, transport_name: str) -> 
         assert await read(transport.objects, at) == (b"x", TEXT)
 
 
+async def test_many_calls_at_once_to_a_bucket_of_another_region(
+    boxed: Place, transport_name: str
+) -> None:
+    places = [Location("emulator-input", f"key-{number}") for number in range(32)]
+    async with boxed.connect(transport_name, region="eu-west-1") as transport:
+        objects = transport.objects
+        await asyncio.gather(*(objects.put(at, at.key.encode(), TEXT) for at in places))
+    async with boxed.connect(transport_name, region="eu-west-1") as transport:
+        got = await asyncio.gather(*(read(transport.objects, at) for at in places))
+    assert got == [(at.key.encode(), TEXT) for at in places]
+
+
 @asynccontextmanager
 async def tampering(url: str) -> AsyncIterator[str]:
     """Relay to a server, and change one word of what goes there."""

@@ -7,7 +7,8 @@ import anyio
 import pytest
 
 from dispatcher import limits
-from dispatcher.aws.transport import Queue, Transport
+from dispatcher.aws.queue import Queue
+from dispatcher.aws.transport import Transport
 from dispatcher.errors import Denied, Rejected
 from tests.contracts.conftest import Place, verdict
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree as ET
 
+import anyio
 import anyio.to_thread
 
 from dispatcher.aws.direct.caller import ERROR_BYTES, Caller, Doing, Fetched
@@ -99,6 +100,7 @@ class DirectBucket:
         self._caller = caller
         self._find = find
         self._is_found = False
+        self._finding = anyio.Lock()
 
     async def put(self, key: str, body: bytes, content_type: str) -> None:
         """Write an object."""
@@ -125,10 +127,11 @@ class DirectBucket:
         """
         doing = Doing(f"reading s3://{self._name}/{key}", reading=True)
         request = Request(_GET, _path(key), between=f"x-amz-checksum-mode:ENABLED\n{_EMPTY}")
+        caller = self._caller
         try:
-            fetched = await self._caller.fetch(request, doing)
+            fetched = await caller.fetch(request, doing)
         except (Denied, Rejected) as error:
-            if not await self._is_elsewhere(error):
+            if not await self._is_elsewhere(error, caller):
                 raise
             fetched = await self._caller.fetch(request, doing)
         return DirectIncoming(fetched, doing.what)
@@ -163,23 +166,26 @@ class DirectBucket:
         await self._call(Request(_DELETE, _path(key), between=_EMPTY), doing)
 
     async def _call(self, request: Request, doing: Doing, *, most: int = ERROR_BYTES) -> Answer:
+        caller = self._caller
         try:
-            return await self._caller.call(request, doing, most=most)
+            return await caller.call(request, doing, most=most)
         except (Denied, Rejected) as error:
-            if not await self._is_elsewhere(error):
+            if not await self._is_elsewhere(error, caller):
                 raise
         return await self._caller.call(request, doing, most=most)
 
-    async def _is_elsewhere(self, error: Denied | Rejected) -> bool:
-        """Return whether the bucket is in another region than it was called in; go there then."""
-        if self._is_found or error.code not in _ELSEWHERE:
+    async def _is_elsewhere(self, error: Denied | Rejected, asked: Caller) -> bool:
+        """Return whether the bucket is elsewhere than it was asked at; calls go there from now on.
+
+        It is looked for once, however many calls are sent away at the same time.
+        """
+        if error.code not in _ELSEWHERE:
             return False
-        self._is_found = True
-        caller = await self._find()
-        if caller is None:
-            return False
-        self._caller = caller
-        return True
+        async with self._finding:
+            if not self._is_found:
+                self._is_found = True
+                self._caller = await self._find() or self._caller
+        return self._caller is not asked
 
 
 def _path(key: str) -> str:

@@ -14,7 +14,7 @@ from dispatcher.aws.http.dialing import DialError
 from dispatcher.aws.http.pool import Pool
 from dispatcher.aws.mapping import by_code, is_about_the_clock, lost, not_sent
 from dispatcher.aws.sigv4 import Keys, Signer
-from dispatcher.errors import CallError, DispatcherError, Rejected, Transient
+from dispatcher.errors import CallError, Denied, DispatcherError, Rejected, Transient
 
 ERROR_BYTES = 1_000_000
 """Most bytes of an answer that is not content: refusals and acknowledgements."""
@@ -84,16 +84,25 @@ class Caller:
         self._clock = clock
         self._read_refusal = read_refusal
 
-    async def call(self, request: Request, doing: Doing, *, most: int = ERROR_BYTES) -> Answer:
+    async def call(
+        self,
+        request: Request,
+        doing: Doing,
+        *,
+        most: int = ERROR_BYTES,
+        is_ours: Callable[[Answer], bool] | None = None,
+    ) -> Answer:
         """Send a request and return its answer, a success.
 
         Args:
             request: What to send.
             doing: What for.
             most: Most bytes of the answer.
+            is_ours: Tells whether a success is the answer to this very request; where it is not,
+                none has come, and its connection is closed.
         """
         head = self._head(request, self._keyring.keys() or await self._keyring.renew(), doing)
-        pool = self._pool
+        pool, offset = self._pool, self._clock.offset
         try:
             connection = pool.take_idle() or await pool.take()
             try:
@@ -101,12 +110,15 @@ class Caller:
                     head, request.body, is_head=request.form.method == "HEAD", most=most
                 )
                 answer = reader.answer()
+                if is_ours is not None and answer.status < 300 and not is_ours(answer):
+                    connection.abort()
+                    raise ExchangeError("the answer is to another request", is_sent=True)
             finally:
                 pool.give(connection)
         except (DialError, ExchangeError) as error:
             raise _broken(error, doing) from error
         if not 200 <= answer.status < 300:
-            raise self._refusal(answer, doing)
+            raise self._refusal(answer, doing, offset)
         return answer
 
     async def fetch(self, request: Request, doing: Doing) -> "Fetched":
@@ -115,6 +127,7 @@ class Caller:
         The caller has to ``close`` it.
         """
         head = self._head(request, self._keyring.keys() or await self._keyring.renew(), doing)
+        offset = self._clock.offset
         try:
             connection = self._pool.take_idle() or await self._pool.take()
             fetched = Fetched(self._pool, connection, doing)
@@ -126,7 +139,7 @@ class Caller:
         except (DialError, ExchangeError) as error:
             raise _broken(error, doing) from error
         if fetched.answer is not None and not 200 <= fetched.answer.status < 300:
-            raise self._refusal(fetched.answer, doing)
+            raise self._refusal(fetched.answer, doing, offset)
         return fetched
 
     def _head(self, request: Request, keys: Keys, doing: Doing) -> bytes:
@@ -143,11 +156,13 @@ class Caller:
         except UnsafeHeaderError as error:
             raise Rejected(f"{doing.what}: {error}", code="ParamValidation") from None
 
-    def _refusal(self, answer: Answer, doing: Doing) -> DispatcherError:
+    def _refusal(self, answer: Answer, doing: Doing, offset: float) -> DispatcherError:
+        """Return the error for an answer to what was signed with the clock's ``offset``."""
         code, message = self._read_refusal(answer)
-        # A HEAD is refused without a word; a clock that is off is then a likely reason.
-        if (is_about_the_clock(code, message) or code == "403") and self._clock.learn(
-            answer.header(b"date")
+        # A HEAD is refused without a word; a clock that is off is then a likely reason. Of many
+        # calls that were under way, the first corrects it, and all may be repeated.
+        if (is_about_the_clock(code, message) or code == "403") and (
+            self._clock.learn(answer.header(b"date")) or self._clock.offset != offset
         ):
             return Transient(f"the clock was wrong while {doing.what}, and is corrected", code=code)
         if code in _EXPIRED:
@@ -211,7 +226,7 @@ class Fetched:
             self._connection = None
 
 
-def _broken(error: DialError | ExchangeError, doing: Doing) -> CallError:
+def _broken(error: DialError | ExchangeError, doing: Doing) -> CallError | Denied:
     if isinstance(error, DialError) or not error.is_sent:
         return not_sent(error, doing.what)
     return lost(error, doing.what, repeatable=doing.repeatable)

@@ -13,15 +13,19 @@ _log = logging.getLogger(__name__)
 
 
 class Clock:
-    """This machine's time, corrected by what AWS answers."""
+    """This machine's time, corrected by what AWS answers.
+
+    Attributes:
+        offset: Seconds that are added to this machine's time.
+    """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._offset = 0.0
+        self.offset = 0.0
 
     def now(self) -> float:
         """Return the time to sign with, in epoch seconds."""
-        return self._now() + self._offset
+        return self._now() + self.offset
 
     def learn(self, date: str | None) -> bool:
         """Take over the time of an answer's Date header; return whether that changed anything."""
@@ -31,10 +35,10 @@ class Clock:
             return False
         if abs(theirs - self.now()) < _APART_SECONDS:
             return False
-        self._offset = theirs - self._now()
+        self.offset = theirs - self._now()
         _log.warning(
             "this machine's clock is %+.0f s off AWS's; requests are signed with AWS's time",
-            -self._offset,
+            -self.offset,
         )
         return True
 

@@ -12,14 +12,15 @@ from dispatcher.aws.direct.bucket import DirectBucket
 from dispatcher.aws.direct.caller import Caller
 from dispatcher.aws.direct.clock import Clock
 from dispatcher.aws.direct.keyring import Keyring
-from dispatcher.aws.direct.queue import DirectQueue
 from dispatcher.aws.direct.refusal import read_json, read_xml
 from dispatcher.aws.direct.runtime import DirectRuntime
+from dispatcher.aws.direct.sqs import DirectSqs
 from dispatcher.aws.http.answer import Answer
 from dispatcher.aws.http.connection import Patience
 from dispatcher.aws.http.dialing import Origin
 from dispatcher.aws.http.pool import Pool
 from dispatcher.aws.mapping import translate
+from dispatcher.aws.queue import Queue
 from dispatcher.aws.sdk.bucket import SdkBucket
 from dispatcher.aws.session import Clients
 from dispatcher.config.settings import AwsSettings
@@ -91,11 +92,11 @@ class Direct:
         self._clock = Clock()
         self._pools: dict[tuple[str, str, int], Pool] = {}
         self._tls: ssl.SSLContext | None = None
-        self._queues = self.caller(queues, queues.path, read_json)
+        self._sqs = DirectSqs(self.caller(queues, queues.path, read_json))
 
-    def queue(self, url: str) -> DirectQueue:
+    def queue(self, url: str) -> Queue:
         """Return the calls to the queue of a URL."""
-        return DirectQueue(url, self._queues)
+        return Queue(url, self._sqs)
 
     async def bucket(self, name: str) -> DirectBucket | SdkBucket:
         """Return the calls to a bucket; those of aioboto3 where it is one that we cannot call."""
@@ -167,6 +168,7 @@ class Direct:
             except OSError as error:
                 raise ConfigError(
                     f"the certificate authorities in {bundle} cannot be used ({error.strerror}). "
-                    "Correct AWS_CA_BUNDLE, or ca_bundle in your AWS configuration file"
+                    "Correct AWS_CA_BUNDLE (or REQUESTS_CA_BUNDLE), or ca_bundle in your AWS "
+                    "configuration file"
                 ) from error
         return self._tls

@@ -57,6 +57,14 @@ class Keyring:
             self._is_renewing = False
         self._look_at = time.monotonic() + _LOOK_SECONDS
         keys = Keys(frozen.access_key, frozen.secret_key, frozen.token or None)
+        parts = (keys.access_key_id, keys.secret_access_key, keys.session_token or "")
+        if not all(map(_is_clean, parts)):
+            self._look_at = 0.0
+            raise Denied(
+                "the AWS access key id, secret access key or session token holds a blank or a line "
+                "break. Often it is one at the end of a file or variable: remove it, then run the "
+                "same command again"
+            )
         if keys != self._keys:
             self._keys = keys
         return self._keys
@@ -78,3 +86,8 @@ class Keyring:
     def _has_expired(self) -> bool:
         needs_renewal = getattr(self._credentials, "refresh_needed", None)
         return needs_renewal is None or bool(needs_renewal(0))
+
+
+def _is_clean(part: str) -> bool:
+    """Return whether a part of the keys can stand in a header."""
+    return part.isascii() and part.isprintable() and " " not in part

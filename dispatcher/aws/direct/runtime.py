@@ -3,6 +3,8 @@
 import hashlib
 from urllib.parse import quote
 
+import orjson
+
 from dispatcher.aws.calls import Accepted, InvokeRequest, check_invocation
 from dispatcher.aws.direct.caller import Caller, Doing
 from dispatcher.aws.direct.request import EMPTY_SHA256, Form, Request
@@ -51,6 +53,8 @@ class DirectRuntime:
                 has_blanks="  " in located,
             ),
             kind.doing,
+            # Whatever lies between may not have two requests' answers change places.
+            is_ours=lambda answer: _is_to(request.inference_id, answer.body),
         )
         return Accepted(
             answer.header(b"x-amzn-sagemaker-outputlocation"),
@@ -74,6 +78,17 @@ class DirectRuntime:
                 self._kinds.clear()
             kind = self._kinds[key] = _Kind(request)
         return kind
+
+
+def _is_to(inference_id: str, body: bytes) -> bool:
+    """Return whether an answer is to the request of this id; one that names none is."""
+    if f'"{inference_id}"'.encode() in body or b"InferenceId" not in body:
+        return True
+    try:
+        said = orjson.loads(body)  # the id may be escaped
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(said, dict) and said.get("InferenceId") in (None, inference_id)
 
 
 class _Kind:

@@ -3,8 +3,10 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import Any
 
 from dispatcher.aws.http.connection import Connection
 
@@ -13,6 +15,12 @@ _RESOLVED_SECONDS = 30.0
 
 _TRIES = 3
 """Most addresses that one connection is tried at."""
+
+_OPENING = 64
+"""Most connections being opened at once: handshakes take CPU, and must not time out for that."""
+
+_AGAIN_SECONDS = 1.0
+"""How soon a name is looked up again after no connection could be had."""
 
 
 class DialError(Exception):
@@ -48,6 +56,9 @@ class Dialer:
         self._addresses: list[str] = []
         self._until = 0.0
         self._turn = 0
+        self._silent: dict[str, float] = {}  # addresses that failed, and until when to avoid them
+        self._looking = asyncio.Lock()
+        self._opening = asyncio.Semaphore(_OPENING)
 
     async def dial(self, protocol: Callable[[], Connection]) -> Connection:
         """Return a new connection.
@@ -56,38 +67,53 @@ class Dialer:
             DialError: There is none to be had.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
-        why: Exception = TimeoutError()
-        try:
-            async with asyncio.timeout_at(deadline):
-                addresses = await self._resolve(loop)
-            tries = min(_TRIES, len(addresses))
-            for left in range(tries, 0, -1):
-                address = addresses[self._turn % len(addresses)]
-                self._turn += 1
-                # A silent address must leave time for the others.
-                until = loop.time() + (deadline - loop.time()) / left
-                try:
-                    async with asyncio.timeout_at(until):
-                        return await self._open(loop, protocol, address)
-                except (OSError, ssl.SSLError) as error:
-                    why = error
-        except (OSError, UnicodeError) as error:
-            why = error
-        self._until = 0.0  # the name may have moved
+        async with self._opening:
+            deadline = loop.time() + self._timeout
+            why: Exception = TimeoutError()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    addresses = await self._resolve(loop)
+                tries = min(_TRIES, len(addresses))
+                for left in range(tries, 0, -1):
+                    address = self._next(addresses, loop.time())
+                    # A silent address must leave time for the others.
+                    until = loop.time() + (deadline - loop.time()) / left
+                    try:
+                        async with asyncio.timeout_at(until):
+                            return await self._open(loop, protocol, address)
+                    except (OSError, ssl.SSLError) as error:
+                        self._silent[address] = loop.time() + _RESOLVED_SECONDS
+                        why = error
+            except (OSError, UnicodeError) as error:
+                why = error
+        self._until = min(self._until, loop.time() + _AGAIN_SECONDS)  # the name may have moved
         said = str(why) or f"no connection within {self._timeout:.3g} seconds"
         raise DialError(f"{self._origin.host}:{self._origin.port}: {said}") from why
 
+    def _next(self, addresses: Sequence[str], now: float) -> str:
+        """Return the address whose turn it is; one that failed lately only where all did."""
+        for _ in addresses:
+            address = addresses[self._turn % len(addresses)]
+            self._turn += 1
+            if self._silent.get(address, 0.0) <= now:
+                return address
+        return min(addresses, key=self._silent.__getitem__)  # or all would be tried at one
+
     async def _resolve(self, loop: asyncio.AbstractEventLoop) -> list[str]:
-        if loop.time() >= self._until:
-            found = await loop.getaddrinfo(
-                self._origin.host, self._origin.port, type=socket.SOCK_STREAM
-            )
-            addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-            if not addresses:
-                raise OSError("the name has no address")
-            self._addresses, self._until = addresses, loop.time() + _RESOLVED_SECONDS
-        return self._addresses
+        """Return the addresses of the name, looked up by one for all who wait."""
+        if loop.time() < self._until:
+            return self._addresses
+        async with self._looking:
+            if loop.time() >= self._until:
+                found = await loop.getaddrinfo(
+                    self._origin.host, self._origin.port, type=socket.SOCK_STREAM
+                )
+                addresses = _interleaved(found)
+                if not addresses:
+                    raise OSError("the name has no address")
+                self._silent = {a: t for a, t in self._silent.items() if a in addresses}
+                self._addresses, self._until = addresses, loop.time() + _RESOLVED_SECONDS
+            return self._addresses
 
     async def _open(
         self, loop: asyncio.AbstractEventLoop, protocol: Callable[[], Connection], address: str
@@ -108,3 +134,12 @@ class Dialer:
         # Without it a peer that is gone keeps a long poll waiting until its time is out.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection
+
+
+def _interleaved(found: Iterable[tuple[Any, ...]]) -> list[str]:
+    """Return the addresses, those of IPv4 and IPv6 in turn: one family may lead nowhere."""
+    families: dict[int, dict[str, None]] = {}
+    for family, _, _, _, address in found:
+        families.setdefault(family, {})[str(address[0])] = None
+    rounds = zip_longest(*families.values())
+    return [address for address in chain.from_iterable(rounds) if address is not None]

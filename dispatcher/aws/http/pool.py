@@ -28,7 +28,7 @@ class Pool:
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._permits = anyio.Semaphore(most, fast_acquire=True)
-        self._idle: list[Connection] = []
+        self._idle: dict[Connection, None] = {}  # the last given back is the last
         self._open: set[Connection] = set()
         self._all_gone = asyncio.Event()
 
@@ -63,7 +63,7 @@ class Pool:
     def give(self, connection: Connection) -> None:
         """Take a connection back; one whose exchange is not over is closed."""
         if connection.is_free:
-            self._idle.append(connection)
+            self._idle[connection] = None
         else:
             connection.abort()
         self._permits.release()
@@ -81,14 +81,13 @@ class Pool:
 
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.pop(connection, None)
         if not self._open:
             self._all_gone.set()
 
     def _pop_idle(self) -> Connection | None:
         while self._idle:
-            connection = self._idle.pop()
+            connection, _ = self._idle.popitem()
             if connection.is_usable:
                 return connection
             connection.abort()

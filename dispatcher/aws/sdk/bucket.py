@@ -17,7 +17,7 @@ class SdkIncoming:
     """
 
     def __init__(self, answer: dict[str, Any], doing: str, total: float) -> None:
-        self.size: int = answer["ContentLength"]
+        self.size: int = answer.get("ContentLength", 0)
         self.content_type: str | None = answer.get("ContentType")
         self._stream = answer["Body"]
         self._doing = doing

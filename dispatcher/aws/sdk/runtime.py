@@ -6,6 +6,7 @@ import anyio
 
 from dispatcher.aws.calls import Accepted, InvokeRequest, check_invocation
 from dispatcher.aws.mapping import translate
+from dispatcher.errors import OutcomeUnknown
 
 
 class SdkRuntime:
@@ -42,4 +43,8 @@ class SdkRuntime:
         doing = f"invoking endpoint {request.endpoint}"
         with translate(doing, repeatable=False), anyio.fail_after(self._total):
             answer = await self._client.invoke_endpoint_async(**parameters)
+        if answer.get("InferenceId") not in (None, request.inference_id):
+            raise OutcomeUnknown(
+                f"no answer while {doing}: the answer is to another request", code="NoAnswer"
+            )
         return Accepted(answer.get("OutputLocation"), answer.get("FailureLocation"))

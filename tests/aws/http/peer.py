@@ -19,13 +19,14 @@ from dispatcher.aws.direct.bucket import DirectBucket
 from dispatcher.aws.direct.caller import Caller
 from dispatcher.aws.direct.clock import Clock
 from dispatcher.aws.direct.keyring import Keyring
-from dispatcher.aws.direct.queue import DirectQueue
 from dispatcher.aws.direct.refusal import read_json, read_xml
 from dispatcher.aws.direct.runtime import DirectRuntime
+from dispatcher.aws.direct.sqs import DirectSqs
 from dispatcher.aws.http.connection import Patience
 from dispatcher.aws.http.dialing import Origin
 from dispatcher.aws.http.pool import Pool
 from dispatcher.aws.objects import Objects
+from dispatcher.aws.queue import Queue
 
 HOST = "127.0.0.1"
 PATIENCE = Patience(silence=60.0, total=600.0, idle=12.0, age=300.0)
@@ -277,7 +278,7 @@ class Client:
     pool: Pool
     runtime: DirectRuntime
     objects: Objects
-    queue: DirectQueue
+    queue: Queue
 
 
 def make_pool(
@@ -317,7 +318,7 @@ def make_client(pool: Pool, port: int, *, is_encrypted: bool = False) -> Client:
         pool,
         DirectRuntime(caller("sagemaker")),
         Objects(bucket),
-        DirectQueue(f"http://{HOST}:{port}/1/q", caller("sqs")),
+        Queue(f"http://{HOST}:{port}/1/q", DirectSqs(caller("sqs"))),
     )
 
 

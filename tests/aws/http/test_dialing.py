@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import pytest
 
 from dispatcher.aws.http.connection import Connection
-from dispatcher.aws.http.dialing import Dialer, DialError, Origin
+from dispatcher.aws.http.dialing import Dialer, DialError, Origin, _interleaved
 from dispatcher.aws.http.pool import Pool
 from tests.aws.http.peer import (
     HOST,
@@ -170,6 +170,11 @@ async def test_addresses_are_looked_up_again_after_a_failure(names: Names) -> No
         with pytest.raises(DialError, match="Connect call failed"):
             await dials.dial()
         names.addresses = ("127.0.0.2",)
+        forward(0.9)
+        with pytest.raises(DialError, match="Connect call failed"):
+            await dials.dial()
+        assert names.asked == 1, "not by every call of an outage"
+        forward(0.2)
         assert await dials.dial() == "127.0.0.2"
         assert names.asked == 2
         await dials.close()
@@ -246,9 +251,91 @@ async def test_where_all_are_silent_the_time_is_bounded(names: Names) -> None:
             await dialing
         assert not dials.open
         names.addresses = (HOST,)
+        forward(1.1)
         with pytest.raises(DialError, match="Connect call failed"):
             await dials.dial()
         assert names.asked == 2
+
+
+async def test_an_address_that_failed_is_avoided_for_a_while(names: Names) -> None:
+    async with peers(*ADDRESSES[1:]) as there:
+        dials = Dials(there[0].port)
+        assert await dials.dial() == "127.0.0.2"
+        async with peer(silent, host="127.0.0.1", port=there[0].port):
+            forward(28)
+            assert [await dials.dial() for _ in range(4)] == 2 * ["127.0.0.3", "127.0.0.2"]
+            forward(3)
+            assert {await dials.dial() for _ in range(3)} == set(ADDRESSES)
+            await dials.close()
+
+
+async def test_where_all_have_failed_each_is_tried_again(names: Names) -> None:
+    port = closed_port()
+    dials = Dials(port)
+    for _ in range(2):
+        with pytest.raises(DialError, match="Connect call failed"):
+            await dials.dial()
+    for host in ADDRESSES:
+        async with peer(silent, host=host, port=port):
+            assert await dials.dial() == host
+            await dials.close()
+
+
+async def test_the_families_of_addresses_take_turns() -> None:
+    four, six = [("127.0.0.1", 1), ("127.0.0.2", 1)], [("::1", 1, 0, 0), ("::2", 1, 0, 0)]
+    found = [(socket.AF_INET6, 1, 6, "", address) for address in (*six, ("::3", 1, 0, 0))]
+    found += [(socket.AF_INET, 1, 6, "", address) for address in (*four, four[0])]  # type: ignore[misc]
+    assert _interleaved(found) == ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"]
+    assert _interleaved([]) == []
+
+
+async def test_many_dials_share_one_lookup_however_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering = asyncio.Event()
+    asked = 0
+
+    async def slow(host: str, port: int, **_options: object) -> list[tuple[object, ...]]:
+        nonlocal asked
+        assert host == NAME
+        asked += 1
+        await answering.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (HOST, port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", slow)
+    async with peer(silent) as there:
+        dials = Dials(there.port, timeout=60.0)
+        dialing = [asyncio.create_task(dials.dial()) for _ in range(300)]
+        await until(lambda: asked)
+        await turns(20)
+        forward(40)
+        await turns(20)
+        answering.set()
+        assert await asyncio.gather(*dialing) == 300 * [HOST]
+        assert asked == 1
+        await dials.close()
+
+
+async def test_only_so_many_are_opened_at_once(names: Names) -> None:
+    names.addresses = (HOST,)
+    with black_hole(HOST) as port:
+        dials = Dials(port)
+        made = 0
+
+        def make() -> Connection:
+            nonlocal made
+            made += 1
+            return dials.make()
+
+        dialing = [asyncio.create_task(dials.dialer.dial(make)) for _ in range(100)]
+        await until(lambda: made)
+        await turns(200)
+        assert made == 64
+        for task in dialing[:10]:
+            task.cancel()
+        await until(lambda: made == 74)
+        for task in dialing:
+            task.cancel()
+        await asyncio.wait(dialing)
+        assert not dials.open
 
 
 async def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,21 @@ async def test_calls_one_after_the_other_share_a_connection(there: Peer) -> None
         assert repr(pool) == "<Pool: 1 open, 1 idle>"
 
 
+async def test_an_idle_one_that_is_lost_leaves_the_others_in_their_order(there: Peer) -> None:
+    async with pool_to(there) as pool:
+        first, second, third = [await pool.take() for _ in range(3)]
+        for connection in (first, second, third):
+            await use(connection)
+            pool.give(connection)
+        second.abort()
+        await until(lambda: repr(pool) == "<Pool: 2 open, 2 idle>")
+        assert pool.take_idle() is third
+        assert pool.take_idle() is first
+        assert pool.take_idle() is None
+        for connection in (first, third):
+            pool.give(connection)
+
+
 async def test_the_last_used_is_used_next(there: Peer) -> None:
     async with pool_to(there) as pool:
         first, second, third = [await pool.take() for _ in range(3)]

@@ -1,0 +1,108 @@
+"""SQS answers that are none: nothing that may be said well-formed gets further than a call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dispatcher.aws.calls import Message
+from dispatcher.aws.queue import Queue
+from dispatcher.errors import Transient
+
+if TYPE_CHECKING:
+    from tests.aws.conftest import Connect, WireServer
+
+Call = Callable[[Queue], Awaitable[object]]
+BATCHES: dict[str, Call] = {
+    "delete": lambda queue: queue.delete(["a", "b"]),
+    "send": lambda queue: queue.send(["a", "b"]),
+    "change-visibility": lambda queue: queue.change_visibility([("a", 1), ("b", 2)]),
+}
+ODD_RECEIVED = [
+    {"Messages": [{}]},
+    {"Messages": [{"Body": "x"}]},
+    {"Messages": [{"ReceiptHandle": "x"}]},
+    {"Messages": [{"Body": "x", "ReceiptHandle": None}]},
+    {"Messages": [{"Body": "x", "ReceiptHandle": "r"}, {}]},
+    {"Messages": [[]]},
+    {"Messages": ["x"]},
+    {"Messages": [None]},
+    {"Messages": 5},
+]
+ODD_OF_A_BATCH = [
+    {"Failed": [{}]},
+    {"Failed": [{"Id": "99"}]},
+    {"Failed": [{"Id": "2"}]},
+    {"Failed": [{"Id": "x"}]},
+    {"Failed": [{"Id": ""}]},
+    {"Failed": [{"Id": None}]},
+    {"Failed": [{"Id": "0"}, {"Id": "-9"}]},
+    {"Failed": ["x"]},
+    {"Failed": [None]},
+    {"Failed": 5},
+]
+ODD_ANYWHERE = [[1], 5, "x", True]
+
+
+def said(wire: WireServer, answer: object) -> None:
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    wire.answers = [wire.answer("200 OK", body, Content_Type="application/x-amz-json-1.0")]
+
+
+async def assert_none(wire: WireServer, connect: Connect, answer: object, call: Call) -> None:
+    said(wire, answer)
+    async with connect() as transport:
+        with pytest.raises(Transient) as raised:
+            await call(transport.queue(f"{wire.url}/1/q"))
+    assert type(raised.value) is Transient
+    assert raised.value.code == "NoAnswer"
+    assert f"queue {wire.url}/1/q" in str(raised.value)
+    assert len(wire.requests) == 1
+
+
+@pytest.mark.parametrize("answer", [*ODD_RECEIVED, *ODD_ANYWHERE, b"\xff"], ids=str)
+async def test_messages_that_are_none(wire: WireServer, connect: Connect, answer: object) -> None:
+    await assert_none(wire, connect, answer, lambda queue: queue.receive())
+
+
+@pytest.mark.parametrize("call", BATCHES.values(), ids=BATCHES)
+@pytest.mark.parametrize("answer", [*ODD_OF_A_BATCH, *ODD_ANYWHERE, b"\xff"], ids=str)
+async def test_failures_that_are_none(
+    wire: WireServer, connect: Connect, answer: object, call: Call
+) -> None:
+    await assert_none(wire, connect, answer, call)
+
+
+@pytest.mark.parametrize("answer", [[], b"{", b"x", b"{}{}", b"NaN"], ids=str)
+@pytest.mark.parametrize("connect", ["direct"], indirect=True)  # to botocore they are empty
+async def test_answers_that_are_no_json(wire: WireServer, connect: Connect, answer: object) -> None:
+    await assert_none(wire, connect, answer, lambda queue: queue.receive())
+
+
+@pytest.mark.parametrize("answer", [b"", {}, {"Messages": []}, {"Messages": None}, {"New": 1}])
+async def test_an_answer_without_messages(
+    wire: WireServer, connect: Connect, answer: object
+) -> None:
+    said(wire, answer)
+    async with connect() as transport:
+        assert await transport.queue(f"{wire.url}/1/q").receive() == []
+
+
+async def test_what_an_answer_says_besides_does_not_matter(
+    wire: WireServer, connect: Connect
+) -> None:
+    said(wire, {"Messages": [{"Body": "b", "ReceiptHandle": "r", "New": [1]}], "Failed": 5})
+    async with connect() as transport:
+        assert await transport.queue(f"{wire.url}/1/q").receive() == [Message("b", "r")]
+
+
+async def test_those_that_failed_come_back(wire: WireServer, connect: Connect) -> None:
+    said(wire, {"Failed": [{"Id": "1", "Code": "x", "SenderFault": True}], "Successful": []})
+    async with connect() as transport:
+        queue = transport.queue(f"{wire.url}/1/q")
+        assert await queue.delete(["a", "b"]) == ["b"]
+        assert await queue.send(["a", "b"]) == [1]
+        assert await queue.change_visibility([("a", 1), ("b", 2)]) == ["b"]
