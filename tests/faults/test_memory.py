@@ -7,10 +7,14 @@ import pytest
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("options", [[], ["--unreadable"]], ids=["records", "dead-letters"])
+@pytest.mark.parametrize(
+    "options",
+    [["--megabytes", "150"], ["--megabytes", "400", "--unreadable"]],
+    ids=["records", "dead-letters"],
+)
 def test_memory_is_bounded_and_flat(options: list[str]) -> None:
     watched = subprocess.run(
-        [sys.executable, "-m", "tests.faults.memory", "--megabytes", "150", *options],
+        [sys.executable, "-m", "tests.faults.memory", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
