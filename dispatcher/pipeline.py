@@ -14,11 +14,12 @@ cancelled, and the ledger makes that safe.
 """
 
 import json
+import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
@@ -53,6 +54,32 @@ _GATHERED = 256
 memory is held in ``limits.payload_memory`` until then."""
 
 
+def _steady_clock() -> Callable[[], float]:
+    """Return a clock of epoch seconds that does not jump when the machine's clock is set.
+
+    Ages decide what is overdue and what has expired; a jump must not expire what is under way.
+    """
+    offset = time.time() - time.monotonic()
+    return lambda: offset + time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a run takes from outside, besides its files.
+
+    Attributes:
+        connect: Opens the calls to AWS; None: as the configuration and the environment say.
+        monotonic: Seconds on a steady clock.
+        now: Epoch seconds on a steady clock.
+        dice: Jitters what must not happen at once.
+    """
+
+    connect: Callable[[], AbstractAsyncContextManager[Transport]] | None = None
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = field(default_factory=_steady_clock)
+    dice: random.Random = field(default_factory=random.Random)
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a run ended.
@@ -68,7 +95,12 @@ class Ending:
 
 
 async def run(
-    config: Config, *, meter: Meter, access: Access | None = None, force: bool = False
+    config: Config,
+    *,
+    meter: Meter,
+    access: Access | None = None,
+    force: bool = False,
+    world: World | None = None,
 ) -> Ending:
     """Dispatch the records of a configuration, or go on where an earlier process stopped.
 
@@ -77,15 +109,17 @@ async def run(
         meter: Is moved while the run goes on.
         access: Calls this instead of what the environment says.
         force: Go on although the configuration changed in what the run agreed on.
+        world: The real one unless told.
 
     Raises:
         ConfigError: The configuration cannot be run as it is.
         RunStopped: A person has to mend something; the state is kept.
     """
     framing = frame(config.packing.framing)
-    now = _steady_clock()
+    world = world or World()
     async with AsyncExitStack() as stack:
-        transport = await stack.enter_async_context(_connect(config, access))
+        connect = world.connect or (lambda: _connect(config, access))
+        transport = await stack.enter_async_context(connect())
         ledger = await stack.enter_async_context(
             open_ledger(
                 Path(config.ledger.path),
@@ -93,7 +127,7 @@ async def run(
                 durability=config.ledger.durability,
                 outstanding=config.limits.outstanding,
                 spool_max=config.ledger.spool_max,
-                now=now,
+                now=world.now,
             )
         )
         source = JsonlSource(config.source)
@@ -114,17 +148,10 @@ async def run(
             finished="no",
         )
         _restore(meter, ledger, source)
-        line = _Line(config, ledger, source, framing, transport, results, dead_letters, meter, now)
+        line = _Line(
+            config, ledger, source, framing, transport, results, dead_letters, meter, world
+        )
         return await line.run()
-
-
-def _steady_clock() -> Callable[[], float]:
-    """Return a clock of epoch seconds that does not jump when the machine's clock is set.
-
-    Ages decide what is overdue and what has expired; a jump must not expire what is under way.
-    """
-    offset = time.time() - time.monotonic()
-    return lambda: offset + time.monotonic()
 
 
 @asynccontextmanager
@@ -195,12 +222,13 @@ class _Line:
     results: JsonlFile
     dead_letters: JsonlFile
     meter: Meter
-    now: Callable[[], float]
+    world: World
     _signal: int | None = None
 
     async def run(self) -> Ending:
         """Wire the rooms, and wait for the end."""
-        config, ledger, meter, now = self.config, self.ledger, self.meter, self.now
+        config, ledger, meter = self.config, self.ledger, self.meter
+        now, monotonic = self.world.now, self.world.monotonic
         objects = self.transport.objects
         memory = Quota(config.limits.payload_memory)
         intents, to_send = anyio.create_memory_object_stream[Planned](config.limits.concurrency)
@@ -221,9 +249,9 @@ class _Line:
             settlements.clone(),
             memory,
             meter,
-            time.monotonic,
+            monotonic,
         )
-        wire = Wire(time.monotonic(), ledger.begun)
+        wire = Wire(monotonic(), ledger.begun)
         sender = Sender(
             config,
             ledger,
@@ -233,10 +261,11 @@ class _Line:
             memory,
             meter,
             wire,
-            time.monotonic,
+            monotonic,
             now,
+            self.world.dice,
         )
-        s3, sqs = (Patience(config.retry.give_up_after, time.monotonic, meter) for _ in range(2))
+        s3, sqs = (Patience(config.retry.give_up_after, monotonic, meter) for _ in range(2))
         joiner = Joiner(config, ledger, objects, memory, s3, now)
         sweeper = Sweeper(config, ledger, objects, meter, s3, now)
         settler = Settler(

@@ -14,7 +14,7 @@ ROOT = Path(dispatcher.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
 FLOORS = [
-    {"errors", "limits"},
+    {"errors", "limits", "failpoints"},
     {"config"},
     {"sources"},
     {"packing"},
@@ -28,7 +28,10 @@ FLOORS = [
 ]
 """A room imports from itself and from the floors below it; never sideways, never upwards."""
 
-SIDE_ROOMS = {"aws": {"errors", "limits", "config"}, "observe": {"errors", "limits", "config"}}
+SIDE_ROOMS = {
+    "aws": {"errors", "limits", "failpoints", "config"},
+    "observe": {"errors", "limits", "config"},
+}
 """These stand beside the floors: from ``dispatch`` upwards everybody may use them."""
 
 USERS_OF_SIDE_ROOMS = 5

@@ -11,6 +11,7 @@ from typing import Literal
 import anyio
 import click
 
+from dispatcher import failpoints
 from dispatcher.aws.session import Access
 from dispatcher.cli import failures
 from dispatcher.cli.embedded import emulator_for, remembering
@@ -61,6 +62,7 @@ def command(
     meter = Meter()
     started = time.monotonic()
     fill_standard_streams()
+    failpoints.arm_from_environment()
     tune()
     try:
         ending = anyio.run(
