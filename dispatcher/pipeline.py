@@ -39,8 +39,9 @@ from dispatcher.dispatch.sender import Sender, Wire
 from dispatcher.errors import ConfigError, Denied
 from dispatcher.ledger.agreement import differences, terms
 from dispatcher.ledger.intent import Planned
-from dispatcher.ledger.ledger import Ledger, Settlement, open_ledger
+from dispatcher.ledger.ledger import Ledger, open_ledger
 from dispatcher.ledger.quota import Quota
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import Frame, frame
 from dispatcher.packing.packer import Packer

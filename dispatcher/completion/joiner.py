@@ -20,9 +20,10 @@ from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere, Rejected
 from dispatcher.ledger.channels import Arrivals, hand_over
 from dispatcher.ledger.intent import Entry
-from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.outcome import Meta, Outcome, Status
 from dispatcher.ledger.quota import Quota, Share
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.answers import Mismatch, Outputs, split
 from dispatcher.packing.parcel import Framing
 

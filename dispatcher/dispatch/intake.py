@@ -15,10 +15,11 @@ from anyio.streams.memory import MemoryObjectSendStream
 from dispatcher.errors import StateError
 from dispatcher.ledger.channels import hand_over
 from dispatcher.ledger.intent import Entry, Planned
-from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.recall import Known
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import Frame

@@ -24,9 +24,10 @@ from dispatcher.errors import (
 from dispatcher.ledger.channels import Arrivals
 from dispatcher.ledger.identity import filename
 from dispatcher.ledger.intent import Entry, Planned
-from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota, Share
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.observe.meter import Meter
 

@@ -73,6 +73,8 @@ class Entry:
         accepted_at: Epoch seconds of the 202, or None.
         output: Location of the output object as the service gave it, or None.
         failure: Location of the failure object as the service gave it, or None.
+        attempt: Which invocation of its records this is, from 1.
+        not_before: Epoch seconds before which it is not to be called, or None.
         claimed: Somebody is settling it now.
         acks: Receipts of the messages that may be deleted once it is settled.
         looked_at: Epoch seconds of the sweeper's last look, or None.
@@ -87,6 +89,8 @@ class Entry:
     accepted_at: float | None = None
     output: str | None = None
     failure: str | None = None
+    attempt: int = 1
+    not_before: float | None = None
     claimed: bool = False
     acks: list[str] | None = None
     looked_at: float | None = None
@@ -97,6 +101,8 @@ def pack_slips(slips: list[Slip], streams: dict[str, int]) -> bytes:
     packed: bytes = msgpack.packb(
         [
             (streams[at.stream], at.start, at.end, at.line, slip.key, slip.size)
+            if at.message is None
+            else (streams[at.stream], at.start, at.end, at.line, slip.key, slip.size, at.message)
             for slip in slips
             for at in (slip.position,)
         ]
@@ -111,11 +117,13 @@ def unpack_slips(manifest: bytes, names: dict[int, str]) -> list[Slip]:
         KeyError, TypeError, ValueError: It is not what ``pack_slips`` returned.
     """
     slips = [
-        Slip(Position(names[stream], start, end, line), key, size)
-        for stream, start, end, line, key, size in msgpack.unpackb(manifest)
+        Slip(Position(names[stream], start, end, line, *message), key, size)
+        for stream, start, end, line, key, size, *message in msgpack.unpackb(manifest)
     ]
     for slip in slips:
         at = slip.position
         if not (0 <= at.start < at.end and at.line > 0 and slip.size >= 0):
             raise ValueError(f"there is no record at {at}")
+        if not isinstance(at.message, str | None):
+            raise TypeError(f"a message has no name such as {at.message!r}")
     return slips

@@ -6,10 +6,9 @@ marks advance in one transaction.
 
 import secrets
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,59 +20,36 @@ from dispatcher.errors import StateError
 from dispatcher.ledger import identity
 from dispatcher.ledger.intent import Entry, Planned, Slip
 from dispatcher.ledger.lock import lock
+from dispatcher.ledger.messages import MessageLog
 from dispatcher.ledger.operations import (
     Accept,
     Plan,
     Remember,
+    Replace,
     Restore,
     Settle,
     SinkMark,
 )
-from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.payloads import Payloads
 from dispatcher.ledger.pen import Pen
-from dispatcher.ledger.quota import Share
 from dispatcher.ledger.recall import Recall
+from dispatcher.ledger.settlement import Settlement, messages_of, tallies_of
 from dispatcher.ledger.spool import Spool
 from dispatcher.ledger.states import Move, State, step
 from dispatcher.ledger.store import Store
 from dispatcher.ledger.watermark import Watermark, adjoining
 from dispatcher.packing.framing import Frame
-from dispatcher.packing.parcel import Parcel
+from dispatcher.packing.parcel import Parcel, Route
 from dispatcher.sources.source import Mark
-
-_LARGE_BYTES = 256_000
-"""Payloads from here on are read on a worker thread; below, the hop costs more than the read."""
-
-_FRESH_BYTES = 8_000_000
-"""Most bytes of payloads that stay in memory until they are first asked for. They are asked for at
-once, and a read of the spool would cost as much as a signature."""
 
 _BEGUN = "accepted"
 """Name of the fact that the service has accepted something."""
 
+_LOW_SHARE = 0.95
+"""Of the most outstanding invocations: where planning goes on after it had to wait."""
+
 _GAP, _GAPS = limits.S3_LIST_PAGE_KEYS, 2**30
 """A restart skips a random number of shards; of 60 bits, 40 at the most."""
-
-
-@dataclass(slots=True)
-class Settlement:
-    """The outcomes of one invocation, or of records that never were in one.
-
-    Attributes:
-        entry: The invocation that is over, or None.
-        outcomes: One for each of its records, at least one.
-        share: Holds the memory that the outcomes take, until they are written.
-        size: Bytes of the outputs and inputs that the outcomes carry.
-    """
-
-    entry: Entry | None
-    outcomes: list[Outcome]
-    share: Share | None = None
-    size: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Weigh it once, for all who keep to a bound."""
-        self.size = sum(len(o.output or b"") + len(o.input or b"") for o in self.outcomes)
 
 
 class Ledger:
@@ -100,7 +76,7 @@ class Ledger:
         self._spool = spool
         self._limit = outstanding
         self._spool_max = spool_max
-        self._frame = frame
+        self._payloads = Payloads(spool, frame)
         self._now = now
         self._entries = {entry.planned.number: entry for entry in store.entries}
         self._marks = store.marks
@@ -108,8 +84,6 @@ class Ledger:
         # event of the first one would settle the second.
         self._number = store.last_number + _GAP * secrets.randbelow(_GAPS) * bool(store.facts)
         self._pen = Pen(store)
-        self._fresh: dict[int, bytes] = {}
-        self._fresh_bytes = 0
         self._changed = anyio.Event()
         self._left: set[int] = set()
         self.is_new = "tag" not in store.facts
@@ -164,9 +138,15 @@ class Ledger:
     # Write ahead
 
     async def room(self, wanted: int) -> int:
-        """Wait until invocations may be planned; return how many, from 1 to ``wanted``."""
-        while len(self._entries) >= self._limit or self._spool.size >= self._spool_max:
-            await self._change()
+        """Wait until invocations may be planned; return how many, from 1 to ``wanted``.
+
+        From the high-water mark on (``outstanding``, ``spool_max``) until both are down to the
+        low-water mark nobody plans: or each settled invocation would let in one other, in a
+        transaction of its own.
+        """
+        if len(self._entries) >= self._limit or self._spool.size >= self._spool_max:
+            while len(self._entries) > _low(self._limit) or self._spool.size >= self._spool_max:
+                await self._change()
         return min(wanted, self._limit - len(self._entries))
 
     async def plan(self, parcels: Sequence[Parcel]) -> list[Planned]:
@@ -181,7 +161,7 @@ class Ledger:
         await self._pen.write(Plan(entries, [parcel.payload for parcel in parcels]))
         for entry, parcel in zip(entries, parcels, strict=True):
             self._entries[entry.planned.number] = entry
-            self._keep(entry.planned, parcel.payload)
+            self._payloads.keep(entry.planned, parcel.payload)
         return [entry.planned for entry in entries]
 
     async def restore(self, number: int, payload: bytes) -> None:
@@ -224,33 +204,13 @@ class Ledger:
         entry.claimed = True
         return True
 
-    def _keep(self, planned: Planned, payload: bytes) -> None:
-        if self._fresh_bytes + planned.size <= _FRESH_BYTES:
-            self._fresh[planned.number] = payload
-            self._fresh_bytes += planned.size
-
-    def _let_go(self, planned: Planned) -> bytes | None:
-        payload = self._fresh.pop(planned.number, None)
-        if payload is not None:
-            self._fresh_bytes -= planned.size
-        return payload
-
     async def payload(self, entry: Entry) -> bytes | None:
         """Return the bytes of an invocation; None while they are lost and not yet read again."""
-        if (payload := self._let_go(entry.planned)) is not None:
-            return payload
-        if (ref := entry.payload) is None:
-            return None
-        if ref.size < _LARGE_BYTES:
-            return self._spool.read(ref)
-        return await anyio.to_thread.run_sync(self._spool.read, ref)
+        return await self._payloads.read(entry)
 
     async def raws(self, entry: Entry) -> list[bytes | None]:
         """Return the raw bytes of each record of an invocation; None where they are lost."""
-        payload = await self.payload(entry)
-        if payload is None:
-            return [None] * len(entry.slips)
-        return list(self._frame.cut(payload, [slip.size for slip in entry.slips]))
+        return await self._payloads.raws(entry)
 
     def without_payload(self) -> list[Entry]:
         """Return the invocations whose payload was lost with the power and is not found again."""
@@ -279,13 +239,9 @@ class Ledger:
             StateError: It could not be stored; the sinks are cut back at the next start.
         """
         entries = [s.entry for s in settlements if s.entry is not None]
-        tallies: Counter[str] = Counter()
+        tallies = tallies_of(settlements)
         touched: dict[str, Watermark] = {}
         for settlement in settlements:
-            dead = [f"dead:{o.reason}" for o in settlement.outcomes if o.status != "completed"]
-            tallies.update(dead)
-            if completed := len(settlement.outcomes) - len(dead):
-                tallies["completed"] += completed
             for span in adjoining([outcome.position for outcome in settlement.outcomes]):
                 touched[span.stream] = self._marks.setdefault(span.stream, Watermark())
                 touched[span.stream].settle(span)
@@ -295,12 +251,54 @@ class Ledger:
             step(entry.state, Move.SETTLE)
             entry.state = State.SETTLED
         changes = {stream: watermark.changes() for stream, watermark in touched.items()}
-        await self._pen.write(Settle(entries, changes, dict(sinks), tallies))
+        messages = messages_of(settlements)
+        await self._pen.write(Settle(entries, changes, dict(sinks), tallies, messages, self._now()))
         for entry in entries:
-            del self._entries[entry.planned.number]
-            self._let_go(entry.planned)
-            self._left.discard(entry.planned.number)
+            self._close(entry)
         self._notify()
+
+    async def replace(self, entry: Entry, *, after: float) -> Planned:
+        """Close an invocation that failed, and plan a new one for its records, in one transaction.
+
+        Args:
+            entry: Claimed by the caller; its payload is there.
+            after: Seconds from now before which the new one is not to be called.
+
+        Raises:
+            StateError: It could not be stored.
+        """
+        now = self._now()
+        new = replace(
+            entry,
+            planned=self._planned(
+                entry.planned.content_type, entry.planned.route, entry.planned.size
+            ),
+            planned_at=now,
+            state=State.PLANNED,
+            accepted_at=None,
+            output=None,
+            failure=None,
+            attempt=entry.attempt + 1,
+            not_before=now + after,
+            claimed=False,
+            acks=None,
+            looked_at=None,
+        )
+        step(entry.state, Move.REPLACE)
+        entry.state = State.REPLACED
+        await self._pen.write(Replace(entry, new))
+        self._close(entry)
+        self._entries[new.planned.number] = new
+        return new.planned
+
+    def _close(self, entry: Entry) -> None:
+        del self._entries[entry.planned.number]
+        self._payloads.let_go(entry.planned)
+        self._left.discard(entry.planned.number)
+
+    def messages(self, stream: str) -> MessageLog:
+        """Return what the run remembers of the messages of a queue."""
+        return MessageLog.of(stream, self._store, self.recall, self._pen)
 
     def leave(self, numbers: Iterable[int]) -> None:
         """Leave invocations to the next process: nobody of this one is going to send them."""
@@ -321,18 +319,15 @@ class Ledger:
         await self._pen.aclose()
 
     def _entry(self, parcel: Parcel) -> Entry:
-        self._number += 1
-        invocation = identity.invocation_id(self.tag, self._number)
-        planned = Planned(
-            self._number,
-            invocation,
-            identity.shard(self.tag, self._number),
-            parcel.content_type,
-            parcel.route,
-            len(parcel.payload),
-        )
+        planned = self._planned(parcel.content_type, parcel.route, len(parcel.payload))
         slips = [Slip(r.position, r.key, len(r.raw)) for r in parcel.records]
         return Entry(planned, slips, None, 0, self._now())
+
+    def _planned(self, content_type: str, route: Route, size: int) -> Planned:
+        self._number += 1
+        invocation = identity.invocation_id(self.tag, self._number)
+        shard = identity.shard(self.tag, self._number)
+        return Planned(self._number, invocation, shard, content_type, route, size)
 
     def _begin(self) -> None:
         if not self.begun:
@@ -345,6 +340,10 @@ class Ledger:
 
     async def _change(self) -> None:
         await self._changed.wait()
+
+
+def _low(limit: int) -> int:
+    return min(limit - 1, int(limit * _LOW_SHARE))
 
 
 @asynccontextmanager

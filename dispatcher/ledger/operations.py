@@ -50,6 +50,14 @@ class Restore:
 
 
 @dataclass(slots=True)
+class Replace:
+    """An invocation is over, and its records go on in a new one, with the same payload."""
+
+    old: Entry
+    new: Entry
+
+
+@dataclass(slots=True)
 class Settle:
     """Records have their outcomes in the sinks, up to the given positions.
 
@@ -58,12 +66,23 @@ class Settle:
         changes: What became of the marks and ranges, by stream.
         sinks: How far the sinks' files are part of the run now.
         tallies: Records to add to the totals: ``completed`` and ``dead:<reason>``.
+        messages: Names of the messages that these records came in, by stream.
+        at: Epoch seconds.
     """
 
     entries: list[Entry]
     changes: dict[str, Change]
     sinks: dict[str, SinkMark]
     tallies: Counter[str] = field(default_factory=Counter)
+    messages: dict[str, list[str]] = field(default_factory=dict)
+    at: float = 0.0
+
+
+@dataclass(slots=True)
+class Forget:
+    """Messages of settled records will not be delivered again: their names, by stream."""
+
+    messages: dict[str, list[str]]
 
 
 @dataclass(slots=True)
@@ -74,4 +93,4 @@ class Remember:
     value: str
 
 
-Operation: TypeAlias = Plan | Accept | Restore | Settle | Remember
+Operation: TypeAlias = Plan | Accept | Restore | Replace | Settle | Forget | Remember

@@ -20,18 +20,24 @@ class State(IntEnum):
     SETTLED = 3
     """Every record has its outcome in the sink; the row is gone."""
 
+    REPLACED = 4
+    """Its records go on in a new invocation, planned in the same transaction; the row is gone."""
+
 
 class Move(StrEnum):
     """What can happen to an invocation."""
 
     ACCEPT = "accept"
     SETTLE = "settle"
+    REPLACE = "replace"
 
 
 TABLE: dict[tuple[State, Move], State] = {
     (State.PLANNED, Move.ACCEPT): State.ACCEPTED,
     (State.PLANNED, Move.SETTLE): State.SETTLED,
     (State.ACCEPTED, Move.SETTLE): State.SETTLED,
+    (State.PLANNED, Move.REPLACE): State.REPLACED,
+    (State.ACCEPTED, Move.REPLACE): State.REPLACED,
 }
 
 LATE: frozenset[tuple[State, Move]] = frozenset(
@@ -39,6 +45,10 @@ LATE: frozenset[tuple[State, Move]] = frozenset(
         (State.ACCEPTED, Move.ACCEPT),
         (State.SETTLED, Move.ACCEPT),
         (State.SETTLED, Move.SETTLE),
+        (State.SETTLED, Move.REPLACE),
+        (State.REPLACED, Move.ACCEPT),
+        (State.REPLACED, Move.SETTLE),
+        (State.REPLACED, Move.REPLACE),
     }
 )
 

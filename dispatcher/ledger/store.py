@@ -1,4 +1,4 @@
-"""The ledger's SQLite file: schema, reading it at start, writing groups of operations.
+"""The ledger's SQLite file: reading it at start, writing groups of operations.
 
 Synchronous and without decisions; one thread at a time writes. A row of ``invocation`` is an
 outstanding invocation with the manifest of its records; what is settled is only a range of its
@@ -12,13 +12,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar, cast
 
+from dispatcher import failpoints
 from dispatcher.errors import StateError
+from dispatcher.ledger import schema
 from dispatcher.ledger.intent import Entry, Planned, SpoolRef, pack_slips, unpack_slips
 from dispatcher.ledger.operations import (
     Accept,
+    Forget,
     Operation,
     Plan,
     Remember,
+    Replace,
     Restore,
     Settle,
     SinkMark,
@@ -29,56 +33,13 @@ from dispatcher.ledger.watermark import Watermark
 from dispatcher.packing.parcel import Route
 from dispatcher.sources.source import Mark
 
-SCHEMA_VERSION = 1
-
 _CHUNKS = (64, 8, 1)
-"""Rows of one statement; times 12 columns, within the 999 parameters of old SQLite versions."""
+"""Rows of one statement; times 14 columns, within the 999 parameters of old SQLite versions."""
 
 _Row = TypeVar("_Row")
 
 _DAMAGE = (sqlite3.Error, AssertionError, KeyError, OverflowError, TypeError, ValueError)
 """What reading rows raises whose bytes are not what was written."""
-
-_SCHEMA = """
-CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE tally (name TEXT PRIMARY KEY, records INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE sink (
-    name TEXT PRIMARY KEY,
-    position INTEGER NOT NULL,
-    tail_crc INTEGER NOT NULL,
-    tail_length INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE stream (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    mark INTEGER NOT NULL,
-    line INTEGER NOT NULL
-);
-CREATE TABLE settled_range (
-    stream INTEGER NOT NULL REFERENCES stream (id),
-    start INTEGER NOT NULL,
-    stop INTEGER NOT NULL,
-    line INTEGER NOT NULL,
-    PRIMARY KEY (stream, start)
-) WITHOUT ROWID;
-CREATE TABLE invocation (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL,
-    shard TEXT NOT NULL,
-    state INTEGER NOT NULL,
-    content_type TEXT NOT NULL,
-    route TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    crc INTEGER NOT NULL,
-    segment INTEGER NOT NULL,
-    offset INTEGER NOT NULL,
-    planned_at REAL NOT NULL,
-    accepted_at REAL,
-    output TEXT,
-    failure TEXT,
-    manifest BLOB NOT NULL
-);
-"""
 
 
 class Store:
@@ -88,6 +49,7 @@ class Store:
         facts, tallies, sinks: The small tables, as they were at the start.
         marks: The watermark of each stream, by its name, as it was at the start.
         entries: The outstanding invocations, as they were at the start.
+        settled_messages: Messages whose records are settled, by stream and name, with the time.
         last_number: The highest number ever given to an invocation.
     """
 
@@ -103,7 +65,7 @@ class Store:
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
-            self._create_or_check(path)
+            schema.prepare(self._db, path)
             self._load()
         except _DAMAGE as error:
             self._db.close()
@@ -141,7 +103,9 @@ class Store:
                 else:
                     for operation in run:
                         self._write(operation)
+            failpoints.reach("ledger.written")
             self._db.execute("COMMIT")
+            failpoints.reach("ledger.committed")
         except sqlite3.Error as error:
             self._roll_back()
             raise StateError(
@@ -158,20 +122,6 @@ class Store:
     def _roll_back(self) -> None:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
-
-    def _create_or_check(self, path: Path) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
-            # One transaction, so that a crash leaves either no ledger or a whole one.
-            self._db.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
-        elif version != SCHEMA_VERSION:
-            raise StateError(
-                f"{path} is not a ledger of this version (schema {version}, not "
-                f"{SCHEMA_VERSION}). Finish the run with the version that began it, or name a new "
-                "file in ledger.path"
-            )
 
     def _load(self) -> None:
         self.facts: dict[str, str] = dict(self._db.execute("SELECT name, value FROM fact"))
@@ -193,12 +143,15 @@ class Store:
         ):
             self.marks[names[stream]].load(_int(start), _int(stop), _int(line))
         self.entries = [self._entry(row, names) for row in self._db.execute(_SELECT)]
+        self.settled_messages: dict[str, dict[str, float]] = {}
+        for stream, name, at in self._db.execute("SELECT * FROM settled_message"):
+            self.settled_messages.setdefault(names[stream], {})[str(name)] = _float(at)
         last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'invocation'")
         self.last_number: int = (last.fetchone() or (0,))[0]
 
     def _entry(self, row: tuple[object, ...], names: dict[int, str]) -> Entry:
         number, id_, shard, state, content_type, route, size, crc, segment, offset = row[:10]
-        planned_at, accepted_at, output, failure, manifest = row[10:]
+        planned_at, accepted_at, output, failure, attempt, not_before, manifest = row[10:]
         ref = SpoolRef(_int(segment), _int(offset), _int(size), _int(crc))
         assert isinstance(manifest, bytes)
         return Entry(
@@ -219,6 +172,8 @@ class Store:
             None if accepted_at is None else _float(accepted_at),
             None if output is None else str(output),
             None if failure is None else str(failure),
+            _int(attempt),
+            None if not_before is None else _float(not_before),
         )
 
     def _write(self, operation: Operation) -> None:
@@ -232,8 +187,17 @@ class Store:
                     "UPDATE invocation SET segment = ?, offset = ? WHERE number = ?",
                     (ref.segment, ref.offset, entry.planned.number),
                 )
+            case Replace(old, new):
+                self._delete([old])
+                self._insert([new])
             case Settle():
                 self._settle(operation)
+            case Forget(messages):
+                for name, gone in messages.items():
+                    self._db.executemany(
+                        "DELETE FROM settled_message WHERE stream = ? AND name = ?",
+                        [(self._streams[name], message) for message in gone],
+                    )
             case Remember():
                 self._db.execute(
                     "INSERT OR REPLACE INTO fact VALUES (?, ?)", (operation.name, operation.value)
@@ -241,12 +205,19 @@ class Store:
 
     def _plan(self, plan: Plan) -> None:
         refs = self._spool.append(plan.payloads)
-        rows = []
+        failpoints.reach("ledger.spooled")
         for entry, ref in zip(plan.entries, refs, strict=True):
-            entry.payload, entry.crc, planned = ref, ref.crc, entry.planned
+            entry.payload, entry.crc = ref, ref.crc
             for slip in entry.slips:
                 if slip.position.stream not in self._streams:
                     self._add_stream(slip.position.stream)
+        self._insert(plan.entries)
+
+    def _insert(self, entries: Sequence[Entry]) -> None:
+        rows = []
+        for entry in entries:
+            planned, ref = entry.planned, entry.payload
+            assert ref is not None, "nobody replaces an invocation whose payload is lost"
             rows.append(
                 (
                     planned.number,
@@ -260,13 +231,28 @@ class Store:
                     ref.segment,
                     ref.offset,
                     entry.planned_at,
+                    entry.attempt,
+                    entry.not_before,
                     pack_slips(entry.slips, self._streams),
                 )
             )
         for chunk in _chunks(rows):
             self._db.execute(
-                f"{_INSERT} VALUES {_marks('(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', len(chunk))}",
+                f"{_INSERT} VALUES {_marks(_ROW, len(chunk))}",
                 [value for row in chunk for value in row],
+            )
+
+    def _delete(self, entries: Sequence[Entry]) -> None:
+        numbers = [entry.planned.number for entry in entries]
+        deleted = 0
+        for chunk in _chunks(numbers):
+            deleted += self._db.execute(
+                f"DELETE FROM invocation WHERE number IN ({_marks('?', len(chunk))})",  # noqa: S608 - marks
+                chunk,
+            ).rowcount
+        if deleted != len(numbers):
+            raise sqlite3.IntegrityError(
+                f"{len(numbers)} invocations were to be closed, {deleted} were there"
             )
 
     def _accept(self, accepted: Sequence[Accept]) -> None:
@@ -283,17 +269,7 @@ class Store:
             )
 
     def _settle(self, settle: Settle) -> None:
-        numbers = [entry.planned.number for entry in settle.entries]
-        deleted = 0
-        for chunk in _chunks(numbers):
-            deleted += self._db.execute(
-                f"DELETE FROM invocation WHERE number IN ({_marks('?', len(chunk))})",  # noqa: S608 - marks
-                chunk,
-            ).rowcount
-        if deleted != len(numbers):
-            raise sqlite3.IntegrityError(
-                f"{len(numbers)} invocations were to be settled, {deleted} were there"
-            )
+        self._delete(settle.entries)
         for name, change in settle.changes.items():
             stream = self._streams.get(name) or self._add_stream(name)
             self._db.executemany(
@@ -318,6 +294,11 @@ class Store:
             "ON CONFLICT (name) DO UPDATE SET records = records + excluded.records",
             list(settle.tallies.items()),
         )
+        for name, messages in settle.messages.items():
+            self._db.executemany(
+                "INSERT INTO settled_message VALUES (?, ?, ?)",
+                [(self._streams[name], message, settle.at) for message in messages],
+            )
 
     def _add_stream(self, name: str) -> int:
         cursor = self._db.execute("INSERT INTO stream (name, mark, line) VALUES (?, 0, 0)", (name,))
@@ -328,14 +309,17 @@ class Store:
 
 _SELECT = """
 SELECT number, id, shard, state, content_type, route, size, crc, segment, offset,
-       planned_at, accepted_at, output, failure, manifest
+       planned_at, accepted_at, output, failure, attempt, not_before, manifest
 FROM invocation ORDER BY number
 """
 
 _INSERT = """
 INSERT INTO invocation (number, id, shard, state, content_type, route, size, crc, segment, offset,
-                        planned_at, manifest)
+                        planned_at, attempt, not_before, manifest)
 """
+
+
+_ROW = f"({', '.join('?' * 14)})"
 
 
 def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:

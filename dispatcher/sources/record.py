@@ -20,12 +20,14 @@ class Position:
         start: Where the span begins, in the stream's own unit (files: bytes of decoded content).
         end: Where it ends; reading from here yields the next record.
         line: The 1-based number of the record's line at ``end`` (other streams: a running number).
+        message: By what a queue names the record when it delivers it again; None elsewhere.
     """
 
     stream: str
     start: int
     end: int
     line: int
+    message: str | None = None
 
 
 @dataclass(slots=True)

@@ -19,9 +19,10 @@ from dispatcher.completion.patience import Patience
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere
 from dispatcher.ledger.intent import Entry
-from dispatcher.ledger.ledger import Ledger, Settlement, open_ledger
+from dispatcher.ledger.ledger import Ledger, open_ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota, Share
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel

@@ -12,9 +12,9 @@ from dispatcher.completion.event import Completion, Kind
 from dispatcher.completion.joiner import Claimed
 from dispatcher.errors import CallError, Denied, NotThere, Rejected, Throttled, Transient
 from dispatcher.ledger.intent import Entry
-from dispatcher.ledger.ledger import Settlement
 from dispatcher.ledger.outcome import Meta
 from dispatcher.ledger.quota import Quota
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 
 if TYPE_CHECKING:

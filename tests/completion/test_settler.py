@@ -14,9 +14,10 @@ import pytest
 from dispatcher.config.settings import SinkSettings
 from dispatcher.errors import StateError
 from dispatcher.ledger.intent import Entry
-from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome, Status
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.sinks.jsonl import JsonlFile
 from dispatcher.sinks.settler import Settler
 from dispatcher.sources.record import Position

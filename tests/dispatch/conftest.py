@@ -18,9 +18,10 @@ from dispatcher.dispatch.evidence import Evidence
 from dispatcher.dispatch.sender import Sender, Wire
 from dispatcher.errors import CallError, Denied
 from dispatcher.ledger.intent import Entry, Planned
-from dispatcher.ledger.ledger import Ledger, Settlement, open_ledger
+from dispatcher.ledger.ledger import Ledger, open_ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel, Route

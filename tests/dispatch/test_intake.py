@@ -14,7 +14,7 @@ import pytest
 from dispatcher.dispatch.intake import Intake
 from dispatcher.errors import StateError
 from dispatcher.ledger.intent import Planned
-from dispatcher.ledger.ledger import Settlement
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.framing import frame
 from dispatcher.packing.packer import Packer
 from dispatcher.sources.record import Item, Position, Record, Unreadable

@@ -309,7 +309,7 @@ async def test_a_put_that_is_refused_gives_the_record_up(scene: Scene) -> None:
 async def test_a_payload_that_cannot_be_read_stops_the_run(scene: Scene) -> None:
     (planned,) = await scene.plan()
     scene.entry(planned).payload = None
-    scene.ledger._fresh.clear()
+    scene.ledger._payloads._fresh.clear()
     with pytest.raises(StateError, match=f"payload of invocation {planned.id}"):
         await scene.send([planned])
     assert scene.service.requests == []

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from dispatcher.ledger.intent import Entry
-from dispatcher.ledger.ledger import Ledger, Settlement, open_ledger
+from dispatcher.ledger.ledger import Ledger, open_ledger
 from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.record import Position, Record

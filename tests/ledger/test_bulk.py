@@ -6,8 +6,9 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from dispatcher.errors import StateError
-from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import Settle
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.ledger.store import _CHUNKS, _chunks
 from dispatcher.packing.parcel import Parcel
@@ -65,7 +66,7 @@ async def test_what_was_not_planned_cannot_be_settled_with_others(
         planned = await ledger.plan([parcel(n) for n in range(9)])
         entries = [entry for one in planned if (entry := ledger.find(one.number))]
         ledger._store._db.execute("DELETE FROM invocation WHERE number = 5")
-        with pytest.raises(StateError, match="9 invocations were to be settled, 8 were there"):
+        with pytest.raises(StateError, match="9 invocations were to be closed, 8 were there"):
             ledger._store.apply([Settle(entries, {}, {})])
 
 
@@ -73,12 +74,12 @@ async def test_payloads_stay_in_memory_only_until_they_are_asked_for(
     run: Run, parcel: Callable[..., Parcel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = len(parcel(0).payload)
-    monkeypatch.setattr("dispatcher.ledger.ledger._FRESH_BYTES", 2 * size)
+    monkeypatch.setattr("dispatcher.ledger.payloads._FRESH_BYTES", 2 * size)
     async with run() as ledger:
         planned = await ledger.plan([parcel(n) for n in range(3)])
         entries = [entry for one in planned if (entry := ledger.find(one.number))]
-        assert ledger._fresh_bytes == 2 * size
+        assert ledger._payloads._fresh_bytes == 2 * size
         for _ in range(2):
             for n, entry in enumerate(entries):
                 assert await ledger.payload(entry) == parcel(n).payload
-            assert (ledger._fresh, ledger._fresh_bytes) == ({}, 0)
+            assert (ledger._payloads._fresh, ledger._payloads._fresh_bytes) == ({}, 0)

@@ -16,8 +16,9 @@ import anyio
 import pytest
 
 from dispatcher.errors import StateError
-from dispatcher.ledger.ledger import Ledger, Settlement, open_ledger
+from dispatcher.ledger.ledger import Ledger, open_ledger
 from dispatcher.ledger.operations import SinkMark
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.record import Position, Record
@@ -69,14 +70,14 @@ async def test_a_ledger_of_another_version(run: Run, path: Path) -> None:
         pass
     with closing(connect(path)) as db, db:
         db.execute("PRAGMA user_version = 99")
-    assert "not a ledger of this version (schema 99, not 1)" in await refused(run)
+    assert "a ledger of a newer version (schema 99, not 2)" in await refused(run)
 
 
 async def test_a_database_of_somebody_else(run: Run, path: Path) -> None:
     path.parent.mkdir()
     with closing(connect(path)) as db, db:
         db.execute("CREATE TABLE photos (name TEXT)")
-    assert "not a ledger of this version (schema 0, not 1)" in await refused(run)
+    assert "a database of something else, not a ledger" in await refused(run)
 
 
 async def test_a_file_cut_short_anywhere(run: Run, path: Path, whole: bytes) -> None:

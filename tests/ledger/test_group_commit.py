@@ -11,8 +11,9 @@ import anyio.lowlevel
 import pytest
 
 from dispatcher.errors import StateError
-from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import Operation
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.parcel import Parcel
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]

@@ -12,10 +12,11 @@ from typing import Literal
 import anyio
 import anyio.lowlevel
 
-from dispatcher.ledger.ledger import Ledger, Settlement, open_ledger
+from dispatcher.ledger.ledger import Ledger, open_ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.recall import Known
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel

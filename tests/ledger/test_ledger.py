@@ -16,9 +16,10 @@ from dispatcher.errors import StateError
 from dispatcher.ledger import pen
 from dispatcher.ledger.identity import filename
 from dispatcher.ledger.intent import Entry
-from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import Remember, SinkMark
 from dispatcher.ledger.recall import Known
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.spool import Spool
 from dispatcher.ledger.states import State
 from dispatcher.ledger.status import read_status
@@ -254,7 +255,7 @@ async def test_an_invocation_that_is_gone_from_the_file_cannot_be_settled(
         await ledger.plan([parcel(0), parcel(1)])
         with closing(connect(path)) as db, db:
             db.execute("DELETE FROM invocation WHERE number = 1")
-        with pytest.raises(StateError, match="2 invocations were to be settled, 1 were there"):
+        with pytest.raises(StateError, match="2 invocations were to be closed, 1 were there"):
             await ledger.settle(completed(ledger, [1, 2]), {})
     async with run() as ledger:
         assert ledger.outstanding == 1, "nothing of the group was stored"

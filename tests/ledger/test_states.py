@@ -28,9 +28,10 @@ def test_a_move_that_the_table_does_not_know_raises(monkeypatch: pytest.MonkeyPa
         step(State.SETTLED, Move.ACCEPT)
 
 
-def test_moves_only_lead_onward_and_all_ends_are_settled() -> None:
+def test_moves_only_lead_onward_and_every_end_is_one() -> None:
     assert all(after > before for (before, _), after in TABLE.items())
-    assert {s for s in State if not any(before is s for before, _ in TABLE)} == {State.SETTLED}
+    ends = {s for s in State if not any(before is s for before, _ in TABLE)}
+    assert ends == {State.SETTLED, State.REPLACED}
 
 
 def test_a_completion_may_overtake_the_acceptance() -> None:
@@ -44,9 +45,15 @@ def test_duplicate_news_changes_nothing() -> None:
     assert step(State.SETTLED, Move.SETTLE) is None
 
 
+@pytest.mark.parametrize("move", Move)
+def test_nothing_that_is_heard_of_an_old_attempt_moves_it_again(move: Move) -> None:
+    assert step(State.REPLACED, move) is None
+
+
 def test_the_stored_values_are_what_ledgers_on_disk_hold() -> None:
     assert {state.name: state.value for state in State} == {
         "PLANNED": 1,
         "ACCEPTED": 2,
         "SETTLED": 3,
+        "REPLACED": 4,
     }

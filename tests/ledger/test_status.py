@@ -10,8 +10,9 @@ from sqlite3 import connect
 import pytest
 
 from dispatcher.errors import ConfigError, StateError
-from dispatcher.ledger.ledger import Ledger, Settlement
+from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.spool import Spool
 from dispatcher.ledger.status import LedgerStatus, read_status
 from dispatcher.ledger.store import Store

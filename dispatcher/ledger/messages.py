@@ -1,0 +1,40 @@
+"""What a run remembers of the messages of a queue, so that it knows them when they come again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from dispatcher.ledger.operations import Forget
+from dispatcher.ledger.pen import Pen
+from dispatcher.ledger.recall import Recall
+from dispatcher.ledger.store import Store
+from dispatcher.sources.record import Position
+
+
+@dataclass(slots=True)
+class MessageLog:
+    """The messages of one queue; a ``dispatcher.sources.source.MessageLog``.
+
+    Attributes:
+        next_number: The first number that no record of this queue ever had.
+        outstanding: Messages that earlier processes left outstanding, by name.
+        settled: Messages that were settled and may come again, by name, with epoch seconds.
+    """
+
+    next_number: int
+    outstanding: dict[str, Position]
+    settled: dict[str, float]
+    _stream: str
+    _pen: Pen
+
+    @classmethod
+    def of(cls, stream: str, store: Store, recall: Recall, pen: Pen) -> Self:
+        """Read what the ledger knew at the start."""
+        positions = (slip.position for entry in store.entries for slip in entry.slips)
+        outstanding = {at.message: at for at in positions if at.stream == stream and at.message}
+        settled = store.settled_messages.get(stream, {})
+        return cls(recall.heads.get(stream, 0), outstanding, settled, stream, pen)
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Forget settled messages; stored a moment later."""
+        self._pen.later(Forget({self._stream: list(names)}))
