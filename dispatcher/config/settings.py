@@ -5,16 +5,14 @@ The models only hold and check values; reading YAML is ``dispatcher.config.loadi
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from dispatcher import limits
+from dispatcher.config.faults import FaultSettings
+from dispatcher.config.places import DeadLetterSettings, SinkSettings, SourceSettings
+from dispatcher.config.retrying import RetrySettings
+from dispatcher.config.section import Section
 from dispatcher.config.units import Duration, Size
-
-
-class Section(BaseModel):
-    """A section of the configuration: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class EndpointSettings(Section):
@@ -47,32 +45,6 @@ class AwsSettings(Section):
     )
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-class SourceSettings(Section):
-    """Where records come from."""
-
-    type: Literal["jsonl"] = Field("jsonl", description="Kind of source.")
-    path: Annotated[
-        list[Annotated[str, Field(min_length=1)]],
-        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
-    ] = Field(min_length=1, description="File, glob, list of these, or - for standard input.")
-    key: str | None = Field(
-        None, min_length=1, description="Field that names a record; default its file and line."
-    )
-    compression: Literal["auto", "none", "gzip", "zstd"] = Field(
-        "auto", description="Compression of the files; auto goes by their first bytes."
-    )
-    max_record: Size = Field(
-        100_000_000,
-        gt=0,
-        le=limits.STAGED_BODY_BYTES,
-        description="Largest record in bytes; a longer line is a dead letter, never in memory.",
-    )
-
-
 class RequestSettings(Section):
     """What every invocation carries besides its payload."""
 
@@ -93,6 +65,10 @@ class RequestSettings(Section):
         max_length=limits.HEADER_CHARS,
         pattern=r"^[!-~]+$",
         description="CustomAttributes: forwarded to the container as they are.",
+    )
+    output_naming: Literal["chosen", "service"] = Field(
+        "chosen",
+        description="Who names output objects: we do, so that they can be looked for, or AWS.",
     )
     ttl: Duration = Field(
         limits.REQUEST_TTL_DEFAULT_SECONDS,
@@ -167,19 +143,6 @@ class LimitsSettings(Section):
     )
 
 
-class RetrySettings(Section):
-    """How failed calls are repeated. Throttling is always waited out."""
-
-    attempts: int = Field(
-        8, ge=1, description="Calls of one invocation that may fail while others succeed."
-    )
-    base: Duration = Field(0.1, gt=0, description="First backoff; doubles, with full jitter.")
-    cap: Duration = Field(20.0, gt=0, description="Longest backoff.")
-    give_up_after: Duration = Field(
-        300.0, gt=0, description="Stop the run when no call has succeeded for so long."
-    )
-
-
 class CompletionSettings(Section):
     """How completions are learned of."""
 
@@ -216,24 +179,6 @@ class LedgerSettings(Section):
         ge=1_000_000_000,
         description="Most bytes of payloads kept beside the ledger; more waits.",
     )
-
-
-class SinkSettings(Section):
-    """Where results go."""
-
-    type: Literal["jsonl"] = Field("jsonl", description="Kind of sink.")
-    path: str = Field("results.jsonl", min_length=1, description="File of result lines.")
-    join: Literal["output", "input", "both"] = Field(
-        "output", description="What a result line carries besides its key."
-    )
-    meta: bool = Field(False, description="Add invocation id, attempts and times to each line.")
-
-
-class DeadLetterSettings(Section):
-    """Where records go that will not be tried again."""
-
-    type: Literal["jsonl"] = Field("jsonl", description="Kind of sink.")
-    path: str = Field("dead.jsonl", min_length=1, description="File of dead-letter lines.")
 
 
 class ObserveSettings(Section):
@@ -278,7 +223,7 @@ class EmulatorSettings(Section):
         False, description="IncludeInferenceResponseIn: small responses travel in the event."
     )
     raw_delivery: bool = Field(True, description="SNS delivers events raw instead of wrapped.")
-    throttle: float = Field(0.0, ge=0, le=1, description="Share of invocations throttled.")
+    faults: FaultSettings = Field(FaultSettings(), description="Share of each fault, 0 to 1.")
     verify_signatures: bool = Field(
         False, description="Refuse what is not signed with the emulator's own key, as AWS does."
     )
@@ -317,7 +262,18 @@ class Config(Section):
     )
 
     @model_validator(mode="after")
-    def _files_differ(self) -> Self:
-        if self.sink.path == self.dead_letters.path:
+    def _places_differ(self) -> Self:
+        sink, dead = self.sink, self.dead_letters
+        if sink.type == dead.type == "jsonl" and sink.path == dead.path:
             raise ValueError("sink.path and dead_letters.path must be two different files")
+        queues = {
+            "source.queue_url": self.source.queue_url,
+            "completion.queue_url": self.completion.queue_url,
+            "sink.queue_url": sink.queue_url,
+            "dead_letters.queue_url": dead.queue_url,
+        }
+        seen: dict[str, str] = {}
+        for name, url in queues.items():
+            if url is not None and (other := seen.setdefault(url, name)) != name:
+                raise ValueError(f"{other} and {name} must be two different queues")
         return self

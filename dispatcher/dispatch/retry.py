@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from dispatcher.config.settings import RetrySettings
+from dispatcher.config.retrying import RetrySettings
 from dispatcher.errors import CallError, OutcomeUnknown, ServiceFailed, Throttled, Transient
 
 

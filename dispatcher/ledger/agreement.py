@@ -10,24 +10,32 @@ from dispatcher.config.settings import Config
 
 
 def terms(config: Config) -> str:
-    """Return what must not change between the processes of one run, as JSON."""
+    """Return what must not change between the processes of one run, as JSON.
+
+    What is as it was before there was a choice counts as not set, so that older runs go on.
+    """
+    naming = config.request.output_naming
     kept: dict[str, Any] = {
         "endpoint.name": config.endpoint.name,
         "source.type": config.source.type,
         "source.path": config.source.path,
+        "source.queue_url": config.source.queue_url,
         "source.key": config.source.key,
         "source.compression": config.source.compression,
         "request.content_type": config.request.content_type,
         "request.accept": config.request.accept,
         "request.custom_attributes": config.request.custom_attributes,
+        "request.output_naming": naming if naming != "chosen" else None,
         "packing.encodings": config.packing.encodings,
         "packing.framing": config.packing.framing,
         "sink.type": config.sink.type,
         "sink.path": config.sink.path,
+        "sink.queue_url": config.sink.queue_url,
         "sink.join": config.sink.join,
         "sink.meta": config.sink.meta,
         "dead_letters.type": config.dead_letters.type,
         "dead_letters.path": config.dead_letters.path,
+        "dead_letters.queue_url": config.dead_letters.queue_url,
     }
     return json.dumps(kept)
 

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from dispatcher.config.settings import SinkSettings
+from dispatcher.config.places import SinkSettings
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import anyio
 from anyio import to_thread
 
-from dispatcher.config.settings import SourceSettings
+from dispatcher.config.places import SourceSettings
 from dispatcher.errors import StateError
 from dispatcher.sources.paths import STDIN, Stream, survey
 from dispatcher.sources.reader import StreamReader

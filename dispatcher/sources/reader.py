@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from dispatcher.config.settings import SourceSettings
+from dispatcher.config.places import SourceSettings
 from dispatcher.errors import StateError
 from dispatcher.sources.compression import (
     MAGIC_BYTES,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from dispatcher.config.settings import SinkSettings
+from dispatcher.config.places import SinkSettings
 from dispatcher.errors import StateError
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.ledger import Ledger

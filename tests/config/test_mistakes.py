@@ -203,7 +203,7 @@ def test_a_mistake_is_one_sentence(mistake: Callable[..., str], text: str, told:
             "endpoint: {}\nsource:\n",
             (
                 "w.yaml:1: endpoint.name is missing (name of the asynchronous inference endpoint)\n"
-                "w.yaml:2: source.path is missing (file, glob, list of these, or - for standard "
+                "w.yaml:2: source: path is missing (file, glob, list of these, or - for standard "
                 "input)"
             ),
         ),

@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.config.settings import SourceSettings
+from dispatcher.config.places import SourceSettings
 from dispatcher.sources import reader
 from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.record import Item, Record

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.config.settings import RetrySettings
+from dispatcher.config.retrying import RetrySettings
 from dispatcher.dispatch.retry import Attempt, GiveUp, Repeat, Stop, decide
 from dispatcher.errors import (
     CallError,

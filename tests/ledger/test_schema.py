@@ -75,7 +75,8 @@ def write_version_1(path: Path) -> None:
          zlib.crc32(b'{"n": 1}'), 1, 0, 5.0, 6.0, "s3://out/2.out", None,
          msgpack.packb([(1, 10, 20, 2, "k1", 8)])),
         (3, "abcdefgh-000000000003", "abcdefgh/00000000", 1, "application/json", "inline", 8,
-         zlib.crc32(b'{"n": 2}'), 1, 8, 7.0, None, None, None, msgpack.packb([(1, 20, 30, 3, "k2", 8)])),
+         zlib.crc32(b'{"n": 2}'), 1, 8, 7.0, None, None, None,
+         msgpack.packb([(1, 20, 30, 3, "k2", 8)])),
     ]  # fmt: skip
     with closing(sqlite3.connect(path)) as db, db:
         db.executescript(V1)

@@ -11,7 +11,7 @@ import anyio
 import pytest
 import zstandard
 
-from dispatcher.config.settings import SourceSettings
+from dispatcher.config.places import SourceSettings
 from dispatcher.errors import ConfigError, StateError
 from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.record import Item, Record, Unreadable

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.settings import SourceSettings
+from dispatcher.config.places import SourceSettings
 from dispatcher.errors import StateError
 from dispatcher.sources.reader import BLOCK_BYTES, StreamReader
 from dispatcher.sources.source import START, Mark

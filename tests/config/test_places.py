@@ -1,0 +1,77 @@
+"""The type of a source or sink decides which of its keys are used; another one's are mistakes."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from dispatcher.config.settings import Config
+
+QUEUES = [f"https://sqs.eu-west-1.amazonaws.com/1/{name}" for name in "abcd"]
+
+
+def config(**sections: Any) -> Config:
+    return Config.model_validate({"endpoint": "a", "source": {"path": "in"}, **sections})
+
+
+def test_queues_in_and_out() -> None:
+    made = config(
+        source={"type": "sqs", "queue_url": QUEUES[0], "until_empty": "30s"},
+        sink={"type": "sqs", "queue_url": QUEUES[1], "join": "both"},
+        dead_letters={"type": "sqs", "queue_url": QUEUES[2]},
+        completion={"queue_url": QUEUES[3]},
+    )
+    assert (made.source.until_empty, made.source.path, made.sink.join) == (30.0, [], "both")
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"source": {"type": "sqs"}}, "queue_url is missing (SQS queue; the body of a message"),
+        ({"source": {"key": "id"}}, "path is missing (file, glob, list of these, or -"),
+        ({"sink": {"type": "sqs"}}, "queue_url is missing (SQS queue; each result is a message)"),
+        ({"dead_letters": {"type": "sqs"}}, "queue_url is missing (SQS queue; each dead letter"),
+        (
+            {"source": {"type": "sqs", "queue_url": QUEUES[0], "path": "in"}},
+            "path is a key of type jsonl; this is type sqs",
+        ),
+        (
+            {"source": {"path": "in", "receivers": 4}},
+            "receivers is a key of type sqs; this is type jsonl",
+        ),
+        (
+            {"sink": {"queue_url": QUEUES[0]}},
+            "queue_url is a key of type sqs; this is type jsonl",
+        ),
+        (
+            {"dead_letters": {"type": "sqs", "queue_url": QUEUES[0], "path": "dead"}},
+            "path is a key of type jsonl; this is type sqs",
+        ),
+        (
+            {
+                "source": {"type": "sqs", "queue_url": QUEUES[0]},
+                "sink": {"type": "sqs", "queue_url": QUEUES[0]},
+            },
+            "source.queue_url and sink.queue_url must be two different queues",
+        ),
+        (
+            {
+                "completion": {"queue_url": QUEUES[1]},
+                "dead_letters": {"type": "sqs", "queue_url": QUEUES[1]},
+            },
+            "completion.queue_url and dead_letters.queue_url must be two different queues",
+        ),
+    ],
+)
+def test_keys_of_another_type_and_shared_queues_are_refused(
+    sections: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        config(**sections)
+    assert told in str(caught.value)
+
+
+def test_a_key_that_is_set_to_its_default_is_no_mistake() -> None:
+    """A template may list every key."""
+    config(source={"path": "in", "receivers": 2, "queue_url": None, "until_empty": None})
+    assert config(sink={"type": "sqs", "queue_url": QUEUES[0], "path": "results.jsonl"})
