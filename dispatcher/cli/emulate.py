@@ -1,5 +1,6 @@
 """``dispatcher emulate``: the emulator as a server of its own."""
 
+import difflib
 import shlex
 import signal
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import anyio
 import click
+from pydantic import ValidationError
 
 from dispatcher.cli.options import set_option
 from dispatcher.cli.shell import emit, say
+from dispatcher.config.faults import FaultSettings
 from dispatcher.config.loading import load_config
 from dispatcher.config.settings import EmulatorSettings, ServiceTime
 from dispatcher.config.units import parse_duration
@@ -27,6 +30,26 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
         return parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _fault_settings(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> dict[str, Any]:
+    """Read ``late_event=0.1`` and the like, each as the configuration does."""
+    given: dict[str, Any] = {}
+    for text in value:
+        name, equals, setting = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"write NAME=SHARE, not {text!r}", ctx, param)
+        if name not in FaultSettings.model_fields:
+            near = difflib.get_close_matches(name, FaultSettings.model_fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else "docs/emulator.md lists all."
+            raise click.BadParameter(f"there is no fault {name!r}; {hint}", ctx, param)
+        try:
+            given[name] = getattr(FaultSettings.model_validate({name: setting}), name)
+        except ValidationError as error:
+            raise click.BadParameter(f"{text}: {error.errors()[0]['msg']}", ctx, param) from None
+    return given
 
 
 @click.command("emulate", short_help="Play SageMaker asynchronous inference on this machine.")
@@ -53,6 +76,14 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option("--response-in-event", is_flag=True, help="Small responses travel in the event.")
 @click.option(
     "--throttle", type=click.FloatRange(0, 1), help="Share of the invocations that is throttled."
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME=SHARE",
+    callback=_fault_settings,
+    help="Share that a fault strikes, as lost_event=0.05. Repeatable.",
 )
 @click.option(
     "--verify-signatures", is_flag=True, help="Refuse what is not signed with the emulator's key."
@@ -96,6 +127,10 @@ def merge(settings: EmulatorSettings, options: dict[str, Any]) -> EmulatorSettin
         given["events"] = False
     if "service_time" in given:
         given["service_time"] = ServiceTime(median=given["service_time"])
+    faults = given.pop("faults", {})
+    if "throttle" in given:
+        faults = {"throttle": given.pop("throttle"), **faults}
+    given["faults"] = settings.faults.model_copy(update=faults)
     if "port" not in given and "port" not in settings.model_fields_set:
         given["port"] = DEFAULT_PORT
     return settings.model_copy(update=given)
@@ -108,6 +143,9 @@ async def _serve(settings: EmulatorSettings, endpoints: list[str], buckets: list
             emit(export_lines(emulator))
             say(f"emulating {', '.join(endpoints)} on {emulator.url}; end with ctrl-C")
             async for number in signals:
+                if struck := emulator.faults.struck:
+                    said = (f"{name} {count}" for name, count in struck.most_common())
+                    say(f"faults: {', '.join(said)}")
                 return int(number)
     raise AssertionError  # the receiver never ends by itself
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import socket
+import struct
 from collections import deque
 from collections.abc import Awaitable, Coroutine, Iterator
 from itertools import chain
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import httptools
 
 from dispatcher.emulator.blob import Blob, Spool
-from dispatcher.emulator.http import Decoder, Request, Response, Slice
+from dispatcher.emulator.http import Decoder, Reply, Request, Reset, Response, Slice
 
 if TYPE_CHECKING:
     from dispatcher.emulator.listener import Listener
@@ -26,6 +28,9 @@ PIPELINED_REQUESTS = 16
 """Unanswered requests of one connection before it is read no further."""
 
 _ONE_WRITE_BYTES = 64 * 1024
+
+_LINGER_NOT = struct.pack("ii", 1, 0)
+"""For SO_LINGER: closing throws away what is not sent, and tells the client by a reset."""
 
 _Buffer: TypeAlias = bytes | memoryview
 
@@ -206,8 +211,8 @@ class Connection(asyncio.Protocol):
         ):
             request = self._waiting.popleft()
             answer = self._listener.handler(request)
-            if isinstance(answer, Response):
-                work = self._send(request, answer)
+            if isinstance(answer, Response | Reset):
+                work = self._reply(request, answer)
             else:
                 work = self._wait(request, answer)
             if work is not None:
@@ -217,6 +222,20 @@ class Connection(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
         self._continue_if_first()
+
+    def _reply(self, request: Request, reply: Reply) -> Coroutine[Any, Any, None] | None:
+        if isinstance(reply, Response):
+            return self._send(request, reply)
+        request.body.discard()
+        self._reset()
+        return None
+
+    def _reset(self) -> None:
+        assert self._transport is not None
+        self._closing = True
+        sock = self._transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        self._transport.abort()
 
     def _send(self, request: Request, response: Response) -> Coroutine[Any, Any, None] | None:
         """Write a small answer at once; return the work that streams a large one."""
@@ -237,9 +256,9 @@ class Connection(asyncio.Protocol):
         self._done_with(request)
         return None
 
-    async def _wait(self, request: Request, answer: Awaitable[Response]) -> None:
+    async def _wait(self, request: Request, answer: Awaitable[Reply]) -> None:
         try:
-            work = self._send(request, await answer)
+            work = self._reply(request, await answer)
         finally:
             request.body.discard()
         if work is not None:

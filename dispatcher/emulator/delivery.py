@@ -12,6 +12,7 @@ from dispatcher.emulator.blob import SPOOL_BYTES, Blob
 from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.endpoint import Failure
 from dispatcher.emulator.events import expired_event, failure_event, success_event
+from dispatcher.emulator.faults import FaultPlan
 from dispatcher.emulator.invocation import Invocation
 from dispatcher.emulator.model import ModelResponse
 from dispatcher.emulator.objects import ObjectStore, StoredObject
@@ -27,6 +28,7 @@ class Delivery:
         objects: S3.
         topics: SNS, or None to publish nothing.
         clock: Time.
+        faults: What goes wrong with events.
         accepted: Journal of open invocations, or None.
         response_in_event: Whether small responses travel in the event.
     """
@@ -39,6 +41,7 @@ class Delivery:
         objects: ObjectStore,
         topics: Topics | None,
         clock: Clock,
+        faults: FaultPlan,
         accepted: Accepted | None,
         response_in_event: bool,
     ) -> None:
@@ -47,6 +50,7 @@ class Delivery:
         self._objects = objects
         self._topics = topics
         self._clock = clock
+        self._faults = faults
         self._accepted = accepted
         self._response_in_event = response_in_event
         self._success: dict[str, str] = {}
@@ -73,8 +77,10 @@ class Delivery:
         text += "NoSuchKey" if bucket in self._objects.buckets else "NoSuchBucket"
         return Failure(f"ClientError: {text}", text.encode())
 
-    def completed(self, invocation: Invocation, response: ModelResponse) -> None:
-        """Write the output, then publish."""
+    def completed(
+        self, invocation: Invocation, response: ModelResponse, *, silent: bool = False
+    ) -> None:
+        """Write the output, then publish unless it is to be silent."""
         self._put(invocation.output_key, response.body, response.content_type)
         event = success_event(
             invocation,
@@ -84,10 +90,10 @@ class Delivery:
             content_type=response.content_type,
             body=response.body if self._response_in_event else None,
         )
-        self._publish(self._success, invocation, event)
+        self._publish(self._success, invocation, event, silent=silent)
 
-    def failed(self, invocation: Invocation, failure: Failure) -> None:
-        """Write the failure object, then publish."""
+    def failed(self, invocation: Invocation, failure: Failure, *, silent: bool = False) -> None:
+        """Write the failure object, then publish unless it is to be silent."""
         self._put(invocation.failure_key, failure.body, "text/plain")
         event = failure_event(
             invocation,
@@ -97,12 +103,12 @@ class Delivery:
             reason=failure.reason,
             body=failure.body if self._response_in_event else None,
         )
-        self._publish(self._error, invocation, event)
+        self._publish(self._error, invocation, event, silent=silent)
 
-    def expired(self, invocation: Invocation) -> None:
-        """Publish that the time to live is over."""
+    def expired(self, invocation: Invocation, *, silent: bool = False) -> None:
+        """Publish that the time to live is over, unless it is to be silent."""
         event = expired_event(invocation, region=self._region, now=self._clock.now())
-        self._publish(self._error, invocation, event)
+        self._publish(self._error, invocation, event, silent=silent)
 
     def location(self, key: str) -> str:
         """Return the URI of an object in the output bucket."""
@@ -113,9 +119,16 @@ class Delivery:
         stored = StoredObject(Blob.of(body), etag, content_type, self._clock.now())
         self._objects.put(self._bucket, key, stored)
 
-    def _publish(self, topics: dict[str, str], invocation: Invocation, event: Any) -> None:
-        if self._topics is not None:
-            self._topics.publish(topics[invocation.endpoint], orjson.dumps(event).decode())
+    def _publish(
+        self, topics: dict[str, str], invocation: Invocation, event: dict[str, Any], *, silent: bool
+    ) -> None:
+        if self._topics is not None and not silent:
+            topic = topics[invocation.endpoint]
+            publication = self._faults.publication(invocation, event)
+            for stray in publication.strays:
+                self._topics.publish(topic, stray)
+            message = orjson.dumps(event).decode()
+            self._topics.publish(topic, message, delays=publication.delays)
         # Last: a kill before this runs the invocation again, which is at-least-once, as S3 and SNS.
         if self._accepted is not None:
             self._accepted.settle(invocation.serial)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from dispatcher.emulator.backlog import Backlog
 from dispatcher.emulator.clock import Clock
+from dispatcher.emulator.faults import FaultPlan
 from dispatcher.emulator.invocation import Invocation
 from dispatcher.emulator.model import (
     ModelError,
@@ -47,14 +48,16 @@ class Outcomes(Protocol):
     async def load(self, invocation: Invocation) -> bytes | Failure:
         """Return the payload, or why there is none."""
 
-    def completed(self, invocation: Invocation, response: ModelResponse) -> None:
-        """Write the output, then publish."""
+    def completed(
+        self, invocation: Invocation, response: ModelResponse, *, silent: bool = False
+    ) -> None:
+        """Write the output, then publish unless it is to be silent."""
 
-    def failed(self, invocation: Invocation, failure: Failure) -> None:
-        """Write the failure object, then publish."""
+    def failed(self, invocation: Invocation, failure: Failure, *, silent: bool = False) -> None:
+        """Write the failure object, then publish unless it is to be silent."""
 
-    def expired(self, invocation: Invocation) -> None:
-        """Publish that the time to live is over."""
+    def expired(self, invocation: Invocation, *, silent: bool = False) -> None:
+        """Publish that the time to live is over, unless it is to be silent."""
 
 
 class Endpoint:
@@ -67,6 +70,7 @@ class Endpoint:
         times: How long each takes, on top of what the model itself needs.
         clock: Time.
         outcomes: Where results go.
+        faults: What goes wrong.
         threads: Runs models that are plain functions.
         spawn: Starts a task that the emulator owns.
 
@@ -84,6 +88,7 @@ class Endpoint:
         times: ServiceTimes,
         clock: Clock,
         outcomes: Outcomes,
+        faults: FaultPlan,
         threads: Executor,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
@@ -98,6 +103,7 @@ class Endpoint:
         self._times = times
         self._clock = clock
         self._outcomes = outcomes
+        self._faults = faults
         self._threads = threads
         self._spawn = spawn
         self._backlog = Backlog()
@@ -154,19 +160,28 @@ class Endpoint:
             self._note_idle()
 
     async def _infer(self, invocation: Invocation) -> None:
+        fate = self._faults.fate(invocation)
+        if fate.expires:
+            self.expired += 1
+            self._outcomes.expired(invocation, silent=fate.silent)
+            return
         time = self._times.draw()
         late = time >= invocation.timeout
         # Even a model that takes no time lets the others run in between.
         await self._clock.sleep(min(time, invocation.timeout))
-        if late:
-            answer: ModelResponse | Failure = _timed_out()
+        if fate.fails is not None:
+            answer: ModelResponse | Failure = _model_failure(fate.fails, "a fault of the emulator")
+        elif late:
+            answer = _timed_out()
         else:
             answer = await self._answer(invocation, asyncio.timeout(invocation.timeout - time))
         if isinstance(answer, ModelResponse):
-            self._outcomes.completed(invocation, answer)
+            answer = self._faults.answer(invocation, answer)
+            silent = self._faults.silences(invocation)
+            self._outcomes.completed(invocation, answer, silent=silent)
             self.completed += 1
         else:
-            self._outcomes.failed(invocation, answer)
+            self._outcomes.failed(invocation, answer, silent=fate.silent)
             self.failed += 1
 
     async def _answer(

@@ -87,6 +87,11 @@ class Response:
         return "".join(lines).encode("latin-1", "replace")
 
 
+@dataclass(slots=True, frozen=True)
+class Reset:
+    """Instead of an answer: the connection is reset."""
+
+
 class Refusal(Exception):
     """The way a service says no, before it is put into the service's own shape.
 
@@ -122,7 +127,10 @@ def whole_number(text: str) -> int | None:
 Answer: TypeAlias = Response | Awaitable[Response]
 """A handler answers at once where it can: a task costs more than most calls."""
 
-Handler: TypeAlias = Callable[[Request], Answer]
+Reply: TypeAlias = Response | Reset
+"""What a client gets."""
+
+Handler: TypeAlias = Callable[[Request], Reply | Awaitable[Reply]]
 
 
 class Decoder(Protocol):

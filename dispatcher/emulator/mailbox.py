@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from dispatcher.emulator.clock import Clock
+from dispatcher.emulator.faults import FaultPlan
 from dispatcher.emulator.message_queue import Message, MessageQueue
 
 ACCOUNT = "000000000000"
@@ -26,13 +27,14 @@ class Mailbox:
         queue: The messages.
     """
 
-    def __init__(self, name: str, arn: str, clock: Clock) -> None:
+    def __init__(self, name: str, arn: str, clock: Clock, faults: FaultPlan) -> None:
         self.name = name
         self.arn = arn
         self.attributes: dict[str, str] = {}
         self.created = clock.now()
         self.queue = MessageQueue()
         self._clock = clock
+        self._faults = faults
         self._waiters: dict[asyncio.Future[None], None] = {}
 
     def send(self, body: str, *, delay: float = 0.0, attributes: Any = None) -> Message:
@@ -62,6 +64,9 @@ class Mailbox:
             if taken or loop.time() >= deadline:
                 break
             await self._arrival(deadline - loop.time())
+        for message in taken:
+            if self._faults.redelivers(message):
+                self.queue.change_visibility(message.receipt, 0, now=self._clock.now())
         self._pass_on()
         return taken
 
@@ -107,11 +112,13 @@ class Queues:
     Attributes:
         region: AWS region, for ARNs.
         clock: Time for all queues.
+        faults: What goes wrong with messages.
         by_name: The queues.
     """
 
     region: str
     clock: Clock
+    faults: FaultPlan
     by_name: dict[str, Mailbox] = field(default_factory=dict)
 
     def create(self, name: str) -> Mailbox:
@@ -125,7 +132,7 @@ class Queues:
         mailbox = self.by_name.get(name)
         if mailbox is None:
             arn = f"arn:aws:sqs:{self.region}:{ACCOUNT}:{name}"
-            mailbox = self.by_name[name] = Mailbox(name, arn, self.clock)
+            mailbox = self.by_name[name] = Mailbox(name, arn, self.clock, self.faults)
         return mailbox
 
     def of_arn(self, arn: str) -> Mailbox | None:

@@ -17,8 +17,10 @@ from dispatcher.emulator.auth import (
     sha256_of,
 )
 from dispatcher.emulator.blob import SPOOL_BYTES
+from dispatcher.emulator.calls import read_call
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.http import Answer, Refusal, Request, Response
+from dispatcher.emulator.faults import FaultPlan, Verdict
+from dispatcher.emulator.http import Answer, Refusal, Reply, Request, Reset, Response
 from dispatcher.emulator.signature_refusals import Signing
 from dispatcher.emulator.verification import Account, verify
 
@@ -57,20 +59,27 @@ class Router:
     Args:
         services: By the name that signatures carry.
         clock: Time.
+        faults: What goes wrong.
         account: Whose signatures are good; None: every well-formed one is.
     """
 
     def __init__(
-        self, services: Mapping[str, Service], clock: Clock, *, account: Account | None = None
+        self,
+        services: Mapping[str, Service],
+        clock: Clock,
+        *,
+        faults: FaultPlan,
+        account: Account | None = None,
     ) -> None:
         self._services = services
         self._clock = clock
+        self._faults = faults
         self._account = account
         # Shaped like a UUID, made without the cost of one.
         self._id_prefix = str(uuid4())[:24]
         self._ids = count(1)
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> Reply | Awaitable[Reply]:
         """Answer any request; never raises."""
         caller = read_caller(request)
         name = self._asked(request, caller)
@@ -85,7 +94,7 @@ class Router:
             answer = self._checked(name, service, request, caller)
         except Exception as error:
             return self._name(service, self._refuse(service, request, error))
-        if isinstance(answer, Response):
+        if isinstance(answer, Response | Reset):
             return self._name(service, answer)
         return self._later(service, request, answer)
 
@@ -101,7 +110,9 @@ class Router:
             return caller.service
         return meant_service(request) or caller.service
 
-    def _checked(self, name: str, service: Service, request: Request, caller: Caller) -> Answer:
+    def _checked(
+        self, name: str, service: Service, request: Request, caller: Caller
+    ) -> Reply | Awaitable[Reply]:
         """Answer a request if its body is whole and it is signed."""
         if request.fault:
             text = f"The body is malformed: {request.fault}."
@@ -110,27 +121,39 @@ class Router:
             # What S3 is sent comes with checksums of its own.
             if name != "s3" and not is_signed_body(request):
                 raise service.signing.wrong_signature()
-            return service.answer(request)
+            return self._answer(name, service, request)
         verified = partial(
             verify, request, caller, self._account, service=name, signing=service.signing
         )
         if request.body.size > SPOOL_BYTES:
-            return self._hashed_later(service, request, verified)
+            return self._hashed_later(name, service, request, verified)
         verified(now=self._clock.now(), body_sha256=sha256_of(request.body))
-        return service.answer(request)
+        return self._answer(name, service, request)
 
     async def _hashed_later(
-        self, service: Service, request: Request, verified: Callable[..., None]
-    ) -> Response:
+        self, name: str, service: Service, request: Request, verified: Callable[..., None]
+    ) -> Reply:
         """Answer a request with a body that takes long to hash."""
         digest = await asyncio.to_thread(sha256_of, request.body)
         verified(now=self._clock.now(), body_sha256=digest)
-        answer = service.answer(request)
-        return answer if isinstance(answer, Response) else await answer
+        answer = self._answer(name, service, request)
+        return answer if isinstance(answer, Response | Reset) else await answer
 
-    async def _later(
-        self, service: Service, request: Request, answer: Awaitable[Response]
-    ) -> Response:
+    def _answer(self, name: str, service: Service, request: Request) -> Reply | Awaitable[Reply]:
+        """Answer a request as the fault plan has it."""
+        if not self._faults.armed:
+            return service.answer(request)
+        verdict = self._faults.call(read_call(name, request))
+        reply = _reply(service, request, verdict)
+        return self._slow(reply, verdict.delay) if verdict.delay else reply
+
+    async def _slow(self, reply: Reply | Awaitable[Reply], seconds: float) -> Reply:
+        if not isinstance(reply, Response | Reset):
+            reply = await reply
+        await self._clock.sleep(seconds)
+        return reply
+
+    async def _later(self, service: Service, request: Request, answer: Awaitable[Reply]) -> Reply:
         try:
             response = await answer
         except Exception as error:
@@ -144,9 +167,26 @@ class Router:
             error = Refusal(500, "InternalFailure", f"emulator: {type(error).__name__}")
         return service.refuse(request, error)
 
-    def _name(self, service: Service, response: Response) -> Response:
-        response.headers[service.request_id_header] = f"{self._id_prefix}{next(self._ids):012x}"
+    def _name(self, service: Service, response: Reply) -> Reply:
+        if isinstance(response, Response):
+            response.headers[service.request_id_header] = f"{self._id_prefix}{next(self._ids):012x}"
         return response
+
+
+def _reply(service: Service, request: Request, verdict: Verdict) -> Reply | Awaitable[Reply]:
+    if verdict.refusal is not None:
+        return service.refuse(request, verdict.refusal)
+    if verdict.reset == "before":
+        return Reset()
+    answer = service.answer(request)
+    if verdict.reset is None:
+        return answer
+    return Reset() if isinstance(answer, Response) else _unanswered(answer)
+
+
+async def _unanswered(answer: Awaitable[Response]) -> Reset:
+    await answer
+    return Reset()
 
 
 def _unknown(name: str) -> bytes:

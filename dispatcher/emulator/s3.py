@@ -47,7 +47,7 @@ class S3:
 
     def answer(self, request: Request) -> Answer:
         """Answer a signed request."""
-        name, key = _resource(request)
+        name, key = resource(request)
         query = request.query
         unknown = _SUBRESOURCES.intersection(query)
         if unknown:
@@ -134,7 +134,8 @@ class S3:
         return Response(200, dict(_XML), s3_xml.document("DeleteResult", done))
 
 
-def _resource(request: Request) -> tuple[str, str]:
+def resource(request: Request) -> tuple[str, str]:
+    """Return the bucket and the key that a request names; empty where it names none."""
     path = request.path[1:]
     host = _VIRTUAL_HOST.fullmatch(request.headers.get("host", ""))
     if host is not None:

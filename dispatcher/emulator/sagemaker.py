@@ -1,11 +1,8 @@
 """SageMaker: InvokeEndpointAsync, and what describes an endpoint."""
 
-import re
 from collections.abc import Mapping
 from itertools import count
-from random import Random
 from typing import Any, Final
-from urllib.parse import unquote
 
 import orjson
 
@@ -18,7 +15,6 @@ from dispatcher.emulator.http import Refusal, Request, Response
 from dispatcher.emulator.mailbox import ACCOUNT
 from dispatcher.emulator.signature_refusals import CommonSigning
 
-_INVOKE: Final = re.compile(r"/endpoints/([^/?]+)/async-invocations")
 _TYPE_SUFFIX: Final = ":http://internal.amazon.com/coral/com.amazon.coral.service/"
 _JSON: Final = "application/json"
 _MODELLED: Final = {"ValidationError", "InternalFailure", "ServiceUnavailable"}
@@ -34,8 +30,6 @@ class SageMaker:
         events: Whether events are published.
         response_in_event: Whether small responses travel in the event.
         region: AWS region.
-        throttle: Share of invocations that are throttled, 0..1.
-        random: Chooses which; equal seeds choose equally.
         accepted: Journal of open invocations, or None.
     """
 
@@ -60,8 +54,6 @@ class SageMaker:
         region: str,
         events: bool,
         response_in_event: bool,
-        throttle: float,
-        random: Random,
         accepted: Accepted | None,
     ) -> None:
         self._endpoints = endpoints
@@ -70,8 +62,6 @@ class SageMaker:
         self._region = region
         self._events = events
         self._response_in_event = response_in_event
-        self._throttle = throttle
-        self._random = random
         self._accepted = accepted
         self._serials = count(1 if accepted is None else accepted.next_serial)
 
@@ -80,15 +70,13 @@ class SageMaker:
         target = request.headers.get("x-amz-target", "")
         if target.startswith("SageMaker."):
             return self._describe(target.removeprefix("SageMaker."), request)
-        path = _INVOKE.fullmatch(request.raw_path)
-        if path is None or request.method != "POST":
+        name = invocation.invoked_endpoint(request)
+        if name is None:
             raise Refusal(404, "UnknownOperationException", "The emulator has no such operation.")
-        return self._invoke(unquote(path[1]), request)
+        return self._invoke(name, request)
 
     def _invoke(self, name: str, request: Request) -> Response:
         endpoint = self._endpoints.get(name)
-        if self._throttle and self._random.random() < self._throttle:
-            raise Refusal(400, "ThrottlingException", None)
         invocation.check(request.headers, request.body.size)
         if endpoint is None:
             raise Refusal(

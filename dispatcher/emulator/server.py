@@ -24,6 +24,7 @@ from dispatcher.emulator.control_plane import error_topic, success_topic
 from dispatcher.emulator.delivery import Delivery
 from dispatcher.emulator.endpoint import Endpoint
 from dispatcher.emulator.events import TEST_NOTIFICATION
+from dispatcher.emulator.faults import FaultPlan
 from dispatcher.emulator.folder_objects import FolderObjects
 from dispatcher.emulator.http_date import HttpDate
 from dispatcher.emulator.listener import Listener, url_of
@@ -55,6 +56,7 @@ class Emulator:
         clock: Time; tests may bring their own.
 
     Attributes:
+        faults: What goes wrong, and how often it has; ``faults.inject`` plays one on purpose.
         url: Where it listens, ``http://host:port``; known once entered.
         queue_url: The SQS queue that all endpoints' events go to.
     """
@@ -80,7 +82,8 @@ class Emulator:
         self._exit = contextlib.AsyncExitStack()
         self._endpoints: dict[str, Endpoint] = {}
         self._objects: ObjectStore = MemoryObjects()
-        self._queues = Queues(self.region, self._clock)
+        self.faults = FaultPlan(settings.faults, settings.seed)
+        self._queues = Queues(self.region, self._clock, self.faults)
         self.url = ""
         self.queue_url = ""
 
@@ -136,7 +139,7 @@ class Emulator:
             accepted = Accepted(folder / "accepted.log")
             exits.callback(accepted.close)
 
-        queues = self._queues = Queues(self.region, self._clock)
+        queues = self._queues = Queues(self.region, self._clock, self.faults)
         topics = Topics(self.region, queues, self._clock)
         delivery = Delivery(
             region=self.region,
@@ -144,6 +147,7 @@ class Emulator:
             objects=objects,
             topics=topics if settings.events else None,
             clock=self._clock,
+            faults=self.faults,
             accepted=accepted,
             response_in_event=settings.response_in_event,
         )
@@ -157,8 +161,6 @@ class Emulator:
                     region=self.region,
                     events=settings.events,
                     response_in_event=settings.response_in_event,
-                    throttle=settings.throttle,
-                    random=Random(f"{settings.seed} throttle"),  # noqa: S311 - chosen to repeat
                     accepted=accepted,
                 ),
                 "s3": S3(objects, self._clock),
@@ -166,6 +168,7 @@ class Emulator:
                 "sns": Sns(topics),
             },
             self._clock,
+            faults=self.faults,
             account=(
                 Account(self.access_key_id, self.secret_access_key, self.region)
                 if settings.verify_signatures
@@ -191,6 +194,7 @@ class Emulator:
                 ),
                 clock=self._clock,
                 outcomes=delivery,
+                faults=self.faults,
                 threads=threads,
                 spawn=listener.spawn,
             )

@@ -6,6 +6,7 @@ from typing import Any, Final
 import orjson
 
 from dispatcher import limits
+from dispatcher.emulator.calls import Call
 from dispatcher.emulator.http import Answer, Refusal, Request, Response
 from dispatcher.emulator.mailbox import ACCOUNT, Mailbox, Queues
 from dispatcher.emulator.signature_refusals import CommonSigning
@@ -187,7 +188,7 @@ class Sqs:
                 f"Batch requests cannot be longer than {MESSAGE_BYTES} bytes. "
                 f"You have sent {size} bytes.",
             )
-        return each(batch, lambda entry: send(mailbox, entry))
+        return self._each("SendMessageBatch", mailbox, batch, send)
 
     async def _receive_message(self, asked: Input) -> Input:
         mailbox = self._mailbox(asked)
@@ -211,14 +212,31 @@ class Sqs:
 
     def _delete_message_batch(self, asked: Input) -> Input:
         mailbox = self._mailbox(asked)
-        return each(entries(asked), lambda entry: delete(mailbox, entry))
+        return self._each("DeleteMessageBatch", mailbox, entries(asked), delete)
 
     def _change_visibility(self, asked: Input) -> None:
         self._change(self._mailbox(asked), asked)
 
     def _change_visibility_batch(self, asked: Input) -> Input:
-        mailbox = self._mailbox(asked)
-        return each(entries(asked), lambda entry: self._change(mailbox, entry))
+        operation, mailbox = "ChangeMessageVisibilityBatch", self._mailbox(asked)
+        return self._each(operation, mailbox, entries(asked), self._change)
+
+    def _each(
+        self,
+        operation: str,
+        mailbox: Mailbox,
+        batch: list[Input],
+        action: Callable[[Mailbox, Input], Input | None],
+    ) -> Input:
+        faults = self._queues.faults
+
+        def apply(entry: Input) -> Input | None:
+            refusal = faults.entry(Call("sqs", operation, mailbox.name, entry["Id"]))
+            if refusal is not None:
+                raise refusal
+            return action(mailbox, entry)
+
+        return each(batch, apply)
 
     def _change(self, mailbox: Mailbox, entry: Input) -> None:
         if entry.get("VisibilityTimeout") is None:

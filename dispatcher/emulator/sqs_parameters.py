@@ -126,7 +126,7 @@ def each(batch: list[Input], action: Callable[[Input], Input | None]) -> Input:
             failed.append(
                 {
                     "Id": entry["Id"],
-                    "SenderFault": True,
+                    "SenderFault": refusal.status < 500,
                     "Code": refusal.code,
                     "Message": refusal.message,
                 }

@@ -1,5 +1,6 @@
 """SNS topics and their delivery to queues."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
@@ -88,20 +89,31 @@ class Topics:
         *,
         attributes: Attributes | None = None,
         subject: str | None = None,
+        delays: Sequence[float] = (0.0,),
     ) -> str:
-        """Deliver a message to the subscriptions of a topic and return its id."""
+        """Deliver a message to the subscriptions of a topic and return its id.
+
+        Args:
+            topic_arn: The topic.
+            message: The text.
+            attributes: Message attributes, as SNS takes them.
+            subject: The subject, in the envelope.
+            delays: One number for each copy: how much later a queue shows it, in seconds.
+        """
         message_id = str(uuid4())
         envelope: str | None = None
         for subscription in self.topics[topic_arn].values():
             mailbox = self.queues.of_arn(subscription.queue_arn)
             if mailbox is None or not _wanted(subscription, message, attributes or {}):
                 continue
-            if subscription.raw:
-                mailbox.send(message, attributes=attributes)
-                continue
-            if envelope is None:
-                envelope = self._envelope(topic_arn, message_id, message, attributes, subject)
-            mailbox.send(envelope)
+            body = message
+            if not subscription.raw:
+                if envelope is None:
+                    envelope = self._envelope(topic_arn, message_id, message, attributes, subject)
+                body = envelope
+            for delay in delays:
+                carried = attributes if subscription.raw else None
+                mailbox.send(body, delay=delay, attributes=carried)
         return message_id
 
     def _envelope(

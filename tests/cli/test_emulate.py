@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dispatcher.cli.emulate import DEFAULT_PORT, merge
+from dispatcher.config.faults import FaultSettings
 from dispatcher.config.settings import EmulatorSettings, ServiceTime
 
 NOTHING: dict[str, Any] = {
@@ -24,6 +25,7 @@ NOTHING: dict[str, Any] = {
     "no_events": False,
     "response_in_event": False,
     "throttle": None,
+    "faults": {},
     "verify_signatures": False,
 }
 
@@ -46,7 +48,8 @@ def test_without_options_only_the_port_differs() -> None:
         ("seed", 0, "seed", 0),
         ("no_events", True, "events", False),
         ("response_in_event", True, "response_in_event", True),
-        ("throttle", 0.0, "throttle", 0.0),
+        ("throttle", 0.0, "faults", FaultSettings(lost_event=0.25)),
+        ("faults", {"lost_event": 1.0}, "faults", FaultSettings(throttle=0.5, lost_event=1.0)),
         ("verify_signatures", True, "verify_signatures", True),
     ],
 )
@@ -54,7 +57,11 @@ def test_an_option_overrides_the_configuration(
     option: str, value: object, key: str, setting: object
 ) -> None:
     configured = EmulatorSettings(
-        model="echo", seed=5, throttle=0.5, port=4000, service_time=ServiceTime(median=1.0)
+        model="echo",
+        seed=5,
+        faults=FaultSettings(throttle=0.5, lost_event=0.25),
+        port=4000,
+        service_time=ServiceTime(median=1.0),
     )
     assert getattr(merge(configured, NOTHING | {option: value}), key) == setting
 

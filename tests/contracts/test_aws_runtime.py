@@ -104,7 +104,7 @@ async def test_who_may_not(boxed: Place, transport_name: str, key_id: str, code:
 
 
 async def test_a_throttled_endpoint(transport_name: str) -> None:
-    settings = EmulatorSettings.model_validate({"throttle": 1.0})
+    settings = EmulatorSettings.model_validate({"faults": {"throttle": 1.0}})
     async with Emulator(settings, endpoints=["churn"]) as emulator:
         said = await verdict(accepted(place_of(emulator), transport_name, INLINE))
     assert said == (Throttled, "ThrottlingException")

@@ -170,7 +170,7 @@ async def test_an_output_that_is_not_json_is_not_guessed_at(way_to: WayTo) -> No
 
 
 async def test_throttling_is_waited_out(way_to: WayTo) -> None:
-    way = await way_to(throttle=0.3)
+    way = await way_to(faults={"throttle": 0.3})
     way.write(records(100))
     await way.run(retry={"base": "1ms"})
     assert len(by_key(way.results())) == 100

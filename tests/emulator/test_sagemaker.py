@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
+from dispatcher.config.faults import FaultSettings
 from dispatcher.config.settings import EmulatorSettings, ServiceTime
 from dispatcher.emulator.backlog import Backlog
 from dispatcher.emulator.delivery import Delivery
@@ -128,7 +129,7 @@ async def test_all_that_is_wrong_is_named_at_once(wire: Any, emulator: Emulator)
 
 async def test_throttling_is_seeded(connect: Any) -> None:
     async def statuses() -> list[int]:
-        async with running(throttle=0.5, seed=7) as emulator:
+        async with running(faults=FaultSettings(throttle=0.5), seed=7) as emulator:
             wire = await connect(emulator.url)
             return [(await invoke(wire)).status for _ in range(40)]
 

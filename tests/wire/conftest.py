@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dispatcher.config.faults import FaultSettings
 from dispatcher.config.settings import EmulatorSettings, ServiceTime
 from dispatcher.emulator.clock import WallClock
 from dispatcher.emulator.server import Emulator
@@ -44,7 +45,7 @@ def found(boto3_python: Path) -> dict[str, Any]:
     async def drive() -> bytes:
         settings = EmulatorSettings(service_time=ServiceTime(median=0.0))
         verifying = settings.model_copy(update={"verify_signatures": True})
-        throttling = settings.model_copy(update={"throttle": 1.0})
+        throttling = settings.model_copy(update={"faults": FaultSettings(throttle=1.0)})
         async with (
             Emulator(verifying) as emulator,
             Emulator(throttling) as throttler,
