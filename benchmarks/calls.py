@@ -12,12 +12,24 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.callers.contenders import CONTENDERS
 from benchmarks.emulator import invoke
-from benchmarks.report import Bars, Report, Spread, add_options, busy, number, parse, ratio, table
+from benchmarks.report import (
+    Bars,
+    Report,
+    Spread,
+    add_options,
+    busy,
+    draw_bars,
+    number,
+    parse,
+    ratio,
+    table,
+)
 from benchmarks.rig import BUSY, ROOT, Stub, ask, stub, surroundings, utilisation
 
 _BASE = "aioboto3"
@@ -115,6 +127,17 @@ def grid(by_name: dict[str, list[dict[str, Any]]]) -> str:
     return table([*headers, "stub busy"], rows)
 
 
+def bars(found: Found) -> list[Bars]:
+    """Return what is drawn."""
+    return [
+        Bars(
+            label(scenario),
+            {name: Spread.of(run["cpu_us"] for run in runs) for name, runs in by_name.items()},
+        )
+        for scenario, by_name in found.items()
+    ]
+
+
 def report(found: Found, facts: dict[str, str]) -> Report:
     """Return what is to be written."""
     return Report(
@@ -127,14 +150,7 @@ def report(found: Found, facts: dict[str, str]) -> Report:
         f"the busiest run; above {BUSY:.0%} it is marked with `!`, and calls/s may then be the "
         "stub's, not the client's.",
         data={"runs": [run for by in found.values() for runs in by.values() for run in runs]},
-        bars=[
-            Bars(
-                label(scenario),
-                {name: Spread.of(run["cpu_us"] for run in runs) for name, runs in by_name.items()},
-            )
-            for scenario, by_name in found.items()
-        ],
-        unit="us of CPU per call",
+        draw=partial(draw_bars, groups=bars(found), unit="us of CPU per call"),
     )
 
 

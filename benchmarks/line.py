@@ -13,11 +13,23 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.programs import CONTENDERS, INLINE, SHORT_NAMES, STAGED, Job
-from benchmarks.report import Bars, Report, Spread, add_options, busy, number, parse, ratio, table
+from benchmarks.report import (
+    Bars,
+    Report,
+    Spread,
+    add_options,
+    busy,
+    draw_bars,
+    number,
+    parse,
+    ratio,
+    table,
+)
 from benchmarks.rig import (
     BUSY,
     Stub,
@@ -199,6 +211,10 @@ def report(
 ) -> Report:
     """Return what is to be written."""
     repetitions = max(len(runs) for runs in found.values())
+    bars = Bars(
+        "records of 1 kB",
+        {name: Spread.of(run["cpu_us"] for run in runs) for name, runs in found.items()},
+    )
     more = {
         "repetitions": f"{repetitions}, contenders in turn; figures are median (least-most)",
         "records": f"{_BYTES:,} B each, one JSON value a line",
@@ -219,13 +235,7 @@ def report(
         "from the first request to the last that the server worked, in the busiest run; above "
         f"{BUSY:.0%} it is marked with `!`, and the wall may then be the stub's.",
         data={"fsyncs_per_second": syncs, "runs": [run for runs in found.values() for run in runs]},
-        bars=[
-            Bars(
-                "records of 1 kB",
-                {name: Spread.of(run["cpu_us"] for run in runs) for name, runs in found.items()},
-            )
-        ],
-        unit="us of client CPU per record",
+        draw=partial(draw_bars, groups=[bars], unit="us of client CPU per record"),
     )
 
 

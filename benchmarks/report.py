@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -55,8 +55,7 @@ class Report:
         tables: Headings with their tables.
         note: What stands below the tables.
         data: Everything, for programs.
-        bars: What is plotted.
-        unit: Of the bars.
+        draw: Draws the plot into a file, under the title.
     """
 
     name: str
@@ -65,8 +64,7 @@ class Report:
     tables: Sequence[tuple[str, str]]
     note: str
     data: Mapping[str, Any]
-    bars: Sequence[Bars]
-    unit: str
+    draw: Callable[[Path, str], None]
 
     def text(self) -> str:
         """Return it as Markdown, which is also what is printed."""
@@ -84,7 +82,7 @@ class Report:
         text, files = self.text(), [stem.with_suffix(".md"), stem.with_suffix(".json")]
         if with_plot:
             files.append(stem.with_suffix(".svg"))
-            plot(files[-1], self.title, self.bars, self.unit)
+            self.draw(files[-1], self.title)
             text += f"\n![{self.title}]({files[-1].name})\n"
         files[0].write_text(text)
         data = {"facts": dict(self.facts), **self.data}
@@ -92,9 +90,10 @@ class Report:
         print("\n" + "written: " + ", ".join(file.name for file in files))
 
 
-def add_options(parser: argparse.ArgumentParser, *, repetitions: int) -> None:
-    """Add the options that all benchmarks have."""
-    parser.add_argument("--repetitions", type=int, default=repetitions)
+def add_options(parser: argparse.ArgumentParser, *, repetitions: int | None = None) -> None:
+    """Add the options that benchmarks share; ``--repetitions`` where there are any."""
+    if repetitions is not None:
+        parser.add_argument("--repetitions", type=int, default=repetitions)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--plot", action="store_true", help="also draw an SVG (needs matplotlib)")
 
@@ -145,7 +144,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(headers), f"|{rule}|", *map(line, rows)])
 
 
-def plot(path: Path, title: str, groups: Sequence[Bars], unit: str) -> None:
+def draw_bars(path: Path, title: str, *, groups: Sequence[Bars], unit: str) -> None:
     """Draw a panel of bars a group, on one logarithmic scale; whiskers are least and most."""
     # Large, optional, and not to be in memory while processes are measured.
     import matplotlib as mpl  # noqa: PLC0415

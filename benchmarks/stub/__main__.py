@@ -3,6 +3,7 @@
 One process on uvloop plays what a dispatcher calls: InvokeEndpointAsync, the completion queue, and
 objects; plain on one port and with TLS on another. It prints where as one line of JSON. What it
 served, and the CPU it took for that, is at ``GET /_stub/stats``, since ``POST /_stub/reset``.
+``POST /_stub/release``, ``redeliver`` and ``watch/<id>`` are methods of its ``Service``.
 """
 
 import argparse
@@ -23,7 +24,12 @@ from benchmarks.stub.wire import Connection
 async def serve(options: argparse.Namespace, folder: Path) -> None:
     """Serve until SIGTERM."""
     loop = asyncio.get_running_loop()
-    service = Service(options.delay_ms / 1000, options.response_in_event)
+    service = Service(
+        options.delay_ms / 1000,
+        options.response_in_event,
+        hold=options.hold,
+        hold_every=options.hold_every,
+    )
     context, authority = make_context(folder)
     servers = [
         await loop.create_server(
@@ -54,6 +60,8 @@ def main() -> None:
         "--delay-ms", type=float, default=20.0, help="between two batches of completions"
     )
     parser.add_argument("--response-in-event", action="store_true")
+    parser.add_argument("--hold", type=int, default=0, help="invocations without an outcome")
+    parser.add_argument("--hold-every", type=int, default=1, help="accepted, one of them held")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stub-") as folder:
         uvloop.run(serve(options, Path(folder)))

@@ -2,7 +2,7 @@
 
 An accepted invocation is an output object and an event at the next tick. Objects are kept as a
 number of lines, events as a tuple until somebody receives them, so a request costs a few hundred
-bytes of bookkeeping until ``reset``.
+bytes of bookkeeping until ``reset``. Some can be held: they have no outcome until ``release``.
 """
 
 import asyncio
@@ -88,10 +88,20 @@ class Service:
             next, all at once: that is how a fleet of instances looks to one who polls, and it
             lets messages share a receive as they do at load.
         in_event: The answer also travels in the event.
+        hold: How many invocations get no outcome before ``release``.
+        hold_every: Of so many that are accepted, one is held, until there are ``hold``.
+        watched: The id of the last invocation that was planned before a restart, or None.
+        first_call: Epoch seconds of the first call since ``watch``.
+        first_new: The same, of the first one of an invocation that is younger than ``watched``.
     """
 
     delay: float
     in_event: bool
+    hold: int = 0
+    hold_every: int = 1
+    watched: bytes | None = None
+    first_call: float | None = None
+    first_new: float | None = None
     counts: Counter[str] = field(default_factory=Counter)
     outputs: dict[bytes, int] = field(default_factory=dict)
     unread: set[bytes] = field(default_factory=set)
@@ -104,7 +114,9 @@ class Service:
     _accepted: list[Event] = field(default_factory=list)
     _ready: deque[Event] = field(default_factory=deque)
     _polls: deque[Poll] = field(default_factory=deque)
-    _in_flight: set[bytes] = field(default_factory=set)
+    _in_flight: dict[bytes, Event] = field(default_factory=dict)
+    _held: dict[bytes, Event] = field(default_factory=dict)
+    _released: bool = False
     _numbers: int = 0
     _cpu: float = 0.0
     _ticks: bool = False
@@ -132,7 +144,48 @@ class Service:
         """Take an invocation; its output and event are there after the next tick."""
         self.counts["accepted"] += 1
         self.counts["lines"] += event.lines
+        if self.watched is not None and self.first_new is None:
+            self._watch(event.inference)
+        if self.hold and not self._released and self._holds(event):
+            return
         self._accepted.append(event)
+        self._complete_soon()
+
+    def _holds(self, event: Event) -> bool:
+        """Return whether an invocation is held, also when it is called once more."""
+        known = event.place in self._held
+        if not known and (
+            len(self._held) == self.hold or self.counts["accepted"] % self.hold_every
+        ):
+            return False
+        self.counts["held_lines"] += 0 if known else event.lines
+        self._held[event.place] = event
+        return True
+
+    def release(self) -> None:
+        """Complete what was held, and hold no more."""
+        self._released = True
+        self._accepted.extend(self._held.values())
+        self._held.clear()
+        self._complete_soon()
+
+    def redeliver(self) -> None:
+        """Deliver again what was received and not deleted, as when its visibility has ended."""
+        self._ready.extend(self._in_flight.values())
+        self._in_flight.clear()
+
+    def watch(self, last: bytes) -> None:
+        """Note when the next call comes, and the next one of an invocation after ``last``."""
+        self.watched, self.first_call, self.first_new = last, None, None
+
+    def _watch(self, inference: bytes) -> None:
+        now = time.time()
+        if self.first_call is None:
+            self.first_call = now
+        if self.watched is not None and inference > self.watched:
+            self.first_new = now
+
+    def _complete_soon(self) -> None:
         if not self._ticks:
             self._ticks = True
             asyncio.get_running_loop().call_later(self.delay, self._tick)
@@ -188,7 +241,7 @@ class Service:
                 event.inference,
             )
             number = self.number()
-            self._in_flight.add(b"stub-%d" % number)
+            self._in_flight[b"stub-%d" % number] = event
             digest = md5(body, usedforsecurity=False).hexdigest().encode()
             messages.append(_MESSAGE % (number, number, number, digest, body.replace(b'"', b'\\"')))
         self.counts["received"] += len(messages)
@@ -197,7 +250,7 @@ class Service:
     def delete(self, receipt: str) -> None:
         """Delete a message; doing so twice is a success, as it is on SQS."""
         try:
-            self._in_flight.remove(receipt.encode())
+            del self._in_flight[receipt.encode()]
         except KeyError:
             self.counts["deleted_again"] += 1
         else:
@@ -219,6 +272,9 @@ class Service:
         for kept in (self.outputs, self.unread, self.staged, self._accepted, self._ready):
             kept.clear()
         self._in_flight.clear()
+        self._held.clear()
+        self._released = False
+        self.watched = self.first_call = self.first_new = None
         self.counts.clear()
         self.first = None
         self._cpu = time.process_time()
@@ -231,5 +287,8 @@ class Service:
             "busy": busy,
             "queued": len(self._ready) + len(self._accepted),
             "in_flight": len(self._in_flight),
+            "held": len(self._held),
+            "first_call": self.first_call,
+            "first_new": self.first_new,
             **self.counts,
         }

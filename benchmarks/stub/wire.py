@@ -145,8 +145,7 @@ class Connection(asyncio.Protocol):
         method, target, _ = self._head.split(b" ", 2)
         service = self._service
         if target.startswith(b"/_stub/"):
-            if target == b"/_stub/reset":
-                service.reset()
+            self._command(target.removeprefix(b"/_stub/"))
             self._reply(b"200 OK", orjson.dumps(service.stats()), b"application/json")
             return
         service.last = time.monotonic()
@@ -162,6 +161,19 @@ class Connection(asyncio.Protocol):
             self._reply(b"501 Not Implemented", b"<Error><Code>NotImplemented</Code></Error>")
         else:
             self._object(method, target)
+
+    def _command(self, command: bytes) -> None:
+        """Do what the harness asks; the counts are the answer to all of it."""
+        name, _, argument = command.partition(b"/")
+        match name:
+            case b"reset":
+                self._service.reset()
+            case b"release":
+                self._service.release()
+            case b"redeliver":
+                self._service.redeliver()
+            case b"watch":
+                self._service.watch(argument)
 
     def _invoke(self, target: bytes) -> None:
         service = self._service

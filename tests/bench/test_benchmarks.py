@@ -10,16 +10,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CALLS = ["benchmarks.calls", "--seconds", "0.05", "--bytes", "1000"]
+LEDGER = ["benchmarks.ledger", "--seconds", "0.05", "--records", "300", "--packed-records", "1000"]
+BACKLOG = ["benchmarks.backlog", "--records", "20000", "--packed", "5", "--room", "200"]
 LINE = ["benchmarks.line", "--records", "300", "--packed-records", "1000", "--peer-records", "40"]
 
 
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize(
-    "command", [CALLS, LINE, [*LINE, "--response-in-event"]], ids=["calls", "line", "in-event"]
-)
-def test_a_benchmark_runs_and_writes_its_results(command: list[str], tmp_path: Path) -> None:
+def run(command: list[str], out: Path) -> tuple[str, dict[str, Any]]:
+    """Run a benchmark; return the Markdown and the JSON that it wrote."""
     done = subprocess.run(
-        [sys.executable, "-m", *command, "--repetitions", "1", "--out", str(tmp_path)],
+        [sys.executable, "-m", *command, "--out", str(out)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -27,8 +26,42 @@ def test_a_benchmark_runs_and_writes_its_results(command: list[str], tmp_path: P
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    (table,) = tmp_path.glob("*.md")
-    (figures,) = tmp_path.glob("*.json")
-    assert "| ours " in table.read_text()
+    (table,) = out.glob("*.md")
+    (figures,) = out.glob("*.json")
     found: dict[str, Any] = json.loads(figures.read_text())
+    return table.read_text(), found
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    "command",
+    [CALLS, LINE, [*LINE, "--response-in-event"]],
+    ids=["calls", "line", "in-event"],
+)
+def test_a_benchmark_runs_and_writes_its_results(command: list[str], tmp_path: Path) -> None:
+    text, found = run([*command, "--repetitions", "1"], tmp_path)
+    assert "| ours " in text
     assert found
+
+
+def test_the_accounts_of_the_ledger_hold_every_invocation(tmp_path: Path) -> None:
+    text, found = run([*LEDGER, "--repetitions", "1", "--groups", "10"], tmp_path)
+    assert "| ours " in text
+    assert [run["group"] for run in found["alone"]] == [10, 10]
+    unpacked, packed = found["whole"]
+    for door in ("Ledger.accept", "Ledger.claim", "Ledger.payload"):
+        assert unpacked["passed"][door] == 300
+        assert 10 <= packed["passed"][door] <= 12
+    assert 0 < unpacked["ledger_us"] < unpacked["accounted_whole_us"]
+
+
+def test_a_backlog_with_stuck_invocations_is_finished_after_a_kill(tmp_path: Path) -> None:
+    held = ["--hold", "300", "--hold-every", "3", "--kill-at", "0.4", "--every", "0.05"]
+    text, found = run([*BACKLOG, *held, "--plot"], tmp_path)
+    assert "exactly one line for each record" in text
+    assert len(list(tmp_path.glob("*.svg"))) == 1
+    samples = found["samples"]
+    assert {sample["process"] for sample in samples} == {0, 1}
+    assert max(sample["held"] for sample in samples) == found["held"] == 300
+    assert found["at_kill"]["invocations"] >= 300
+    assert 0 < found["first_new_call"] < 10
