@@ -40,13 +40,16 @@ from dispatcher.errors import ConfigError, Denied
 from dispatcher.ledger.agreement import differences, terms
 from dispatcher.ledger.intent import Planned
 from dispatcher.ledger.ledger import Ledger, open_ledger
+from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import Frame, frame
 from dispatcher.packing.packer import Packer
-from dispatcher.sinks.jsonl import JsonlFile
+from dispatcher.sinks.jsonl import JsonlFile, JsonlSink
+from dispatcher.sinks.lines import dead_letter_line, result_line
 from dispatcher.sinks.settler import Settler
+from dispatcher.sinks.sink import Sink
 from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.source import Source
 
@@ -137,10 +140,7 @@ async def run(
         # Until something was read, other input may take the place of what was looked at.
         known = json.loads(ledger.fact("heads") or "{}") if ledger.marks else {}
         heads = known | await source.open(ledger.marks, known)
-        results, dead_letters = (
-            stack.enter_context(closing(JsonlFile.open(path, ledger.sink(path))))
-            for path in (config.sink.path, config.dead_letters.path)
-        )
+        results, dead_letters = _sinks(config, ledger, stack)
         # Only now: what could not even be opened may be corrected in the next command.
         await ledger.remember(
             terms=terms(config),
@@ -197,6 +197,21 @@ def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
         )
 
 
+def _sinks(config: Config, ledger: Ledger, stack: AsyncExitStack) -> tuple[Sink, Sink]:
+    """Open where results and dead letters go."""
+    durable = config.ledger.durability == "full"
+    join, meta = config.sink.join, config.sink.meta
+
+    def file(path: str, render: Callable[[Outcome], bytes]) -> Sink:
+        opened = stack.enter_context(closing(JsonlFile.open(path, ledger.sink(path))))
+        return JsonlSink(opened, render, durable=durable)
+
+    return (
+        file(config.sink.path, lambda outcome: result_line(outcome, join, meta=meta)),
+        file(config.dead_letters.path, dead_letter_line),
+    )
+
+
 def _restore(meter: Meter, ledger: Ledger, source: Source) -> None:
     """Let the totals go on where earlier processes of this run left them."""
     meter.completed = ledger.tallies.get("completed", 0)
@@ -220,8 +235,8 @@ class _Line:
     source: Source
     frame: Frame
     transport: Transport
-    results: JsonlFile
-    dead_letters: JsonlFile
+    results: Sink
+    dead_letters: Sink
     meter: Meter
     world: World
     _signal: int | None = None
@@ -269,15 +284,7 @@ class _Line:
         s3, sqs = (Patience(config.retry.give_up_after, monotonic, meter) for _ in range(2))
         joiner = Joiner(config, ledger, objects, memory, s3, now)
         sweeper = Sweeper(config, ledger, objects, meter, s3, now)
-        settler = Settler(
-            config.sink,
-            self.results,
-            self.dead_letters,
-            ledger,
-            meter,
-            now,
-            durable=config.ledger.durability == "full",
-        )
+        settler = Settler(self.results, self.dead_letters, ledger, self.source, meter, now)
 
         async with anyio.create_task_group() as everything:
             everything.start_soon(self._heed_signals, intake, wire, everything)

@@ -49,6 +49,7 @@ class Outcome:
         input: The record's raw bytes, where the sink or the dead letter shows them.
         meta: How the record travelled; None where it was never sent.
         is_json: The output is known to be one JSON value, because the answer was read as such.
+        location: Where the whole answer lies in S3; None where that is not known.
     """
 
     position: Position
@@ -62,3 +63,4 @@ class Outcome:
     input: bytes | None = None
     meta: Meta | None = None
     is_json: bool = False
+    location: str | None = None

@@ -5,12 +5,16 @@ import fcntl
 import os
 import stat
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
+import anyio.to_thread
+
+from dispatcher import failpoints
 from dispatcher.errors import ConfigError, StateError
 from dispatcher.ledger.operations import SinkMark
+from dispatcher.ledger.outcome import Outcome
 
 TAIL_BYTES = 4096
 """How much before the recorded position is compared, to know the file as the one written."""
@@ -130,6 +134,44 @@ class JsonlFile:
         except OSError:
             # The next start cuts the file back to the same position.
             return
+
+
+class JsonlSink:
+    """A ``Sink`` that is a file of lines.
+
+    Args:
+        file: The file.
+        render: Makes a line of an outcome.
+        durable: A line has to survive a power loss, too.
+    """
+
+    def __init__(
+        self, file: JsonlFile, render: Callable[[Outcome], bytes], *, durable: bool
+    ) -> None:
+        self._file = file
+        self._render = render
+        self._durable = durable
+
+    @property
+    def name(self) -> str:
+        """The path as given."""
+        return self._file.path
+
+    @property
+    def mark(self) -> SinkMark:
+        """How far the file is written."""
+        return self._file.mark
+
+    async def write(self, outcomes: Sequence[Outcome]) -> None:
+        """Append a line for each outcome, see ``Sink``."""
+        await anyio.to_thread.run_sync(self._write, outcomes)
+
+    def _write(self, outcomes: Sequence[Outcome]) -> None:
+        self._file.append([self._render(outcome) for outcome in outcomes])
+        failpoints.reach("sink.appended")
+        if self._durable:
+            self._file.sync()
+        failpoints.reach("sink.written")
 
 
 def _open(path: str, *, missing_is_fine: bool) -> int:

@@ -1,7 +1,7 @@
-"""The end of the line: outcomes into the files, then the ledger, then the acknowledgements.
+"""The end of the line: outcomes into the sinks, then the ledger, then the acknowledgements.
 
-One task. Outcomes that arrive while the disk is busy are written together: one append and one sync
-of each file, one transaction, and only then may anybody forget about these records.
+One task. Outcomes that arrive while a sink is busy are written together: one append and one sync of
+each file, one transaction, and only then may anybody forget about these records.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,17 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
-import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from dispatcher.config.places import SinkSettings
+from dispatcher import failpoints
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
-from dispatcher.sinks.jsonl import JsonlFile
-from dispatcher.sinks.lines import dead_letter_line, result_line
+from dispatcher.sinks.sink import Sink
+from dispatcher.sources.source import Source
 
 _GROUP_RECORDS = 5_000
 _GROUP_BYTES = 4_000_000
@@ -30,13 +29,12 @@ _GROUP_BYTES = 4_000_000
 class Settler:
     """Writes outcomes until there are no more."""
 
-    settings: SinkSettings
-    results: JsonlFile
-    dead_letters: JsonlFile
+    results: Sink
+    dead_letters: Sink
     ledger: Ledger
+    source: Source
     meter: Meter
     now: Callable[[], float]
-    durable: bool
     _adopted: set[str] = field(default_factory=set)
 
     async def run(
@@ -47,7 +45,7 @@ class Settler:
         """Settle what arrives until the stream ends.
 
         Raises:
-            StateError: A file or the ledger cannot be written; nothing is acknowledged.
+            RunStopped: A sink or the ledger cannot be written; nothing is acknowledged.
         """
         async with settlements, receipts:
             async for group in settlements:
@@ -61,6 +59,8 @@ class Settler:
                 for settlement in group:
                     if settlement.share is not None:
                         settlement.share.give_back()
+                failpoints.reach("settled.unacknowledged")
+                self.source.acknowledge(o.position for s in group for o in s.outcomes)
                 acks = [ack for s in group if s.entry and s.entry.acks for ack in s.entry.acks]
                 if acks:
                     await receipts.send(acks)
@@ -68,36 +68,29 @@ class Settler:
     async def _settle(self, group: Sequence[Settlement]) -> None:
         completed = [o for s in group for o in s.outcomes if o.status == "completed"]
         dead = [o for s in group for o in s.outcomes if o.status != "completed"]
+        parts = [(s, o) for s, o in ((self.results, completed), (self.dead_letters, dead)) if o]
+        for sink, outcomes in parts:
+            if sink.mark is None:  # may be cancelled: what was written is written again
+                await sink.write(outcomes)
         # Once begun it ends: a cancelled half is what a restart would have to cut back.
         with anyio.CancelScope(shield=True):
-            await self._adopt(self.results, completed)
-            await self._adopt(self.dead_letters, dead)
-            marks = await anyio.to_thread.run_sync(self._write, completed, dead)
+            marks = {}
+            for sink, outcomes in parts:
+                if sink.mark is not None:
+                    marks[sink.name] = await self._append(sink, sink.mark, outcomes)
             await self.ledger.settle(group, marks)
         self._count(group, completed, dead)
 
-    async def _adopt(self, file: JsonlFile, outcomes: list[Outcome]) -> None:
-        """Make a file part of the run before its first line."""
-        if outcomes and file.path not in self._adopted:
-            if self.ledger.sink(file.path) is None:
-                await self.ledger.adopt(file.path, file.mark)
-            self._adopted.add(file.path)
-
-    def _write(self, completed: list[Outcome], dead: list[Outcome]) -> dict[str, SinkMark]:
-        marks = {}
-        if completed:
-            lines = [result_line(o, self.settings.join, meta=self.settings.meta) for o in completed]
-            marks[self.results.path] = self._append(self.results, lines)
-        if dead:
-            letters = [dead_letter_line(outcome) for outcome in dead]
-            marks[self.dead_letters.path] = self._append(self.dead_letters, letters)
-        return marks
-
-    def _append(self, file: JsonlFile, lines: list[bytes]) -> SinkMark:
-        mark = file.append(lines)
-        if self.durable:
-            file.sync()
-        return mark
+    async def _append(self, sink: Sink, mark: SinkMark, outcomes: Sequence[Outcome]) -> SinkMark:
+        """Write to a sink that can be cut back; it is part of the run before its first line."""
+        if sink.name not in self._adopted:
+            if self.ledger.sink(sink.name) is None:
+                await self.ledger.adopt(sink.name, mark)
+            self._adopted.add(sink.name)
+        await sink.write(outcomes)
+        after = sink.mark
+        assert after is not None
+        return after
 
     def _count(
         self, group: Sequence[Settlement], completed: list[Outcome], dead: list[Outcome]

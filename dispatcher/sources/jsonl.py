@@ -1,7 +1,7 @@
 """JSON lines from files, pipes and standard input."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import anyio
 from anyio import to_thread
@@ -10,7 +10,7 @@ from dispatcher.config.places import SourceSettings
 from dispatcher.errors import StateError
 from dispatcher.sources.paths import STDIN, Stream, survey
 from dispatcher.sources.reader import StreamReader
-from dispatcher.sources.record import Item
+from dispatcher.sources.record import Item, Position
 from dispatcher.sources.source import START, Mark
 
 
@@ -69,6 +69,18 @@ class JsonlSource:
                 self._close()
             if batch:
                 return batch
+
+    async def run(self) -> None:
+        """Do nothing: files need no care beside reading."""
+
+    def stop(self) -> None:
+        """Do nothing: only what is asked for is read."""
+
+    def acknowledge(self, positions: Iterable[Position]) -> None:
+        """Do nothing: the ledger's mark says where to resume."""
+
+    async def finish(self) -> None:
+        """Do nothing: a file forgets nothing."""
 
     async def aclose(self) -> None:
         """Close the file that is being read."""

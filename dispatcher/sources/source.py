@@ -1,10 +1,14 @@
-"""What every source promises: records in order, each with a position that reading resumes at."""
+"""What every source promises: each record once, with a position, and forgotten only when settled.
 
-from collections.abc import Mapping
+Files are read again from a mark after a crash; queues deliver again what was not deleted. What was
+settled or is outstanding is known by its position, and a queue's message by its name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dispatcher.sources.record import Item
+from dispatcher.sources.record import Item, Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,9 @@ class Source(Protocol):
     """Yields every item after the marks exactly once, stream by stream, in order.
 
     Called by one task: ``open`` once, ``read`` until it returns an empty list, ``aclose`` always.
-    The positions of a stream's items adjoin each other, so any item's end is a mark.
+    Beside it ``run`` goes on from ``open`` to the end, and ``acknowledge`` is called by whoever
+    settles records. The positions of a stream's items adjoin each other, so any item's end is a
+    mark.
     """
 
     async def open(self, marks: Mapping[str, Mark], heads: Mapping[str, str]) -> dict[str, str]:
@@ -59,6 +65,26 @@ class Source(Protocol):
         """
         ...
 
+    async def run(self) -> None:
+        """Do what has to be done beside reading, until ``finish`` or cancelled.
+
+        Raises:
+            RunStopped: The source cannot be reached any more; nothing is lost.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Take no more in: nobody is going to read it."""
+        ...
+
+    def acknowledge(self, positions: Iterable[Position]) -> None:
+        """Take note that these records are settled: their outcomes are durable in the sinks."""
+        ...
+
+    async def finish(self) -> None:
+        """Return when everything acknowledged is forgotten by the source, as far as it can be."""
+        ...
+
     async def aclose(self) -> None:
         """Release files; harmless when repeated, and when ``open`` failed."""
         ...
@@ -72,3 +98,20 @@ class Source(Protocol):
     def bytes_read(self) -> int:
         """Bytes of the input behind the reader, what was settled earlier included."""
         ...
+
+
+class MessageLog(Protocol):
+    """What a run remembers of the messages of one queue; the ledger keeps it.
+
+    Attributes:
+        next_number: The first number that no record of this queue ever had.
+        outstanding: Messages that earlier processes left outstanding, by name.
+        settled: Messages that were settled and may come again, by name, with epoch seconds.
+    """
+
+    next_number: int
+    outstanding: Mapping[str, Position]
+    settled: Mapping[str, float]
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Forget settled messages: they will not be delivered again."""

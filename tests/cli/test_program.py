@@ -101,9 +101,12 @@ def test_usage_errors(cli: Callable[..., Result], args: list[str], told: str) ->
         ("", "error: w.yaml: it is empty; the least it needs is endpoint: NAME and source: "),
         (
             "endpoint: a\nsource: {paht: x}\n",
+            'error: w.yaml:2: unknown key "paht" in source; did you mean path?\n',
+        ),
+        (
+            "endpoint: a\nsource: {key: id}\n",
             (
-                'error: w.yaml:2: unknown key "paht" in source; did you mean path?\n'
-                "       w.yaml:2: source.path is missing (file, glob, list of these, or - for "
+                "error: w.yaml:2: source: path is missing (file, glob, list of these, or - for "
                 "standard input)\n"
             ),
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from dispatcher.config.places import SinkSettings
+from dispatcher.config.places import SourceSettings
 from dispatcher.errors import StateError
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome, Status
 from dispatcher.ledger.settlement import Settlement
-from dispatcher.sinks.jsonl import JsonlFile
+from dispatcher.sinks.jsonl import JsonlFile, JsonlSink
+from dispatcher.sinks.lines import dead_letter_line, result_line
 from dispatcher.sinks.settler import Settler
+from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.record import Position
 
 if TYPE_CHECKING:
@@ -41,6 +43,21 @@ class Watched(JsonlFile):
         super().sync()
 
 
+class Acknowledged(JsonlSource):
+    """A source that tells what it may forget."""
+
+    def __init__(self, settings: SourceSettings, *, log: list[str]) -> None:
+        super().__init__(settings)
+        self.log = log
+
+    def acknowledge(self, positions: Iterable[Position]) -> None:
+        self.log.append(f"acknowledge {len(list(positions))}")
+
+
+def _result(outcome: Outcome) -> bytes:
+    return result_line(outcome, "output", meta=False)
+
+
 @dataclass
 class Desk:
     """A settler, its two files, and what happened in which order."""
@@ -49,17 +66,18 @@ class Desk:
     folder: Path
     log: list[str] = field(default_factory=list)
     durable: bool = True
+    source: Acknowledged = field(init=False)
 
     def __post_init__(self) -> None:
+        self.source = Acknowledged(SourceSettings(path=["in"]), log=self.log)
         self.results, self.dead = self._file("results"), self._file("dead")
         self.settler = Settler(
-            SinkSettings(),
-            self.results,
-            self.dead,
+            JsonlSink(self.results, _result, durable=self.durable),
+            JsonlSink(self.dead, dead_letter_line, durable=self.durable),
             self.scene.ledger,
+            self.source,
             self.scene.meter,
             self.scene.now,
-            durable=self.durable,
         )
 
     def _file(self, name: str) -> Watched:
@@ -121,6 +139,7 @@ async def test_the_order_that_makes_a_crash_harmless(desk: Desk) -> None:
         "sync dead",
         "ledger ['dead', 'results']",
         "settled",
+        "acknowledge 2",
         "receipts r1 r2",
     ]
     assert desk.lines("results") == [{"key": "key-0", "status": "completed", "output": 1}]
@@ -149,14 +168,14 @@ async def test_the_ledger_knows_how_far_the_files_are_written(desk: Desk) -> Non
 async def test_only_files_that_grew_are_written(desk: Desk) -> None:
     (good,) = await desk.scene.accepted()
     await desk.run([settlement(good)])
-    assert desk.log == ["append results 1", "sync results", "ledger ['results']", "settled"]
+    assert desk.log[:4] == ["append results 1", "sync results", "ledger ['results']", "settled"]
 
 
 async def test_relaxed_does_not_sync(desk: Desk) -> None:
-    desk.settler.durable = False
+    relaxed = Desk(desk.scene, desk.folder / "relaxed", desk.log, durable=False)
     (good,) = await desk.scene.accepted()
-    await desk.run([settlement(good)])
-    assert desk.log == ["append results 1", "ledger ['results']", "settled"]
+    await relaxed.run([settlement(good)])
+    assert desk.log[:3] == ["append results 1", "ledger ['results']", "settled"]
 
 
 async def test_what_waits_is_written_together(desk: Desk) -> None:
@@ -205,7 +224,6 @@ async def test_a_failure_acknowledges_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     entries = await desk.scene.accepted(2)
-    desk.settler.durable = False
 
     def full(*_arguments: object) -> None:
         raise StateError("the disk is full")
@@ -216,7 +234,9 @@ async def test_a_failure_acknowledges_nothing(
         monkeypatch.setattr(desk.scene.ledger._store, "apply", full)
     with pytest.raises(StateError, match="the disk is full"):
         await desk.run([settlement(one, "completed", "r") for one in entries])
-    assert [line for line in desk.log if line.startswith(("receipts", "settled"))] == []
+    assert [
+        line for line in desk.log if line.startswith(("receipts", "settled", "acknowledge"))
+    ] == []
     assert desk.scene.meter.completed == 0
     assert desk.scene.ledger.outstanding == 2
 

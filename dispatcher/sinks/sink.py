@@ -1,0 +1,33 @@
+"""What every sink promises: what it has written is durable, and a restart knows how far that is."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from dispatcher.ledger.operations import SinkMark
+from dispatcher.ledger.outcome import Outcome
+
+
+class Sink(Protocol):
+    """A place for outcomes; called by one task.
+
+    A sink with a mark is cut back to it by the next process after a crash, so it holds each line
+    exactly once. One without may get an outcome twice; its key tells.
+    """
+
+    @property
+    def name(self) -> str:
+        """How the ledger knows it."""
+        ...
+
+    @property
+    def mark(self) -> SinkMark | None:
+        """How far it is written; None for a place that cannot be cut back."""
+        ...
+
+    async def write(self, outcomes: Sequence[Outcome]) -> None:
+        """Write outcomes; they are durable when it returns.
+
+        Raises:
+            RunStopped: They cannot be written, and nobody but a person can mend that.
+        """
+        ...
