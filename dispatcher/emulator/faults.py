@@ -282,14 +282,14 @@ class FaultPlan:
         copies = int(there)
         if self.strikes("duplicate_event", invocation, possible=there):
             copies += self._settings.duplicate_event_copies
-        delay = window = 0.0
+        delays = [0.0] * copies
         if self.strikes("late_event", invocation, possible=there):
-            delay = self._settings.late_event_delay
+            delays = [self._settings.late_event_delay] * copies
         if self.strikes("reordered_event", invocation, possible=there):
             window = self._settings.reordered_event_window
-        random = self._detail("reordered_event")
-        # The later half for one alone, so that there is time to be overtaken in.
-        delays = (delay + (window and random.uniform(window / 2, window)) for _ in range(copies))
+            uniform = self._detail("reordered_event").uniform
+            # Half of the window at least, so that there is time to be overtaken in.
+            delays = [delay + uniform(window / 2, window) for delay in delays]
         return Publication(tuple(strays), tuple(delays))
 
     # Chance and intent

@@ -70,6 +70,8 @@ class MessageQueue:
     # (when, tie-breaker, message); an entry counts only if it matches the message's own time.
     _timers: list[tuple[float, int, Message]] = field(default_factory=list)
     _invisible: int = 0
+    # Of those, the ones that were never received.
+    _delayed: int = 0
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     def send(
@@ -81,6 +83,7 @@ class MessageQueue:
         self._messages[message.number] = message
         self._ages.append(message.number)
         if delay > 0:
+            self._delayed += 1
             self._hide(message, now + delay)
         else:
             self._visible.append(message)
@@ -90,7 +93,7 @@ class MessageQueue:
         """Take up to ``most`` visible messages and hide them for ``visibility`` seconds."""
         self.wake(now)
         taken: list[Message] = []
-        while self._visible and len(taken) < most and self._invisible < IN_FLIGHT_MESSAGES:
+        while self._visible and len(taken) < most and self._in_flight < IN_FLIGHT_MESSAGES:
             message = self._visible.popleft()
             if message.deleted:
                 continue
@@ -99,6 +102,10 @@ class MessageQueue:
             taken.append(message)
             self._hide(message, now + (self.visibility if visibility is None else visibility))
         return taken
+
+    @property
+    def _in_flight(self) -> int:
+        return self._invisible - self._delayed
 
     def _hide(self, message: Message, until: float) -> None:
         message.invisible_until = until
@@ -123,9 +130,14 @@ class MessageQueue:
         while self._timers and self._timers[0][0] <= now:
             until, _, message = heapq.heappop(self._timers)
             if message.invisible_until == until:
-                message.invisible_until = 0.0
-                self._invisible -= 1
+                self._no_longer_hidden(message)
                 self._visible.append(message)
+
+    def _no_longer_hidden(self, message: Message) -> None:
+        message.invisible_until = 0.0
+        self._invisible -= 1
+        if not message.receives:
+            self._delayed -= 1
 
     def next_wake(self) -> float | None:
         """Return when the next message may become visible, or None."""
@@ -134,7 +146,7 @@ class MessageQueue:
     def has_visible(self, now: float) -> bool:
         """Return whether a receive would find something."""
         self.wake(now)
-        return bool(self._visible) and self._invisible < IN_FLIGHT_MESSAGES
+        return bool(self._visible) and self._in_flight < IN_FLIGHT_MESSAGES
 
     def delete(self, receipt: str) -> None:
         """Delete the message of a receipt handle.
@@ -151,8 +163,7 @@ class MessageQueue:
 
     def _remove(self, message: Message) -> None:
         if message.invisible_until:
-            message.invisible_until = 0.0
-            self._invisible -= 1
+            self._no_longer_hidden(message)
         message.deleted = True
         del self._messages[message.number]
         if len(self._ages) > 2 * len(self._messages) + _SPARE_ENTRIES:
@@ -196,9 +207,9 @@ class MessageQueue:
         self._visible.clear()
         self._ages.clear()
         self._timers.clear()
-        self._invisible = 0
+        self._invisible = self._delayed = 0
 
-    def counts(self, now: float) -> tuple[int, int]:
-        """Return the numbers of visible and of invisible messages."""
+    def counts(self, now: float) -> tuple[int, int, int]:
+        """Return the numbers of visible messages, of those in flight, and of delayed ones."""
         self.wake(now)
-        return len(self._messages) - self._invisible, self._invisible
+        return len(self._messages) - self._invisible, self._in_flight, self._delayed

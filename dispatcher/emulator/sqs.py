@@ -143,12 +143,12 @@ class Sqs:
 
     def _get_queue_attributes(self, asked: Input) -> Input:
         mailbox = self._mailbox(asked)
-        visible, invisible = mailbox.queue.counts(self._queues.clock.now())
+        visible, in_flight, delayed = mailbox.queue.counts(self._queues.clock.now())
         every = {
             "QueueArn": mailbox.arn,
             "ApproximateNumberOfMessages": str(visible),
-            "ApproximateNumberOfMessagesNotVisible": str(invisible),
-            "ApproximateNumberOfMessagesDelayed": "0",
+            "ApproximateNumberOfMessagesNotVisible": str(in_flight),
+            "ApproximateNumberOfMessagesDelayed": str(delayed),
             "CreatedTimestamp": str(int(mailbox.created)),
             **DEFAULTS,
             **mailbox.attributes,

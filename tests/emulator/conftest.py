@@ -121,6 +121,17 @@ def waiting() -> Callable[[Emulator, str, int], Awaitable[None]]:
 
 
 @pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], str]:
+    """Make a function reachable as ``emulator.model``."""
+
+    def make(function: Any) -> str:
+        monkeypatch.setattr(f"{__name__}.chosen_model", function, raising=False)
+        return f"{__name__}:chosen_model"
+
+    return make
+
+
+@pytest.fixture
 def clock() -> VirtualClock:
     return VirtualClock()
 

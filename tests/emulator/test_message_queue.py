@@ -36,9 +36,9 @@ def test_stale_handle_deletes_nothing_and_is_no_error() -> None:
     stale = message.receipt
     queue.receive(1, now=2.0)
     queue.delete(stale)
-    assert queue.counts(2.0) == (0, 1)
+    assert queue.counts(2.0) == (0, 1, 0)
     queue.delete(message.receipt)
-    assert queue.counts(2.0) == (0, 0)
+    assert queue.counts(2.0) == (0, 0, 0)
     queue.delete(message.receipt)
 
 
@@ -85,11 +85,21 @@ def test_full_flight_returns_nothing() -> None:
     assert not queue.has_visible(0.0)
 
 
+def test_delayed_messages_are_not_in_flight() -> None:
+    queue = filled("now")
+    for n in range(3):
+        queue.send("later", message_id=f"later{n}", now=0.0, delay=60.0)
+    assert queue.counts(0.0) == (1, 0, 3)
+    queue._delayed += IN_FLIGHT_MESSAGES
+    queue._invisible += IN_FLIGHT_MESSAGES
+    assert take(queue, 0.0) == ["now"]
+
+
 def test_purge_leaves_nothing() -> None:
     queue = filled("a", "b")
     queue.receive(1, now=0.0)
     queue.purge()
-    assert queue.counts(0.0) == (0, 0)
+    assert queue.counts(0.0) == (0, 0, 0)
     assert take(queue, 1000.0) == []
 
 
@@ -125,12 +135,12 @@ def test_old_messages_are_dropped_in_flight_or_not() -> None:
     for n in range(3):
         queue.send(f"{n}", message_id=f"m{n}", now=float(n))
     (flying,) = queue.receive(1, now=50.0, visibility=500.0)
-    assert queue.counts(99.9) == (2, 1)
-    assert queue.counts(100.0) == (2, 0)
+    assert queue.counts(99.9) == (2, 1, 0)
+    assert queue.counts(100.0) == (2, 0, 0)
     assert not queue.change_visibility(flying.receipt, 5.0, now=100.0)
     queue.delete(flying.receipt)
     assert take(queue, 101.0) == ["2"]
-    assert queue.counts(102.0) == (0, 0)
+    assert queue.counts(102.0) == (0, 0, 0)
     assert not queue._visible
 
 
@@ -158,6 +168,7 @@ class QueueLaws(RuleBasedStateMachine):
         self.alive: dict[str, float] = {}
         self.receipts: dict[str, str] = {}
         self.old: list[str] = []
+        self.received: set[str] = set()
         self.sent = 0
 
     @rule(delay=st.sampled_from([0, 0, 2, 4]))
@@ -176,6 +187,7 @@ class QueueLaws(RuleBasedStateMachine):
         for message in taken:
             assert message.body in visible
             visible.discard(message.body)
+            self.received.add(message.body)
             self.alive[message.body] = self.now + visibility
             if message.body in self.receipts:
                 self.old.append(self.receipts[message.body])
@@ -221,7 +233,9 @@ class QueueLaws(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         visible = sum(when <= self.now for when in self.alive.values())
-        assert self.queue.counts(self.now) == (visible, len(self.alive) - visible)
+        hidden = {name for name, when in self.alive.items() if when > self.now}
+        flying = len(hidden & self.received)
+        assert self.queue.counts(self.now) == (visible, flying, len(hidden) - flying)
 
 
 TestQueueLaws = QueueLaws.TestCase

@@ -5,75 +5,21 @@ import base64
 import errno
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
 
 from dispatcher.config.faults import FaultSettings
-from dispatcher.config.settings import EmulatorSettings, ServiceTime
+from dispatcher.config.settings import ServiceTime
 from dispatcher.emulator.backlog import Backlog
 from dispatcher.emulator.delivery import Delivery
 from dispatcher.emulator.events import RESPONSE_IN_EVENT_BYTES
 from dispatcher.emulator.invocation import Invocation
 from dispatcher.emulator.model import ModelError, ModelRequest, ModelResponse
 from dispatcher.emulator.server import Emulator
-
-PREFIX = "X-Amzn-SageMaker-"
-INVOKE = "/endpoints/emulated/async-invocations"
-
-
-@asynccontextmanager
-async def running(clock: Any = None, **given: Any) -> AsyncIterator[Emulator]:
-    settings = EmulatorSettings(**{"service_time": ServiceTime(median=0.0), **given})
-    async with Emulator(settings, clock=clock) as emulator:
-        yield emulator
-
-
-async def invoke(wire: Any, body: bytes = b"{}", **headers: str) -> Any:
-    named = {PREFIX + name.replace("_", "-"): value for name, value in headers.items()}
-    return await wire.ask("POST", INVOKE, named, body, service="sagemaker")
-
-
-async def events(emulator: Emulator, wire: Any) -> list[dict[str, Any]]:
-    """All results so far, in order; taken, so a second call sees only newer ones."""
-    every = await messages(emulator, wire)
-    return [event for event in every if event.get("eventName") != "TestNotification"]
-
-
-async def messages(emulator: Emulator, wire: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    while True:
-        reply = await wire.ask(
-            "POST",
-            "/",
-            {"X-Amz-Target": "AmazonSQS.ReceiveMessage"},
-            orjson.dumps(
-                {
-                    "QueueUrl": emulator.queue_url,
-                    "MaxNumberOfMessages": 10,
-                    "VisibilityTimeout": 43_200,
-                }
-            ),
-            service="sqs",
-        )
-        taken = orjson.loads(reply.body).get("Messages", [])
-        if not taken:
-            return found
-        found += [orjson.loads(message["Body"]) for message in taken]
-
-
-@pytest.fixture
-def models(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], str]:
-    """Make a function reachable as ``emulator.model``."""
-
-    def make(function: Any) -> str:
-        monkeypatch.setattr(f"{__name__}.chosen_model", function, raising=False)
-        return f"{__name__}:chosen_model"
-
-    return make
+from tests.emulator.talking import events, invoke, messages, running
 
 
 async def test_service_makes_an_inference_id(wire: Any, emulator: Emulator) -> None:
