@@ -61,7 +61,7 @@ class Curves:
                 axis.axvline(at, color="0.6", linestyle=":", linewidth=1.0)
             axis.set_ylabel(panel.unit)
             axis.set_ylim(bottom=0)
-            axis.legend(loc="upper left", fontsize=8)
+            axis.legend(loc="lower right", fontsize=8)
         for name, at in self.events.items():
             axes.flat[0].annotate(
                 name, (at, 1.02), xycoords=("data", "axes fraction"), fontsize=8, rotation=20

@@ -144,8 +144,18 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(headers), f"|{rule}|", *map(line, rows)])
 
 
-def draw_bars(path: Path, title: str, *, groups: Sequence[Bars], unit: str) -> None:
-    """Draw a panel of bars a group, on one logarithmic scale; whiskers are least and most."""
+def draw_bars(
+    path: Path, title: str, *, groups: Sequence[Bars], unit: str, better: str = "less"
+) -> None:
+    """Draw a panel of bars a group, on one logarithmic scale; whiskers are least and most.
+
+    Args:
+        path: The SVG file.
+        title: Above all panels.
+        groups: The panels.
+        unit: Of the bars.
+        better: ``less`` or ``more`` of it.
+    """
     # Large, optional, and not to be in memory while processes are measured.
     import matplotlib as mpl  # noqa: PLC0415
 
@@ -187,7 +197,7 @@ def draw_bars(path: Path, title: str, *, groups: Sequence[Bars], unit: str) -> N
         panel.invert_yaxis()
         panel.tick_params(labelbottom=True)
     figure.suptitle(title)
-    figure.supxlabel(f"{unit}, logarithmic; less is better", fontsize=9)
+    figure.supxlabel(f"{unit}, logarithmic; {better} is better", fontsize=9)
     figure.savefig(path)
     plt.close(figure)
 
