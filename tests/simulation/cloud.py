@@ -1,0 +1,218 @@
+"""The service: the emulator's core on the loop's clock, in memory, with faults of its own."""
+
+import asyncio
+import itertools
+import random
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+
+from dispatcher.aws.calls import Accepted, InvokeRequest
+from dispatcher.config.settings import ServiceTime
+from dispatcher.emulator import invocation
+from dispatcher.emulator.delivery import Delivery
+from dispatcher.emulator.endpoint import Endpoint, Failure
+from dispatcher.emulator.faults import FaultPlan
+from dispatcher.emulator.invocation import HEADER, Invocation
+from dispatcher.emulator.mailbox import Mailbox, Queues
+from dispatcher.emulator.model import ModelError, ModelRequest, ModelResponse, ServiceTimes
+from dispatcher.emulator.objects import MemoryObjects
+from dispatcher.emulator.topics import Topics
+from tests.simulation.history import Came, Ended, Fact, Taken
+from tests.simulation.loop import SimulatedLoop
+from tests.simulation.scenario import STAGING, Scenario
+
+OUTPUT = "outputs"
+_REGION = "r"
+_EXPIRY_SECONDS = 5.0
+_ID = re.compile(r'inferenceId\\?": ?\\?"([^"\\]+)')
+_NUMBER = re.compile(rb'"n": ?(\d+)')
+
+
+class _Clock:
+    def __init__(self, loop: SimulatedLoop) -> None:
+        self.now = loop.wall
+        self.sleep = asyncio.sleep
+
+
+class _Topics(Topics):
+    """Remembers what it published that is no event of an invocation, whatever it looks like."""
+
+    strays: set[str]
+
+    def publish(self, topic_arn: str, message: str, **options: Any) -> str:
+        if "delays" not in options:
+            self.strays.add(message)
+        return super().publish(topic_arn, message, **options)
+
+
+class _Outcomes(Delivery):
+    """Notes what became of each invocation."""
+
+    note: Callable[[Fact], None]
+    _garbled = 0
+
+    def completed(
+        self, invocation: Invocation, response: ModelResponse, *, silent: bool = False
+    ) -> None:
+        garbled = self._faults.struck["wrong_count"]
+        how: Ended = "completed" if garbled == self._garbled else "garbled"
+        self._garbled = garbled
+        self.note(_came(invocation, how, self.payload(invocation)))
+        super().completed(invocation, response, silent=silent)
+
+    def failed(self, invocation: Invocation, failure: Failure, *, silent: bool = False) -> None:
+        self.note(_came(invocation, "failed", self.payload(invocation)))
+        super().failed(invocation, failure, silent=silent)
+
+    def expired(self, invocation: Invocation, *, silent: bool = False) -> None:
+        self.note(_came(invocation, "expired", self.payload(invocation)))
+        super().expired(invocation, silent=silent)
+
+    def payload(self, invocation: Invocation) -> bytes:
+        """Return what was sent, in either way."""
+        if invocation.input_location is None:
+            return invocation.body
+        bucket, _, key = invocation.input_location.removeprefix("s3://").partition("/")
+        stored = self._objects.get(bucket, key)
+        return stored.blob.read() if stored is not None else b""
+
+
+def _came(invocation: Invocation, how: Ended, payload: bytes) -> Came:
+    return Came(invocation.inference_id, how, numbers(payload))
+
+
+def numbers(payload: bytes) -> tuple[int, ...]:
+    """Return which records a payload holds."""
+    return tuple(int(number) for number in _NUMBER.findall(payload))
+
+
+class Cloud:
+    """What outlives every process.
+
+    Attributes:
+        objects: S3.
+        completions: The queue of events.
+        faults: What goes wrong.
+    """
+
+    def __init__(
+        self, scenario: Scenario, loop: SimulatedLoop, note: Callable[[Fact], None]
+    ) -> None:
+        service = scenario.service
+        clock = _Clock(loop)
+        dice = random.Random(f"{scenario.seed} service")
+        self.faults = FaultPlan(scenario.faults, scenario.seed)
+        self.note = note
+        self.loop = loop
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._serials = itertools.count(1)
+        self.objects = MemoryObjects()
+        self.objects.create_bucket(OUTPUT)
+        self.objects.create_bucket(STAGING)
+        queues = Queues(_REGION, clock, self.faults)
+        self.completions: Mailbox = queues.create("completions")
+        self.completions.queue.visibility = service.visibility
+        topics = _Topics(_REGION, queues, clock)
+        topics.strays = self._strays = set[str]()
+        self._outcomes = _Outcomes(
+            region=_REGION,
+            bucket=OUTPUT,
+            objects=self.objects,
+            topics=topics,
+            clock=clock,
+            faults=self.faults,
+            accepted=None,
+            response_in_event=service.response_in_event,
+        )
+        self._outcomes.note = note
+        arn = topics.create("t")
+        topics.subscribe(arn, self.completions.arn).raw = service.raw_delivery
+        self._outcomes.add_endpoint("e", success_topic=arn, error_topic=arn)
+        self._lines = service.lines
+        self._endpoint = Endpoint(
+            "e",
+            model=self._predict,
+            instances=service.instances,
+            times=ServiceTimes(ServiceTime(median=service.median, p99=service.p99), dice),
+            clock=clock,
+            outcomes=self._outcomes,
+            faults=self.faults,
+            threads=None,  # type: ignore[arg-type]  # the model is a coroutine
+            spawn=self._spawn,
+        )
+        self._spawn(self._expire())
+
+    def take(self, request: InvokeRequest) -> Accepted:
+        """Accept a call."""
+        headers = {
+            HEADER + name: str(value)
+            for name, value in (
+                ("content-type", request.content_type),
+                ("inference-id", request.inference_id),
+                ("s3outputpathextension", request.output_extension),
+                ("filename", request.filename),
+                ("inputlocation", request.input_location),
+                ("requestttlseconds", request.ttl),
+                ("invocationtimeoutseconds", request.timeout),
+            )
+            if value is not None
+        }
+        body = request.body or b""
+        invocation.check(headers, len(body))
+        taken = invocation.read(
+            "e", headers, body, serial=next(self._serials), now=self.loop.wall()
+        )
+        self.note(Taken(taken.inference_id, numbers(self._outcomes.payload(taken))))
+        self._endpoint.offer(taken)
+        return Accepted(
+            self._outcomes.location(taken.output_key), self._outcomes.location(taken.failure_key)
+        )
+
+    def told_by(self, body: str) -> str | None:
+        """Return the invocation whose event a message is, or None."""
+        told = _ID.search(body)
+        if told is None:
+            return None
+        event = orjson.loads(body)["Message"] if body.startswith('{"Type"') else body
+        return None if event in self._strays else told[1]
+
+    def calm_down(self) -> None:
+        """Let nothing go wrong any more."""
+        self.faults._armed.clear()
+
+    async def close(self) -> None:
+        """End what goes on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(_EXPIRY_SECONDS)
+            self._endpoint.expire()
+
+    async def _predict(self, request: ModelRequest) -> ModelResponse:
+        kind = request.content_type or ""
+        if kind.endswith("jsonlines"):
+            records = [orjson.loads(line) for line in request.body.splitlines() if line]
+        else:
+            value = orjson.loads(request.body)
+            records = value if isinstance(value, list) else [value]
+        for record in records:
+            if "fail" in record:
+                raise ModelError(record["fail"], "the record fails")
+        outputs = [{"n": record["n"], "twice": 2 * record["n"]} for record in records]
+        if request.content_type == "application/json" and not isinstance(value, list):
+            return ModelResponse(orjson.dumps(outputs[0]))
+        if self._lines:
+            body = b"".join(orjson.dumps(output) + b"\n" for output in outputs)
+            return ModelResponse(body, "application/jsonlines")
+        return ModelResponse(orjson.dumps(outputs))

@@ -1,0 +1,246 @@
+"""What happened in a simulated run, in order: the only thing that the checker looks at."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Sink: TypeAlias = Literal["results", "dead"]
+Answer: TypeAlias = Literal[
+    "accepted", "throttled", "transient", "unknown", "rejected", "denied", "cancelled"
+]
+Ended: TypeAlias = Literal["completed", "failed", "garbled", "expired", "vanished"]
+
+
+@dataclass(slots=True, frozen=True)
+class Began:
+    """A process began."""
+
+
+@dataclass(slots=True, frozen=True)
+class Found:
+    """The ledger was opened: the ids that are outstanding in it, as they lay on disk."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class Died:
+    """A process was killed, or the power was lost, at a moment."""
+
+    moment: str
+    power: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Stopped:
+    """A process ended by itself: ``finished``, ``signal``, or the error that stopped it."""
+
+    how: str
+    is_defect: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Signalled:
+    """A process was asked to stop."""
+
+
+@dataclass(slots=True, frozen=True)
+class Committed:
+    """A transaction of the ledger is durable.
+
+    Attributes:
+        planned: Invocations that are new in it, with the numbers of their records.
+        accepted: Invocations that are noted as accepted in it.
+        closed: Invocations that are gone from it.
+        marks: How far the results and the dead letters are part of the run now.
+        outstanding: Invocations in it now.
+        base_known: Where outputs go is known in it.
+    """
+
+    planned: tuple[tuple[str, tuple[int, ...]], ...]
+    accepted: tuple[str, ...]
+    closed: tuple[str, ...]
+    marks: tuple[int, int]
+    outstanding: int
+    base_known: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Called:
+    """A call left: id, key of its output, checksum of its payload; bytes inline, or a location."""
+
+    id: str
+    key: str
+    crc: int
+    inline: int | None
+    location: str | None
+
+
+@dataclass(slots=True, frozen=True)
+class Answered:
+    """A call came back."""
+
+    id: str
+    answer: Answer
+
+
+@dataclass(slots=True, frozen=True)
+class Unstaged:
+    """A payload could not be written to S3, as far as the caller knows."""
+
+    id: str
+
+
+@dataclass(slots=True, frozen=True)
+class Taken:
+    """The service accepted a call, whether or not anybody was told."""
+
+    id: str
+    records: tuple[int, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class Came:
+    """The service is done with an invocation."""
+
+    id: str
+    how: Ended
+    records: tuple[int, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class Looked:
+    """An output key was looked at, or a folder (which ends with a slash)."""
+
+    key: str
+
+
+@dataclass(slots=True, frozen=True)
+class Received:
+    """A message was received: of an invocation, or of none."""
+
+    token: str
+    id: str | None
+
+
+@dataclass(slots=True, frozen=True)
+class Deleted:
+    """A message was asked to be deleted."""
+
+    token: str
+    id: str | None
+
+
+@dataclass(slots=True, frozen=True)
+class Line:
+    """A line of a sink.
+
+    Attributes:
+        record: Number of the record it is about; -1 if it is about none.
+        end: Bytes of the sink up to its end.
+        verdict: ``right``, what is wrong with it, or the reason of a dead letter.
+    """
+
+    record: int
+    end: int
+    verdict: str
+
+
+@dataclass(slots=True, frozen=True)
+class Wrote:
+    """Lines were written to a sink from a position on."""
+
+    sink: Sink
+    start: int
+    lines: tuple[Line, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class Synced:
+    """A sink survives a power loss up to a size."""
+
+    sink: Sink
+    size: int
+
+
+@dataclass(slots=True, frozen=True)
+class Cut:
+    """A sink was cut to a size: by the power, or by the run."""
+
+    sink: Sink
+    size: int
+
+
+@dataclass(slots=True, frozen=True)
+class Final:
+    """What is there at the end.
+
+    Attributes:
+        results: Lines of the results file.
+        dead: Lines of the dead letters.
+        leftovers: Whatever the ledger or the meter still holds or says wrongly, as sentences.
+    """
+
+    results: tuple[Line, ...]
+    dead: tuple[Line, ...]
+    leftovers: tuple[str, ...]
+
+
+Fact: TypeAlias = (
+    Began
+    | Found
+    | Died
+    | Stopped
+    | Signalled
+    | Committed
+    | Called
+    | Answered
+    | Unstaged
+    | Taken
+    | Came
+    | Looked
+    | Received
+    | Deleted
+    | Wrote
+    | Synced
+    | Cut
+    | Final
+)
+
+
+@dataclass(slots=True, frozen=True)
+class Event:
+    """A fact with its time (seconds since the beginning) and process (0, 1, ...)."""
+
+    at: float
+    life: int
+    fact: Fact
+
+    def __str__(self) -> str:
+        return f"{self.at:10.3f} #{self.life} {self.fact}"
+
+
+@dataclass(slots=True, frozen=True)
+class Terms:
+    """What the checker has to know of a run.
+
+    Attributes:
+        records: Numbers of all records.
+        refusals: Reasons for which records have to be refused before they are sent, by number.
+        poisoned: Records whose calls the service refuses.
+        concurrency: Most calls on the wire.
+        outstanding: Most invocations without an outcome.
+        durable: The run promises to survive a power loss.
+        deadline: Seconds after acceptance from which on an invocation may count as expired.
+        attempts: Failed calls after which an invocation may be given up.
+        deletes_foreign: Events of others are deleted.
+    """
+
+    records: frozenset[int]
+    refusals: dict[int, str]
+    poisoned: frozenset[int]
+    concurrency: int
+    outstanding: int
+    durable: bool
+    deadline: float
+    attempts: int
+    deletes_foreign: bool

@@ -1,0 +1,369 @@
+"""The laws of a run, checked on its history alone. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from dispatcher import limits
+from tests.simulation.history import (
+    Answer,
+    Answered,
+    Began,
+    Called,
+    Came,
+    Committed,
+    Cut,
+    Deleted,
+    Died,
+    Event,
+    Final,
+    Found,
+    Line,
+    Looked,
+    Sink,
+    Stopped,
+    Synced,
+    Taken,
+    Terms,
+    Unstaged,
+    Wrote,
+)
+
+ENOUGH = 20
+"""Violations of one run that are worth telling."""
+
+
+@dataclass(slots=True, frozen=True)
+class Violation:
+    """A law that was broken, and how.
+
+    Attributes:
+        law: Its name.
+        text: What happened.
+        at: Seconds since the beginning.
+    """
+
+    law: str
+    text: str
+    at: float
+
+    def __str__(self) -> str:
+        return f"{self.at:.3f} {self.law}: {self.text}"
+
+
+def check(history: Sequence[Event], terms: Terms) -> list[Violation]:
+    """Return what is against the laws in a history, in order; empty if nothing is."""
+    checker = _Checker(terms)
+    for event in history:
+        checker.take(event)
+        if len(checker.violations) >= ENOUGH:
+            return checker.violations
+    if not checker.is_over:
+        checker.blame("every run ends", "the history ends before the run")
+    return checker.violations
+
+
+@dataclass(slots=True)
+class _Calls:
+    """The calls of one invocation so far.
+
+    Attributes:
+        first: The first one, which all others have to equal.
+        life: The process that made the last one.
+        on_wire: The last one is not answered, and its process lives.
+        answer: How the last one was answered, or None.
+        unsure: One may have been accepted unseen.
+        looked: Its output was looked for since that came to be known.
+    """
+
+    first: Called
+    life: int
+    on_wire: bool = True
+    answer: Answer | None = None
+    unsure: bool = False
+    looked: bool = False
+
+
+@dataclass(slots=True)
+class _File:
+    """A sink: its lines in order, how far it is synced, and how far it belongs to the run."""
+
+    lines: list[Line] = field(default_factory=list)
+    synced: int = 0
+    mark: int = 0
+    marked: int = 0  # lines up to the mark
+
+
+class _Checker:
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.violations: list[Violation] = []
+        self.is_over = False
+        self._at = 0.0
+        self._life = 0
+        self._open: dict[str, tuple[int, ...]] = {}
+        self._closed: set[str] = set()
+        self._ever: dict[str, tuple[int, ...]] = {}
+        self._accepted: set[str] = set()
+        self._calls: dict[str, _Calls] = {}
+        self._sinks: dict[Sink, _File] = {"results": _File(), "dead": _File()}
+        self._settled: set[int] = set()
+        self._in_flight: Counter[int] = Counter()
+        self._base_known = False
+        self._came: defaultdict[int, set[str]] = defaultdict(set)
+        self._taken: dict[int, float] = {}
+        self._answers: defaultdict[int, Counter[Answer]] = defaultdict(Counter)
+
+    def blame(self, law: str, text: str) -> None:
+        self.violations.append(Violation(law, text, self._at))
+
+    def take(self, event: Event) -> None:
+        self._at, self._life = event.at, event.life
+        match event.fact:
+            case Began():
+                self._begin()
+            case Found(ids):
+                self._find(ids)
+            case Committed() as commit:
+                self._commit(commit)
+            case Called() as call:
+                self._call(call)
+            case Answered(id_, answer):
+                self._answer(id_, answer)
+            case Unstaged(id_):
+                for record in self._ever.get(id_, ()):
+                    self._answers[record]["transient"] += 1
+            case Taken(_, records):
+                for record in records:
+                    self._taken.setdefault(record, event.at)
+            case Came(_, how, records):
+                for record in records:
+                    self._came[record].add(how)
+            case Wrote() as wrote:
+                self._write(wrote)
+            case Synced(sink, size):
+                self._sinks[sink].synced = size
+            case Cut(sink, size):
+                self._cut(sink, size)
+            case Deleted(token, id_):
+                self._delete(token, id_)
+            case Died():
+                self._forget_calls()
+            case Stopped(how, is_defect):
+                self._forget_calls()
+                if is_defect:
+                    law = "no hang" if how.startswith("hangs") else "no defect"
+                    self.blame(law, how)
+                    self.is_over = True
+            case Final() as final:
+                self._finish(final)
+            case Looked(key):
+                self._look(key)
+            case _:
+                pass
+
+    # Processes
+
+    def _begin(self) -> None:
+        for calls in self._calls.values():
+            # Whatever was not known to be accepted may have been.
+            calls.unsure, calls.looked = True, False
+
+    def _forget_calls(self) -> None:
+        for calls in self._calls.values():
+            calls.on_wire = False
+
+    def _find(self, ids: Iterable[str]) -> None:
+        found = set(ids)
+        if found != set(self._open):
+            self.blame(
+                "what was committed survives",
+                f"the ledger holds {sorted(found)}, {sorted(self._open)} were outstanding in it",
+            )
+            self._open = {id_: self._ever.get(id_, ()) for id_ in found}
+
+    # The ledger
+
+    def _commit(self, commit: Committed) -> None:
+        self._base_known = commit.base_known
+        self._accepted.update(commit.accepted)
+        ended: list[int] = []
+        for id_ in commit.closed:
+            ended += self._open.pop(id_, ())
+            self._closed.add(id_)
+        for record in ended:
+            self._in_flight[record] -= 1
+        going_on: set[int] = set()
+        for id_, records in commit.planned:
+            self._plan(id_, records, going_on)
+        if commit.outstanding > self.terms.outstanding:
+            self.blame(
+                "bounds held",
+                f"{commit.outstanding} outstanding invocations, {self.terms.outstanding} at most",
+            )
+        self._settle({record for record in ended if record not in going_on}, commit.marks)
+
+    def _plan(self, id_: str, records: tuple[int, ...], going_on: set[int]) -> None:
+        if id_ in self._ever:
+            self.blame("a new invocation has a new id", f"{id_} was planned before")
+        self._open[id_] = self._ever[id_] = records
+        going_on.update(records)
+        for record in records:
+            self._in_flight[record] += 1
+            if self._in_flight[record] > 1:
+                self.blame("settled exactly once", f"record {record} is in two invocations")
+            if record in self._settled:
+                self.blame("settled exactly once", f"record {record} is planned though settled")
+
+    def _settle(self, ended: set[int], marks: tuple[int, int]) -> None:
+        """Hold the lines that become part of the run against the records that end."""
+        new: list[int] = []
+        sinks: tuple[Sink, Sink] = ("results", "dead")
+        for name, mark in zip(sinks, marks, strict=True):
+            sink = self._sinks[name]
+            if mark < sink.mark:
+                self.blame("marks advance", f"{name} went back from {sink.mark} to {mark}")
+            at = sink.marked
+            while at < len(sink.lines) and sink.lines[at].end <= mark:
+                new.append(sink.lines[at].record)
+                at += 1
+            if mark > (sink.lines[at - 1].end if at else 0):
+                self.blame(
+                    "settled after its line", f"{name} is settled up to {mark}, its lines are not"
+                )
+            if self.terms.durable and mark > sink.synced:
+                self.blame(
+                    "settled after its line is durable",
+                    f"{name} is settled up to {mark} and synced up to {sink.synced}",
+                )
+            sink.mark, sink.marked = mark, at
+        for record in new:
+            if record in self._settled:
+                self.blame("settled exactly once", f"record {record} is settled again")
+            elif record not in ended and record not in self.terms.refusals:
+                self.blame("settled exactly once", f"a line of record {record}, which goes on")
+        if missing := ended.difference(new):
+            self.blame("settled after its line", f"no line for records {sorted(missing)}")
+        self._settled.update(new)
+
+    # Calls
+
+    def _call(self, call: Called) -> None:
+        if (call.inline is None) == (call.location is None):
+            self.blame("a body or a location", f"{call}")
+        if call.inline is not None and call.inline > limits.INLINE_BODY_BYTES:
+            self.blame("never over the limit", f"{call.inline} bytes inline")
+        if call.id in self._closed:
+            self.blame("no call after the outcome", f"{call.id} is called and closed")
+        elif call.id not in self._open:
+            self.blame("no call before its durable intent", f"{call.id} is not in the ledger")
+        if (calls := self._calls.get(call.id)) is None:
+            self._calls[call.id] = _Calls(call, self._life)
+        else:
+            self._repeat(call, calls)
+        on_wire = sum(calls.on_wire for calls in self._calls.values())
+        if on_wire > self.terms.concurrency:
+            self.blame("bounds held", f"{on_wire} calls on the wire")
+
+    def _repeat(self, call: Called, calls: _Calls) -> None:
+        if call != calls.first:
+            self.blame("a repeated call is the same", f"{call} repeats {calls.first}")
+        if calls.on_wire:
+            self.blame("one call at a time", f"{call.id} is called while it is on the wire")
+        if call.id in self._accepted:
+            self.blame("sent again only if unsure", f"{call.id} is known to be accepted")
+        elif calls.life == self._life and calls.answer == "accepted":
+            self.blame("sent again only if unsure", f"{call.id} was just accepted")
+        elif calls.unsure and self._base_known and not calls.looked:
+            self.blame("look before sending again", f"{call.id} is sent again without a look")
+        calls.life, calls.on_wire, calls.answer = self._life, True, None
+
+    def _answer(self, id_: str, answer: Answer) -> None:
+        calls = self._calls[id_]
+        calls.on_wire, calls.answer = False, answer
+        calls.unsure |= answer == "unknown"
+        calls.looked = False
+        for record in self._ever.get(id_, ()):
+            self._answers[record][answer] += 1
+
+    def _look(self, key: str) -> None:
+        for calls in self._calls.values():
+            if key.endswith(calls.first.key) or (
+                key.endswith("/") and key.endswith(calls.first.key.rpartition("/")[0] + "/")
+            ):
+                calls.looked = True
+
+    # Sinks
+
+    def _write(self, wrote: Wrote) -> None:
+        sink = self._sinks[wrote.sink]
+        end = sink.lines[-1].end if sink.lines else 0
+        if wrote.start != end:
+            self.blame(
+                "one line a record", f"{wrote.sink} is written from {wrote.start}, it has {end}"
+            )
+        sink.lines += wrote.lines
+
+    def _cut(self, name: Sink, size: int) -> None:
+        sink = self._sinks[name]
+        while sink.lines and sink.lines[-1].end > size:
+            sink.lines.pop()
+        sink.synced = min(sink.synced, size)
+        if size < sink.mark:
+            self.blame("nothing lost", f"{name} is cut to {size}, {sink.mark} are settled")
+
+    def _delete(self, token: str, id_: str | None) -> None:
+        if id_ is None or id_ not in self._ever:
+            return
+        if id_ not in self._closed:
+            self.blame("acknowledged last", f"the event of {id_} is deleted before its outcome")
+
+    # The end
+
+    def _finish(self, final: Final) -> None:
+        self.is_over = True
+        for text in final.leftovers:
+            self.blame("the ledger ends in order", text)
+        if self._open:
+            self.blame("the ledger ends in order", f"{sorted(self._open)} are outstanding")
+        seen: Counter[int] = Counter()
+        for line in final.results:
+            seen[line.record] += 1
+            if line.verdict != "right":
+                self.blame("the right output", f"record {line.record}: {line.verdict}")
+            elif "completed" not in self._came[line.record]:
+                self.blame("the right output", f"record {line.record} never completed")
+        for line in final.dead:
+            seen[line.record] += 1
+            if why_not := self._unjust(line.record, line.verdict):
+                self.blame("dead for a reason", f"record {line.record}: {why_not}")
+        for record in sorted(self.terms.records):
+            if not seen[record]:
+                self.blame("nothing lost", f"record {record} has no line")
+            elif seen[record] > 1:
+                self.blame("one line a record", f"record {record} has {seen[record]} lines")
+        if strangers := seen.keys() - self.terms.records:
+            self.blame("one line a record", f"lines of {sorted(strangers)}, which are no records")
+
+    def _unjust(self, record: int, reason: str) -> str:
+        """Return why a record cannot be dead for a reason; "" if it can."""
+        terms, came, answers = self.terms, self._came[record], self._answers[record]
+        refusal = terms.refusals.get(record)
+        if refusal is not None:
+            return "" if reason == refusal else f"{reason} instead of {refusal}"
+        match reason:
+            case "model_error":
+                just = "failed" in came
+            case "count_mismatch" | "bad_answer":
+                just = "garbled" in came
+            case "expired":
+                just = "expired" in came or (
+                    record in self._taken and self._at - self._taken[record] >= terms.deadline
+                )
+            case "call_rejected":
+                just = bool(answers["rejected"])
+            case "call_transient" | "call_unknown" | "call_throttled":
+                just = answers["transient"] + answers["unknown"] >= terms.attempts
+            case _:
+                just = False
+        return "" if just else f"{reason}, which cannot be"

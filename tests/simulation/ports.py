@@ -1,0 +1,295 @@
+"""The calls of one process to the service: in memory, slow, and at times in vain."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
+
+from dispatcher import limits
+from dispatcher.aws.calls import Accepted, InvokeRequest, check_invocation
+from dispatcher.aws.objects import Incoming, Objects
+from dispatcher.aws.queue import Queue
+from dispatcher.aws.transport import Transport
+from dispatcher.emulator.blob import Blob
+from dispatcher.emulator.calls import INVOKE, Call
+from dispatcher.emulator.http import Refusal
+from dispatcher.emulator.listing import list_page
+from dispatcher.emulator.objects import MemoryObjects, StoredObject
+from dispatcher.errors import (
+    CallError,
+    Denied,
+    NotThere,
+    OutcomeUnknown,
+    Rejected,
+    ServiceFailed,
+    Throttled,
+    Transient,
+)
+from tests.simulation.chance import Chance
+from tests.simulation.cloud import OUTPUT, Cloud
+from tests.simulation.history import Answer, Answered, Called, Deleted, Looked, Received, Unstaged
+from tests.simulation.machine import Killed, Machine, Process
+
+
+class Ports:
+    """What a process reaches the world through, until it dies.
+
+    Args:
+        cloud: The service.
+        machine: Where the process lives.
+        process: Whose ports these are.
+        chance: Its faults.
+        latency: Most seconds of a way there or back.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        machine: Machine,
+        process: Process,
+        chance: Chance,
+        latency: float,
+    ) -> None:
+        self.cloud = cloud
+        self.machine = machine
+        self.process = process
+        self.chance = chance
+        self._latency = latency
+        self.told: dict[str, str | None] = {}
+
+    def transport(self) -> Transport:
+        """Return the calls as the pipeline takes them."""
+
+        async def bucket(name: str) -> _Bucket:
+            return _Bucket(self, name)
+
+        return Transport(
+            "simulated",
+            None,  # type: ignore[arg-type]  # nothing but the hot calls is made
+            _Runtime(self),
+            Objects(bucket),
+            lambda url: Queue(url, _Sqs(self)),
+        )
+
+    def alive(self) -> None:
+        if not self.process.is_alive:
+            raise Killed
+
+    async def way(self) -> None:
+        """Take the time of a way, there or back."""
+        self.alive()
+        await asyncio.sleep(self._latency * self.chance.dice.random())
+        self.alive()
+
+
+class _Runtime:
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    async def invoke(self, request: InvokeRequest) -> Accepted:
+        ports = self._ports
+        ports.alive()
+        check_invocation(request)
+        id_ = request.inference_id
+        stored = None
+        if request.input_location is not None:
+            bucket, _, key = request.input_location.removeprefix("s3://").partition("/")
+            stored = ports.cloud.objects.get(bucket, key)
+        payload = (
+            request.body if request.body is not None else stored.blob.read() if stored else b""
+        )
+        ports.cloud.note(
+            Called(
+                id_,
+                f"{request.output_extension}/{request.filename}",
+                zlib.crc32(payload),
+                None if request.body is None else len(request.body),
+                request.input_location,
+            )
+        )
+        answer: Answer = "cancelled"
+        try:
+            ports.machine.reach("wire.left")
+            accepted = await self._invoke(request, payload)
+            answer = "accepted"
+            ports.machine.reach("wire.answered")
+            return accepted
+        except Throttled:
+            answer = "throttled"
+            raise
+        except Transient:
+            answer = "transient"
+            raise
+        except OutcomeUnknown:
+            answer = "unknown"
+            raise
+        except Rejected:
+            answer = "rejected"
+            raise
+        except Denied:
+            answer = "denied"
+            raise
+        finally:
+            if ports.process.is_alive:
+                ports.cloud.note(Answered(id_, answer))
+
+    async def _invoke(self, request: InvokeRequest, payload: bytes) -> Accepted:
+        ports, chance = self._ports, self._ports.chance
+        await ports.way()
+        verdict = ports.cloud.faults.call(Call("sagemaker", INVOKE, "e", request.inference_id))
+        if chance.strikes("connection_refused"):
+            raise Transient("connection refused", code="ConnectionRefused")
+        if verdict.reset == "before":
+            raise OutcomeUnknown("reset", code="ConnectionReset")
+        if verdict.refusal is not None:
+            _refuse(verdict.refusal)
+        if b'"poison"' in payload:
+            raise Rejected("a poisonous record", code="ValidationError")
+        if chance.strikes("late_arrival"):
+            ports.cloud.loop.call_later(3 * chance.dice.random(), ports.cloud.take, request)
+            raise OutcomeUnknown("reset", code="ConnectionReset")
+        accepted = ports.cloud.take(request)
+        await asyncio.sleep(verdict.delay)
+        if chance.strikes("error_though_accepted"):
+            raise ServiceFailed("InternalFailure", code="InternalFailure")
+        if verdict.reset == "after":
+            raise OutcomeUnknown("reset", code="ConnectionReset")
+        await ports.way()
+        return accepted
+
+
+def _refuse(refusal: Refusal) -> NoReturn:
+    """Raise what the seam to AWS makes of a refusal."""
+    if refusal.code.startswith("ExpiredToken"):
+        raise Denied("the token has expired", code=refusal.code)
+    kind = ServiceFailed if refusal.status >= 500 else Throttled
+    raise kind(refusal.code, code=refusal.code)
+
+
+class _Object:
+    def __init__(self, ports: Ports, stored: StoredObject) -> None:
+        self._ports = ports
+        self._stored = stored
+        self.size = stored.blob.size
+        self.content_type: str | None = stored.content_type
+
+    async def read(self) -> bytes:
+        await self._ports.way()
+        if self._ports.chance.strikes("output_broken_off"):
+            raise Transient("the connection broke", code="ConnectionReset")
+        return self._stored.blob.read()
+
+    def close(self) -> None:
+        pass
+
+
+class _Bucket:
+    def __init__(self, ports: Ports, name: str) -> None:
+        self._ports = ports
+        self._name = name
+
+    async def put(self, key: str, body: bytes, content_type: str) -> None:
+        try:
+            async with self._request("PutObject", key) as objects:
+                objects.put(self._name, key, StoredObject(Blob.of(body), "", content_type, 0.0))
+        except CallError:
+            self._ports.cloud.note(Unstaged(key.rpartition("/")[2]))
+            raise
+
+    async def get(self, key: str) -> Incoming:
+        self._look(key)
+        async with self._request("GetObject", key) as objects:
+            stored = objects.get(self._name, key)
+        if stored is None:
+            raise NotThere(key, code="404")
+        return _Object(self._ports, stored)
+
+    async def head(self, key: str) -> None:
+        self._look(key)
+        async with self._request("HeadObject", key) as objects:
+            stored = objects.get(self._name, key)
+        if stored is None:
+            raise NotThere(key, code="404")
+
+    async def page(self, prefix: str) -> set[str]:
+        self._look(prefix)
+        async with self._request("ListObjectsV2", "") as objects:
+            found = list_page(
+                objects.buckets[self._name].keys,
+                prefix=prefix, delimiter="", after="", limit=limits.S3_LIST_PAGE_KEYS,
+            )  # fmt: skip
+        return set(found.keys)
+
+    async def delete(self, key: str) -> None:
+        async with self._request("DeleteObject", key) as objects:
+            objects.delete(self._name, key)
+
+    def _look(self, key: str) -> None:
+        self._ports.alive()
+        if self._name == OUTPUT:
+            self._ports.cloud.note(Looked(key))
+
+    @asynccontextmanager
+    async def _request(self, operation: str, key: str) -> AsyncIterator[MemoryObjects]:
+        """Go there and back, around what S3 does."""
+        ports = self._ports
+        await ports.way()
+        verdict = ports.cloud.faults.call(Call("s3", operation, f"{self._name}/{key}"))
+        if verdict.refusal is not None:
+            _refuse(verdict.refusal)
+        if ports.chance.strikes("s3_slow"):
+            await asyncio.sleep(10 * ports.chance.dice.random())
+        yield ports.cloud.objects
+        await ports.way()
+        if verdict.reset is not None:
+            raise Transient("no answer", code="ConnectionReset")
+
+
+class _Sqs:
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    async def call(self, operation: str, doing: str, parameters: dict[str, Any]) -> Any:
+        ports = self._ports
+        await ports.way()
+        verdict = ports.cloud.faults.call(Call("sqs", operation, "completions"))
+        if verdict.refusal is not None:
+            _refuse(verdict.refusal)
+        match operation:
+            case "ReceiveMessage":
+                answer = await self._receive(parameters, seen=verdict.reset is None)
+            case "DeleteMessageBatch":
+                answer = self._delete(parameters["Entries"])
+            case _:
+                raise AssertionError(operation)
+        await ports.way()
+        if verdict.reset is not None:
+            raise Transient("no answer", code="ConnectionReset")
+        return answer
+
+    async def _receive(self, parameters: dict[str, Any], *, seen: bool) -> Any:
+        ports = self._ports
+        taken = await ports.cloud.completions.receive(
+            parameters["MaxNumberOfMessages"], wait=parameters["WaitTimeSeconds"]
+        )
+        for message in taken if seen else ():
+            id_ = ports.told[message.receipt] = ports.cloud.told_by(message.body)
+            ports.cloud.note(Received(message.receipt, id_))
+        return {
+            "Messages": [
+                {"Body": m.body, "ReceiptHandle": m.receipt, "MessageId": m.id} for m in taken
+            ]
+        }
+
+    def _delete(self, entries: Sequence[dict[str, str]]) -> Any:
+        ports = self._ports
+        failed = []
+        for entry in entries:
+            receipt = entry["ReceiptHandle"]
+            ports.cloud.note(Deleted(receipt, ports.told.get(receipt)))
+            if ports.cloud.faults.entry(Call("sqs", "DeleteMessageBatch", "completions")):
+                failed.append({"Id": entry["Id"]})
+            else:
+                ports.cloud.completions.queue.delete(receipt)
+        return {"Failed": failed}

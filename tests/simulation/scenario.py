@@ -1,0 +1,288 @@
+"""One seed becomes one run: its input, its configuration, what goes wrong, and where it dies."""
+
+import json
+import random
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import dispatcher
+from dispatcher.config.faults import FaultSettings
+from dispatcher.config.settings import Config
+from tests.simulation import chance
+from tests.simulation.history import Terms
+
+QUEUE_URL = "http://sqs/000000000000/completions"
+STAGING = "inputs"
+RESULTS, DEAD, LEDGER = "results.jsonl", "dead.jsonl", "state/ledger.db"
+
+MOMENTS = ("disk.write", "disk.synced", "disk.commit", "wire.left", "wire.answered")
+"""Moments of the simulation itself, beside those that the code names."""
+
+_LARGE = 131_000
+_MOST = 150_000
+
+
+@dataclass(slots=True, frozen=True)
+class Item:
+    """A record of the input.
+
+    Attributes:
+        number: What it is known by in this test, from 1 on.
+        raw: Its line.
+        key: What its result must be named by.
+        refusal: Why it has to be refused before it is sent, or "".
+        is_poison: The service refuses the calls that hold it.
+        fails: The model answers those with an error.
+    """
+
+    number: int
+    raw: bytes
+    key: str | int
+    refusal: str = ""
+    is_poison: bool = False
+    fails: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Death:
+    """Where a process ends.
+
+    Attributes:
+        how: ``moment``: at a visit of a named moment; ``visit``: of any; ``time``: after seconds;
+            ``signal``: it is asked to stop after seconds, a second time if it is ``power``;
+            ``none``: by itself.
+        name: Of the moment.
+        visit: Which one, from 1 on.
+        after: Seconds.
+        power: The power is lost, too.
+        gap: Seconds until the next process begins.
+    """
+
+    how: Literal["moment", "visit", "time", "signal", "none"]
+    name: str = ""
+    visit: int = 0
+    after: float = 0.0
+    power: bool = False
+    gap: float = 0.0
+
+
+@dataclass(slots=True, frozen=True)
+class Service:
+    """How the service behaves when nothing is wrong with it.
+
+    Attributes:
+        instances: Inferences at once.
+        median: Seconds of an inference.
+        p99: Seconds that 99 of 100 are below.
+        raw_delivery: Events come without SNS's envelope.
+        response_in_event: Small responses travel in the event.
+        lines: The model answers with JSON lines instead of an array.
+        visibility: Seconds that a received message is hidden.
+        latency: Seconds that a call takes at most.
+        disk: Seconds that a write takes at most.
+        flush: Seconds between the ledger's flushes.
+    """
+
+    instances: int
+    median: float
+    p99: float
+    raw_delivery: bool
+    response_in_event: bool
+    lines: bool
+    visibility: float
+    latency: float
+    disk: float
+    flush: float
+
+
+@dataclass(slots=True, frozen=True)
+class Scenario:
+    """All that is chosen for a seed."""
+
+    seed: int
+    items: tuple[Item, ...]
+    config: Config
+    service: Service
+    levels: dict[str, float]
+    faults: FaultSettings
+    deaths: tuple[Death, ...]
+
+    @property
+    def terms(self) -> Terms:
+        """What the checker has to know."""
+        config = self.config
+        request = config.request
+        return Terms(
+            records=frozenset(item.number for item in self.items),
+            refusals={item.number: item.refusal for item in self.items if item.refusal},
+            poisoned=frozenset(item.number for item in self.items if item.is_poison),
+            concurrency=config.limits.concurrency,
+            outstanding=config.limits.outstanding,
+            durable=config.ledger.durability == "full",
+            deadline=request.ttl + request.timeout + config.completion.slack,
+            attempts=config.retry.attempts,
+            deletes_foreign=config.completion.foreign == "delete",
+        )
+
+
+@cache
+def named_moments() -> tuple[str, ...]:
+    """Return every moment that the code names."""
+    root = Path(dispatcher.__file__).parent
+    texts = (path.read_text(encoding="utf-8") for path in sorted(root.rglob("*.py")))
+    found = {name for text in texts for name in re.findall(r'[^`]reach\("([\w.]+)"\)', text)}
+    return tuple(sorted(found))
+
+
+def make(seed: int) -> Scenario:
+    """Return the run of a seed."""
+    dice = random.Random(f"{seed} scenario")
+    levels = chance.draw(dice)
+    config = _config(dice)
+    items = _items(dice, config)
+    deaths = tuple(_death(dice, config) for _ in range(dice.choice((0, 1, 1, 2, 2, 3, 4, 5))))
+    return Scenario(
+        seed, items, config, _service(dice), levels, chance.settings(levels, dice), deaths
+    )
+
+
+def _config(dice: random.Random) -> Config:
+    framing = dice.choice(("none", "none", "lines", "json-array"))
+    most = 1 if framing == "none" else dice.choice((1, 2, 3, 5, 8))
+    sections: dict[str, Any] = {
+        "endpoint": "e",
+        "source": {
+            "path": "in.jsonl",
+            "key": dice.choice((None, "id")),
+            "max_record": _MOST,
+        },
+        "request": {"ttl": 60, "timeout": dice.choice((1, 5, 20))},
+        "packing": {
+            "framing": framing,
+            "max_records": most,
+            "max_bytes": dice.choice((300, 2000, 128_000)),
+            "linger": dice.choice((0, 0.05, 1)),
+        },
+        "staging": {"bucket": STAGING if dice.random() < 0.8 else None},
+        "limits": {
+            "concurrency": dice.choice((1, 2, 4, 8, 32)),
+            "outstanding": dice.choice((1, 2, 5, 10, 40, 100)),
+            "payload_memory": 1_000_000,
+            "drain": dice.choice((0, 1, 20)),
+        },
+        "retry": {
+            "attempts": dice.choice((1, 2, 4, 8)),
+            "base": 0.1,
+            "cap": dice.choice((1, 5)),
+            "give_up_after": dice.choice((15, 60, 300)),
+        },
+        "completion": {
+            "queue_url": QUEUE_URL if dice.random() < 0.9 else None,
+            "listeners": dice.choice((1, 2, 3)),
+            "fetchers": dice.choice((1, 2, 4)),
+            "sweep_after": dice.choice((1, 5, 20)),
+            "slack": dice.choice((0, 5)),
+            "foreign": dice.choice(("leave", "delete")),
+        },
+        "ledger": {"path": LEDGER, "durability": dice.choice(("full", "full", "full", "relaxed"))},
+        "sink": {
+            "path": RESULTS,
+            "join": dice.choice(("output", "output", "input", "both")),
+            "meta": dice.random() < 0.2,
+        },
+        "dead_letters": {"path": DEAD},
+    }
+    return Config.model_validate(sections)
+
+
+def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
+    count = dice.randint(10, 80)
+    # Too many of them, and none accepted yet, would stop the run, as it should.
+    poisons = set(dice.sample(range(1, count + 1), 2)) if dice.random() < 0.2 else set()
+    if config.limits.outstanding <= 2:
+        poisons.clear()
+    failing = dice.choice((0.0, 0.0, 0.1))
+    odd = dice.choice((0.0, 0.0, 0.1))
+    large = dice.choice((0.0, 0.0, 0.0, 0.05))
+    items: list[Item] = []
+    for number in range(1, count + 1):
+        place = f"in.jsonl:{number}"
+        name: str | int = dice.choice((f"k{number}", f"k{number}", number, "shared"))
+        if dice.random() < odd:
+            items.append(_odd(dice, number, place, config))
+            continue
+        fails = dice.random() < failing
+        value: dict[str, Any] = {"id": name, "n": number}
+        if fails:
+            value["fail"] = dice.choice((400, 500))
+        if number in poisons:
+            value["poison"] = True
+        value["pad"] = "x" * (_LARGE if dice.random() < large else dice.choice((0, 10, 200)))
+        raw = json.dumps(value).encode()
+        unstaged = len(value["pad"]) == _LARGE and config.staging.bucket is None
+        items.append(
+            Item(
+                number,
+                raw,
+                place if config.source.key is None else name,
+                "no_staging" if unstaged else "",
+                is_poison=number in poisons,
+                fails=fails,
+            )
+        )
+    return tuple(items)
+
+
+def _odd(dice: random.Random, number: int, place: str, config: Config) -> Item:
+    kind = dice.choice(("bad_json", "bad_utf8", "missing_key", "bad_key", "too_large"))
+    if kind in ("missing_key", "bad_key") and config.source.key is None:
+        kind = "bad_json"
+    raw = {
+        "bad_json": b'{"n": %d, "pad' % number,
+        "bad_utf8": b'{"n": %d, "pad": "\xff"}' % number,
+        "missing_key": b'{"n": %d}' % number,
+        "bad_key": b'{"n": %d, "id": null}' % number,
+        "too_large": b'{"n": %d, "id": 1, "pad": "%b"}' % (number, b"x" * _MOST),
+    }[kind]
+    return Item(number, raw, place, kind)
+
+
+def _service(dice: random.Random) -> Service:
+    median = dice.choice((0.0, 0.05, 1.0, 6.0))
+    return Service(
+        instances=dice.choice((1, 4, 50)),
+        median=median,
+        p99=median * dice.choice((1, 4)),
+        raw_delivery=dice.random() < 0.5,
+        response_in_event=dice.random() < 0.5,
+        lines=dice.random() < 0.5,
+        visibility=dice.choice((5.0, 30.0)),
+        latency=dice.choice((0.0, 0.05, 0.5)),
+        disk=dice.choice((0.0, 0.0, 0.02)),
+        flush=dice.choice((0.05, 0.5, 2.0)),
+    )
+
+
+def _death(dice: random.Random, config: Config) -> Death:
+    power = config.ledger.durability == "full" and dice.random() < 0.4
+    gap = dice.choice((0.0, 1.0, 20.0, 70.0))
+    how = dice.random()
+    if how < 0.5:
+        name = dice.choice((*MOMENTS, *named_moments()))
+        return Death("moment", name, _geometric(dice, 0.3), power=power, gap=gap)
+    if how < 0.75:
+        return Death("visit", visit=_geometric(dice, 0.01), power=power, gap=gap)
+    after = dice.choice((0.0, 1.0, 10.0, 60.0)) * dice.random()
+    if how < 0.9:
+        return Death("time", after=after, power=power, gap=gap)
+    return Death("signal", after=after, power=dice.random() < 0.4, gap=gap)
+
+
+def _geometric(dice: random.Random, chance_of_end: float) -> int:
+    count = 1
+    while dice.random() >= chance_of_end:
+        count += 1
+    return count

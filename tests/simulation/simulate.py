@@ -1,0 +1,309 @@
+"""Simulate the run of one seed: process after process, until one finishes."""
+
+import asyncio
+import os
+import random
+import signal
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+
+from dispatcher import pipeline
+from dispatcher.aws.transport import Transport
+from dispatcher.errors import RunStopped, StateError
+from dispatcher.ledger.quota import Quota
+from dispatcher.ledger.status import read_status
+from dispatcher.observe.meter import Meter
+from tests.simulation import laws
+from tests.simulation.chance import Chance
+from tests.simulation.cloud import Cloud
+from tests.simulation.determinism import Signals, determined
+from tests.simulation.history import Began, Died, Event, Fact, Final, Signalled, Sink, Stopped
+from tests.simulation.laws import Violation
+from tests.simulation.loop import BEGAN, SimulatedLoop
+from tests.simulation.machine import Machine, Process
+from tests.simulation.ports import Ports
+from tests.simulation.scenario import DEAD, LEDGER, RESULTS, Death, Scenario, make
+
+VIRTUAL_SECONDS = 3 * 86_400.0
+STEPS = 2_000_000
+"""A run that takes more hangs."""
+
+_EXTRA_LIVES = 12
+"""Processes that may stop by themselves for faults, beside those that are made to die."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a seed.
+
+    Attributes:
+        seed: The seed.
+        violations: Laws that were broken.
+        history: What happened.
+        faults: Faults by kind.
+        deaths: Crashes by moment.
+        seconds: Virtual time.
+    """
+
+    seed: int
+    violations: list[Violation]
+    history: list[Event]
+    faults: Counter[str]
+    deaths: Counter[str]
+    seconds: float
+
+
+@contextmanager
+def workplace() -> Iterator[None]:
+    """Make a folder in memory the current one."""
+    before = Path.cwd()
+    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=where) as folder:
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
+def simulate(seed: int) -> Report:
+    """Simulate the run of a seed in the current folder, which is empty before and after."""
+    return _Simulation(make(seed)).run()
+
+
+class _Simulation:
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.loop = SimulatedLoop()
+        self.loop.steps_left = STEPS
+        self.loop.until = BEGAN + VIRTUAL_SECONDS
+        self.history: list[Event] = []
+        self.life = 0
+        self.deaths: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.by_number = {item.number: item for item in scenario.items}
+        self.machine = Machine(self.note, self._record_at, self._read_line)
+        self.memory: Quota | None = None
+        self.leftovers: list[str] = []
+
+    def note(self, fact: Fact) -> None:
+        self.history.append(Event(self.loop.time() - BEGAN, self.life, fact))
+
+    def run(self) -> Report:
+        scenario = self.scenario
+        Path("in.jsonl").write_bytes(b"".join(item.raw + b"\n" for item in scenario.items))
+        service = scenario.service
+        try:
+            with determined(
+                self.machine, scenario.seed, disk=service.disk, flush=service.flush
+            ) as take_signals:
+                self.take_signals = take_signals
+                asyncio.set_event_loop(self.loop)
+                self.loop.run_until_complete(self._lives())
+        finally:
+            asyncio.set_event_loop(None)
+            self.loop.close()
+            seconds = self.loop.time() - BEGAN
+            _sweep_out()
+        violations = laws.check(self.history, scenario.terms)
+        return Report(scenario.seed, violations, self.history, self.faults, self.deaths, seconds)
+
+    async def _lives(self) -> None:
+        cloud = Cloud(self.scenario, self.loop, self.note)
+        deaths = iter(self.scenario.deaths)
+        for life in range(len(self.scenario.deaths) + _EXTRA_LIVES):
+            self.life = life
+            death = next(deaths, Death("none"))
+            is_last = death.how == "none"
+            if is_last:
+                cloud.calm_down()
+            ended = await self._live(cloud, death, is_last=is_last)
+            if ended or is_last:
+                break
+            await asyncio.sleep(death.gap)
+        self.faults.update({str(name): count for name, count in cloud.faults.struck.items()})
+        await cloud.close()
+        if ended:
+            self._look_at_the_end()
+
+    async def _live(self, cloud: Cloud, death: Death, *, is_last: bool) -> bool:
+        """Let a process live; return whether it finished the run."""
+        scenario, machine = self.scenario, self.machine
+        name = f"{scenario.seed} {self.life}"
+        process = Process(death, random.Random(f"{name} disk"))
+        levels = {} if is_last else scenario.levels
+        chance = Chance(levels, random.Random(f"{name} ports"))
+        ports = Ports(cloud, machine, process, chance, scenario.service.latency)
+        machine.begin(process)
+        self.note(Began())
+        signals = Signals()
+        self.take_signals(signals)
+
+        @asynccontextmanager
+        async def connect() -> AsyncIterator[Transport]:
+            yield ports.transport()
+
+        self.meter = Meter()
+        world = pipeline.World(
+            connect=connect,
+            monotonic=self.loop.time,
+            now=self.loop.wall,
+            dice=random.Random(f"{name} client"),
+        )
+        task = self.loop.create_task(pipeline.run(scenario.config, meter=self.meter, world=world))
+        process.unwind = task.cancel
+        self.loop.on_limit = lambda reason: self._hang(reason, task)
+        timers = []
+        if death.how == "time":
+            timers.append(self.loop.call_later(death.after, machine.die, "time"))
+        if death.how == "signal":
+            timers.append(self.loop.call_later(death.after, self._signal, signals))
+            if death.power:
+                timers.append(self.loop.call_later(death.after + 1, self._signal, signals))
+        await asyncio.wait([task])
+        for timer in timers:
+            timer.cancel()
+        signals.close()
+        self.faults += chance.struck
+        return self._note_end(task, process, is_last=is_last)
+
+    def _hang(self, reason: str, task: asyncio.Task[Any]) -> None:
+        self.note(Stopped(f"hangs: {reason}", is_defect=True))
+        self.machine.die("hang")
+        task.cancel()
+
+    def _signal(self, signals: Signals) -> None:
+        self.note(Signalled())
+        signals.send(signal.SIGTERM)
+
+    def _note_end(self, task: asyncio.Task[Any], process: Process, *, is_last: bool) -> bool:
+        """Note how a process ended; return whether the run is finished."""
+        if not process.is_alive:
+            if not task.cancelled():
+                task.exception()  # whatever came of unwinding
+            power = process.death.power
+            self.note(Died(process.moment, power))
+            self.deaths[process.moment] += 1
+            self.machine.recover()
+            return False
+        error = task.exception()
+        if error is None:
+            ending = task.result()
+            self.note(Stopped("finished" if ending.signal is None else "signal"))
+            return ending.signal is None
+        # Whoever was about to hand something to a task that ended for the same reason.
+        causes = [c for c in _causes(error) if not isinstance(c, anyio.BrokenResourceError)]
+        told = "; ".join(f"{type(cause).__name__}: {cause}" for cause in causes)
+        expected = all(
+            isinstance(cause, RunStopped) and not isinstance(cause, StateError) for cause in causes
+        )
+        self.note(Stopped(told, is_defect=is_last or not causes or not expected))
+        self.deaths["stopped itself"] += 1
+        return False
+
+    # The end
+
+    def _look_at_the_end(self) -> None:
+        left = self.leftovers
+        count = len(self.scenario.items)
+        meter = self.meter
+        if meter.read != count or meter.completed + meter.dead != count:
+            left.append(
+                f"the meter read {meter.read}, completed {meter.completed}, dead {meter.dead} "
+                f"of {count}"
+            )
+        status = read_status(Path(LEDGER))
+        if not status.finished or status.outstanding_records or status.running:
+            left.append(f"the status is {status}")
+        if (status.read, status.completed, status.dead) != (count, meter.completed, meter.dead):
+            left.append(f"the status balances otherwise than the meter: {status}")
+        sizes = {}
+        lines = {}
+        for name, sink in ((RESULTS, "results"), (DEAD, "dead")):
+            data = Path(name).read_bytes()
+            sizes[name] = len(data)
+            lines[sink] = self.machine.lines(sink, data)  # type: ignore[arg-type]
+        if (status.results_bytes, status.dead_letter_bytes) != (sizes[RESULTS], sizes[DEAD]):
+            left.append(f"the sinks have {sizes}, the status says {status}")
+        left += _ledger_leftovers()
+        self.note(Final(lines["results"], lines["dead"], tuple(left)))
+
+    # What things are about
+
+    def _record_at(self, position: Any) -> int:
+        return int(position.line)
+
+    def _read_line(self, sink: Sink, text: bytes) -> tuple[int, str]:
+        try:
+            line = orjson.loads(text)
+            return self._judge(sink, line)
+        except (ValueError, KeyError, TypeError) as error:
+            return -1, f"unreadable: {error!r}"
+
+    def _judge(self, sink: Sink, line: dict[str, Any]) -> tuple[int, str]:
+        if sink == "dead":
+            return self._judge_dead(line)
+        join = self.scenario.config.sink.join
+        number = (line["output"] if join != "input" else line["input"])["n"]
+        item = self.by_number[number]
+        if line["status"] != "completed" or line["key"] != item.key:
+            return number, f"key {line['key']!r}, status {line['status']}"
+        if join != "input" and line["output"] != {"n": number, "twice": 2 * number}:
+            return number, "the output is wrong"
+        if join != "output" and line["input"] != orjson.loads(item.raw):
+            return number, "the input is wrong"
+        return number, "right"
+
+    def _judge_dead(self, line: dict[str, Any]) -> tuple[int, str]:
+        key, reason = line["key"], line["reason"]
+        number = None
+        if isinstance(line["input"], dict):
+            number = line["input"].get("n")
+        if number is None:
+            number = int(str(key).rpartition(":")[2])
+        item = self.by_number[number]
+        if key != item.key:
+            return number, f"the key is {key!r}"
+        if not item.refusal and line["input"] != orjson.loads(item.raw):
+            return number, "the input is wrong"
+        return number, reason
+
+
+def _ledger_leftovers() -> Iterator[str]:
+    with sqlite3.connect(f"file:{LEDGER}?mode=ro", uri=True) as db:
+        if rows := db.execute("SELECT id, state FROM invocation").fetchall():
+            yield f"invocations left in the ledger: {rows}"
+        if rows := db.execute("SELECT * FROM settled_range").fetchall():
+            yield f"ranges left above the mark: {rows}"
+        for name, mark in db.execute("SELECT name, mark FROM stream"):
+            if mark != (size := Path(name).stat().st_size):
+                yield f"the mark of {name} stands at {mark} of {size}"
+    db.close()
+    spooled = sum(path.stat().st_size for path in Path(LEDGER + ".spool").glob("*"))
+    if spooled > 32_000_000:
+        yield f"{spooled} bytes left in the spool"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _causes(inner)
+    else:
+        yield error
+
+
+def _sweep_out() -> None:
+    for path in sorted(Path().rglob("*"), reverse=True):
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()

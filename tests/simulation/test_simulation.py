@@ -1,0 +1,47 @@
+"""Runs of the real pipeline on virtual time, with crashes and every fault, against the laws."""
+
+import random
+import sys
+import time
+
+import pytest
+
+from tests.simulation.simulate import Report, simulate, workplace
+
+ONCE_FAILED = [18, 28, 112, 155]
+"""Seeds that showed a defect, of the product or of the simulation."""
+
+SECONDS = 10
+
+
+def told(report: Report) -> str:
+    tail = "\n".join(str(event) for event in report.history[-40:])
+    laws = "\n".join(str(violation) for violation in report.violations)
+    return f"python -m tests.simulation --history --from {report.seed}\n{tail}\n{laws}"
+
+
+def test_fresh_seeds_break_no_law() -> None:
+    first = random.SystemRandom().randrange(10**9)
+    sys.stdout.write(f"seeds from {first} on\n")
+    until = time.process_time() + SECONDS
+    seed = first
+    with workplace():
+        while time.process_time() < until:
+            report = simulate(seed)
+            assert not report.violations, told(report)
+            seed += 1
+
+
+@pytest.mark.parametrize("seed", ONCE_FAILED)
+def test_a_seed_that_failed_once_breaks_no_law(seed: int) -> None:
+    with workplace():
+        report = simulate(seed)
+    assert not report.violations, told(report)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_a_seed_is_one_history(seed: int) -> None:
+    with workplace():
+        first, second = simulate(seed), simulate(seed)
+    assert first.history == second.history
+    assert len(first.history) > 20
