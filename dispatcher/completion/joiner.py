@@ -12,6 +12,7 @@ from typing import Protocol
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from dispatcher import failpoints
 from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
 from dispatcher.completion.event import Completion, Kind
@@ -116,6 +117,7 @@ class Joiner:
                         share.give_back()
                         self._give_back(claimed)
                         continue
+                    failpoints.reach("completion.joined")
                     settled.share = share  # held until the outcomes are written
                     await hand_over(settlements, [settled])
                 except BaseException:

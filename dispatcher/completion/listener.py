@@ -8,7 +8,7 @@ from typing import Protocol
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from dispatcher import limits
+from dispatcher import failpoints, limits
 from dispatcher.aws.calls import Message
 from dispatcher.completion.event import Completion, Nothing, parse
 from dispatcher.completion.joiner import Claimed
@@ -67,6 +67,7 @@ class Listener:
                     await anyio.sleep(_PAUSE_SECONDS)
                     continue
                 self.patience.succeeded()
+                failpoints.reach("completion.received")
                 done = []
                 for message in messages:
                     parts = parse(message.body)
@@ -75,6 +76,7 @@ class Listener:
                         await hand_over(claims, claim)
                     if not claimed and self._is_useless(parts):
                         done.append(message.receipt)
+                failpoints.reach("completion.claimed")
                 if done:
                     await receipts.send(done)
                 if len(messages) < limits.SQS_BATCH_ENTRIES:
@@ -132,3 +134,4 @@ async def acknowledge(queue: EventQueue, receipts: MemoryObjectReceiveStream[lis
             for start in range(0, len(waiting), limits.SQS_BATCH_ENTRIES):
                 with suppress(CallError):
                     await queue.delete(waiting[start : start + limits.SQS_BATCH_ENTRIES])
+                failpoints.reach("completion.acknowledged")

@@ -8,6 +8,7 @@ from typing import Protocol
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from dispatcher import failpoints
 from dispatcher.aws.calls import Accepted, InvokeRequest, Location
 from dispatcher.config.settings import Config
 from dispatcher.dispatch.evidence import Evidence
@@ -227,13 +228,16 @@ class Sender:
                 )
             if planned.route == "s3" and not history.staged:
                 await self.stager.put(self._staged(planned), payload, planned.content_type)
+                failpoints.reach("dispatch.staged")
                 history.staged = True
             self.meter.repeated += history.unsure and not history.repeated
             history.repeated |= history.unsure
             self.meter.on_wire += 1
             began = self.monotonic()
             try:
+                failpoints.reach("dispatch.calling")
                 answer = await self.invoker.invoke(self._request(planned, payload))
+                failpoints.reach("dispatch.answered")
             except CallError as error:
                 self.meter.calls[_result(error)] += 1
                 raise
@@ -248,6 +252,7 @@ class Sender:
         self.meter.call_latency.add(self.wire.succeeded_at - began)
         await self.evidence.learn(planned, answer.output_location)
         self.ledger.accept(planned, self.now(), answer.output_location, answer.failure_location)
+        failpoints.reach("dispatch.accepted")
 
     def _request(self, planned: Planned, payload: bytes) -> InvokeRequest:
         inline, request = planned.route == "inline", self.config.request
