@@ -3,14 +3,16 @@
 ::
 
     source -> intake -> [ledger: planned] -> senders -> (service)
-                                                           |
-    files <- settler <- joiners <- listeners (events) <----+
+                 departures ------------------^            |
+                     ^                                     |
+    sinks <- settler <- joiners <- listeners (events) <----+
                 ^          ^------ sweeper (S3) <----------'
-      [ledger: settled] -> acknowledge
+      [ledger: settled] -> acknowledge (completion queue, source)
 
-A run ends by closing its head: the intake stops, what is outstanding completes, and each stage ends
-when the stage before it has. After a signal that may take ``limits.drain``; past it the rest is
-cancelled, and the ledger makes that safe.
+Departures are what is planned already: what earlier processes left, and new attempts for what the
+joiners found failed. A run ends by closing its head: the intake stops, what is outstanding
+completes, and each stage ends when the stage before it has. After a signal that may take
+``limits.drain``; past it the rest is cancelled, and the ledger makes that safe.
 """
 
 import json
@@ -24,6 +26,7 @@ from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectSendStream
 
 from dispatcher.aws import probe
 from dispatcher.aws.session import Access
@@ -33,13 +36,15 @@ from dispatcher.completion.listener import Listener, acknowledge
 from dispatcher.completion.patience import Patience
 from dispatcher.completion.sweeper import Sweeper
 from dispatcher.config.settings import Config
+from dispatcher.dispatch.departures import Departures
 from dispatcher.dispatch.evidence import Evidence
 from dispatcher.dispatch.intake import Intake
 from dispatcher.dispatch.sender import Sender, Wire
 from dispatcher.errors import ConfigError, Denied
 from dispatcher.ledger.agreement import differences, terms
 from dispatcher.ledger.intent import Planned
-from dispatcher.ledger.ledger import Ledger, open_ledger
+from dispatcher.ledger.ledger import REPEATED, Ledger
+from dispatcher.ledger.opening import open_ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.settlement import Settlement
@@ -219,6 +224,7 @@ def _restore(meter: Meter, ledger: Ledger, source: Source) -> None:
         if name.startswith("dead:"):
             meter.dead_reasons[name.removeprefix("dead:")] = records
     meter.dead = meter.dead_reasons.total()
+    meter.repeated = ledger.tallies.get(REPEATED, 0)
     meter.resumed_from = meter.completed + meter.dead
     meter.read = meter.resumed_from + ledger.outstanding_records
     meter.outstanding = ledger.outstanding
@@ -256,24 +262,27 @@ class _Line:
             content_type=config.request.content_type,
             staging=config.staging.bucket is not None,
         )
+        departures = Departures(ledger, now)
         intake = Intake(
             self.source,
             packer,
             self.frame,
             ledger,
-            intents,
+            departures,
+            intents.clone(),
             settlements.clone(),
             memory,
             meter,
             monotonic,
         )
+        chosen = config.request.output_naming == "chosen"
         wire = Wire(monotonic(), ledger.begun)
         sender = Sender(
             config,
             ledger,
             self.transport.runtime,
             objects,
-            Evidence(ledger, objects),
+            Evidence(ledger, objects, chosen=chosen),
             memory,
             meter,
             wire,
@@ -282,43 +291,77 @@ class _Line:
             self.world.dice,
         )
         s3, sqs = (Patience(config.retry.give_up_after, monotonic, meter) for _ in range(2))
-        joiner = Joiner(config, ledger, objects, memory, s3, now)
+        joiner = Joiner(
+            config,
+            ledger,
+            objects,
+            memory,
+            s3,
+            meter,
+            departures.add,
+            now,
+            self.world.dice,
+        )
         sweeper = Sweeper(config, ledger, objects, meter, s3, now)
         settler = Settler(self.results, self.dead_letters, ledger, self.source, meter, now)
 
+        drained = anyio.Event()
+        if config.completion.queue_url is None:
+            drained.set()
+
         async with anyio.create_task_group() as everything:
-            everything.start_soon(self._heed_signals, intake, wire, everything)
+            everything.start_soon(self._heed_signals, intake, departures, wire, everything)
             everything.start_soon(ledger.flush_forever)
+            everything.start_soon(self.source.run)
             async with anyio.create_task_group() as tail:
                 tail.start_soon(settler.run, to_settle, receipts.clone())
                 async with anyio.create_task_group() as hearing:
                     hearing.start_soon(sweeper.run, claims.clone())
                     if config.completion.queue_url is not None:
                         queue = self.transport.queue(config.completion.queue_url)
-                        listener = Listener(config, ledger, queue, meter, sqs)
+                        listener = Listener(
+                            config, ledger, queue, meter, sqs, sweeper.heard, drained
+                        )
                         for _ in range(config.completion.listeners):
                             hearing.start_soon(listener.run, claims.clone(), receipts.clone())
                             tail.start_soon(acknowledge, queue, to_delete.clone())
                     for _ in range(config.completion.fetchers):
-                        hearing.start_soon(joiner.run, to_join.clone(), settlements.clone())
+                        hearing.start_soon(
+                            joiner.run, to_join.clone(), settlements.clone(), receipts.clone()
+                        )
                     for stream in (claims, to_join, receipts, to_delete):
                         stream.close()
                     meter.phase = "running"
-                    async with anyio.create_task_group() as head:
-                        head.start_soon(intake.run)
+                    async with settlements, anyio.create_task_group() as head:
+                        head.start_soon(departures.run, intents, drained)
                         for _ in range(config.limits.concurrency):
                             head.start_soon(sender.run, to_send.clone(), settlements.clone())
                         to_send.close()
-                        settlements.close()
-                    await ledger.idle()
+                        await self._use_up(intake, sender, settlements)
+                        departures.close()
                     hearing.cancel_scope.cancel()
+            await self.source.finish()
             everything.cancel_scope.cancel()
         if self._signal is None:
             await ledger.remember(finished="yes")
         meter.phase = "ended"
         return Ending(self._signal, ledger.outstanding)
 
-    async def _heed_signals(self, intake: Intake, wire: Wire, everything: TaskGroup) -> None:
+    async def _use_up(
+        self,
+        intake: Intake,
+        sender: Sender,
+        settlements: MemoryObjectSendStream[list[Settlement]],
+    ) -> None:
+        """Return when the source has ended and nothing is outstanding any more."""
+        await intake.run()
+        await self.ledger.idle()
+        await sender.conclude(settlements)
+        await self.ledger.idle()
+
+    async def _heed_signals(
+        self, intake: Intake, departures: Departures, wire: Wire, everything: TaskGroup
+    ) -> None:
         """Drain after the first signal, within the time for it; stop at once after the second."""
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for received in signals:
@@ -328,7 +371,9 @@ class _Line:
                 self._signal = received
                 self.meter.phase = "draining"
                 wire.is_stopping = True
+                self.source.stop()
                 intake.stop()
+                departures.stop()
                 everything.start_soon(self._stop_after_drain, everything)
 
     async def _stop_after_drain(self, everything: TaskGroup) -> None:

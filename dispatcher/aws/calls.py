@@ -14,8 +14,8 @@ class InvokeRequest:
         endpoint: EndpointName.
         inference_id: InferenceId.
         content_type: ContentType of the payload.
-        output_extension: S3OutputPathExtension.
-        filename: Filename of the output object.
+        output_extension: S3OutputPathExtension, or None: the service makes the output's key.
+        filename: Filename of the output object, or None likewise.
         body: The payload, at most 128,000 bytes.
         input_location: ``s3://bucket/key`` of the payload.
         accept: Accept, or None.
@@ -27,8 +27,8 @@ class InvokeRequest:
     endpoint: str
     inference_id: str
     content_type: str
-    output_extension: str
-    filename: str
+    output_extension: str | None
+    filename: str | None
     body: bytes | None
     input_location: str | None
     accept: str | None
@@ -47,10 +47,17 @@ class Accepted:
 
 @dataclass(slots=True)
 class Message:
-    """A message of a queue with the receipt that deletes it."""
+    """A message of a queue.
+
+    Attributes:
+        body: Its text.
+        receipt: What deletes or hides it; every delivery has another one.
+        id: Its MessageId, which stays when it is delivered again.
+    """
 
     body: str
     receipt: str
+    id: str
 
 
 @dataclass(slots=True, frozen=True)

@@ -62,6 +62,8 @@ def status_lines(status: LedgerStatus, now: float) -> Iterator[str]:
     ]
     if status.oldest_planned is not None:
         rows.append(["oldest", f"outstanding for {wording.span(now - status.oldest_planned)}"])
+    if status.repeated:
+        rows.append(["repeated", f"perhaps invoked more than once: {status.repeated:,}"])
     rows += [
         ["results", wording.size(status.results_bytes)],
         ["dead letters", wording.size(status.dead_letter_bytes)],

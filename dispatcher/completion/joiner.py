@@ -4,9 +4,10 @@ Events and looks into S3 meet here. Whoever claims an invocation first settles i
 is counted and changes nothing.
 """
 
+import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
@@ -17,14 +18,16 @@ from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
 from dispatcher.completion.event import Completion, Kind
 from dispatcher.completion.patience import Patience
+from dispatcher.completion.policy import again
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere, Rejected
 from dispatcher.ledger.channels import Arrivals, hand_over
-from dispatcher.ledger.intent import Entry
+from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.outcome import Meta, Outcome, Status
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
+from dispatcher.observe.meter import Meter
 from dispatcher.packing.answers import Mismatch, Outputs, split
 from dispatcher.packing.parcel import Framing
 
@@ -32,6 +35,9 @@ _READS = 5
 """Tries to read an output object before it is left to a later event or look."""
 
 _PAUSE_SECONDS = 0.2
+
+_REFUSED = "client error ("
+"""In the failure reason of an event: the container answered with a status of 400 to 499 (E)."""
 
 _MESSAGE_CHARS = 2_000
 """How much of a container's error goes into a dead letter's message."""
@@ -75,6 +81,7 @@ class _Answer:
     content_type: str | None
     reason: str = ""
     message: str = ""
+    location: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -86,21 +93,42 @@ class _Dead:
     message: str
 
 
+@dataclass(slots=True, frozen=True)
+class Again:
+    """An invocation failed in a way that its records are to be invoked anew for.
+
+    Attributes:
+        reason: Why.
+        after: Seconds to wait before.
+    """
+
+    reason: str
+    after: float
+
+
 @dataclass(slots=True)
 class Joiner:
-    """What the joiner loops of a run share; ``run`` is one loop."""
+    """What the joiner loops of a run share; ``run`` is one loop.
+
+    Attributes:
+        postpone: Takes new invocations, which are to be sent when they are due.
+    """
 
     config: Config
     ledger: Ledger
     reader: Reader
     memory: Quota
     patience: Patience
+    meter: Meter
+    postpone: Callable[[Planned], None]
     now: Callable[[], float]
+    dice: random.Random = field(default_factory=random.Random)
 
     async def run(
         self,
         claims: MemoryObjectReceiveStream[Claimed],
         settlements: MemoryObjectSendStream[list[Settlement]],
+        receipts: MemoryObjectSendStream[list[str]],
     ) -> None:
         """Settle what is claimed until there is no more.
 
@@ -108,18 +136,21 @@ class Joiner:
             Denied: Outputs may not be read.
             RunStopped: AWS has not answered for too long.
         """
-        async with claims, settlements:
+        async with claims, settlements, receipts:
             async for claimed in Arrivals(claims):
                 share = Share(self.memory)
                 try:
-                    settled = await self.settle(claimed, share)
-                    if settled is None:
-                        share.give_back()
-                        self._give_back(claimed)
-                        continue
-                    failpoints.reach("completion.joined")
-                    settled.share = share  # held until the outcomes are written
-                    await hand_over(settlements, [settled])
+                    match await self.settle(claimed, share):
+                        case Settlement() as settled:
+                            failpoints.reach("completion.joined")
+                            settled.share = share  # held until the outcomes are written
+                            await hand_over(settlements, [settled])
+                        case Again() as anew:
+                            share.give_back()
+                            await self._invoke_anew(claimed.entry, anew, receipts)
+                        case None:
+                            share.give_back()
+                            self._give_back(claimed)
                 except BaseException:
                     share.give_back()
                     raise
@@ -134,7 +165,16 @@ class Joiner:
         self.ledger.accept(entry.planned, self.now(), output, failure)
         entry.claimed = False
 
-    async def settle(self, claimed: Claimed, share: Share) -> Settlement | None:
+    async def _invoke_anew(
+        self, entry: Entry, anew: Again, receipts: MemoryObjectSendStream[list[str]]
+    ) -> None:
+        with anyio.CancelScope(shield=True):  # what is planned is to be waited for, or left
+            self.postpone(await self.ledger.replace(entry, after=anew.after))
+        self.meter.retried[anew.reason] += 1
+        if entry.acks:
+            await receipts.send(entry.acks)
+
+    async def settle(self, claimed: Claimed, share: Share) -> Settlement | Again | None:
         """Return the outcomes of an invocation, or None if its answer cannot be read for now.
 
         The memory that they take is held by ``share``.
@@ -148,6 +188,10 @@ class Joiner:
             self.patience.failed(error)
             return None
         verdict = _verdict(completion, answer, len(entry.slips), self.config.packing.framing)
+        if isinstance(verdict, _Dead):
+            policy, dice = self.config.retry.outcomes, self.dice.random()
+            if (after := again(verdict.reason, entry.attempt, policy, dice)) is not None:
+                return Again(verdict.reason, after)
         raws: list[bytes | None] = [None] * len(entry.slips)
         if isinstance(verdict, _Dead) or self.config.sink.join != "output":
             raws = await self.ledger.raws(entry)
@@ -165,7 +209,8 @@ class Joiner:
         inputs = self._input_bytes(entry, completion.kind)
         if completion.kind == "expired" or completion.body is not None:
             await share.acquire(inputs + len(completion.body or b""))
-            return _Answer(completion.body, completion.content_type)
+            at = None if completion.location is None else str(completion.location)
+            return _Answer(completion.body, completion.content_type, location=at)
         given = entry.output if completion.kind == "completed" else entry.failure
         location = completion.location or (parse_location(given) if given else None)
         if location is None:
@@ -195,7 +240,8 @@ class Joiner:
                         )
                         return _Answer(None, None, "output_too_large", message)
                     await share.acquire(incoming.size + inputs)
-                    answer = _Answer(await incoming.read(), incoming.content_type)
+                    body, kind = await incoming.read(), incoming.content_type
+                    answer = _Answer(body, kind, location=str(location))
                     self.patience.succeeded()
                     return answer
             except Rejected:
@@ -223,7 +269,10 @@ def _verdict(
     if completion.kind == "failed":
         said = (answer.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
         message = "; ".join(part for part in (completion.reason, said) if part)
-        return _Dead("failed", "model_error", message or "the container failed and left no message")
+        # Where only a failure object was found, nobody said whose fault it was.
+        is_refused = _REFUSED in completion.reason
+        reason = "model_error" if is_refused else "model_server_error"
+        return _Dead("failed", reason, message or "the container failed and left no message")
     if answer.body is None:
         return _Dead("failed", answer.reason, answer.message)
     outputs = split(answer.body, answer.content_type, count, framing=framing)
@@ -245,7 +294,7 @@ def _outcomes(
                 None,
                 reason=verdict.reason,
                 message=verdict.message,
-                attempts=1,
+                attempts=entry.attempt,
                 input=raw,
             )
             for slip, raw in zip(entry.slips, raws, strict=True)
@@ -257,9 +306,10 @@ def _outcomes(
             "completed",
             output,
             answer.content_type,
-            attempts=1,
+            attempts=entry.attempt,
             input=raw,
             is_json=verdict.are_json,
+            location=answer.location,
         )
         for slip, output, raw in zip(entry.slips, verdict.values, raws, strict=True)
     ]

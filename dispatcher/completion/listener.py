@@ -1,8 +1,8 @@
 """Events from the queue: claim what they complete, delete what is of no use to anybody."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
@@ -16,11 +16,16 @@ from dispatcher.completion.patience import Patience
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError
 from dispatcher.ledger.channels import hand_over
+from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.observe.meter import Meter
 
 _PAUSE_SECONDS = 1.0
 """Wait after a failed call to the queue; the sweeper goes on meanwhile."""
+
+_DRAIN_SECONDS = 1
+"""How long an empty queue is waited for before its events of the meantime count as heard. Not 0:
+a short poll asks only some of the queue's servers."""
 
 _GATHER_SECONDS = 0.05
 """How long events, and their receipts, wait for others to share a call with: a call costs the same
@@ -30,22 +35,29 @@ for ten. Nobody waits where ten are there already."""
 class EventQueue(Protocol):
     """The queue that events arrive in."""
 
-    async def receive(self) -> list[Message]:
-        """Wait for messages."""
+    async def receive(self, *, wait: int | None = None) -> list[Message]:
+        """Wait for messages, at most ``wait`` seconds."""
 
-    async def delete(self, receipts: Sequence[str]) -> list[str]:
-        """Delete up to ten messages; return the receipts that failed."""
+    async def delete(self, receipts: Sequence[str]) -> object:
+        """Delete up to ten messages."""
 
 
 @dataclass(slots=True)
 class Listener:
-    """What the listener loops of a run share; ``run`` is one loop, until cancelled."""
+    """What the listener loops of a run share; ``run`` is one loop, until cancelled.
+
+    Attributes:
+        heard: Is told of each event of this run, with its invocation before that is claimed.
+        drained: The events that waited in the queue at the start are heard.
+    """
 
     config: Config
     ledger: Ledger
     queue: EventQueue
     meter: Meter
     patience: Patience
+    heard: Callable[[Entry | None], None]
+    drained: anyio.Event = field(default_factory=anyio.Event)
 
     async def run(
         self,
@@ -61,36 +73,57 @@ class Listener:
         async with claims, receipts:
             while True:
                 try:
-                    messages = await self.queue.receive()
+                    messages = await self._receive()
                 except CallError as error:
                     self.patience.failed(error)
                     await anyio.sleep(_PAUSE_SECONDS)
                     continue
                 self.patience.succeeded()
                 failpoints.reach("completion.received")
-                done = []
-                for message in messages:
-                    parts = parse(message.body)
-                    claimed = [c for part in parts if (c := self._heard(part, message.receipt))]
-                    for claim in claimed:
-                        await hand_over(claims, claim)
-                    if not claimed and self._is_useless(parts):
-                        done.append(message.receipt)
+                claimed, done = self._take(messages)
+                if not messages:
+                    self.drained.set()
+                for claim in claimed:
+                    await hand_over(claims, claim)
                 failpoints.reach("completion.claimed")
                 if done:
                     await receipts.send(done)
                 if len(messages) < limits.SQS_BATCH_ENTRIES:
                     await anyio.sleep(_GATHER_SECONDS)
 
+    async def _receive(self) -> list[Message]:
+        # A full-length poll of an empty queue would keep resumed invocations waiting.
+        return await self.queue.receive(wait=None if self.drained.is_set() else _DRAIN_SECONDS)
+
+    def _take(self, messages: Sequence[Message]) -> tuple[list[Claimed], list[str]]:
+        """Claim what messages complete, at once; return that, and receipts of useless messages."""
+        claimed: list[Claimed] = []
+        done: list[str] = []
+        for message in messages:
+            parts = parse(message.body)
+            claims = [c for part in parts if (c := self._heard(part, message.receipt))]
+            if not claims and self._is_useless(parts):
+                done.append(message.receipt)
+            claimed += claims
+        return claimed, done
+
+    def _of(self, part: Completion) -> tuple[bool, Entry | None]:
+        """Return whether an event is of this run, and its invocation if that is outstanding."""
+        ours, entry = self.ledger.find_id(part.invocation or "")
+        if not ours and part.location is not None:
+            entry = self.ledger.find_output(str(part.location))
+        return ours or entry is not None, entry
+
     def _heard(self, part: Completion | Nothing, receipt: str) -> Claimed | None:
         """Count an event and return what it settles, if anything is left to settle."""
         if isinstance(part, Nothing):
             self.meter.events[part.why] += 1
             return None
-        ours, entry = self.ledger.find_id(part.invocation or "")
+        ours, entry = self._of(part)
         if not ours:
             self.meter.events["foreign"] += 1
             return None
+        self.heard(entry)
         if part.service_seconds is not None and entry is not None:
             self.meter.service_latency.add(part.service_seconds)
         if entry is None or not self.ledger.claim(entry):
@@ -113,7 +146,7 @@ class Listener:
                 if part.why != "test" and self.config.completion.foreign == "leave":
                     return False
                 continue
-            ours, entry = self.ledger.find_id(part.invocation or "")
+            ours, entry = self._of(part)
             if entry is not None or (not ours and self.config.completion.foreign == "leave"):
                 return False
         return True

@@ -24,11 +24,18 @@ class Evidence:
 
     Output keys are chosen before sending (S3OutputPathExtension and Filename), below a base that
     only the endpoint's configuration holds; the first 202 tells it, and the ledger remembers it.
+    Where the service names outputs, there is nothing to look at.
+
+    Args:
+        ledger: Remembers the base.
+        looker: Looks.
+        chosen: Whether output keys are chosen before sending.
     """
 
-    def __init__(self, ledger: Ledger, looker: Looker) -> None:
+    def __init__(self, ledger: Ledger, looker: Looker, *, chosen: bool = True) -> None:
         self._ledger = ledger
         self._looker = looker
+        self._chosen = chosen
         self._base = ledger.fact(_BASE)
 
     async def learn(self, planned: Planned, output_location: str | None) -> None:
@@ -44,7 +51,7 @@ class Evidence:
         No output proves nothing: the inference may be under way. The call is then repeated under
         the same id and output key.
         """
-        if self._base is None:
+        if self._base is None or not self._chosen:
             return False
         output = self._base + _ending(planned)
         location = parse_location(output)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
+from dispatcher.dispatch.departures import Departures
 from dispatcher.errors import StateError
 from dispatcher.ledger.channels import hand_over
 from dispatcher.ledger.intent import Entry, Planned
@@ -20,7 +21,6 @@ from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.recall import Known
 from dispatcher.ledger.settlement import Settlement
-from dispatcher.ledger.states import State
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import Frame
 from dispatcher.packing.packer import Packer, Refused
@@ -37,6 +37,7 @@ class Intake:
     packer: Packer
     frame: Frame
     ledger: Ledger
+    departures: Departures
     intents: MemoryObjectSendStream[Planned]
     settlements: MemoryObjectSendStream[list[Settlement]]
     memory: Quota
@@ -46,10 +47,6 @@ class Intake:
     _opened: anyio.Event = field(default_factory=anyio.Event)
     _waiting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _lost: dict[int, dict[int, bytes]] = field(default_factory=dict)
-    _unsent: set[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._unsent = {planned.number for planned in self.ledger.resumed}
 
     async def run(self) -> None:
         """Read, pack and plan until the source ends or ``stop`` is called.
@@ -59,10 +56,6 @@ class Intake:
         async with self.intents, self.settlements, anyio.create_task_group() as group:
             group.start_soon(self._linger)
             with self._waiting:
-                for planned in self.ledger.resumed:
-                    if (entry := self.ledger.find(planned.number)) and entry.payload is not None:
-                        await self.intents.send(planned)
-                        self._unsent.discard(planned.number)
                 while items := await self.source.read():
                     self.meter.bytes_read = self.source.bytes_read
                     async with self._turn:
@@ -71,7 +64,6 @@ class Intake:
                     await self._plan(self.packer.flush())
                 self._check_found()
             group.cancel_scope.cancel()
-        self.ledger.leave(self._unsent)
 
     def stop(self) -> None:
         """Read no more; what is planned already goes on."""
@@ -160,13 +152,11 @@ class Intake:
             return
         with anyio.CancelScope(shield=True):
             await self.ledger.restore(number, payload)
-            if entry.state is State.PLANNED:
-                await self._hand_over(entry.planned)
-            self._unsent.discard(number)
+        self.departures.add(entry.planned)
 
     def _check_found(self) -> None:
         for entry in self.ledger.without_payload():
-            raise _changed(entry.slips[0].position)
+            raise _missing(entry.slips[0].position)
 
 
 def _changed(position: Position) -> StateError:
@@ -174,6 +164,15 @@ def _changed(position: Position) -> StateError:
         f"the input changed since the run began: the record at {position.stream} line "
         f"{position.line} is not what the ledger recorded. Restore the input, or begin a new run "
         "with another file in ledger.path"
+    )
+
+
+def _missing(position: Position) -> StateError:
+    if position.message is None:
+        return _changed(position)
+    return StateError(
+        f"a payload was lost with the power, and {position.stream} has not delivered its message "
+        f"{position.message} again. Run the same command again, later"
     )
 
 

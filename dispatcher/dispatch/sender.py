@@ -10,6 +10,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from dispatcher import failpoints
 from dispatcher.aws.calls import Accepted, InvokeRequest, Location
+from dispatcher.aws.location import parse_location
 from dispatcher.config.settings import Config
 from dispatcher.dispatch.evidence import Evidence
 from dispatcher.dispatch.retry import Attempt, GiveUp, Stop, decide
@@ -25,7 +26,7 @@ from dispatcher.errors import (
 from dispatcher.ledger.channels import Arrivals
 from dispatcher.ledger.identity import filename
 from dispatcher.ledger.intent import Entry, Planned
-from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.ledger import REPEATED, Ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
@@ -59,7 +60,6 @@ class Wire:
         accepts: The service has accepted an invocation of this run, now or in an earlier process.
         accepted: One was accepted by this process.
         is_stopping: A signal has closed the head; what is undecided is left to the next process.
-        loops: Sender loops that have not ended.
         refused: Requests that were refused, held back until something is accepted.
     """
 
@@ -67,7 +67,6 @@ class Wire:
     accepts: bool
     accepted: bool = False
     is_stopping: bool = False
-    loops: int = 0
     refused: list["_Refused"] = field(default_factory=list)
 
 
@@ -137,30 +136,33 @@ class Sender:
         Raises:
             RunStopped: Nothing is accepted any more, or nothing at all, and why.
         """
-        self.wire.loops += 1
         async with intents, settlements:
             async for planned in Arrivals(intents):
                 if (given_up := await self._send(planned)) is not None:
                     self.wire.refused.append(given_up)
+                    # Nobody waits for it until it is known whose fault it is.
+                    self.ledger.leave([planned.number])
                 if self.wire.accepts:
                     await self._release(settlements)
                 elif len(self.wire.refused) >= min(_ALL_REFUSED, self.config.limits.outstanding):
                     raise _none_accepted(self.wire.refused)
-            self.wire.loops -= 1
-            if not self.wire.loops and self.wire.is_stopping and not self.wire.accepts:
-                self._leave()
-            elif not self.wire.loops:
-                await self._release(settlements)
 
-    def _leave(self) -> None:
-        """Leave refused requests to the next process: they may have been mended by then."""
-        for refused in self.wire.refused:
-            refused.entry.claimed = False
-        self.ledger.leave(refused.entry.planned.number for refused in self.wire.refused)
+    async def conclude(self, settlements: MemoryObjectSendStream[list[Settlement]]) -> None:
+        """Decide on refused requests when nothing else is outstanding.
+
+        They are their records' fault; but if nothing was ever accepted and the run is stopped, the
+        next process tries them again: they may have been mended by then.
+        """
+        if self.wire.is_stopping and not self.wire.accepts:
+            for refused in self.wire.refused:
+                refused.entry.claimed = False
+            self.wire.refused.clear()
+        await self._release(settlements)
 
     async def _release(self, settlements: MemoryObjectSendStream[list[Settlement]]) -> None:
         while self.wire.refused:
             refused = self.wire.refused.pop(0)
+            self.ledger.take_back(refused.entry.planned.number)
             share = Share(self.memory)
             try:
                 await share.acquire(refused.entry.planned.size)
@@ -181,7 +183,7 @@ class Sender:
                 None,
                 reason=refused.reason,
                 message=refused.message,
-                attempts=1,
+                attempts=refused.entry.attempt,
                 input=raw,
             )
             for slip, raw in zip(slips, await self.ledger.raws(refused.entry), strict=True)
@@ -230,8 +232,10 @@ class Sender:
                 await self.stager.put(self._staged(planned), payload, planned.content_type)
                 failpoints.reach("dispatch.staged")
                 history.staged = True
-            self.meter.repeated += history.unsure and not history.repeated
-            history.repeated |= history.unsure
+            if history.unsure and not history.repeated:
+                history.repeated = True
+                self.meter.repeated += 1
+                self.ledger.count(REPEATED)
             self.meter.on_wire += 1
             began = self.monotonic()
             try:
@@ -251,17 +255,19 @@ class Sender:
         self.meter.calls["accepted"] += 1
         self.meter.call_latency.add(self.wire.succeeded_at - began)
         await self.evidence.learn(planned, answer.output_location)
-        self.ledger.accept(planned, self.now(), answer.output_location, answer.failure_location)
+        output, failure = map(_plain, (answer.output_location, answer.failure_location))
+        self.ledger.accept(planned, self.now(), output, failure)
         failpoints.reach("dispatch.accepted")
 
     def _request(self, planned: Planned, payload: bytes) -> InvokeRequest:
         inline, request = planned.route == "inline", self.config.request
+        chosen = request.output_naming == "chosen"
         return InvokeRequest(
             endpoint=self.config.endpoint.name,
             inference_id=planned.id,
             content_type=planned.content_type,
-            output_extension=planned.shard,
-            filename=filename(planned.id),
+            output_extension=planned.shard if chosen else None,
+            filename=filename(planned.id) if chosen else None,
             body=payload if inline else None,
             input_location=None if inline else str(self._staged(planned)),
             accept=request.accept,
@@ -304,6 +310,12 @@ class Sender:
             f"no call has succeeded for {minutes:.3g} minutes; the last error: {error}. The run "
             "stopped with its state kept: run the same command again when the service is back"
         )
+
+
+def _plain(location: str | None) -> str | None:
+    """Write a location in one way, so that events which name it can be told."""
+    parsed = parse_location(location) if location else None
+    return location if parsed is None else str(parsed)
 
 
 def _none_accepted(refused: Sequence[_Refused]) -> RunStopped:

@@ -5,24 +5,19 @@ marks advance in one transaction.
 """
 
 import secrets
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Literal
 
 import anyio
 import anyio.to_thread
 
 from dispatcher import limits
-from dispatcher.errors import StateError
 from dispatcher.ledger import identity
 from dispatcher.ledger.intent import Entry, Planned, Slip
-from dispatcher.ledger.lock import lock
 from dispatcher.ledger.messages import MessageLog
 from dispatcher.ledger.operations import (
     Accept,
+    Count,
     Plan,
     Remember,
     Replace,
@@ -44,6 +39,9 @@ from dispatcher.sources.source import Mark
 
 _BEGUN = "accepted"
 """Name of the fact that the service has accepted something."""
+
+REPEATED = "repeated"
+"""What is counted: invocations that may have reached the service more than once."""
 
 _LOW_SHARE = 0.95
 """Of the most outstanding invocations: where planning goes on after it had to wait."""
@@ -86,6 +84,9 @@ class Ledger:
         self._pen = Pen(store)
         self._changed = anyio.Event()
         self._left: set[int] = set()
+        self._named_by_service: dict[str, int] = {}
+        for entry in store.entries:
+            self._index(entry)
         self.is_new = "tag" not in store.facts
         self.tag = store.facts.get("tag") or identity.make_tag()
         self.recall = Recall.of(store.marks, store.entries)
@@ -108,7 +109,7 @@ class Ledger:
 
     @property
     def tallies(self) -> Mapping[str, int]:
-        """Settled records at the start: ``completed`` and ``dead:<reason>``."""
+        """Counts at the start: settled records as ``completed`` and ``dead:<reason>``; others."""
         return self._store.tallies
 
     @property
@@ -190,9 +191,14 @@ class Ledger:
             return False
         entry.state, entry.accepted_at = state, at
         entry.output, entry.failure = output, failure
+        self._index(entry)
         self._pen.later(Accept(planned.number, at, output, failure))
         self._begin()
         return True
+
+    def find_output(self, location: str) -> Entry | None:
+        """Return the outstanding invocation whose output or failure the service put there."""
+        return self._entries.get(self._named_by_service.get(location, 0))
 
     def claim(self, entry: Entry) -> bool:
         """Take the right to settle an invocation; False if somebody has it, or it is settled.
@@ -291,8 +297,17 @@ class Ledger:
         self._entries[new.planned.number] = new
         return new.planned
 
+    def _index(self, entry: Entry) -> None:
+        """Make an invocation known by its locations where they do not tell its id."""
+        for location in (entry.output, entry.failure):
+            if location is not None and entry.planned.id not in location:
+                self._named_by_service[location] = entry.planned.number
+
     def _close(self, entry: Entry) -> None:
         del self._entries[entry.planned.number]
+        if self._named_by_service:
+            for location in (entry.output, entry.failure):
+                self._named_by_service.pop(location or "", None)
         self._payloads.let_go(entry.planned)
         self._left.discard(entry.planned.number)
 
@@ -304,6 +319,14 @@ class Ledger:
         """Leave invocations to the next process: nobody of this one is going to send them."""
         self._left.update(number for number in numbers if number in self._entries)
         self._notify()
+
+    def take_back(self, number: int) -> None:
+        """Wait for an invocation after all that was left to the next process."""
+        self._left.discard(number)
+
+    def count(self, name: str) -> None:
+        """Count something over all processes of the run; stored a moment later."""
+        self._pen.later(Count(name))
 
     async def idle(self) -> None:
         """Wait until nothing is outstanding but what is left to the next process."""
@@ -344,53 +367,3 @@ class Ledger:
 
 def _low(limit: int) -> int:
     return min(limit - 1, int(limit * _LOW_SHARE))
-
-
-@asynccontextmanager
-async def open_ledger(
-    path: Path,
-    *,
-    frame: Frame,
-    durability: Literal["full", "relaxed"] = "full",
-    outstanding: int = 2000,
-    spool_max: int = 10_000_000_000,
-    now: Callable[[], float] = time.time,
-) -> AsyncIterator[Ledger]:
-    """Open a run's ledger, alone, and close it at the end of the block.
-
-    Args:
-        path: The SQLite file; made if it is not there. The spool is the folder ``<path>.spool``.
-        frame: How the payloads of this run are framed, to cut records out of them.
-        durability: ``full`` survives power loss, ``relaxed`` a killed process.
-        outstanding: Most invocations without an outcome.
-        spool_max: Bytes of the spool from which on nothing is planned.
-        now: Epoch seconds.
-
-    Raises:
-        StateError: The file is locked by another process, damaged, of another version, or its
-            folder cannot be written.
-    """
-    with ExitStack() as stack:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(lock(path))
-            spool = Spool(path.with_name(path.name + ".spool"))
-            stack.callback(spool.close)
-            store = await anyio.to_thread.run_sync(Store, path, spool, durability)
-            stack.enter_context(store)
-            await anyio.to_thread.run_sync(spool.begin)
-        except OSError as error:
-            raise StateError(
-                f"cannot use the ledger {path}: {error.strerror}. Name a file in ledger.path whose "
-                "folder can be written"
-            ) from error
-        ledger = Ledger(
-            store, spool, outstanding=outstanding, spool_max=spool_max, frame=frame, now=now
-        )
-        if ledger.is_new:
-            await ledger.remember(created=repr(now()), tag=ledger.tag)
-        try:
-            yield ledger
-        finally:
-            with anyio.CancelScope(shield=True):
-                await ledger.aclose()

@@ -86,6 +86,13 @@ class Forget:
 
 
 @dataclass(slots=True)
+class Count:
+    """One more of something that is counted over all processes of a run."""
+
+    name: str
+
+
+@dataclass(slots=True)
 class Remember:
     """A fact about the run under a name."""
 
@@ -93,4 +100,4 @@ class Remember:
     value: str
 
 
-Operation: TypeAlias = Plan | Accept | Restore | Replace | Settle | Forget | Remember
+Operation: TypeAlias = Plan | Accept | Restore | Replace | Settle | Forget | Count | Remember

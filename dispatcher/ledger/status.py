@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dispatcher.errors import ConfigError, StateError
 from dispatcher.ledger.intent import unpack_slips
+from dispatcher.ledger.ledger import REPEATED
 from dispatcher.ledger.lock import is_locked
 from dispatcher.ledger.states import State
 
@@ -29,6 +30,7 @@ class LedgerStatus:
         marks: Where each stream would be resumed: name, offset, line.
         results_bytes: Length of the settled part of the results file.
         dead_letter_bytes: Length of the settled part of the dead-letter file.
+        repeated: Invocations that may have reached the service more than once.
         running: A process holds the ledger now.
         finished: The source was read to its end and everything is settled.
     """
@@ -46,6 +48,7 @@ class LedgerStatus:
     marks: list[tuple[str, int, int]]
     results_bytes: int
     dead_letter_bytes: int
+    repeated: int
     running: bool
     finished: bool
 
@@ -88,8 +91,12 @@ def _read(db: sqlite3.Connection, facts: dict[str, str], *, running: bool) -> Le
         len(unpack_slips(manifest, names))
         for (manifest,) in db.execute("SELECT manifest FROM invocation")
     )
-    completed = tallies.pop("completed", 0)
-    dead = {name.removeprefix("dead:"): count for name, count in sorted(tallies.items())}
+    completed = tallies.get("completed", 0)
+    dead = {
+        name.removeprefix("dead:"): count
+        for name, count in sorted(tallies.items())
+        if name.startswith("dead:")
+    }
     return LedgerStatus(
         run_tag=facts["tag"],
         created=float(facts["created"]),
@@ -104,6 +111,7 @@ def _read(db: sqlite3.Connection, facts: dict[str, str], *, running: bool) -> Le
         marks=db.execute("SELECT name, mark, line FROM stream ORDER BY id").fetchall(),
         results_bytes=sinks.get(agreed.get("sink.path"), 0),
         dead_letter_bytes=sinks.get(agreed.get("dead_letters.path"), 0),
+        repeated=tallies.get(REPEATED, 0),
         running=running,
         finished=facts.get("finished") == "yes",
     )

@@ -6,7 +6,7 @@ stream, or below the mark nothing at all.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from dispatcher.ledger import schema
 from dispatcher.ledger.intent import Entry, Planned, SpoolRef, pack_slips, unpack_slips
 from dispatcher.ledger.operations import (
     Accept,
+    Count,
     Forget,
     Operation,
     Plan,
@@ -198,6 +199,8 @@ class Store:
                         "DELETE FROM settled_message WHERE stream = ? AND name = ?",
                         [(self._streams[name], message) for message in gone],
                     )
+            case Count(name):
+                self._count({name: 1})
             case Remember():
                 self._db.execute(
                     "INSERT OR REPLACE INTO fact VALUES (?, ?)", (operation.name, operation.value)
@@ -289,16 +292,19 @@ class Store:
             "INSERT OR REPLACE INTO sink VALUES (?, ?, ?, ?)",
             [(name, m.position, m.tail_crc, m.tail_length) for name, m in settle.sinks.items()],
         )
-        self._db.executemany(
-            "INSERT INTO tally VALUES (?, ?) "
-            "ON CONFLICT (name) DO UPDATE SET records = records + excluded.records",
-            list(settle.tallies.items()),
-        )
+        self._count(settle.tallies)
         for name, messages in settle.messages.items():
             self._db.executemany(
                 "INSERT INTO settled_message VALUES (?, ?, ?)",
                 [(self._streams[name], message, settle.at) for message in messages],
             )
+
+    def _count(self, tallies: Mapping[str, int]) -> None:
+        self._db.executemany(
+            "INSERT INTO tally VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET records = records + excluded.records",
+            list(tallies.items()),
+        )
 
     def _add_stream(self, name: str) -> int:
         cursor = self._db.execute("INSERT INTO stream (name, mark, line) VALUES (?, 0, 0)", (name,))

@@ -13,8 +13,8 @@ Phase: TypeAlias = Literal["starting", "running", "draining", "ended"]
 class Meter:
     """Counters, levels and latencies of one run.
 
-    ``read``, ``completed``, ``dead`` and ``dead_reasons`` count the whole run, over restarts; all
-    else counts this process. Latencies are in seconds.
+    ``read``, ``completed``, ``dead``, ``dead_reasons`` and ``repeated`` count the whole run, over
+    restarts; all else counts this process. Latencies are in seconds.
 
     Attributes:
         phase: Where the run stands.
@@ -29,11 +29,13 @@ class Meter:
             ``transient``, ``unknown``, ``rejected``, ``denied``.
         on_wire: Calls under way now.
         outstanding: Invocations without an outcome now.
-        repeated: Invocations that may have reached the service more than once.
+        repeated: Invocations that may have reached the service more than once, over restarts.
+        retried: Invocations that failed and were made anew, by reason.
         events: Messages of the queue: ``matched``, ``duplicate``, ``foreign``, ``malformed``,
             ``test``.
         troubles: Failed calls of the completion side, by error code.
-        looks: S3 requests of the sweeper: ``list``, ``head``; and ``found`` completions.
+        looks: S3 requests of the sweeper: ``list``, ``head``; ``found`` completions; and times that
+            events were ``silent``.
         call_latency: One accepted call.
         completion_latency: From accepted to settled.
         service_latency: The service's own queue and model time, from the events.
@@ -54,6 +56,7 @@ class Meter:
     on_wire: int = 0
     outstanding: int = 0
     repeated: int = 0
+    retried: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     troubles: Counter[str] = field(default_factory=Counter)
     looks: Counter[str] = field(default_factory=Counter)

@@ -51,6 +51,9 @@ class MeterCollector(Collector):
         yield _counter(
             "invocations_repeated", "Invocations perhaps accepted more than once.", meter.repeated
         )
+        yield _labelled(
+            "invocations_retried", "Failed invocations made anew.", "reason", meter.retried
+        )
         yield _labelled("events", "Messages of the completion queue.", "kind", meter.events)
         yield _labelled("troubles", "Failed calls of the completion side.", "code", meter.troubles)
         yield _labelled("looks", "Looks into S3 for completions.", "kind", meter.looks)

@@ -127,6 +127,7 @@ def summary_json(meter: Meter, closing: Closing) -> str:
             "payload_bytes": dict(meter.payload_bytes),
             "calls": dict(meter.calls),
             "repeated": meter.repeated,
+            "retried": dict(meter.retried),
             "events": dict(meter.events),
             "troubles": dict(meter.troubles),
             "looks": dict(meter.looks),
@@ -212,12 +213,15 @@ def _calls(meter: Meter) -> Iterator[Text]:
     odd = [f"{name} {n:,}" for name, n in meter.events.most_common() if name != "matched"]
     failed = [f"{name} {n:,}" for name, n in meter.troubles.most_common()]
     planned = meter.invocations.total()
-    if troubles or odd or failed or meter.repeated or meter.looks["found"]:
+    retried = [f"{name} {n:,}" for name, n in meter.retried.most_common()]
+    if troubles or odd or failed or retried or meter.repeated or meter.looks["found"]:
         yield Text()
     if troubles:
         yield Text(f"calls not accepted: {', '.join(troubles)}")
     if failed:
         yield Text(f"asking for completions failed: {', '.join(failed)}")
+    if retried:
+        yield Text(f"failed invocations made anew: {', '.join(retried)}")
     if meter.repeated:
         share = f" ({wording.percent(meter.repeated / planned)})" if planned else ""
         yield Text(f"perhaps invoked more than once: {meter.repeated:,}{share}")

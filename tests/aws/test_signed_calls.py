@@ -106,7 +106,7 @@ async def test_an_invocation_inline(
     )
     accepted = await transport.runtime.invoke(request)
     assert accepted.output_location is not None
-    assert accepted.output_location.endswith(request.filename)
+    assert accepted.output_location.endswith(request.filename or "")
     await emulator.idle()
 
 
@@ -121,7 +121,7 @@ async def test_an_invocation_by_input_location(emulator: Emulator, transport: Tr
         await transport.runtime.invoke(request)
         await emulator.idle()
         outputs = emulator.objects(emulator.output_bucket)
-        found = [body for name, body in outputs.items() if name.endswith(request.filename)]
+        found = [body for name, body in outputs.items() if name.endswith(request.filename or "")]
         # The emulator takes a header for latin-1, so that it looks for another object then.
         assert found == ([key.encode()] if key.isascii() else [])
 

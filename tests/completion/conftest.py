@@ -1,6 +1,7 @@
 """Virtual time, a bucket and a queue that do as they are told, and a real ledger."""
 
 import json
+import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,14 +13,16 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
+from dispatcher import limits
 from dispatcher.aws.calls import Location, Message
 from dispatcher.completion.event import Completion
-from dispatcher.completion.joiner import Claimed, Joiner
+from dispatcher.completion.joiner import Again, Claimed, Joiner
 from dispatcher.completion.patience import Patience
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere
-from dispatcher.ledger.intent import Entry
-from dispatcher.ledger.ledger import Ledger, open_ledger
+from dispatcher.ledger.intent import Entry, Planned
+from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.opening import open_ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
@@ -38,6 +41,10 @@ Fault = CallError | Denied
 
 # Fixture and hook: they make this folder's tests run in virtual time.
 __all__ = ["no_threads", "pytest_asyncio_loop_factories"]
+
+
+ONCE = {reason: {"attempts": 1} for reason in ("model_server_error", "expired", "output_missing")}
+"""Nothing is tried again unless a test says so."""
 
 
 @dataclass
@@ -94,9 +101,8 @@ class Bucket:
         if self.page_faults:
             raise self.page_faults.pop(0)
         bucket = f"s3://{folder.bucket}/"
-        return {
-            at.removeprefix(bucket) for at in sorted(self.objects) if at.startswith(str(folder))
-        }
+        keys = sorted(at.removeprefix(bucket) for at in self.objects if at.startswith(str(folder)))
+        return set(keys[: limits.S3_LIST_PAGE_KEYS])
 
 
 @dataclass
@@ -108,7 +114,7 @@ class EventQueue:
     faults: list[Fault] = field(default_factory=list)
     received: int = 0
 
-    async def receive(self) -> list[Message]:
+    async def receive(self, *, wait: int | None = None) -> list[Message]:
         await anyio.lowlevel.checkpoint()
         if not self.batches:
             await anyio.sleep_forever()
@@ -117,7 +123,7 @@ class EventQueue:
             raise batch
         messages = []
         for body in batch:
-            messages.append(Message(body, f"receipt-{self.received}"))
+            messages.append(Message(body, f"receipt-{self.received}", "id"))
             self.received += 1
         return messages
 
@@ -139,6 +145,8 @@ class Scene:
     queue: EventQueue = field(default_factory=EventQueue)
     meter: Meter = field(default_factory=Meter)
     memory: Quota = field(default_factory=lambda: Quota(64_000_000))
+    postponed: list[Planned] = field(default_factory=list)
+    heard: list[Entry | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.joiner = Joiner(
@@ -147,7 +155,10 @@ class Scene:
             self.bucket,
             self.memory,
             Patience(300.0, monotonic, self.meter),
+            self.meter,
+            self.postponed.append,
             self.now,
+            random.Random(3),
         )
         self._numbers = iter(range(1_000_000))
 
@@ -211,6 +222,7 @@ class Scene:
         finally:
             share.give_back()
         assert self.memory.free == self.memory.capacity
+        assert not isinstance(settled, Again)
         assert settled is None or settled.entry is entry
         return None if settled is None else settled.outcomes
 
@@ -225,7 +237,14 @@ class OpenScene(Protocol):
 def open_scene(tmp_path: Path) -> OpenScene:
     @asynccontextmanager
     async def opened(**sections: Mapping[str, object]) -> AsyncIterator[Scene]:
-        config = Config.model_validate({"endpoint": "churn", "source": {"path": "in"}, **sections})
+        config = Config.model_validate(
+            {
+                "endpoint": "churn",
+                "source": {"path": "in"},
+                "retry": {"outcomes": ONCE},
+                **sections,
+            }
+        )
         async with open_ledger(
             tmp_path / "ledger.db",
             frame=frame(config.packing.framing),

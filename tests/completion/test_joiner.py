@@ -155,7 +155,7 @@ async def test_a_failure_tells_what_the_container_said(
     outcomes = await scene.join(entry, completion)
     assert outcomes is not None
     (outcome,) = outcomes
-    assert (outcome.status, outcome.reason, outcome.message) == ("failed", "model_error", message)
+    assert (outcome.status, outcome.message) == ("failed", message)
     assert outcome.input == b'{"n":0}'
 
 
@@ -163,7 +163,7 @@ async def test_a_failure_without_any_object_asks_for_none(scene: Scene) -> None:
     (entry,) = await scene.plan(1)
     outcomes = await scene.join(entry, Completion("failed", entry.planned.id, None))
     assert outcomes is not None
-    assert outcomes[0].reason == "model_error"
+    assert outcomes[0].reason == "model_server_error"
     assert scene.bucket.opened == []
 
 
@@ -192,12 +192,13 @@ async def test_meta_tells_how_a_record_travelled(open_scene: OpenScene) -> None:
 async def run(scene: Scene, *claims: Claimed) -> list[Settlement]:
     give, to_join = anyio.create_memory_object_stream[Claimed](10)
     settlements, joined = anyio.create_memory_object_stream[list[Settlement]](10)
-    async with give, joined:
+    receipts, to_delete = anyio.create_memory_object_stream[list[str]](10)
+    async with give, joined, to_delete:
         for claimed in claims:
             assert scene.ledger.claim(claimed.entry)
             give.send_nowait(claimed)
         give.close()
-        await scene.joiner.run(to_join, settlements)
+        await scene.joiner.run(to_join, settlements, receipts)
         return [one async for some in joined for one in some]
 
 
@@ -253,9 +254,11 @@ async def test_an_answer_keeps_its_memory_until_it_is_written(scene: Scene) -> N
     scene.memory = scene.joiner.memory = Quota(100)
     give, to_join = anyio.create_memory_object_stream[Claimed](2)
     settlements, joined = anyio.create_memory_object_stream[list[Settlement]](0)
-    async with give, joined, anyio.create_task_group() as group:
+    receipts, to_delete = anyio.create_memory_object_stream[list[str]](0)
+    async with give, joined, receipts, to_delete, anyio.create_task_group() as group:
         for _ in entries:
-            group.start_soon(scene.joiner.run, to_join.clone(), settlements.clone())
+            streams = (to_join.clone(), settlements.clone(), receipts.clone())
+            group.start_soon(scene.joiner.run, *streams)
         to_join.close()
         settlements.close()
         for entry in entries:

@@ -18,7 +18,8 @@ from dispatcher.dispatch.evidence import Evidence
 from dispatcher.dispatch.sender import Sender, Wire
 from dispatcher.errors import CallError, Denied
 from dispatcher.ledger.intent import Entry, Planned
-from dispatcher.ledger.ledger import Ledger, open_ledger
+from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.opening import open_ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.settlement import Settlement
@@ -108,6 +109,10 @@ class Scene:
     memory: Quota = field(default_factory=lambda: Quota(64_000_000))
     wire: Wire = field(default_factory=lambda: Wire(BEGAN, accepts=True))
 
+    @property
+    def now(self) -> Callable[[], float]:
+        return now
+
     def __post_init__(self) -> None:
         self.sender = Sender(
             self.config,
@@ -143,6 +148,7 @@ class Scene:
                 async with anyio.create_task_group() as group:
                     for _ in range(loops):
                         group.start_soon(self.sender.run, to_send.clone(), settlements.clone())
+            await self.sender.conclude(settlements)
             settlements.close()
             settled = [one async for some in given_up for one in some]
             for one in settled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from dispatcher.dispatch.departures import Departures
 from dispatcher.dispatch.intake import Intake
 from dispatcher.errors import StateError
 from dispatcher.ledger.intent import Planned
@@ -52,6 +53,14 @@ class Batches:
     async def aclose(self) -> None:
         self.opened = False
 
+    async def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def acknowledge(self, positions: Iterable[Position]) -> None: ...
+
+    async def finish(self) -> None: ...
+
 
 def record(number: int, raw: bytes | None = None) -> Record:
     position = Position("in", number * 10, number * 10 + 10, number + 1)
@@ -91,12 +100,14 @@ async def started(
     intents, to_send = anyio.create_memory_object_stream[Planned](0)
     settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](0)
     packing = scene.config.packing
+    departures = Departures(scene.ledger, scene.now)
     intake = Intake(
         Batches(list(batches)),
         Packer(packing, content_type=None, staging=scene.config.staging.bucket is not None),
         frame(packing.framing),
         scene.ledger,
-        intents,
+        departures,
+        intents.clone(),
         settlements,
         scene.memory,
         scene.meter,
@@ -105,8 +116,13 @@ async def started(
     running = Running(intake)
     began = anyio.current_time()
 
+    drained = anyio.Event()
+    drained.set()
+
     async def run() -> None:
         await intake.run()
+        await anyio.sleep(0.001)  # what is due by now has left
+        departures.close()
         running.ended.set()
 
     async def receive_planned() -> None:
@@ -124,6 +140,7 @@ async def started(
     async with anyio.create_task_group() as group:
         group.start_soon(receive_planned)
         group.start_soon(receive_refused)
+        group.start_soon(departures.run, intents, drained)
         group.start_soon(run)
         yield running
 
@@ -277,6 +294,7 @@ async def test_senders_that_are_gone_do_not_hold_up_the_end(open_scene: OpenScen
             Packer(scene.config.packing, content_type=None, staging=False),
             frame("none"),
             scene.ledger,
+            Departures(scene.ledger, scene.now),
             intents,
             settlements,
             scene.memory,

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from dispatcher.errors import StateError
-from dispatcher.ledger.ledger import open_ledger
+from dispatcher.ledger.opening import open_ledger
 from dispatcher.packing.framing import frame
 from dispatcher.sinks.jsonl import JsonlFile
 from tests.faults import wal

@@ -20,7 +20,8 @@ from pathlib import Path
 import anyio
 
 from dispatcher.ledger.intent import Entry
-from dispatcher.ledger.ledger import Ledger, open_ledger
+from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.opening import open_ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.framing import frame

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from dispatcher.ledger.intent import Entry
-from dispatcher.ledger.ledger import Ledger, open_ledger
+from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.opening import open_ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.framing import frame

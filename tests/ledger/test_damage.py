@@ -16,7 +16,8 @@ import anyio
 import pytest
 
 from dispatcher.errors import StateError
-from dispatcher.ledger.ledger import Ledger, open_ledger
+from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.opening import open_ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.framing import frame

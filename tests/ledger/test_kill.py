@@ -12,7 +12,8 @@ from typing import Literal
 import anyio
 import anyio.lowlevel
 
-from dispatcher.ledger.ledger import Ledger, open_ledger
+from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.opening import open_ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.recall import Known

@@ -53,6 +53,7 @@ async def test_a_run_is_shown_while_it_goes_on_and_after_it(
             marks=[("a.jsonl", 0, 0), ("b.jsonl", 10, 1)],
             results_bytes=44,
             dead_letter_bytes=99,
+            repeated=0,
             running=True,
             finished=False,
         )
@@ -96,7 +97,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 import anyio
-from dispatcher.ledger.ledger import open_ledger
+from dispatcher.ledger.opening import open_ledger
 from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.record import Position, Record

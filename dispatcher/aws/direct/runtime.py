@@ -24,7 +24,7 @@ class DirectRuntime:
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
-        self._kinds: dict[tuple[str, str, str | None, str | None, int, int, bool], _Kind] = {}
+        self._kinds: dict[tuple[object, ...], _Kind] = {}
 
     async def invoke(self, request: InvokeRequest) -> Accepted:
         """Ask for an inference and return where its output will be.
@@ -39,14 +39,16 @@ class DirectRuntime:
         kind = self._kind(request)
         body, location = request.body, request.input_location
         located = "" if location is None else f"{_PREFIX}inputlocation:{location}\n"
+        name, folder = request.filename, request.output_extension
+        named = "" if name is None else f"{_PREFIX}filename:{name}\n"
+        placed = "" if folder is None else f"{_PREFIX}s3outputpathextension:{folder}\n"
         answer = await self._caller.call(
             Request(
                 kind.form,
                 kind.path,
                 after=(
-                    f"{kind.first}{_PREFIX}filename:{request.filename}\n"
-                    f"{_PREFIX}inference-id:{request.inference_id}\n{located}{kind.last}"
-                    f"{_PREFIX}s3outputpathextension:{request.output_extension}\n"
+                    f"{kind.first}{named}"
+                    f"{_PREFIX}inference-id:{request.inference_id}\n{located}{kind.last}{placed}"
                 ),
                 body=body or b"",
                 payload_hash=hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256,
@@ -71,6 +73,8 @@ class DirectRuntime:
             request.ttl,
             request.timeout,
             request.body is None,
+            request.filename is None,
+            request.output_extension is None,
         )
         kind = self._kinds.get(key)
         if kind is None:
@@ -106,7 +110,9 @@ class _Kind:
         }
         located = ["inputlocation"] if request.body is None else []
         given = [name for name, value in first.items() if value is not None]
-        names = [*given, "filename", "inference-id", *located, *last, "s3outputpathextension"]
+        named = [] if request.filename is None else ["filename"]
+        placed = [] if request.output_extension is None else ["s3outputpathextension"]
+        names = [*given, *named, "inference-id", *located, *last, *placed]
         self.form = Form("POST", after="".join(f";{_PREFIX}{name}" for name in names))
         self.path = f"/endpoints/{quote(request.endpoint, safe='')}/async-invocations"
         self.first = "".join(

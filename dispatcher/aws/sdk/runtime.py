@@ -28,8 +28,6 @@ class SdkRuntime:
             "EndpointName": request.endpoint,
             "InferenceId": request.inference_id,
             "ContentType": request.content_type,
-            "S3OutputPathExtension": request.output_extension,
-            "Filename": request.filename,
             "RequestTTLSeconds": request.ttl,
             "InvocationTimeoutSeconds": request.timeout,
         }
@@ -38,6 +36,8 @@ class SdkRuntime:
             "InputLocation": request.input_location,
             "Accept": request.accept,
             "CustomAttributes": request.custom_attributes,
+            "S3OutputPathExtension": request.output_extension,
+            "Filename": request.filename,
         }
         parameters |= {name: value for name, value in optional.items() if value is not None}
         doing = f"invoking endpoint {request.endpoint}"

@@ -1,0 +1,67 @@
+"""Opening a run's ledger: its lock, its spool, its file."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import anyio.to_thread
+
+from dispatcher.errors import StateError
+from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.lock import lock
+from dispatcher.ledger.spool import Spool
+from dispatcher.ledger.store import Store
+from dispatcher.packing.framing import Frame
+
+
+@asynccontextmanager
+async def open_ledger(
+    path: Path,
+    *,
+    frame: Frame,
+    durability: Literal["full", "relaxed"] = "full",
+    outstanding: int = 2000,
+    spool_max: int = 10_000_000_000,
+    now: Callable[[], float] = time.time,
+) -> AsyncIterator[Ledger]:
+    """Open a run's ledger, alone, and close it at the end of the block.
+
+    Args:
+        path: The SQLite file; made if it is not there. The spool is the folder ``<path>.spool``.
+        frame: How the payloads of this run are framed, to cut records out of them.
+        durability: ``full`` survives power loss, ``relaxed`` a killed process.
+        outstanding: Most invocations without an outcome.
+        spool_max: Bytes of the spool from which on nothing is planned.
+        now: Epoch seconds.
+
+    Raises:
+        StateError: The file is locked by another process, damaged, of another version, or its
+            folder cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock(path))
+            spool = Spool(path.with_name(path.name + ".spool"))
+            stack.callback(spool.close)
+            store = await anyio.to_thread.run_sync(Store, path, spool, durability)
+            stack.enter_context(store)
+            await anyio.to_thread.run_sync(spool.begin)
+        except OSError as error:
+            raise StateError(
+                f"cannot use the ledger {path}: {error.strerror}. Name a file in ledger.path whose "
+                "folder can be written"
+            ) from error
+        ledger = Ledger(
+            store, spool, outstanding=outstanding, spool_max=spool_max, frame=frame, now=now
+        )
+        if ledger.is_new:
+            await ledger.remember(created=repr(now()), tag=ledger.tag)
+        try:
+            yield ledger
+        finally:
+            with anyio.CancelScope(shield=True):
+                await ledger.aclose()
