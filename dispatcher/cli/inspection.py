@@ -149,7 +149,7 @@ def describe(config: Config, streams: list[Stream]) -> list[list[str]]:
             if completion.queue_url
             else f"events of the emulator, {sweep}"
             if config.emulator
-            else f"no queue: S3 is looked at after {wording.span(completion.sweep_after)}",
+            else "no queue: S3 is looked at when completions are expected",
         ],
         ["results", f"{config.sink.path}, join {config.sink.join}"],
         ["dead letters", config.dead_letters.path],

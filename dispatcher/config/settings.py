@@ -154,7 +154,12 @@ class CompletionSettings(Section):
     listeners: int = Field(2, ge=1, le=100, description="Parallel long polls of the queue.")
     fetchers: int = Field(16, ge=1, le=1000, description="Parallel reads of output objects.")
     sweep_after: Duration = Field(
-        60.0, gt=0, description="Look into S3 for an invocation without an event after so long."
+        60.0,
+        gt=0,
+        description="While events arrive: look into S3 for one without, not sooner than this.",
+    )
+    sweep_budget: int = Field(
+        50, ge=1, le=5_000, description="Most requests to S3 a second that look for completions."
     )
     slack: Duration = Field(
         60.0, ge=0, description="Added to ttl + timeout before an invocation counts as expired."
