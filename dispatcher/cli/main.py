@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "Dispatch the records of a configuration and collect the results.",
     "check": "Check a configuration, and with --aws the account.",
     "status": "Show how far a run is.",
+    "ledger": "Verify the ledger of a run.",
     "emulate": "Play SageMaker asynchronous inference on this machine.",
     "schema": "Print the JSON Schema of the configuration.",
 }

@@ -158,7 +158,7 @@ deeds = st.lists(
 
 
 @given(deeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_whatever_a_run_does_and_whenever_it_dies_its_ledger_is_sound(story: list[Deed]) -> None:
     async def act(run: Run, deeds: Sequence[Deed], heads: dict[str, int]) -> None:
         for deed, number, where in deeds:

@@ -1,0 +1,73 @@
+"""``dispatcher ledger check``: whether what a run keeps is whole."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from dispatcher.cli import failures
+from dispatcher.cli.options import config_argument, set_option
+from dispatcher.cli.shell import emit, say
+from dispatcher.config.loading import load_config
+from dispatcher.config.settings import Config
+from dispatcher.ledger.holdings import Holdings
+from dispatcher.ledger.reading import read_holdings
+from dispatcher.ledger.verify import Finding, verify
+
+_MOST_FINDINGS = 20
+"""Findings that people are shown; --json lists all."""
+
+
+@click.group("ledger", short_help="Verify the ledger of a run.", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Verify the ledger of a run."""
+    if ctx.invoked_subcommand is None:
+        say(ctx.get_help())
+        ctx.exit(failures.USAGE)
+
+
+@command.command("check", short_help="Check a ledger, its spool and its files for damage.")
+@config_argument
+@set_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(config_path: Path, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Check a ledger, its spool and its files for damage, and say what to do.
+
+    Everything is read and nothing is written. Not while a run goes on: what it settles would look
+    lost. Exit codes: 0 sound; 3 damaged, or in use by a run.
+    """
+    config = load_config(config_path, overrides)
+    holdings = read_holdings(Path(config.ledger.path))
+    findings = verify(
+        holdings,
+        results=config.sink.path if config.sink.type == "jsonl" else None,
+        dead_letters=config.dead_letters.path if config.dead_letters.type == "jsonl" else None,
+    )
+    is_sound = not any(finding.is_damage for finding in findings)
+    if as_json:
+        told = [{"what": f.what, "remedy": f.remedy, "damage": f.is_damage} for f in findings]
+        ledger = {"ledger": config.ledger.path, "sound": is_sound, "findings": told}
+        emit(json.dumps(ledger, indent=2))
+    else:
+        emit("\n".join(_lines(config, holdings, findings, is_sound=is_sound)))
+    return 0 if is_sound else failures.STOPPED
+
+
+def _lines(
+    config: Config, holdings: Holdings, findings: list[Finding], *, is_sound: bool
+) -> Iterator[str]:
+    worst_first = sorted(findings, key=lambda finding: not finding.is_damage)
+    for finding in worst_first[:_MOST_FINDINGS]:
+        yield f"{'DAMAGED' if finding.is_damage else 'note   '}  {finding.what}"
+        yield f"         {finding.remedy}"
+    if len(findings) > _MOST_FINDINGS:
+        yield f"         and {len(findings) - _MOST_FINDINGS:,} more; --json lists all"
+    if findings:
+        yield ""
+    yield (
+        f"{config.ledger.path} is {'sound' if is_sound else 'damaged'}: looked at "
+        f"{len(holdings.invocations):,} outstanding invocations and their payloads, "
+        f"{len(holdings.ranges):,} settled ranges, {len(holdings.files):,} files"
+    )
