@@ -146,7 +146,7 @@ class Scene:
     meter: Meter = field(default_factory=Meter)
     memory: Quota = field(default_factory=lambda: Quota(64_000_000))
     postponed: list[Planned] = field(default_factory=list)
-    heard: list[Entry | None] = field(default_factory=list)
+    heard: list[tuple[Entry | None, bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.joiner = Joiner(
@@ -165,6 +165,10 @@ class Scene:
     @property
     def now(self) -> Callable[[], float]:
         return now
+
+    def hear(self, entry: Entry | None) -> None:
+        """Note an event of the run, and whether its invocation was claimed before."""
+        self.heard.append((entry, entry is not None and entry.claimed))
 
     async def plan(self, *sizes: int) -> list[Entry]:
         """Plan invocations of so many records each."""

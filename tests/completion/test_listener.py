@@ -31,6 +31,7 @@ async def listen(scene: Scene, seconds: float = 1.0) -> tuple[list[Claimed], lis
         scene.queue,
         scene.meter,
         Patience(300.0, monotonic, scene.meter),
+        scene.hear,
     )
     with to_join, to_delete:
         with anyio.move_on_after(seconds):
@@ -53,6 +54,15 @@ async def test_an_event_of_ours_is_claimed_with_its_receipt(scene: Scene) -> Non
     assert deleted == [], "acknowledged only once it is durable"
     assert scene.meter.events == {"matched": 2}
     assert (scene.meter.service_latency.count, scene.meter.service_latency.total) == (1, 2.0)
+
+
+async def test_every_event_of_this_run_is_passed_on_before_it_is_claimed(scene: Scene) -> None:
+    one, settled = await scene.accepted(2)
+    assert scene.ledger.claim(settled)
+    await scene.settle(settled)
+    scene.queue.batches = [[scene.event(one), scene.event(one), scene.event(settled), FOREIGN]]
+    await listen(scene)
+    assert scene.heard == [(one, False), (one, True), (None, False)]
 
 
 async def test_an_event_that_overtakes_the_answer_is_claimed_too(scene: Scene) -> None:

@@ -159,7 +159,8 @@ async def test_without_a_queue_looks_follow_what_completions_take(open_scene: Op
         assert max(service.waits) < 4.0
         assert service.requests() < 100
         await service.serve(300, seconds=600.0, has_event=never)
-        service.requests(), service.waits.clear()
+        service.requests()
+        service.waits.clear()
         await service.serve(300, seconds=600.0, has_event=never)
         assert max(service.waits) < 300.0
         assert service.requests() < 20
