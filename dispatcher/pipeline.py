@@ -144,7 +144,7 @@ async def run(
         _agree(config, ledger, force=force)
         # Until something was read, other input may take the place of what was looked at.
         known = json.loads(ledger.fact("heads") or "{}") if ledger.marks else {}
-        heads = known | await source.open(ledger.marks, known)
+        heads = known | await source.open(ledger.recall.frontiers, known)
         results, dead_letters = _sinks(config, ledger, stack)
         # Only now: what could not even be opened may be corrected in the next command.
         await ledger.remember(

@@ -1,19 +1,23 @@
 """What earlier processes of a run knew about positions, while the source is read again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Self
 
 from dispatcher.ledger.intent import Entry
-from dispatcher.ledger.watermark import Watermark
+from dispatcher.ledger.watermark import Span, Watermark, adjoining
 from dispatcher.sources.record import Position
+from dispatcher.sources.source import START, Mark
 
 
 class Known(Enum):
     """What is known of a record that is read."""
 
     NEW = auto()
+    BEHIND = auto()
+    """Before the frontier: settled, or outstanding with its payload at hand."""
+
     SETTLED = auto()
     OUTSTANDING = auto()
     LOST = auto()
@@ -24,6 +28,7 @@ class Known(Enum):
 
 
 _NEW = Known.NEW, None
+_BEHIND = Known.BEHIND, None
 
 
 @dataclass(slots=True)
@@ -32,24 +37,45 @@ class Recall:
 
     Attributes:
         heads: Where each stream was read up to; everything from there on is new.
+        frontiers: Where each stream is to be read from. One record stuck for hours keeps the mark
+            at its place, but all that was settled since need not be read again.
     """
 
     heads: dict[str, int]
+    frontiers: dict[str, Mark]
     _settled: dict[str, list[tuple[int, int]]]
     _outstanding: dict[tuple[str, int], tuple[int, Entry]]
 
     @classmethod
-    def of(cls, marks: Mapping[str, Watermark], entries: Iterable[Entry]) -> Self:
+    def of(cls, marks: Mapping[str, Watermark], entries: Sequence[Entry]) -> Self:
         """Take a picture of the ledger as it stands at the start."""
         heads = {stream: watermark.head for stream, watermark in marks.items()}
-        outstanding = {}
+        at_hand = {stream: watermark.spans() for stream, watermark in marks.items()}
         for entry in entries:
-            for slip in entry.slips:
-                position = slip.position
-                outstanding[position.stream, position.start] = (position.end, entry)
-                heads[position.stream] = max(heads.get(position.stream, 0), position.end)
-        settled = {stream: watermark.spans() for stream, watermark in marks.items()}
-        return cls(heads, settled, outstanding)
+            for span in adjoining([slip.position for slip in entry.slips]):
+                heads[span.stream] = max(heads.get(span.stream, 0), span.end)
+                spans = at_hand.setdefault(span.stream, [])
+                if entry.payload is not None:
+                    spans.append((span.start, span.end, span.line))
+        frontiers = {
+            stream: frontier(marks[stream].mark if stream in marks else START, spans)
+            for stream, spans in at_hand.items()
+        }
+        settled = {
+            stream: [
+                (start, end)
+                for start, end, _ in reversed(watermark.spans())
+                if end > frontiers[stream].offset
+            ]
+            for stream, watermark in marks.items()
+        }
+        outstanding = {
+            (at.stream, at.start): (at.end, entry)
+            for entry in entries
+            for at in (slip.position for slip in entry.slips)
+            if at.start >= frontiers[at.stream].offset
+        }
+        return cls(heads, frontiers, settled, outstanding)
 
     def know(self, position: Position) -> tuple[Known, Entry | None]:
         """Return what is known of a record, and its invocation if that is outstanding.
@@ -58,6 +84,8 @@ class Recall:
         """
         if position.start >= self.heads.get(position.stream, 0):
             return _NEW
+        if position.start < self.frontiers[position.stream].offset:
+            return _BEHIND
         end, entry = self._outstanding.pop((position.stream, position.start), (0, None))
         if entry is not None:
             if end != position.end:
@@ -69,3 +97,12 @@ class Recall:
         if spans and spans[-1][0] <= position.start:
             return (Known.SETTLED if position.end <= spans[-1][1] else Known.CHANGED), None
         return Known.NEW, None
+
+
+def frontier(mark: Mark, spans: Iterable[Span]) -> Mark:
+    """Return the end of what is known from the mark on without a gap."""
+    for start, end, line in sorted(spans):
+        if start > mark.offset:
+            break
+        mark = Mark(end, line)
+    return mark

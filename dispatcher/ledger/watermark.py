@@ -7,9 +7,14 @@ and what adjoins the mark moves it.
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from dispatcher.sources.record import Position
 from dispatcher.sources.source import START, Mark
+
+
+Span: TypeAlias = tuple[int, int, int]
+"""Start, end, and the line at the end."""
 
 
 @dataclass(slots=True)
@@ -24,7 +29,7 @@ class Change:
 
     mark: Mark | None
     removed: list[int]
-    ranges: list[tuple[int, int, int]]
+    ranges: list[Span]
 
 
 @dataclass(slots=True)
@@ -66,9 +71,9 @@ class Watermark:
         """How many settled ranges lie above the mark."""
         return len(self._starts)
 
-    def spans(self) -> list[tuple[int, int]]:
-        """Return the settled ranges above the mark, last first."""
-        return [(start, self._ends[start][0]) for start in reversed(self._starts)]
+    def spans(self) -> list[Span]:
+        """Return the settled ranges above the mark, in order."""
+        return [(start, *self._ends[start]) for start in self._starts]
 
     def settle(self, position: Position) -> None:
         """Add a settled record, or neighbours as one span.

@@ -148,8 +148,7 @@ async def test_the_next_process_finds_the_same_at_each_stage(
         }
         positions = [record.position for record in parcel(1, 6).records]
         assert [ledger.recall.know(position)[0] for position in positions] == [
-            *[Known.OUTSTANDING] * 2,
-            *[Known.SETTLED] * 3,
+            *[Known.BEHIND] * 5,
             Known.NEW,
         ]
         await ledger.settle(completed(ledger, [2, 4]), {"results": SinkMark(260, 3, 260)})

@@ -12,6 +12,7 @@ from dispatcher.ledger.intent import Entry, Planned, Slip, SpoolRef
 from dispatcher.ledger.recall import Known, Recall
 from dispatcher.ledger.watermark import Watermark
 from dispatcher.sources.record import Position
+from dispatcher.sources.source import START, Mark
 
 STREAMS = ("a", "b")
 Fate = Literal["settled", "outstanding", "lost", "forgotten"]
@@ -85,6 +86,9 @@ def test_every_record_behind_the_mark_is_recalled(history: History) -> None:
             if span.start < mark:
                 continue
             known, entry = recall.know(span)
+            if span.start < recall.frontiers.get(stream, START).offset:
+                assert known is Known.BEHIND
+                continue
             fates = history.fates[stream]
             expected = {
                 "settled": Known.SETTLED,
@@ -94,6 +98,19 @@ def test_every_record_behind_the_mark_is_recalled(history: History) -> None:
             }[fates[number] if number < len(fates) else "forgotten"]
             assert known is expected
             assert entry is owners.get((stream, span.start))
+
+
+@given(histories())
+def test_the_frontier_lies_behind_all_that_is_at_hand_and_before_anything_that_is_not(
+    history: History,
+) -> None:
+    recall = Recall.of(history.marks(), history.entries())
+    for stream, fates in history.fates.items():
+        at_hand = [fate in ("settled", "outstanding") for fate in fates]
+        first = at_hand.index(False) if False in at_hand else len(fates)
+        spans = history.spans[stream]
+        expected = Mark(spans[first - 1].end, spans[first - 1].line) if first else START
+        assert recall.frontiers.get(stream, START) == expected
 
 
 @given(histories())
@@ -120,7 +137,7 @@ def test_asking_does_not_disturb_the_ledger() -> None:
         Known.SETTLED,
         Known.NEW,
     ]
-    assert watermark.spans() == [(15, 25), (5, 10)]
+    assert watermark.spans() == [(5, 10, 2), (15, 25, 5)]
 
 
 def test_an_empty_ledger_knows_nothing() -> None:
@@ -134,10 +151,10 @@ def test_a_record_with_another_extent_is_not_what_was_read() -> None:
     marks["a"].settle(Position("a", 16, 23, 3))
     ref, planned = SpoolRef(1, 0, 1, 0), Planned(1, "id", "shard", "text", "inline", 1)
     entries = [
-        Entry(planned, [Slip(Position("a", 0, 8, 1), 1, 1)], ref, 0, 0.0),
+        Entry(planned, [Slip(Position("a", 1, 8, 1), 1, 1)], ref, 0, 0.0),
         Entry(planned, [Slip(Position("a", 23, 30, 4), 4, 1)], ref, 0, 0.0),
     ]
     recall = Recall.of(marks, entries)
-    assert recall.know(Position("a", 0, 8, 1))[0] is Known.OUTSTANDING
+    assert recall.know(Position("a", 1, 8, 1))[0] is Known.OUTSTANDING
     assert recall.know(Position("a", 16, 46, 3))[0] is Known.CHANGED
     assert recall.know(Position("a", 23, 46, 3))[0] is Known.CHANGED

@@ -74,7 +74,7 @@ async def test_attempts_are_counted_over_restarts(
         entry = ledger._entries[planned.number]
         assert entry.attempt == attempts + 1
         assert await ledger.payload(entry) == parcel(0, 2).payload
-        assert ledger.recall.know(Position("a.jsonl", 0, 10, 1)) == (Known.OUTSTANDING, entry)
+        assert ledger.recall.know(Position("a.jsonl", 0, 10, 1)) == (Known.BEHIND, None)
         await ledger.settle(completed(ledger, [planned.number]), {})
         assert ledger.tallies == {}, "as it was at the start"
     async with run() as ledger:

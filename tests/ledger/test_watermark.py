@@ -88,7 +88,7 @@ def histories(draw: DrawFn) -> tuple[list[Position], list[int | str]]:
 def agree(watermark: Watermark, naive: Naive) -> None:
     ranges = naive.ranges()
     assert watermark.mark == naive.mark()
-    assert watermark.spans() == [(s, ranges[s][0]) for s in sorted(ranges, reverse=True)]
+    assert watermark.spans() == [(s, *ranges[s]) for s in sorted(ranges)]
     assert watermark.ranges == len(ranges)
     settled_ends = [naive.spans[n].end for n in naive.settled]
     assert watermark.head == max(settled_ends, default=0)
@@ -207,4 +207,4 @@ def test_a_span_over_what_is_settled_is_refused(start: int) -> None:
     watermark.settle(Position("s", 10, 20, 2))
     with pytest.raises(ValueError, match="is settled already"):
         watermark.settle(Position("s", start, 30, 3))
-    assert (watermark.mark, watermark.spans()) == (START, [(10, 20)])
+    assert (watermark.mark, watermark.spans()) == (START, [(10, 20, 2)])
