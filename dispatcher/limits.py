@@ -42,6 +42,9 @@ INVOCATION_TIMEOUT_DEFAULT_SECONDS = 900
 SQS_BATCH_ENTRIES = 10
 """Messages of one receive, and entries of one batch call (D)."""
 
+SQS_VISIBILITY_SECONDS = 43_200
+"""Longest time that a received message is hidden, in all (D: 12 h)."""
+
 SQS_LONG_POLL_SECONDS = 20
 """Longest WaitTimeSeconds (D)."""
 

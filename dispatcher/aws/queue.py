@@ -1,14 +1,24 @@
 """The calls to one SQS queue, whatever the transport."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from dispatcher import limits
 from dispatcher.aws.calls import Message
-from dispatcher.aws.mapping import UNREADABLE
-from dispatcher.errors import Transient
+from dispatcher.aws.mapping import UNREADABLE, by_code
+from dispatcher.errors import CallError, Denied, Transient
 
 _Read = TypeVar("_Read")
+
+_ATTRIBUTES = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesDelayed",
+    "ApproximateNumberOfMessagesNotVisible",
+    "MaximumMessageSize",
+    "MessageRetentionPeriod",
+    "RedrivePolicy",
+    "VisibilityTimeout",
+)
 
 
 class SqsCalls(Protocol):
@@ -28,62 +38,106 @@ class Queue:
     """One queue, with just the calls that are made.
 
     All of them raise ``Throttled`` or ``Transient`` (repeat), ``Rejected`` (never repeat) and
-    ``Denied`` (a person has to mend it).
+    ``Denied`` (a person has to mend it). Those that carry several entries return the errors of the
+    entries that failed, by index: ``Rejected`` where the entry itself is wrong, else repeat it.
     """
 
     def __init__(self, url: str, calls: SqsCalls) -> None:
         self._url = url
         self._calls = calls
 
-    async def receive(self) -> list[Message]:
-        """Wait up to 20 seconds for messages; return at most ten, or none."""
+    @property
+    def url(self) -> str:
+        """The queue's URL."""
+        return self._url
+
+    async def receive(self, *, wait: int | None = None) -> list[Message]:
+        """Wait for messages; return at most ten, or none.
+
+        Args:
+            wait: Most seconds to wait for the first one; None: as long as SQS lets one wait.
+        """
         doing = f"receiving from queue {self._url}"
         parameters: dict[str, object] = {
             "QueueUrl": self._url,
             "MaxNumberOfMessages": limits.SQS_BATCH_ENTRIES,
-            "WaitTimeSeconds": limits.SQS_LONG_POLL_SECONDS,
+            "WaitTimeSeconds": limits.SQS_LONG_POLL_SECONDS if wait is None else wait,
         }
         answer = await self._calls.call("ReceiveMessage", doing, parameters)
         return _read(
             lambda: [
-                Message(_text(m["Body"]), _text(m["ReceiptHandle"]))
+                Message(_text(m["Body"]), _text(m["ReceiptHandle"]), _text(m["MessageId"]))
                 for m in answer.get("Messages") or ()
             ],
             doing,
         )
 
-    async def delete(self, receipts: Sequence[str]) -> list[str]:
-        """Delete up to ten messages; return the receipts that failed."""
+    async def delete(self, receipts: Sequence[str]) -> dict[int, CallError]:
+        """Delete up to ten messages."""
         entries = [{"Id": str(i), "ReceiptHandle": r} for i, r in enumerate(receipts)]
-        failed = await self._batch("DeleteMessageBatch", "deleting from", entries)
-        return [receipts[i] for i in failed]
+        return await self._batch("DeleteMessageBatch", "deleting from", entries)
 
-    async def send(self, bodies: Sequence[str]) -> list[int]:
-        """Send up to ten messages; return the indices of those that failed."""
+    async def send(self, bodies: Sequence[str]) -> dict[int, CallError]:
+        """Send up to ten messages."""
         entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(bodies)]
         return await self._batch("SendMessageBatch", "sending to", entries)
 
-    async def change_visibility(self, changes: Sequence[tuple[str, int]]) -> list[str]:
-        """Hide up to ten messages for some seconds from now; return the receipts that failed."""
+    async def change_visibility(self, changes: Sequence[tuple[str, int]]) -> dict[int, CallError]:
+        """Hide up to ten messages, given by receipt, for some seconds from now."""
         entries = [
             {"Id": str(i), "ReceiptHandle": receipt, "VisibilityTimeout": seconds}
             for i, (receipt, seconds) in enumerate(changes)
         ]
-        failed = await self._batch(
-            "ChangeMessageVisibilityBatch", "changing visibility in", entries
-        )
-        return [changes[i][0] for i in failed]
+        return await self._batch("ChangeMessageVisibilityBatch", "changing visibility in", entries)
 
-    async def _batch(self, operation: str, verb: str, entries: Sequence[object]) -> list[int]:
-        """Call an operation on entries whose ids are their indices; return those that failed."""
+    async def attributes(self) -> dict[str, str] | None:
+        """Return what the queue says of itself; None where one may not ask."""
+        doing = f"looking at queue {self._url}"
+        parameters: dict[str, object] = {
+            "QueueUrl": self._url,
+            "AttributeNames": list(_ATTRIBUTES),
+        }
+        try:
+            answer = await self._calls.call("GetQueueAttributes", doing, parameters)
+        except Denied as error:
+            if error.code.startswith("AccessDenied"):
+                return None
+            raise
+        return _read(
+            lambda: {
+                name: _text(value) for name, value in (answer.get("Attributes") or {}).items()
+            },
+            doing,
+        )
+
+    async def _batch(
+        self, operation: str, verb: str, entries: Sequence[object]
+    ) -> dict[int, CallError]:
+        """Call an operation on entries whose ids are their indices."""
         doing = f"{verb} queue {self._url}"
         parameters: dict[str, object] = {"QueueUrl": self._url, "Entries": entries}
         answer = await self._calls.call(operation, doing, parameters)
         indices = range(len(entries))
-        return _read(
-            lambda: [indices[int(_text(entry["Id"]))] for entry in answer.get("Failed") or ()],
+        failed = _read(
+            lambda: [
+                (indices[int(_text(entry["Id"]))], _error(entry, doing))
+                for entry in answer.get("Failed") or ()
+            ],
             doing,
         )
+        errors: dict[int, CallError] = {}
+        for index, error in failed:
+            if not isinstance(error, CallError):
+                raise error  # no entry would fare better
+            errors[index] = error
+        return errors
+
+
+def _error(entry: Mapping[str, object], doing: str) -> Exception:
+    status = 400 if entry.get("SenderFault") else 500
+    return by_code(
+        str(entry.get("Code") or "Unknown"), status, str(entry.get("Message") or ""), doing=doing
+    )
 
 
 def _read(read: Callable[[], _Read], doing: str) -> _Read:

@@ -62,27 +62,7 @@ class JsonLines:
             if len(line) > longest:
                 items.append(self._too_long(position, len(line)))
                 continue
-            try:
-                value = orjson.loads(raw)
-            except orjson.JSONDecodeError as error:
-                items.append(_malformed(position, raw, error))
-                continue
-            if _RETURN in raw:
-                raw = raw.replace(b"\r", b" ")
-            key: Key
-            if field is None:
-                key = f"{stream}:{number}"
-            else:
-                try:
-                    key = value[field]
-                except (KeyError, TypeError):
-                    items.append(_nameless(position, raw, field, value))
-                    continue
-                kind = type(key)
-                if kind is not int and (kind is not str or len(key) > KEY_CHARS):  # type: ignore[arg-type]
-                    items.append(_misnamed(position, raw, field, key))
-                    continue
-            items.append(Record(position, key, raw))
+            items.append(item_of(position, raw, field))
         self._start, self._end, self._line = start, end, number
         return items
 
@@ -127,12 +107,40 @@ class JsonLines:
         return Unreadable(position, _name(position), b"", "too_large", message)
 
 
+def item_of(position: Position, raw: bytes, field: str | None) -> Item:
+    """Return the item of one JSON value.
+
+    Args:
+        position: Where it was found.
+        raw: Its text, without line breaks between its tokens other than carriage returns.
+        field: The field that names it; None names it by its position.
+    """
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        return _malformed(position, raw, error)
+    if _RETURN in raw:
+        raw = raw.replace(b"\r", b" ")
+    if field is None:
+        return Record(position, _name(position), raw)
+    try:
+        key: Key = value[field]
+    except (KeyError, TypeError):
+        return _nameless(position, raw, field, value)
+    kind = type(key)
+    if kind is not int and (kind is not str or len(key) > KEY_CHARS):  # type: ignore[arg-type]
+        return _misnamed(position, raw, field, key)
+    return Record(position, key, raw)
+
+
 def _place(position: Position) -> str:
+    if position.message is not None:
+        return f"{position.stream}, message {position.message}"
     return f"{position.stream}, line {position.line}"
 
 
 def _name(position: Position) -> str:
-    return f"{position.stream}:{position.line}"
+    return position.message or f"{position.stream}:{position.line}"
 
 
 def _malformed(position: Position, raw: bytes, error: orjson.JSONDecodeError) -> Unreadable:

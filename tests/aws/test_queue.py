@@ -10,13 +10,20 @@ import pytest
 
 from dispatcher.aws.calls import Message
 from dispatcher.aws.queue import Queue
-from dispatcher.errors import Transient
+from dispatcher.errors import (
+    CallError,
+    Denied,
+    Rejected,
+    ServiceFailed,
+    Throttled,
+    Transient,
+)
 
 if TYPE_CHECKING:
     from tests.aws.conftest import Connect, WireServer
 
 Call = Callable[[Queue], Awaitable[object]]
-BATCHES: dict[str, Call] = {
+BATCHES: dict[str, Callable[[Queue], Awaitable[dict[int, CallError]]]] = {
     "delete": lambda queue: queue.delete(["a", "b"]),
     "send": lambda queue: queue.send(["a", "b"]),
     "change-visibility": lambda queue: queue.change_visibility([("a", 1), ("b", 2)]),
@@ -25,8 +32,9 @@ ODD_RECEIVED = [
     {"Messages": [{}]},
     {"Messages": [{"Body": "x"}]},
     {"Messages": [{"ReceiptHandle": "x"}]},
-    {"Messages": [{"Body": "x", "ReceiptHandle": None}]},
-    {"Messages": [{"Body": "x", "ReceiptHandle": "r"}, {}]},
+    {"Messages": [{"Body": "x", "ReceiptHandle": None, "MessageId": "m"}]},
+    {"Messages": [{"Body": "x", "ReceiptHandle": "r"}]},
+    {"Messages": [{"Body": "x", "ReceiptHandle": "r", "MessageId": "m"}, {}]},
     {"Messages": [[]]},
     {"Messages": ["x"]},
     {"Messages": [None]},
@@ -94,15 +102,49 @@ async def test_an_answer_without_messages(
 async def test_what_an_answer_says_besides_does_not_matter(
     wire: WireServer, connect: Connect
 ) -> None:
-    said(wire, {"Messages": [{"Body": "b", "ReceiptHandle": "r", "New": [1]}], "Failed": 5})
+    message = {"Body": "b", "ReceiptHandle": "r", "MessageId": "m", "New": [1]}
+    said(wire, {"Messages": [message], "Failed": 5})
     async with connect() as transport:
-        assert await transport.queue(f"{wire.url}/1/q").receive() == [Message("b", "r")]
+        assert await transport.queue(f"{wire.url}/1/q").receive() == [Message("b", "r", "m")]
 
 
-async def test_those_that_failed_come_back(wire: WireServer, connect: Connect) -> None:
-    said(wire, {"Failed": [{"Id": "1", "Code": "x", "SenderFault": True}], "Successful": []})
+@pytest.mark.parametrize("call", BATCHES.values(), ids=BATCHES)
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ({"Code": "x", "SenderFault": True}, Rejected),
+        ({"Code": "InternalError", "SenderFault": False}, ServiceFailed),
+        ({"Code": "RequestThrottled", "SenderFault": True}, Throttled),
+        ({}, ServiceFailed),
+    ],
+    ids=["its-own-fault", "the-service's", "throttled", "not-told"],
+)
+async def test_those_that_failed_come_back(
+    wire: WireServer,
+    connect: Connect,
+    entry: dict[str, object],
+    kind: type[CallError],
+    call: Callable[[Queue], Awaitable[dict[int, CallError]]],
+) -> None:
+    said(wire, {"Failed": [{"Id": "1", **entry}], "Successful": [{"Id": "0"}]})
     async with connect() as transport:
-        queue = transport.queue(f"{wire.url}/1/q")
-        assert await queue.delete(["a", "b"]) == ["b"]
-        assert await queue.send(["a", "b"]) == [1]
-        assert await queue.change_visibility([("a", 1), ("b", 2)]) == ["b"]
+        failed = await call(transport.queue(f"{wire.url}/1/q"))
+    assert {index: type(error) for index, error in failed.items()} == {1: kind}
+    assert failed[1].code == entry.get("Code", "Unknown")
+
+
+@pytest.mark.parametrize("call", BATCHES.values(), ids=BATCHES)
+async def test_an_entry_that_nobody_may_send_stops_the_run(
+    wire: WireServer, connect: Connect, call: Call
+) -> None:
+    said(wire, {"Failed": [{"Id": "1", "Code": "KMS.AccessDeniedException", "SenderFault": True}]})
+    async with connect() as transport:
+        with pytest.raises(Denied):
+            await call(transport.queue(f"{wire.url}/1/q"))
+
+
+@pytest.mark.parametrize("attributes", [5, [1], {"VisibilityTimeout": 30}, "x"], ids=str)
+async def test_attributes_that_are_none(
+    wire: WireServer, connect: Connect, attributes: object
+) -> None:
+    await assert_none(wire, connect, {"Attributes": attributes}, lambda queue: queue.attributes())

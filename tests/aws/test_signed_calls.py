@@ -158,15 +158,15 @@ async def test_an_object_of_any_size(emulator: Emulator, transport: Transport, s
 async def test_the_calls_to_a_queue(emulator: Emulator, transport: Transport) -> None:
     queue = transport.queue(emulator.queue_url)
     greetings = await queue.receive()
-    assert await queue.delete([message.receipt for message in greetings]) == []
+    assert await queue.delete([message.receipt for message in greetings]) == {}
     bodies = ["ä漢😀", "line\nbreak", '{"a": "\\"}', "x" * 10_000]
-    assert await queue.send(bodies) == []
+    assert await queue.send(bodies) == {}
     messages = await queue.receive()
     assert sorted(message.body for message in messages) == sorted(bodies)
-    assert await queue.change_visibility([(message.receipt, 0) for message in messages]) == []
+    assert await queue.change_visibility([(message.receipt, 0) for message in messages]) == {}
     again = await queue.receive()
     assert sorted(message.body for message in again) == sorted(bodies)
-    assert await queue.delete([message.receipt for message in again]) == []
+    assert await queue.delete([message.receipt for message in again]) == {}
 
 
 Call = Callable[[Emulator, Transport], Awaitable[object]]

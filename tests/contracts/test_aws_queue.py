@@ -1,7 +1,7 @@
 """Both transports do the same to a queue, and say the same of what goes wrong."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from dispatcher import limits
 from dispatcher.aws.queue import Queue
 from dispatcher.aws.transport import Transport
-from dispatcher.errors import Denied, Rejected
+from dispatcher.errors import CallError, Denied, Rejected
 from tests.contracts.conftest import Place, verdict
 
 BODIES = [
@@ -36,9 +36,15 @@ async def drain(queue: Queue, count: int) -> dict[str, str]:
     return got
 
 
+def refused(failed: Mapping[int, CallError]) -> list[int]:
+    """Return which entries failed, all of them by their own fault."""
+    assert all(isinstance(error, Rejected) for error in failed.values())
+    return list(failed)
+
+
 async def test_ten_bodies_of_any_kind(transport: Transport, queue_url: str) -> None:
     queue = transport.queue(queue_url)
-    assert await queue.send(BODIES) == []
+    assert await queue.send(BODIES) == {}
     got = await drain(queue, len(BODIES))
     assert got.keys() == set(BODIES)
     # They are the same to the other client.
@@ -46,18 +52,47 @@ async def test_ten_bodies_of_any_kind(transport: Transport, queue_url: str) -> N
         QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
     )
     assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": str(len(BODIES))}
-    assert await queue.delete(list(got.values())) == []
+    assert await queue.delete(list(got.values())) == {}
     told = await transport.clients.sqs.get_queue_attributes(
         QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
     )
     assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "0"}
 
 
-async def test_a_long_poll_of_a_quiet_queue(
-    transport: Transport, queue_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "SQS_LONG_POLL_SECONDS", 1)
-    assert await transport.queue(queue_url).receive() == []
+async def test_a_long_poll_of_a_quiet_queue(transport: Transport, queue_url: str) -> None:
+    assert await transport.queue(queue_url).receive(wait=1) == []
+
+
+async def test_a_message_keeps_its_name(transport: Transport, queue_url: str) -> None:
+    queue = transport.queue(queue_url)
+    await queue.send(["a"])
+    (first,) = await queue.receive()
+    assert await queue.change_visibility([(first.receipt, 0)]) == {}
+    (second,) = await queue.receive()
+    assert (second.id, second.body) == (first.id, "a")
+    assert second.receipt != first.receipt
+
+
+async def test_a_queue_tells_of_itself(transport: Transport, queue_url: str) -> None:
+    queue = transport.queue(queue_url)
+    await queue.send(["a", "b"])
+    await queue.receive()
+    told = await queue.attributes()
+    assert told is not None
+    assert {name: int(value) for name, value in told.items() if name != "RedrivePolicy"} == {
+        "ApproximateNumberOfMessages": 0,
+        "ApproximateNumberOfMessagesDelayed": 0,
+        "ApproximateNumberOfMessagesNotVisible": 2,
+        "MaximumMessageSize": limits.SQS_BATCH_BYTES,
+        "MessageRetentionPeriod": 345_600,
+        "VisibilityTimeout": 30,
+    }
+
+
+async def test_who_may_not_ask_is_told_nothing(boxed: Place, transport_name: str) -> None:
+    async with boxed.connect(transport_name, key_id="denied") as transport:
+        url = f"{boxed.access.endpoint_url}/000000000000/completions"
+        assert await transport.queue(url).attributes() is None
 
 
 async def test_a_long_poll_ends_when_a_message_comes(transport: Transport, queue_url: str) -> None:
@@ -72,10 +107,10 @@ async def test_a_message_may_be_given_back(transport: Transport, queue_url: str)
     queue = transport.queue(queue_url)
     await queue.send(["a", "b", "c"])
     first = await drain(queue, 3)
-    assert await queue.change_visibility([(first["a"], 0), (first["b"], 600)]) == []
+    assert await queue.change_visibility([(first["a"], 0), (first["b"], 600)]) == {}
     second = await drain(queue, 1)
     assert second.keys() == {"a"}
-    assert await queue.delete([second["a"], first["b"], first["c"]]) == []
+    assert await queue.delete([second["a"], first["b"], first["c"]]) == {}
 
 
 async def test_receipts_that_are_none_come_back(transport: Transport, queue_url: str) -> None:
@@ -83,8 +118,8 @@ async def test_receipts_that_are_none_come_back(transport: Transport, queue_url:
     await queue.send(["a", "b"])
     got = await drain(queue, 2)
     changes = [(got["a"], 60), ("no receipt", 60), (got["b"], 60)]
-    assert await queue.change_visibility(changes) == ["no receipt"]
-    assert await queue.delete([got["a"], "no receipt", got["b"]]) == ["no receipt"]
+    assert refused(await queue.change_visibility(changes)) == [1]
+    assert refused(await queue.delete([got["a"], "no receipt", got["b"]])) == [1]
 
 
 async def test_a_receipt_of_a_message_that_is_gone(boxed: Place, transport_name: str) -> None:
@@ -94,9 +129,9 @@ async def test_a_receipt_of_a_message_that_is_gone(boxed: Place, transport_name:
         queue = transport.queue(made["QueueUrl"])
         await queue.send(["a"])
         receipt = (await drain(queue, 1))["a"]
-        assert await queue.delete([receipt]) == []
-        assert await queue.delete([receipt]) == []
-        assert await queue.change_visibility([(receipt, 60)]) == [receipt]
+        assert await queue.delete([receipt]) == {}
+        assert await queue.delete([receipt]) == {}
+        assert refused(await queue.change_visibility([(receipt, 60)])) == [0]
 
 
 async def test_bodies_that_cannot_be_sent_come_back(boxed: Place, transport_name: str) -> None:
@@ -104,7 +139,7 @@ async def test_bodies_that_cannot_be_sent_come_back(boxed: Place, transport_name
     async with boxed.connect(transport_name) as transport:
         made = await transport.clients.sqs.create_queue(QueueName="partial")
         queue = transport.queue(made["QueueUrl"])
-        assert await queue.send(["a", "\u000b", "b", "\ufffe"]) == [1, 3]
+        assert refused(await queue.send(["a", "\u000b", "b", "\ufffe"])) == [1, 3]
         assert (await drain(queue, 2)).keys() == {"a", "b"}
 
 
@@ -114,10 +149,11 @@ CALLS: dict[str, Callable[[Queue], Awaitable[object]]] = {
     "send": lambda queue: queue.send(["body"]),
     "change-visibility": lambda queue: queue.change_visibility([("receipt", 60)]),
 }
+CALLS_AND_ATTRIBUTES = {**CALLS, "attributes": lambda queue: queue.attributes()}
 each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
-@each_call
+@pytest.mark.parametrize("call", CALLS_AND_ATTRIBUTES.values(), ids=CALLS_AND_ATTRIBUTES)
 async def test_a_queue_that_is_not_there(
     transport: Transport, call: Callable[[Queue], Awaitable[object]]
 ) -> None:
