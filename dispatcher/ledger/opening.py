@@ -52,8 +52,8 @@ async def open_ledger(
             await anyio.to_thread.run_sync(spool.begin)
         except OSError as error:
             raise StateError(
-                f"cannot use the ledger {path}: {error.strerror}. Name a file in ledger.path whose "
-                "folder can be written"
+                f"cannot use the ledger {path}: {error.strerror} at {error.filename or path}. Name "
+                "a file in ledger.path whose folder can be written, and the spool beside it"
             ) from error
         ledger = Ledger(
             store, spool, outstanding=outstanding, spool_max=spool_max, frame=frame, now=now
