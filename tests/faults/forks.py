@@ -27,12 +27,12 @@ from typing import Any
 import uvloop
 
 from dispatcher import failpoints, pipeline
-from dispatcher.cli import run, status
+from dispatcher.cli import ledger, run, status
 from dispatcher.cli.main import program
 from dispatcher.emulator import server
 from dispatcher.ledger.status import read_status
 
-IMPORTED = (pipeline, run, status, server, uvloop)
+IMPORTED = (pipeline, ledger, run, status, server, uvloop)
 """What commands import when they need it, and what each run would otherwise import anew."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
