@@ -43,7 +43,7 @@ def _fault_settings(
             raise click.BadParameter(f"write NAME=SHARE, not {text!r}", ctx, param)
         if name not in FaultSettings.model_fields:
             near = difflib.get_close_matches(name, FaultSettings.model_fields, n=1)
-            hint = f"did you mean {near[0]}?" if near else "docs/emulator.md lists all."
+            hint = f"did you mean {near[0]}?" if near else "docs/emulator.md lists all"
             raise click.BadParameter(f"there is no fault {name!r}; {hint}", ctx, param)
         try:
             given[name] = getattr(FaultSettings.model_validate({name: setting}), name)

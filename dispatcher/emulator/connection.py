@@ -211,8 +211,8 @@ class Connection(asyncio.Protocol):
         ):
             request = self._waiting.popleft()
             answer = self._listener.handler(request)
-            if isinstance(answer, Response | Reset):
-                work = self._reply(request, answer)
+            if isinstance(answer, Response):
+                work = self._send(request, answer)
             else:
                 work = self._wait(request, answer)
             if work is not None:
@@ -223,14 +223,8 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         self._continue_if_first()
 
-    def _reply(self, request: Request, reply: Reply) -> Coroutine[Any, Any, None] | None:
-        if isinstance(reply, Response):
-            return self._send(request, reply)
-        request.body.discard()
-        self._reset()
-        return None
-
     def _reset(self) -> None:
+        """Cut the connection as a crashed host would: the client reads a reset, not an end."""
         assert self._transport is not None
         self._closing = True
         sock = self._transport.get_extra_info("socket")
@@ -258,7 +252,11 @@ class Connection(asyncio.Protocol):
 
     async def _wait(self, request: Request, answer: Awaitable[Reply]) -> None:
         try:
-            work = self._reply(request, await answer)
+            reply = await answer
+            if isinstance(reply, Reset):
+                self._reset()
+                return
+            work = self._send(request, reply)
         finally:
             request.body.discard()
         if work is not None:

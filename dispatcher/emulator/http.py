@@ -130,7 +130,7 @@ Answer: TypeAlias = Response | Awaitable[Response]
 Reply: TypeAlias = Response | Reset
 """What a client gets."""
 
-Handler: TypeAlias = Callable[[Request], Reply | Awaitable[Reply]]
+Handler: TypeAlias = Callable[[Request], Response | Awaitable[Reply]]
 
 
 class Decoder(Protocol):

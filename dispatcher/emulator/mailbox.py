@@ -64,9 +64,10 @@ class Mailbox:
             if taken or loop.time() >= deadline:
                 break
             await self._arrival(deadline - loop.time())
-        for message in taken:
-            if self._faults.redelivers(message):
-                self.queue.change_visibility(message.receipt, 0, now=self._clock.now())
+        if self._faults.armed:
+            for message in taken:
+                if self._faults.redelivers(message):
+                    self.queue.change_visibility(message.receipt, 0, now=self._clock.now())
         self._pass_on()
         return taken
 

@@ -6,7 +6,7 @@ The plugin is found by itself once the package is installed. It needs pytest-asy
         settings = {"endpoint_url": sagemaker_emulator.url, ...}
 
 Override ``sagemaker_emulator_settings`` in a ``conftest.py`` to have another model, wrapped events
-or throttling. Every pytest run of every user loads this module, so it imports next to nothing.
+or faults. Every pytest run of every user loads this module, so it imports next to nothing.
 """
 
 from collections.abc import AsyncIterator

@@ -19,7 +19,7 @@ from dispatcher.emulator.auth import (
 from dispatcher.emulator.blob import SPOOL_BYTES
 from dispatcher.emulator.calls import read_call
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.faults import FaultPlan, Verdict
+from dispatcher.emulator.faults import PROCEED, FaultPlan, Verdict
 from dispatcher.emulator.http import Answer, Refusal, Reply, Request, Reset, Response
 from dispatcher.emulator.signature_refusals import Signing
 from dispatcher.emulator.verification import Account, verify
@@ -79,7 +79,7 @@ class Router:
         self._id_prefix = str(uuid4())[:24]
         self._ids = count(1)
 
-    def __call__(self, request: Request) -> Reply | Awaitable[Reply]:
+    def __call__(self, request: Request) -> Response | Awaitable[Reply]:
         """Answer any request; never raises."""
         caller = read_caller(request)
         name = self._asked(request, caller)
@@ -94,7 +94,7 @@ class Router:
             answer = self._checked(name, service, request, caller)
         except Exception as error:
             return self._name(service, self._refuse(service, request, error))
-        if isinstance(answer, Response | Reset):
+        if isinstance(answer, Response):
             return self._name(service, answer)
         return self._later(service, request, answer)
 
@@ -112,7 +112,7 @@ class Router:
 
     def _checked(
         self, name: str, service: Service, request: Request, caller: Caller
-    ) -> Reply | Awaitable[Reply]:
+    ) -> Response | Awaitable[Reply]:
         """Answer a request if its body is whole and it is signed."""
         if request.fault:
             text = f"The body is malformed: {request.fault}."
@@ -137,28 +137,39 @@ class Router:
         digest = await asyncio.to_thread(sha256_of, request.body)
         verified(now=self._clock.now(), body_sha256=digest)
         answer = self._answer(name, service, request)
-        return answer if isinstance(answer, Response | Reset) else await answer
+        return answer if isinstance(answer, Response) else await answer
 
-    def _answer(self, name: str, service: Service, request: Request) -> Reply | Awaitable[Reply]:
+    def _answer(self, name: str, service: Service, request: Request) -> Response | Awaitable[Reply]:
         """Answer a request as the fault plan has it."""
         if not self._faults.armed:
             return service.answer(request)
         verdict = self._faults.call(read_call(name, request))
-        reply = _reply(service, request, verdict)
-        return self._slow(reply, verdict.delay) if verdict.delay else reply
+        if verdict is PROCEED:
+            return service.answer(request)
+        return self._answer_badly(service, request, verdict)
 
-    async def _slow(self, reply: Reply | Awaitable[Reply], seconds: float) -> Reply:
-        if not isinstance(reply, Response | Reset):
-            reply = await reply
-        await self._clock.sleep(seconds)
+    async def _answer_badly(self, service: Service, request: Request, verdict: Verdict) -> Reply:
+        reply: Reply = Reset()
+        if verdict.refusal is not None:
+            reply = service.refuse(request, verdict.refusal)
+        elif verdict.reset != "before":
+            try:
+                answer = service.answer(request)
+                done = answer if isinstance(answer, Response) else await answer
+            except Refusal as refusal:
+                done = service.refuse(request, refusal)
+            reply = done if verdict.reset is None else reply
+        if verdict.delay:
+            await self._clock.sleep(verdict.delay)
         return reply
 
     async def _later(self, service: Service, request: Request, answer: Awaitable[Reply]) -> Reply:
+        response: Reply
         try:
             response = await answer
         except Exception as error:
             response = self._refuse(service, request, error)
-        return self._name(service, response)
+        return self._name(service, response) if isinstance(response, Response) else response
 
     def _refuse(self, service: Service, request: Request, error: Exception) -> Response:
         if not isinstance(error, Refusal):
@@ -167,26 +178,9 @@ class Router:
             error = Refusal(500, "InternalFailure", f"emulator: {type(error).__name__}")
         return service.refuse(request, error)
 
-    def _name(self, service: Service, response: Reply) -> Reply:
-        if isinstance(response, Response):
-            response.headers[service.request_id_header] = f"{self._id_prefix}{next(self._ids):012x}"
+    def _name(self, service: Service, response: Response) -> Response:
+        response.headers[service.request_id_header] = f"{self._id_prefix}{next(self._ids):012x}"
         return response
-
-
-def _reply(service: Service, request: Request, verdict: Verdict) -> Reply | Awaitable[Reply]:
-    if verdict.refusal is not None:
-        return service.refuse(request, verdict.refusal)
-    if verdict.reset == "before":
-        return Reset()
-    answer = service.answer(request)
-    if verdict.reset is None:
-        return answer
-    return Reset() if isinstance(answer, Response) else _unanswered(answer)
-
-
-async def _unanswered(answer: Awaitable[Response]) -> Reset:
-    await answer
-    return Reset()
 
 
 def _unknown(name: str) -> bytes:

@@ -203,6 +203,20 @@ async def test_an_error_of_s3_does_nothing_and_a_reset_does_all(emulator: Emulat
             assert ("k" in objects) == (fault == "s3_reset")
 
 
+async def test_a_reset_hides_a_refusal_too(emulator: Emulator, wire: Wire) -> None:
+    with emulator.faults.inject("s3_reset"), pytest.raises(ConnectionResetError):
+        await wire.ask("GET", "/emulator-input/nothing")
+
+
+async def test_requests_behind_a_reset_are_not_answered(emulator: Emulator, wire: Wire) -> None:
+    with emulator.faults.inject("s3_reset", when=lambda call: call.resource.endswith("/1")):
+        for n in range(4):
+            wire.send("PUT", f"/emulator-input/{n}", body=b"x")
+        with pytest.raises(ConnectionResetError):
+            await wire.reader.read()
+    assert sorted(emulator.objects("emulator-input")) == ["0", "1"]
+
+
 async def test_a_fault_can_be_aimed_at_an_object(emulator: Emulator, wire: Wire) -> None:
     seen: list[Call] = []
 
@@ -238,31 +252,28 @@ async def test_what_a_reset_has_received_comes_again(
     assert counts == ["2", "2"]
 
 
-async def test_one_entry_of_a_batch_fails(emulator: Emulator) -> None:
-    async with client_of(emulator) as transport:
-        queue = transport.queue(emulator.queue_url)
-        await queue.delete([message.receipt for message in await queue.receive()])
-        with emulator.faults.inject("sqs_failed_entry", when=lambda call: call.id == "1"):
-            assert await queue.send(["a", "b", "c"]) == [1]
-            received = await queue.receive()
-            assert [message.body for message in received] == ["a", "c"]
-            receipts = [message.receipt for message in received]
-            assert await queue.delete(receipts) == [receipts[1]]
-            assert await queue.change_visibility([(receipts[1], 0)]) == []
-        assert [message.body for message in await queue.receive()] == ["c"]
-
-
-async def test_a_failed_entry_is_the_service_s_fault(emulator: Emulator, wire: Wire) -> None:
-    with emulator.faults.inject("sqs_failed_entry"):
-        reply = await ask_sqs(
-            wire,
-            "SendMessageBatch",
-            QueueUrl=emulator.queue_url,
-            Entries=[{"Id": "0", "MessageBody": "a"}],
-        )
+@pytest.mark.parametrize(
+    ("operation", "asked", "left"),
+    [
+        ("SendMessageBatch", {"MessageBody": "a"}, (1, 3)),
+        ("ChangeMessageVisibilityBatch", {"VisibilityTimeout": 0}, (1, 2)),
+        ("DeleteMessageBatch", {}, (0, 1)),
+    ],
+)
+async def test_one_entry_of_a_batch_fails_and_nothing_is_done_to_it(
+    emulator: Emulator, wire: Wire, operation: str, asked: dict[str, Any], left: tuple[int, int]
+) -> None:
+    queue = emulator.queue_url
+    handles = [message["ReceiptHandle"] for message in await receive(emulator, wire)]
+    entries = [{"Id": str(n), "ReceiptHandle": h, **asked} for n, h in enumerate(handles)]
+    with emulator.faults.inject("sqs_failed_entry", when=lambda call: call.id == "1") as injection:
+        reply = await ask_sqs(wire, operation, QueueUrl=queue, Entries=entries)
     answer = orjson.loads(reply.body)
-    assert answer["Successful"] == []
-    assert answer["Failed"][0]["SenderFault"] is False
+    assert [entry["Id"] for entry in answer["Successful"]] == ["0"]
+    (failed,) = answer["Failed"]
+    assert (failed["Id"], failed["Code"], failed["SenderFault"]) == ("1", "InternalError", False)
+    assert injection.hits == 1
+    assert (len(await texts(emulator, wire)), await held(emulator, wire)) == left
 
 
 async def test_a_message_is_delivered_twice(emulator: Emulator, wire: Wire) -> None:
