@@ -235,7 +235,9 @@ class Sender:
             if history.unsure and not history.repeated:
                 history.repeated = True
                 self.meter.repeated += 1
-                self.ledger.count(REPEATED)
+                await self.ledger.count(REPEATED)
+                if not self._is_ours(planned):
+                    return  # it completed meanwhile
             self.meter.on_wire += 1
             began = self.monotonic()
             try:

@@ -324,9 +324,9 @@ class Ledger:
         """Wait for an invocation after all that was left to the next process."""
         self._left.discard(number)
 
-    def count(self, name: str) -> None:
-        """Count something over all processes of the run; stored a moment later."""
-        self._pen.later(Count(name))
+    async def count(self, name: str) -> None:
+        """Count something over all processes of the run, durably."""
+        await self._pen.write(Count(name))
 
     async def idle(self) -> None:
         """Wait until nothing is outstanding but what is left to the next process."""

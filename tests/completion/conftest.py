@@ -113,9 +113,11 @@ class EventQueue:
     deleted: list[list[str]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     received: int = 0
+    waits: list[int | None] = field(default_factory=list)
 
     async def receive(self, *, wait: int | None = None) -> list[Message]:
         await anyio.lowlevel.checkpoint()
+        self.waits.append(wait)
         if not self.batches:
             await anyio.sleep_forever()
         batch = self.batches.pop(0)

@@ -201,3 +201,44 @@ async def test_not_being_allowed_to_delete_stops_the_run(scene: Scene) -> None:
     scene.queue.faults = [Denied("sqs:DeleteMessage")]
     with pytest.raises(Denied, match="sqs:DeleteMessage"):
         await acknowledge_all(scene, ["r"])
+
+
+SERVICE_NAMED = ("s3://out/0b5c.out", "s3://out/0b5c-error.out")
+
+
+@pytest.mark.parametrize("at", SERVICE_NAMED)
+async def test_an_output_that_the_service_named_is_known_by_its_location(
+    scene: Scene, at: str
+) -> None:
+    (entry,) = await scene.plan(1)
+    scene.ledger.accept(entry.planned, 1.0, *SERVICE_NAMED)
+    key = at.removeprefix("s3://out/")
+    records = [
+        {"s3": {"bucket": {"name": "out"}, "object": {"key": name}}} for name in (key, "0b5d.out")
+    ]
+    scene.queue.batches = [[json.dumps({"Records": [record]}) for record in records]]
+    claimed, _ = await listen(scene)
+    assert [one.entry for one in claimed] == [entry]
+    assert scene.meter.events == {"matched": 1, "foreign": 1}
+    await scene.settle(entry)
+    assert scene.ledger.find_output(at) is None
+
+
+async def test_the_first_empty_answer_says_that_the_queue_is_drained(scene: Scene) -> None:
+    entries = await scene.accepted(2)
+    scene.queue.batches = [[scene.event(entries[0])], [scene.event(entries[1])], [], []]
+    drained = anyio.Event()
+    patience = Patience(300.0, monotonic, scene.meter)
+    listener = Listener(
+        scene.config, scene.ledger, scene.queue, scene.meter, patience, scene.hear, drained
+    )
+    claims, claimed = anyio.create_memory_object_stream[Claimed](10)
+    receipts, deleted = anyio.create_memory_object_stream[list[str]](10)
+    async with claimed, deleted, anyio.create_task_group() as group:
+        group.start_soon(listener.run, claims, receipts)
+        with anyio.fail_after(10):
+            await drained.wait()
+        assert all(entry.claimed for entry in entries), "what was heard is claimed by then"
+        await anyio.sleep(1)
+        group.cancel_scope.cancel()
+    assert scene.queue.waits == [1, 1, 1, None]

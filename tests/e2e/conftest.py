@@ -12,6 +12,7 @@ from dispatcher import pipeline
 from dispatcher.aws.session import Access
 from dispatcher.config.settings import Config, EmulatorSettings
 from dispatcher.emulator.server import Emulator
+from dispatcher.ledger.status import read_status
 from dispatcher.observe.meter import Meter
 
 Json = dict[str, Any]
@@ -51,6 +52,9 @@ class Way:
     async def run(self, **sections: Json) -> pipeline.Ending:
         self.meter = Meter()
         return await pipeline.run(self.config(**sections), meter=self.meter, access=self.access)
+
+    def tag(self) -> str:
+        return read_status(self.folder / "ledger.db").run_tag
 
     def results(self) -> list[Json]:
         return _lines(self.folder / "results.jsonl")
