@@ -20,7 +20,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,18 +45,18 @@ from dispatcher.ledger.agreement import differences, terms
 from dispatcher.ledger.intent import Planned
 from dispatcher.ledger.ledger import REPEATED, Ledger
 from dispatcher.ledger.opening import open_ledger
-from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import Frame, frame
 from dispatcher.packing.packer import Packer
-from dispatcher.sinks.jsonl import JsonlFile, JsonlSink
-from dispatcher.sinks.lines import dead_letter_line, result_line
+from dispatcher.sinks.opening import Render, open_sinks
 from dispatcher.sinks.settler import Settler
 from dispatcher.sinks.sink import Sink
+from dispatcher.sinks.sqs import SqsSink
 from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.source import Source
+from dispatcher.sources.sqs import SqsSource
 
 _GATHERED = 256
 """Most settlements that wait for the settler, which writes many together. What they take of the
@@ -139,13 +139,15 @@ async def run(
                 now=world.now,
             )
         )
-        source = JsonlSource(config.source)
+        source = _source(config, ledger, transport, meter, world)
         stack.push_async_callback(source.aclose)
         _agree(config, ledger, force=force)
         # Until something was read, other input may take the place of what was looked at.
         known = json.loads(ledger.fact("heads") or "{}") if ledger.marks else {}
         heads = known | await source.open(ledger.recall.frontiers, known)
-        results, dead_letters = _sinks(config, ledger, stack)
+        results, dead_letters = stack.enter_context(
+            open_sinks(config, ledger, _queue_sinks(config, transport, meter, world))
+        )
         # Only now: what could not even be opened may be corrected in the next command.
         await ledger.remember(
             terms=terms(config),
@@ -202,19 +204,32 @@ def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
         )
 
 
-def _sinks(config: Config, ledger: Ledger, stack: AsyncExitStack) -> tuple[Sink, Sink]:
-    """Open where results and dead letters go."""
-    durable = config.ledger.durability == "full"
-    join, meta = config.sink.join, config.sink.meta
+def _source(
+    config: Config, ledger: Ledger, transport: Transport, meter: Meter, world: World
+) -> Source:
+    """Make what records come from."""
+    url = config.source.queue_url
+    if url is None:
+        return JsonlSource(config.source)
+    patience = _patience(config, meter, world, f"{url} could not be received from")
+    log = ledger.messages(url)
+    return SqsSource(config.source, transport.queue(url), log, patience, world.now, world.dice)
 
-    def file(path: str, render: Callable[[Outcome], bytes]) -> Sink:
-        opened = stack.enter_context(closing(JsonlFile.open(path, ledger.sink(path))))
-        return JsonlSink(opened, render, durable=durable)
 
-    return (
-        file(config.sink.path, lambda outcome: result_line(outcome, join, meta=meta)),
-        file(config.dead_letters.path, dead_letter_line),
-    )
+def _queue_sinks(
+    config: Config, transport: Transport, meter: Meter, world: World
+) -> Callable[[str, Render], Sink]:
+    """Return what makes a sink of a queue."""
+
+    def make(url: str, render: Render) -> Sink:
+        patience = _patience(config, meter, world, f"{url} could not be sent to")
+        return SqsSink(transport.queue(url), render, patience, world.dice)
+
+    return make
+
+
+def _patience(config: Config, meter: Meter, world: World, what: str) -> Patience:
+    return Patience(config.retry.give_up_after, world.monotonic, meter, what)
 
 
 def _restore(meter: Meter, ledger: Ledger, source: Source) -> None:

@@ -1,4 +1,4 @@
-"""How long the completion side goes on without any answer of AWS."""
+"""How long the loops of a run that call one service go on without any answer of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +15,13 @@ class Patience:
         give_up_after: Seconds of failures, without one success, after which the run stops.
         monotonic: The clock.
         meter: Failures are counted in ``troubles``.
+        what: What is not done as long as calls fail, for the message.
     """
 
     give_up_after: float
     monotonic: Callable[[], float]
     meter: Meter
+    what: str = "completions could not be asked for"
     _failing_since: float | None = None
     _failed_at: float = 0.0
 
@@ -42,7 +44,7 @@ class Patience:
         self._failed_at = now
         if now - self._failing_since >= self.give_up_after:
             raise RunStopped(
-                f"completions could not be asked for in {self.give_up_after / 60:.3g} minutes; the "
+                f"{self.what} in {self.give_up_after / 60:.3g} minutes; the "
                 f"last error: {error}. The run stopped with its state kept: run the same command "
                 "again when the service is back"
             ) from error

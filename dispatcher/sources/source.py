@@ -101,17 +101,22 @@ class Source(Protocol):
 
 
 class MessageLog(Protocol):
-    """What a run remembers of the messages of one queue; the ledger keeps it.
+    """What a run remembers of the messages of one queue; the ledger keeps it."""
 
-    Attributes:
-        next_number: The first number that no record of this queue ever had.
-        outstanding: Messages that earlier processes left outstanding, by name.
-        settled: Messages that were settled and may come again, by name, with epoch seconds.
-    """
+    @property
+    def next_number(self) -> int:
+        """The first number that no record of this queue ever had."""
+        ...
 
-    next_number: int
-    outstanding: Mapping[str, Position]
-    settled: Mapping[str, float]
+    @property
+    def outstanding(self) -> Mapping[str, Position]:
+        """Messages that earlier processes left outstanding, by name."""
+        ...
+
+    @property
+    def settled(self) -> Mapping[str, float]:
+        """Messages that were settled and may come again, by name, with epoch seconds."""
+        ...
 
     def forget(self, names: Sequence[str]) -> None:
         """Forget settled messages: they will not be delivered again."""

@@ -1,15 +1,17 @@
 """Queues as source and sink over real HTTP: each message its own result, and gone only then."""
 
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 
+import anyio
 import pytest
 
-from dispatcher.aws.transport import open_transport
+from dispatcher import pipeline
+from dispatcher.aws.transport import Transport, open_transport
 from dispatcher.config.settings import AwsSettings
-from dispatcher.emulator.mailbox import Mailbox
+from dispatcher.errors import ConfigError, Denied
 from tests.e2e.conftest import Json, Way
 
 WayTo = Callable[..., Awaitable[Way]]
@@ -17,35 +19,251 @@ WayTo = Callable[..., Awaitable[Way]]
 
 @dataclass
 class Queues:
-    """An emulator's queues, and a way through them."""
+    """The queues of an emulator, and the runs through them."""
 
     way: Way
-
-    def url(self, name: str) -> str:
-        return f"{self.way.emulator.url}/000000000000/{name}"
-
-    def mailbox(self, name: str) -> Mailbox:
-        return self.way.emulator.queues.by_name[name]
+    transport: Transport
+    urls: dict[str, str] = field(default_factory=dict)
 
     async def make(self, name: str, **attributes: int) -> str:
-        settings = AwsSettings()
-        async with open_transport(settings, connections=4, access=self.way.access) as transport:
-            made = await transport.clients.sqs.create_queue(
-                QueueName=name, Attributes={key: str(value) for key, value in attributes.items()}
-            )
+        made = await self.transport.clients.sqs.create_queue(
+            QueueName=name, Attributes={key: str(value) for key, value in attributes.items()}
+        )
         url: str = made["QueueUrl"]
+        self.urls[name] = url
         return url
 
-    def send(self, name: str, *bodies: object) -> None:
-        for body in bodies:
-            self.mailbox(name).send(body if isinstance(body, str) else json.dumps(body))
+    async def send(self, name: str, *values: object) -> None:
+        bodies = [value if isinstance(value, str) else json.dumps(value) for value in values]
+        queue = self.transport.queue(self.urls[name])
+        for start in range(0, len(bodies), 10):
+            assert await queue.send(bodies[start : start + 10]) == {}
 
-    def bodies(self, name: str) -> list[Json]:
-        mailbox = self.mailbox(name)
+    async def bodies(self, name: str) -> list[Json]:
+        """Take all messages that a queue has."""
+        queue = self.transport.queue(self.urls[name])
         taken: list[Json] = []
-        while some := mailbox.queue.receive(10, now=0.0):
+        while some := await queue.receive(wait=0):
             taken += [json.loads(message.body) for message in some]
         return taken
 
-    def left(self, name: str) -> tuple[int, ...]:
-        return tuple(self.mailbox(name).queue.counts(0.0))
+    async def left(self, name: str) -> tuple[int, int]:
+        """Return how many messages a queue has, and how many of them are in flight."""
+        told = await self.transport.queue(self.urls[name]).attributes()
+        assert told is not None
+        hidden = int(told["ApproximateNumberOfMessagesNotVisible"])
+        return int(told["ApproximateNumberOfMessages"]) + hidden, hidden
+
+    def sections(self, **more: Json) -> dict[str, Json]:
+        """Return the sections of a run from the queue ``in``."""
+        source = {
+            "type": "sqs",
+            "path": [],
+            "queue_url": self.urls["in"],
+            "key": "id",
+            "until_empty": "1s",
+        }
+        sections: dict[str, Json] = {"source": source}
+        if "out" in self.urls:
+            sections["sink"] = {"type": "sqs", "path": "results.jsonl"}
+            sections["sink"]["queue_url"] = self.urls["out"]
+        if "dead" in self.urls:
+            sections["dead_letters"] = {"type": "sqs", "path": "dead.jsonl"}
+            sections["dead_letters"]["queue_url"] = self.urls["dead"]
+        for name, values in more.items():
+            sections[name] = sections.get(name, {}) | values
+        return sections
+
+    async def run(self, **more: Json) -> pipeline.Ending:
+        return await self.way.run(**self.sections(**more))
+
+
+@pytest.fixture
+async def queues_to(way_to: WayTo) -> AsyncIterator[Callable[..., Awaitable[Queues]]]:
+    """Make an emulator with the given settings, and a client of its queues."""
+    async with AsyncExitStack() as stack:
+
+        async def make(**settings: object) -> Queues:
+            way = await way_to(**settings)
+            opened = open_transport(AwsSettings(), connections=8, access=way.access)
+            return Queues(way, await stack.enter_async_context(opened))
+
+        yield make
+
+
+QueuesTo = Callable[..., Awaitable[Queues]]
+
+
+def records(count: int) -> list[Json]:
+    return [{"id": f"r{n}", "n": n} for n in range(count)]
+
+
+def assert_answered(lines: Sequence[Json], wanted: Sequence[Json]) -> None:
+    """Hold results against the records, each once, with its own output."""
+    assert sorted(lines, key=lambda line: line["key"]) == sorted(
+        ({"key": r["id"], "status": "completed", "output": r} for r in wanted),
+        key=lambda line: str(line["key"]),
+    )
+
+
+async def test_from_queue_to_queue(queues_to: QueuesTo) -> None:
+    queues = await queues_to(verify_signatures=True)
+    for name in ("in", "out", "dead"):
+        await queues.make(name)
+    wanted = records(200)
+    await queues.send("in", *wanted)
+    ending = await queues.run()
+    assert (ending.signal, ending.outstanding) == (None, 0)
+    assert_answered(await queues.bodies("out"), wanted)
+    assert await queues.bodies("dead") == []
+    assert await queues.left("in") == (0, 0)
+    assert queues.way.meter.read == queues.way.meter.completed == 200
+
+
+async def test_from_queue_to_file(queues_to: QueuesTo) -> None:
+    queues = await queues_to()
+    await queues.make("in")
+    wanted = records(50)
+    await queues.send("in", *wanted)
+    await queues.run()
+    assert_answered(queues.way.results(), wanted)
+    assert await queues.left("in") == (0, 0)
+
+
+async def test_from_file_to_queue(queues_to: QueuesTo) -> None:
+    queues = await queues_to()
+    for name in ("in", "out", "dead"):
+        await queues.make(name)
+    wanted = records(50)
+    queues.way.write([*wanted, {"no": "key"}])
+    sections = queues.sections()
+    del sections["source"]
+    await queues.way.run(**sections)
+    assert_answered(await queues.bodies("out"), wanted)
+    (dead,) = await queues.bodies("dead")
+    assert (dead["reason"], dead["input"]) == ("missing_key", {"no": "key"})
+
+
+async def test_packed_messages_get_their_own_answers(queues_to: QueuesTo) -> None:
+    queues = await queues_to()
+    for name in ("in", "out"):
+        await queues.make(name)
+    wanted = records(100)
+    await queues.send("in", *wanted)
+    await queues.run(packing={"framing": "json-array", "max_records": 30})
+    assert_answered(await queues.bodies("out"), wanted)
+    assert await queues.left("in") == (0, 0)
+    assert queues.way.emulator.endpoint("emulated").accepted < 50
+
+
+async def test_what_is_no_record_is_a_dead_letter_and_leaves_the_queue(queues_to: QueuesTo) -> None:
+    queues = await queues_to()
+    for name in ("in", "dead"):
+        await queues.make(name)
+    bad = ["no json", " ", '{"id": 1.5}', "[1]", json.dumps({"id": "long", "x": "y" * 500})]
+    await queues.send("in", *bad, '{"id":\n"good"}')
+    await queues.run(source={"max_record": 200})
+    (result,) = queues.way.results()
+    assert (result["key"], result["output"]) == ("good", {"id": "good"})
+    dead = {line["reason"]: line for line in await queues.bodies("dead")}
+    assert dead.keys() == {"bad_json", "bad_key", "missing_key", "too_large"}
+    # It can be read nowhere else any more.
+    assert dead["too_large"]["input"]["x"] == "y" * 500
+    assert queues.urls["in"] in dead["bad_key"]["message"]
+    assert await queues.left("in") == (0, 0)
+
+
+async def test_without_a_key_the_name_of_the_message_is_one(queues_to: QueuesTo) -> None:
+    queues = await queues_to()
+    await queues.make("in")
+    await queues.send("in", "1", '"two"', "[3]")
+    await queues.run(source={"key": None})
+    results = queues.way.results()
+    assert sorted(json.dumps(line["output"]) for line in results) == ['"two"', "1", "[3]"]
+    assert all(len(line["key"]) == 36 for line in results)
+
+
+async def test_a_message_stays_hidden_however_long_its_inference_takes(queues_to: QueuesTo) -> None:
+    queues = await queues_to(service_time="3s")
+    await queues.make("in", VisibilityTimeout=1)
+    await queues.make("out")
+    wanted = records(20)
+    await queues.send("in", *wanted)
+    with queues.way.emulator.faults.inject("sqs_redelivery", when=lambda _: False) as never:
+        await queues.run()
+    assert never.hits == 0
+    assert_answered(await queues.bodies("out"), wanted)
+    assert queues.way.emulator.endpoint("emulated").accepted == 20
+    assert await queues.left("in") == (0, 0)
+
+
+async def test_a_message_that_is_delivered_again_is_one_all_the_same(queues_to: QueuesTo) -> None:
+    queues = await queues_to(service_time="300ms", faults={"sqs_redelivery": 0.3})
+    await queues.make("in", VisibilityTimeout=2)
+    await queues.make("out")
+    wanted = records(60)
+    await queues.send("in", *wanted)
+    await queues.run(completion={"queue_url": None, "sweep_after": "200ms"})
+    assert queues.way.emulator.faults.struck["sqs_redelivery"] > 0
+    assert queues.way.emulator.endpoint("emulated").accepted == 60
+    assert await queues.left("in") == (0, 0)
+    queues.way.emulator.faults.__init__()  # type: ignore[misc]
+    assert_answered(await queues.bodies("out"), wanted)
+
+
+async def test_a_run_goes_on_with_the_messages_it_knows(queues_to: QueuesTo) -> None:
+    """The first one ends before its answers come; the second one hears of its messages again."""
+    queues = await queues_to(service_time="600ms")
+    await queues.make("in", VisibilityTimeout=1)
+    await queues.make("out")
+    wanted = records(40)
+    await queues.send("in", *wanted)
+    endpoint = queues.way.emulator.endpoint("emulated")
+    async with anyio.create_task_group() as group:
+        group.start_soon(queues.run)
+        while endpoint.accepted < 40:
+            await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
+    await queues.run()
+    assert_answered(await queues.bodies("out"), wanted)
+    assert endpoint.accepted == 40
+    assert await queues.left("in") == (0, 0)
+
+
+async def test_an_answer_too_long_for_a_message_says_where_it_is(queues_to: QueuesTo) -> None:
+    queues = await queues_to()
+    for name in ("in", "dead"):
+        await queues.make(name)
+    await queues.make("out", MaximumMessageSize=2_000)
+    long = {"id": "long", "text": "x" * 3_000}
+    await queues.send("in", {"id": "short"}, long)
+    await queues.run()
+    results = {line["key"]: line for line in await queues.bodies("out")}
+    assert results["short"] == {"key": "short", "status": "completed", "output": {"id": "short"}}
+    assert results["long"]["output"] is None
+    assert "a message of this queue at most 2000" in results["long"]["omitted"]
+    assert await queues.left("in") == (0, 0)
+
+
+@pytest.mark.parametrize("section", ["source", "sink", "dead_letters"])
+async def test_a_queue_that_is_missing_stops_the_run_before_it_begins(
+    queues_to: QueuesTo, section: str
+) -> None:
+    queues = await queues_to()
+    for name in ("in", "out", "dead"):
+        await queues.make(name)
+    await queues.send("in", *records(1))
+    missing = {"queue_url": queues.urls["in"] + "-not"}
+    with pytest.raises(Denied, match="in-not"):
+        await queues.run(**{section: missing})
+    assert await queues.left("in") == (1, 0)
+    assert queues.way.emulator.endpoint("emulated").accepted == 0
+
+
+@pytest.mark.parametrize("section", ["source", "sink", "dead_letters"])
+async def test_fifo_queues_are_refused(queues_to: QueuesTo, section: str) -> None:
+    queues = await queues_to()
+    for name in ("in", "out", "dead"):
+        await queues.make(name)
+    with pytest.raises(ConfigError, match="FIFO"):
+        await queues.run(**{section: {"queue_url": queues.urls["in"] + ".fifo"}})
