@@ -48,7 +48,9 @@ def checkout(folder: Path) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/emulator.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "docs/emulator.md", "docs/guarantees.md"]
+)
 async def test_commands_of_the_documentation(document: str, tmp_path: Path) -> None:
     checkout(tmp_path)
     settings = EmulatorSettings(service_time=ServiceTime(median=0.0))
