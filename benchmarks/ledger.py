@@ -165,7 +165,8 @@ def measure_alone(folder: Path, options: argparse.Namespace, repetition: int) ->
     for durability in options.durabilities:
         for group in options.groups:
             with tempfile.TemporaryDirectory(dir=folder, prefix="ledger-") as made:
-                syncs = [fsyncs_per_second(Path(made))]
+                ask_disk = partial(fsyncs_per_second, Path(made), min(options.seconds, 1.0))
+                syncs = [ask_disk()]
                 figures = anyio.run(
                     alone,
                     Path(made),
@@ -174,7 +175,7 @@ def measure_alone(folder: Path, options: argparse.Namespace, repetition: int) ->
                     options.seconds,
                     backend_options={"use_uvloop": True},
                 )
-                syncs.append(fsyncs_per_second(Path(made)))
+                syncs.append(ask_disk())
             name, rate = f"{durability}, groups of {group}", statistics.mean(syncs)
             print(
                 f"{name}: {figures['invocations_per_second']:,.0f}/s, "

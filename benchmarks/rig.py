@@ -26,7 +26,6 @@ BUSY = 0.7
 """A stub that works for more than this share of a run may be what is measured: it is flagged."""
 
 _PACKAGES = ("aioboto3", "aiobotocore", "botocore", "boto3", "aiohttp", "httptools", "uvloop")
-_FSYNC_SECONDS = 1.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -120,12 +119,12 @@ def run(command: Sequence[str], environment: Mapping[str, str], *, limit: float 
     return Usage(wall, usage.ru_utime + usage.ru_stime, peak)
 
 
-def fsyncs_per_second(folder: Path) -> float:
+def fsyncs_per_second(folder: Path, seconds: float = 1.0) -> float:
     """Return how often a second 4 kB can be appended to a file and synced to the disk."""
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
         page, count = b"\0" * 4096, 0
         began = time.perf_counter()
-        while (took := time.perf_counter() - began) < _FSYNC_SECONDS:
+        while (took := time.perf_counter() - began) < seconds:
             file.write(page)
             os.fsync(file.fileno())
             count += 1
