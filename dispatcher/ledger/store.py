@@ -14,7 +14,7 @@ from typing import Literal, Self, TypeVar, cast
 
 from dispatcher import failpoints
 from dispatcher.errors import StateError
-from dispatcher.ledger import schema
+from dispatcher.ledger import contradictions, schema
 from dispatcher.ledger.intent import Entry, Planned, SpoolRef, pack_slips, unpack_slips
 from dispatcher.ledger.operations import (
     Accept,
@@ -66,8 +66,10 @@ class Store:
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+            contradictions.check_pages(self._db)
             schema.prepare(self._db, path)
             self._load()
+            contradictions.check_records(self.entries, self.marks)
         except _DAMAGE as error:
             self._db.close()
             why = error if isinstance(error, sqlite3.Error) else f"a row is damaged ({error!r})"
@@ -96,11 +98,14 @@ class Store:
         Raises:
             StateError: The disk is full or fails; nothing of the group is stored.
         """
+        settled = [op.entries for op in operations if isinstance(op, Settle)]
+        over = {entry.planned.number for entries in settled for entry in entries}
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for kind, run in groupby(operations, type):
-                if kind is Accept:
-                    self._accept(cast("list[Accept]", list(run)))
+                if kind is Accept:  # what is over in the same group needs no word of it
+                    accepted = cast("list[Accept]", list(run))
+                    self._accept([a for a in accepted if a.number not in over])
                 else:
                     for operation in run:
                         self._write(operation)
@@ -116,9 +121,8 @@ class Store:
         except BaseException:
             self._roll_back()
             raise
-        for operation in operations:
-            if isinstance(operation, Settle):
-                self._spool.release([e.payload for e in operation.entries if e.payload])
+        for entries in settled:
+            self._spool.release([entry.payload for entry in entries if entry.payload])
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:
