@@ -12,7 +12,6 @@ from typing import TypeAlias
 from dispatcher.sources.record import Position
 from dispatcher.sources.source import START, Mark
 
-
 Span: TypeAlias = tuple[int, int, int]
 """Start, end, and the line at the end."""
 
