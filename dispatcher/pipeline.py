@@ -50,10 +50,12 @@ from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.framing import Frame, frame
 from dispatcher.packing.packer import Packer
+from dispatcher.sinks import sqs as sinks
 from dispatcher.sinks.opening import Render, open_sinks
 from dispatcher.sinks.settler import Settler
 from dispatcher.sinks.sink import Sink
 from dispatcher.sinks.sqs import SqsSink
+from dispatcher.sources import sqs as sources
 from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.source import Source
 from dispatcher.sources.sqs import SqsSource
@@ -166,9 +168,10 @@ async def run(
 async def _connect(config: Config, access: Access | None) -> AsyncIterator[Transport]:
     """Open the transport, and find out what is missing before anything is read."""
     most = config.limits.concurrency + config.completion.fetchers + 2 * config.completion.listeners
+    most += config.source.receivers + sources.CALLS + 2 * sinks.CALLS
     async with open_transport(config.aws, connections=most, access=access) as transport:
         for finding in (
-            await probe.queue(transport.clients, config.completion.queue_url),
+            *await probe.queues(transport.clients, config),
             await probe.bucket(transport.clients, config.staging.bucket, config.staging.prefix),
         ):
             if finding.ok is False:

@@ -1,6 +1,8 @@
 """Looking at an account before a run, without sending a record."""
 
-from collections.abc import Awaitable
+import json
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import botocore.exceptions as foreign
@@ -9,6 +11,8 @@ from dispatcher.aws.mapping import is_about_the_clock, translate
 from dispatcher.aws.session import Access, Clients, open_clients, open_control_plane
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, DispatcherError
+
+_SOURCE = "source queue"
 
 
 @dataclass(slots=True, frozen=True)
@@ -27,7 +31,7 @@ class Finding:
 
 
 async def probe(config: Config, access: Access | None = None) -> list[Finding]:
-    """Look at credentials, endpoint, queue and staging bucket.
+    """Look at credentials, endpoint, queues and staging bucket.
 
     Permissions to look (``sagemaker:DescribeEndpoint``, ``sqs:GetQueueAttributes``,
     ``s3:ListBucket``) are not needed for a run, so being refused them is no failure.
@@ -36,23 +40,58 @@ async def probe(config: Config, access: Access | None = None) -> list[Finding]:
         async with open_clients(config.aws, connections=4, access=access) as clients:
             findings = [Finding("credentials", ok=True, detail="found")]
             findings.append(await _endpoint(config, access))
-            findings.append(await queue(clients, config.completion.queue_url))
+            findings += await queues(clients, config)
             findings.append(await bucket(clients, config.staging.bucket, config.staging.prefix))
             return findings
     except DispatcherError as error:
         return [Finding("credentials", ok=False, detail=str(error))]
 
 
-async def queue(clients: Clients, url: str | None) -> Finding:
-    """Look at the queue of completion events."""
-    name = "completion queue"
-    if url is None:
-        return Finding(name, ok=None, detail="completion.queue_url is not set: S3 is looked at")
-    return await _look(
-        name,
-        url,
-        clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"]),
-    )
+async def queues(clients: Clients, config: Config) -> list[Finding]:
+    """Look at the queue of completion events, and at those that are source or sink."""
+    findings = []
+    if config.completion.queue_url is None:
+        said = "completion.queue_url is not set: S3 is looked at"
+        findings.append(Finding("completion queue", ok=None, detail=said))
+    for name, url in (
+        ("completion queue", config.completion.queue_url),
+        (_SOURCE, config.source.queue_url),
+        ("results queue", config.sink.queue_url),
+        ("dead-letter queue", config.dead_letters.queue_url),
+    ):
+        if url is not None:
+            findings.append(await _queue(clients, name, url))
+    return findings
+
+
+async def _queue(clients: Clients, name: str, url: str) -> Finding:
+    told: dict[str, str] = {}
+
+    async def ask() -> None:
+        answer = await clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+        told.update(answer["Attributes"])
+
+    finding = await _look(name, url, ask())
+    if name == _SOURCE and told.get("VisibilityTimeout") == "0":
+        wrong = f"{url} has a VisibilityTimeout of 0; set it to 30 seconds or more"
+        return Finding(name, ok=False, detail=wrong)
+    if finding.ok:
+        return Finding(name, ok=True, detail=f"{url} answers{_described(name, told)}")
+    return finding
+
+
+def _described(name: str, attributes: Mapping[str, str]) -> str:
+    """Return what is worth knowing of a source before a run."""
+    if name != _SOURCE:
+        return ""
+    described = f", {attributes.get('ApproximateNumberOfMessages', '?')} messages"
+    if visibility := attributes.get("VisibilityTimeout"):
+        described += f", visibility time-out {visibility}s"
+    if policy := attributes.get("RedrivePolicy"):
+        with suppress(ValueError, LookupError, TypeError):
+            most = json.loads(policy)["maxReceiveCount"]
+            described += f", to its dead-letter queue after {most} receives"
+    return described
 
 
 async def bucket(clients: Clients, name: str | None, prefix: str) -> Finding:

@@ -10,6 +10,8 @@ from dispatcher.config.section import Section
 from dispatcher.config.units import Duration, Size
 
 _URL = r"^https?://"
+_FIFO = ".fifo"
+"""How the names of FIFO queues end, and no others' (D)."""
 
 
 def _as_list(value: object) -> object:
@@ -33,6 +35,11 @@ class _Place(Section):
             said = (type(self).model_fields[needed].description or "").rstrip(".")
             said = said if said[1:2].isupper() else said[:1].lower() + said[1:]
             raise ValueError(f"{needed} is missing ({said})")
+        if kind == "sqs" and str(getattr(self, needed)).endswith(_FIFO):
+            raise ValueError(
+                f"{needed} names a FIFO queue: its messages are taken and sent group by group, "
+                "which is not supported; name a standard queue"
+            )
         return self
 
     def _set(self, keys: Iterable[str]) -> str | None:

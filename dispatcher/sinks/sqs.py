@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import anyio
@@ -11,11 +11,11 @@ import orjson
 
 from dispatcher import limits
 from dispatcher.completion.patience import Patience
-from dispatcher.errors import CallError, ConfigError, Rejected, RunStopped
+from dispatcher.errors import CallError, Rejected, RunStopped
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
 
-_PARALLEL = 8
+CALLS = 8
 """Calls at once."""
 
 _BACKOFF_SECONDS = (0.1, 20.0)
@@ -62,19 +62,7 @@ class SqsSink:
     patience: Patience
     dice: random.Random
     _longest: int | None = None
-    _pauses: int = field(default=0)
-
-    def __post_init__(self) -> None:
-        """Refuse a queue that cannot be a sink.
-
-        Raises:
-            ConfigError: It is a FIFO queue.
-        """
-        if self.queue.url.endswith(".fifo"):
-            raise ConfigError(
-                f"{self.queue.url} is a FIFO queue, which takes no message without a group; name "
-                "a standard queue for results and dead letters"
-            )
+    _pauses: int = 0
 
     @property
     def name(self) -> str:
@@ -97,7 +85,7 @@ class SqsSink:
         messages = await anyio.to_thread.run_sync(self._messages, outcomes, self._longest)
         batches = batched(messages, self._longest)
         async with anyio.create_task_group() as group:
-            for _ in range(_PARALLEL):
+            for _ in range(CALLS):
                 group.start_soon(self._send_all, batches)
 
     def _messages(self, outcomes: Sequence[Outcome], longest: int) -> list[bytes]:

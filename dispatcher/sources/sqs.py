@@ -32,6 +32,9 @@ UNDELETED = 2_000
 _HELPERS = 4
 """Parallel calls that delete, and as many that hide anew."""
 
+CALLS = 2 * _HELPERS
+"""Calls at once, besides those that receive."""
+
 _PAUSE_SECONDS = 1.0
 """Wait after a failed call, with jitter."""
 
@@ -122,12 +125,6 @@ class SqsSource:
             ConfigError: It is a queue that cannot be a source.
         """
         del marks, heads  # what comes again is known by its name
-        url = self._url
-        if url.endswith(".fifo"):
-            raise ConfigError(
-                f"source.queue_url: {url} is a FIFO queue, which gives no more of a group while "
-                "one of its messages is in hand; name a standard queue"
-            )
         while True:
             try:
                 told = await self.queue.attributes()
@@ -142,8 +139,8 @@ class SqsSource:
         visibility = int((told or {}).get("VisibilityTimeout", VISIBILITY_SECONDS))
         if visibility == 0:
             raise ConfigError(
-                f"source.queue_url: {url} has a VisibilityTimeout of 0, so each message would be "
-                "delivered again at once; set it to 30 seconds or more"
+                f"source.queue_url: {self._url} has a VisibilityTimeout of 0, so each message "
+                "would be delivered again at once; set it to 30 seconds or more"
             )
         self._deliveries.visibility = visibility
         self._opened = self.now()

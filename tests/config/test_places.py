@@ -32,6 +32,14 @@ def test_queues_in_and_out() -> None:
         ({"sink": {"type": "sqs"}}, "queue_url is missing (SQS queue; each result is a message)"),
         ({"dead_letters": {"type": "sqs"}}, "queue_url is missing (SQS queue; each dead letter"),
         (
+            {"source": {"type": "sqs", "queue_url": QUEUES[0] + ".fifo"}},
+            "queue_url names a FIFO queue",
+        ),
+        (
+            {"sink": {"type": "sqs", "queue_url": QUEUES[0] + ".fifo"}},
+            "queue_url names a FIFO queue",
+        ),
+        (
             {"source": {"type": "sqs", "queue_url": QUEUES[0], "path": "in"}},
             "path is a key of type jsonl; this is type sqs",
         ),
