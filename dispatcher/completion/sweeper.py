@@ -256,7 +256,6 @@ class Sweeper:
                     raise _unseen(entry)
                 return Completion("expired", entry.planned.id, None)
             entry.looked_at = looked_at
-            self._postponed.pop(entry.planned.number, None)
         return None
 
     def _learn(self, entry: Entry) -> None:
@@ -268,8 +267,7 @@ class Sweeper:
             return
         earliest = entry.looked_at or entry.accepted_at
         self._silence.found(earliest, now)
-        # What completed before this process began may have done so at any time.
-        if self._is_alone and earliest >= self._began:
+        if self._is_alone:
             age = now - entry.accepted_at
             # Who was first looked for late need not have been: that was no measurement.
             latest = min(age, self._table.first) if entry.looked_at is None else age

@@ -89,6 +89,13 @@ def test_what_has_no_location_is_due_at_its_deadline() -> None:
     assert table.due([one], HOUR, {}) == [(False, HOUR, 1, one)]
 
 
+def test_a_deadline_before_the_expected_time_is_kept() -> None:
+    one = entry()
+    table = Timetable(HOUR, 60.0, 100.0)
+    assert table.due([one], 99.0, {}) == []
+    assert table.due([one], 100.0, {}) == [(False, 100.0, 1, one)]
+
+
 def test_deadlines_come_first_then_the_oldest_then_what_failed_before() -> None:
     failed_at_its_deadline, at_its_deadline, old, young = (
         entry(n, at) for n, at in enumerate((0.0, 0.0, 3000.0, 3500.0), 1)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
 from dispatcher.aws.calls import Location
+from dispatcher.completion import sweeper as module
+from dispatcher.completion.budget import TokenBucket
 from dispatcher.completion.joiner import Claimed
+from dispatcher.completion.lookout import Lookout
 from dispatcher.completion.patience import Patience
-from dispatcher.completion.schedule import LIST_FROM
+from dispatcher.completion.schedule import LIST_FROM, Look
+from dispatcher.completion.sight import Sight
 from dispatcher.completion.sweeper import Sweeper
 from dispatcher.errors import Denied, RunStopped, Throttled, Transient
 from dispatcher.ledger.intent import Entry
@@ -98,9 +103,11 @@ async def test_outputs_and_failures_of_one_folder_take_one_page(scene: Scene) ->
     for one in entries:
         failure = scene.output_of(one).replace(".out", "-error.out")
         scene.ledger.accept(one.planned, scene.now(), scene.output_of(one), failure)
+    for one in entries[5:]:
+        scene.bucket.objects[scene.output_of(one)] = b"1", None
     scene.bucket.objects[str(entries[3].failure)] = b"no", None
     await anyio.sleep(60)
-    assert await found(scene) == [(entries[3], "failed")]
+    assert (entries[3], "failed") in await found(scene)
     assert scene.meter.looks == {"list": 1}
 
 
@@ -187,6 +194,78 @@ async def test_in_haste_pages_are_read_for_fewer(open_scene: OpenScene) -> None:
         await anyio.sleep(60)
         assert await found(scene) == []
         assert scene.meter.looks == {"list": 2}
+
+
+async def test_who_is_settled_while_waiting_is_not_looked_for(open_scene: OpenScene) -> None:
+    async with open_scene(completion=QUEUE | {"sweep_budget": 2}) as scene:
+        entries = await scene.plan(1, 1, 1)
+        for n, one in enumerate(entries):
+            scene.ledger.accept(one.planned, scene.now(), f"s3://out/{n}.out", None)
+        await anyio.sleep(60)
+        looking = sweeper(scene)
+        await looking.sweep()
+        assert scene.ledger.claim(entries[1])
+        await looking.sweep()
+        assert scene.bucket.looks == ["s3://out/0.out", "s3://out/2.out"]
+
+
+async def test_a_scan_hands_on_the_most_urgent_and_the_next_one_the_others(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_WAITING", 2)
+    entries = []
+    for _ in range(5):
+        entries += await scene.accepted()
+        await anyio.sleep(1)
+    await anyio.sleep(60)
+    looking = sweeper(scene)
+    for count in (2, 4, 5, 5):
+        await looking.sweep()
+        looked_for = [one for one in entries if one.output in scene.bucket.looks]
+        assert looked_for == entries[:count]
+
+
+async def test_scans_are_rare_where_there_is_much_to_scan(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SCANNED_PER_SECOND", 1)
+    await scene.accepted(120)
+    scans, accepted = [], scene.ledger.accepted
+
+    def scanned() -> list[Entry]:
+        scans.append(monotonic())
+        return accepted()
+
+    monkeypatch.setattr(scene.ledger, "accepted", scanned)
+    await sweep_for(scene, 400)
+    assert [later - earlier for earlier, later in pairwise(scans)] == [120.0] * 3
+
+
+async def test_a_bucket_that_may_not_be_listed_is_not_asked_by_what_was_planned_before(
+    scene: Scene,
+) -> None:
+    entries = await scene.accepted(2)
+    lookout = Lookout(scene.bucket, TokenBucket(50), scene.meter, scene.now, {"out"})
+    sight = Sight()
+    folder = str(entries[0].output).rpartition("/")[0]
+    await lookout.see([Look(folder, entries)], "output", sight)
+    assert (scene.meter.looks, sight.shows(entries[0].output)) == ({}, None)
+
+
+async def test_looks_that_were_to_be_repeated_are_forgotten_with_their_invocations(
+    scene: Scene,
+) -> None:
+    (one,) = await scene.accepted()
+    scene.bucket.look_faults = [Transient("503")]
+    await anyio.sleep(60)
+    looking = sweeper(scene)
+    await looking.sweep()
+    assert list(looking._postponed) == [one.planned.number]
+    assert scene.ledger.claim(one)
+    await scene.settle(one)
+    await anyio.sleep(60)
+    await looking.sweep()
+    assert looking._postponed == {}
 
 
 async def test_past_the_deadline_and_without_a_trace_is_expired(scene: Scene) -> None:

@@ -225,6 +225,35 @@ async def test_a_page_is_read_for_those_too_that_are_not_yet_due(open_scene: Ope
         assert service.requests() == 1
 
 
+async def test_while_events_arrive_a_page_is_not_read_for_who_is_not_due(
+    open_scene: OpenScene,
+) -> None:
+    async with open_scene(completion=QUEUE) as scene:
+        service = Service(scene)
+        overdue = await scene.accepted(20)
+        await anyio.sleep(50)
+        young = await scene.accepted(20)
+        for one in (*overdue, *young):
+            scene.bucket.objects[scene.output_of(one)] = b"1", None
+        await anyio.sleep(10)
+        assert [entry for entry, _ in await service.sweeper.sweep()] == overdue
+
+
+async def test_a_second_event_does_not_say_how_long_the_completion_took(
+    open_scene: OpenScene,
+) -> None:
+    async with open_scene(completion=QUEUE) as scene:
+        service = Service(scene)
+        (one,) = await scene.accepted()
+        service.sweeper.heard(one)
+        assert scene.ledger.claim(one)
+        await anyio.sleep(3000)
+        service.sweeper.heard(one)
+        await scene.settle(one)
+        await service.serve(20, seconds=2.0, has_event=lambda n: n > 0)
+        assert max(service.waits) < 60.0 + 15.0
+
+
 async def test_what_an_earlier_process_sent_says_nothing_of_how_long_completions_take(
     open_scene: OpenScene,
 ) -> None:
