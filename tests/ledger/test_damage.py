@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, closing
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from shutil import rmtree
@@ -233,11 +232,14 @@ async def fill_up(path: Path, payload: int) -> None:
     async with open_ledger(path, frame=frame("none")) as ledger:
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
         for number in range(10_000):
-            position = Position("a.jsonl", number, number + 1, number + 1)
-            record = Record(position, "k" * 1_000, b"1" * payload)
-            parcel = Parcel([record], record.raw, "application/json", "inline")
+            parcels = []
+            for at in (2 * number, 2 * number + 1):
+                record = Record(
+                    Position("a.jsonl", at, at + 1, at + 1), "k" * 1_000, b"1" * payload
+                )
+                parcels.append(Parcel([record], record.raw, "application/json", "inline"))
             try:
-                planned = await ledger.plan([parcel, replace(parcel)])
+                planned = await ledger.plan(parcels)
             except StateError as error:
                 print(error)  # noqa: T201 - read by the parent
                 return
