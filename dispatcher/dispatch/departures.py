@@ -69,7 +69,7 @@ class Departures:
             drained: Events of the meantime have been heard.
         """
         async with intents:
-            if self._due:
+            if self._due or self._lost:
                 with anyio.move_on_after(_DRAIN_SECONDS):
                     await drained.wait()
             while not self._is_closed:

@@ -79,6 +79,23 @@ async def test_resumed_invocations_wait_for_the_events_of_the_meantime(
         assert hall.left == [(2.0, number) for number in planned], "the sender sees what is over"
 
 
+async def test_those_whose_payload_was_lost_wait_for_the_events_too(open_scene: OpenScene) -> None:
+    async with open_scene() as scene:
+        (planned,) = await scene.plan()
+    async with open_scene() as scene:
+        entry = scene.entry(planned)
+        entry.payload, lost = None, entry.payload
+        async with opened(scene, drained=False) as hall:
+            await anyio.sleep(1)
+            entry.payload = lost  # the intake has read it again
+            hall.departures.add(entry.planned)
+            await anyio.sleep(1)
+            assert hall.left == []
+            hall.drained.set()
+            await anyio.sleep(0.1)
+            assert hall.left == [(2.0, planned.number)]
+
+
 async def test_a_queue_that_says_nothing_is_not_waited_for_long(open_scene: OpenScene) -> None:
     async with open_scene() as scene:
         (planned,) = await scene.plan()
