@@ -24,6 +24,7 @@ from tests.simulation.simulate import Report, simulate, workplace
 _CHUNK = 20
 _TAIL = 60
 _LINE = 300
+_SHOWN = 10
 
 
 def main() -> int:
@@ -57,7 +58,8 @@ def _simulate(seeds: range, jobs: int) -> int:
         deaths.update(report.deaths)
         if report.violations:
             failed.append(report)
-            _print(report, _TAIL)
+            if len(failed) <= _SHOWN:
+                _print(report, _TAIL)
         if (now := time.monotonic()) - told >= 10 or done == len(seeds):
             told = now
             print(

@@ -1,5 +1,6 @@
 """What makes a run depend on its seed alone: no threads, no signals, no chance, no addresses."""
 
+import asyncio
 import itertools
 import os
 import random
@@ -19,7 +20,7 @@ from anyio._backends import _asyncio as backend
 from dispatcher import failpoints
 from dispatcher.emulator import invocation, mailbox, topics
 from dispatcher.ledger import pen
-from tests.simulation.machine import Killed, Machine
+from tests.simulation.machine import Machine
 
 T = TypeVar("T")
 
@@ -81,10 +82,15 @@ def determined(
 
     async def in_place(function: Callable[..., T], *args: Any, **_options: Any) -> T:
         await anyio.lowlevel.checkpoint()
-        with anyio.CancelScope(shield=True):
-            await _pause(machine, disk * threads.random())
+        machine.check_alive()
+        if not disk:
+            return function(*args)
+        with anyio.CancelScope(shield=True):  # as anyio waits for a thread
+            await asyncio.sleep(disk * threads.random())
+            machine.check_alive()
             result = function(*args)
-            await _pause(machine, disk * threads.random())
+            await asyncio.sleep(disk * threads.random())
+            machine.check_alive()
         return result
 
     begin = backend.CancelScope.__init__
@@ -114,11 +120,3 @@ def determined(
         failpoints.hooks.append(machine.reach)
         stack.callback(failpoints.hooks.remove, machine.reach)
         yield current.append
-
-
-async def _pause(machine: Machine, seconds: float) -> None:
-    if not machine.process.is_alive:
-        raise Killed
-    await anyio.sleep(seconds)
-    if not machine.process.is_alive:
-        raise Killed

@@ -123,6 +123,13 @@ class Received:
 
 
 @dataclass(slots=True, frozen=True)
+class Polled:
+    """A receive was answered with so many messages."""
+
+    messages: int
+
+
+@dataclass(slots=True, frozen=True)
 class Deleted:
     """A message was asked to be deleted."""
 
@@ -138,11 +145,13 @@ class Line:
         record: Number of the record it is about; -1 if it is about none.
         end: Bytes of the sink up to its end.
         verdict: ``right``, what is wrong with it, or the reason of a dead letter.
+        attempts: Invocations that it says were made for the record; None if it does not say.
     """
 
     record: int
     end: int
     verdict: str
+    attempts: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -199,6 +208,7 @@ Fact: TypeAlias = (
     | Came
     | Looked
     | Received
+    | Polled
     | Deleted
     | Wrote
     | Synced
@@ -232,7 +242,8 @@ class Terms:
         durable: The run promises to survive a power loss.
         deadline: Seconds after acceptance from which on an invocation may count as expired.
         attempts: Failed calls after which an invocation may be given up.
-        deletes_foreign: Events of others are deleted.
+        chosen: Output keys are chosen before a call.
+        listens: There is a queue of events.
     """
 
     records: frozenset[int]
@@ -243,4 +254,5 @@ class Terms:
     durable: bool
     deadline: float
     attempts: int
-    deletes_foreign: bool
+    chosen: bool
+    listens: bool

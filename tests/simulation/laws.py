@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from dispatcher import limits
 from tests.simulation.history import (
     Answer,
     Answered,
@@ -20,6 +19,7 @@ from tests.simulation.history import (
     Found,
     Line,
     Looked,
+    Polled,
     Sink,
     Stopped,
     Synced,
@@ -28,6 +28,12 @@ from tests.simulation.history import (
     Unstaged,
     Wrote,
 )
+
+INLINE_BODY_BYTES = 128_000
+"""As the service's model says; not taken from the code that is checked."""
+
+DRAIN_SECONDS = 5.0
+"""How long events of the meantime have to be waited for before a repeated call."""
 
 ENOUGH = 20
 """Violations of one run that are worth telling."""
@@ -109,6 +115,12 @@ class _Checker:
         self._sinks: dict[Sink, _File] = {"results": _File(), "dead": _File()}
         self._settled: set[int] = set()
         self._in_flight: Counter[int] = Counter()
+        self._taken_at: dict[str, float] = {}
+        self._over: set[str] = set()
+        self._refused: set[str] = set()
+        self._heard_all = False
+        self._began = 0.0
+        self._attempts: Counter[int] = Counter()
         self._base_known = False
         self._came: defaultdict[int, set[str]] = defaultdict(set)
         self._taken: dict[int, float] = {}
@@ -131,12 +143,17 @@ class _Checker:
             case Answered(id_, answer):
                 self._answer(id_, answer)
             case Unstaged(id_):
+                self._refused.add(id_)
                 for record in self._ever.get(id_, ()):
                     self._answers[record]["transient"] += 1
-            case Taken(_, records):
+            case Polled(0):
+                self._heard_all = True
+            case Taken(id_, records):
+                self._taken_at.setdefault(id_, event.at)
                 for record in records:
                     self._taken.setdefault(record, event.at)
-            case Came(_, how, records):
+            case Came(id_, how, records):
+                self._over.add(id_)
                 for record in records:
                     self._came[record].add(how)
             case Wrote() as wrote:
@@ -165,6 +182,7 @@ class _Checker:
     # Processes
 
     def _begin(self) -> None:
+        self._began, self._heard_all = self._at, False
         for calls in self._calls.values():
             # Whatever was not known to be accepted may have been.
             calls.unsure, calls.looked = True, False
@@ -191,6 +209,9 @@ class _Checker:
         for id_ in commit.closed:
             ended += self._open.pop(id_, ())
             self._closed.add(id_)
+            age = self._at - self._taken_at.get(id_, self._at)
+            if not (id_ in self._over or id_ in self._refused or age >= self.terms.deadline):
+                self.blame("settled by its own completion", f"{id_} is closed and not over")
         for record in ended:
             self._in_flight[record] -= 1
         going_on: set[int] = set()
@@ -207,6 +228,7 @@ class _Checker:
         if id_ in self._ever:
             self.blame("a new invocation has a new id", f"{id_} was planned before")
         self._open[id_] = self._ever[id_] = records
+        self._attempts.update(records)
         going_on.update(records)
         for record in records:
             self._in_flight[record] += 1
@@ -251,7 +273,7 @@ class _Checker:
     def _call(self, call: Called) -> None:
         if (call.inline is None) == (call.location is None):
             self.blame("a body or a location", f"{call}")
-        if call.inline is not None and call.inline > limits.INLINE_BODY_BYTES:
+        if call.inline is not None and call.inline > INLINE_BODY_BYTES:
             self.blame("never over the limit", f"{call.inline} bytes inline")
         if call.id in self._closed:
             self.blame("no call after the outcome", f"{call.id} is called and closed")
@@ -274,14 +296,24 @@ class _Checker:
             self.blame("sent again only if unsure", f"{call.id} is known to be accepted")
         elif calls.life == self._life and calls.answer == "accepted":
             self.blame("sent again only if unsure", f"{call.id} was just accepted")
-        elif calls.unsure and self._base_known and not calls.looked:
+        elif calls.unsure and self._base_known and self.terms.chosen and not calls.looked:
             self.blame("look before sending again", f"{call.id} is sent again without a look")
+        elif (
+            calls.unsure
+            and calls.life != self._life
+            and self.terms.listens
+            and not self._heard_all
+            and self._at - self._began < DRAIN_SECONDS
+        ):
+            self.blame("hear the events first", f"{call.id} is sent again before they are heard")
         calls.life, calls.on_wire, calls.answer = self._life, True, None
 
     def _answer(self, id_: str, answer: Answer) -> None:
         calls = self._calls[id_]
         calls.on_wire, calls.answer = False, answer
         calls.unsure |= answer == "unknown"
+        if answer not in ("accepted", "cancelled"):
+            self._refused.add(id_)
         calls.looked = False
         for record in self._ever.get(id_, ()):
             self._answers[record][answer] += 1
@@ -337,6 +369,13 @@ class _Checker:
             seen[line.record] += 1
             if why_not := self._unjust(line.record, line.verdict):
                 self.blame("dead for a reason", f"record {line.record}: {why_not}")
+        for line in (*final.results, *final.dead):
+            made = self._attempts[line.record]
+            if line.attempts is not None and line.attempts != made:
+                self.blame(
+                    "attempts told",
+                    f"record {line.record} tells of {line.attempts} invocations, {made} were made",
+                )
         for record in sorted(self.terms.records):
             if not seen[record]:
                 self.blame("nothing lost", f"record {record} has no line")
@@ -352,7 +391,7 @@ class _Checker:
         if refusal is not None:
             return "" if reason == refusal else f"{reason} instead of {refusal}"
         match reason:
-            case "model_error":
+            case "model_error" | "model_server_error":
                 just = "failed" in came
             case "count_mismatch" | "bad_answer":
                 just = "garbled" in came

@@ -45,7 +45,7 @@ class Process:
         self.files: dict[str, bytes] = {}
         self.visits: Counter[str] = Counter()
         self.all_visits = 0
-        self.view: dict[str, int] | None = None
+        self.view: dict[int, tuple[str, int]] | None = None
         self.unwind: Callable[[], object] = lambda: None
 
     def is_last(self, name: str) -> bool:
@@ -73,7 +73,7 @@ class Machine:
         self,
         note: Callable[[Fact], None],
         record_at: Callable[[Any], int],
-        read_line: Callable[[Sink, bytes], tuple[int, str]],
+        read_line: Callable[[Sink, bytes], tuple[int, str, int | None]],
     ) -> None:
         self.note = note
         self.record_at = record_at
@@ -83,6 +83,11 @@ class Machine:
         self._names: dict[int, str] = {}
 
     # Dying
+
+    def check_alive(self) -> None:
+        """Let nothing go on that belongs to a dead process."""
+        if not self.process.is_alive:
+            raise Killed
 
     def reach(self, name: str) -> None:
         """Pass a moment, or die at it."""
@@ -159,8 +164,6 @@ class Machine:
         return written
 
     def fsync(self, file: int) -> None:
-        if not self.process.is_alive:
-            raise Killed
         name = self._name(file)
         size = os.fstat(file).st_size
         if (sink := SINKS.get(name)) is not None:
@@ -169,8 +172,7 @@ class Machine:
         self.reach("disk.synced")
 
     def ftruncate(self, file: int, size: int) -> None:
-        if not self.process.is_alive:
-            raise Killed
+        self.check_alive()
         _ftruncate(file, size)
         name = self._name(file)
         if (sink := SINKS.get(name)) is not None:
@@ -178,8 +180,7 @@ class Machine:
             self.note(Cut(sink, size))
 
     def _name(self, file: int) -> str:
-        if not self.process.is_alive:
-            raise Killed
+        self.check_alive()
         number = os.fstat(file).st_ino
         if number not in self._names:
             self._names[number] = Path(f"/proc/self/fd/{file}").readlink().name
@@ -191,8 +192,8 @@ class Machine:
         end = start
         for text in data.splitlines(keepends=True):
             end += len(text)
-            record, verdict = self.read_line(sink, text)
-            found.append(Line(record, end, verdict))
+            record, verdict, attempts = self.read_line(sink, text)
+            found.append(Line(record, end, verdict, attempts))
         return tuple(found)
 
     # The ledger, by its transactions
@@ -205,9 +206,8 @@ class Machine:
     def opened(self, db: sqlite3.Connection) -> None:
         """Note what a process finds in the ledger, before it writes for the first time."""
         if self.process.view is None:
-            rows = sqlite3.Connection.execute(db, "SELECT id, state FROM invocation").fetchall()
-            self.process.view = dict(rows)
-            self.note(Found(tuple(self.process.view)))
+            self.process.view = _rows(db)
+            self.note(Found(tuple(id_ for id_, _ in self.process.view.values())))
 
     def commit(self, db: sqlite3.Connection) -> None:
         """Commit, or die in the middle of it; note what became durable."""
@@ -230,20 +230,25 @@ class Machine:
             return sqlite3.Connection.execute(db, text, values).fetchall()
 
         before = self.process.view or {}
-        now: dict[str, int] = dict(select("SELECT id, state FROM invocation"))
+        now = _rows(db)
         self.process.view = now
         planned = []
-        if new := [id_ for id_ in now if id_ not in before]:
+        if new := [number for number in now if number not in before]:
             streams = dict(select("SELECT id, name FROM stream"))
-            for id_ in new:
-                ((manifest,),) = select("SELECT manifest FROM invocation WHERE id = ?", id_)
-                slips = unpack_slips(manifest, streams)
-                planned.append((id_, tuple(self.record_at(slip.position) for slip in slips)))
+            for number in new:
+                wanted = "SELECT manifest FROM invocation WHERE number = ?"
+                slips = unpack_slips(select(wanted, number)[0][0], streams)
+                records = tuple(self.record_at(slip.position) for slip in slips)
+                planned.append((now[number][0], records))
         marks = dict(select("SELECT name, position FROM sink"))
         return Committed(
             tuple(planned),
-            tuple(i for i, s in now.items() if s == State.ACCEPTED and before.get(i) != s),
-            tuple(id_ for id_ in before if id_ not in now),
+            tuple(
+                id_
+                for number, (id_, state) in now.items()
+                if state == State.ACCEPTED and before.get(number) != (id_, state)
+            ),
+            tuple(id_ for number, (id_, _) in before.items() if number not in now),
             (marks.get(RESULTS, 0), marks.get(DEAD, 0)),
             len(now),
             bool(select("SELECT 1 FROM fact WHERE name = 'output_base'")),
@@ -257,12 +262,17 @@ def _watched(machine: Machine) -> type[sqlite3.Connection]:
                 machine.commit(self)
                 return self.cursor()
             if sql.startswith("BEGIN"):
-                if not machine.process.is_alive:
-                    raise Killed
+                machine.check_alive()
                 machine.opened(self)
             return super().execute(sql, *parameters)
 
     return Watched
+
+
+def _rows(db: sqlite3.Connection) -> dict[int, tuple[str, int]]:
+    """Return id and state of each invocation, by number."""
+    rows = sqlite3.Connection.execute(db, "SELECT number, id, state FROM invocation")
+    return {number: (id_, state) for number, id_, state in rows}
 
 
 def _paths() -> Sequence[Path]:

@@ -1,14 +1,174 @@
-"""Deliberate breaks of the product, each against a law: the checker must catch all of them."""
+"""Deliberate breaks of the product, each against a law: the checker must catch all of them.
 
-from collections.abc import Callable, Iterable
+They replace functions while a simulation runs; no file is touched.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+from unittest import mock
 
+from dispatcher import limits
+from dispatcher.completion import joiner
+from dispatcher.completion.listener import Listener
+from dispatcher.completion.sweeper import Sweeper
+from dispatcher.dispatch import departures, sender
+from dispatcher.dispatch.evidence import Evidence
+from dispatcher.ledger import identity, ledger
+from dispatcher.ledger.intent import Entry, Planned
+from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.operations import Operation, Plan, Settle, SinkMark
+from dispatcher.ledger.pen import Pen
+from dispatcher.ledger.quota import Share
+from dispatcher.ledger.recall import Known, Recall
+from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.spool import Spool
+from dispatcher.ledger.watermark import Watermark
+from dispatcher.packing import answers
+from dispatcher.packing.answers import Mismatch, Outputs
+from dispatcher.sinks import jsonl
+from dispatcher.sinks.jsonl import JsonlFile
+from dispatcher.sinks.settler import Settler
+from dispatcher.sources.source import Mark
 from tests.simulation.simulate import Report, simulate
 
-MUTANTS: dict[str, Callable[[], AbstractContextManager[object]]] = {}
+Mutant = Callable[[], AbstractContextManager[object]]
 
 
 def hunt(name: str, seeds: Iterable[int]) -> Report | None:
     """Return the first report of a broken law while the product is broken; None: not caught."""
     with MUTANTS[name]():
         return next((report for seed in seeds if (report := simulate(seed)).violations), None)
+
+
+def _with(owner: Any, name: str, value: Any) -> Mutant:
+    return lambda: mock.patch.object(owner, name, value)
+
+
+_write, _invocation_id, _split = Pen.write, identity.invocation_id, answers.split
+_planned, _find_id = Ledger._planned, Ledger.find_id
+
+
+async def _write_plans_later(self: Pen, *operations: Operation) -> None:
+    """Go on before an intent is durable."""
+    if any(isinstance(operation, Plan) for operation in operations):
+        for operation in operations:
+            self.later(operation)
+        return
+    await _write(self, *operations)
+
+
+async def _write_without_closing(self: Pen, *operations: Operation) -> None:
+    """Forget the sinks' positions when invocations are closed."""
+    for operation in operations:
+        if isinstance(operation, Settle) and operation.entries:
+            operation.sinks.clear()
+    await _write(self, *operations)
+
+
+def _claim_always(self: Ledger, entry: Any) -> bool:
+    return self.find(entry.planned.number) is entry
+
+
+async def _settle_first(self: Settler, group: Sequence[Settlement]) -> None:
+    completed = [o for s in group for o in s.outcomes if o.status == "completed"]
+    dead = [o for s in group for o in s.outcomes if o.status != "completed"]
+    await self.ledger.settle(group, {})
+    for sink, outcomes in ((self.results, completed), (self.dead_letters, dead)):
+        if outcomes:
+            await sink.write(outcomes)
+    self._count(group, completed, dead)
+
+
+def _no_cut(_path: str, file: int, mark: SinkMark, *, is_new: bool) -> bytes:
+    length = min(mark.position, jsonl.TAIL_BYTES)
+    return os.pread(file, length, mark.position - length)
+
+
+async def _never_there(_self: Evidence, _planned: Any) -> bool:
+    return False
+
+
+async def _find_nothing(_self: Sweeper) -> list[Any]:
+    return []
+
+
+async def _all_the_room(_self: Ledger, wanted: int) -> int:
+    return wanted
+
+
+def _all_new(_self: Recall, _position: Any) -> tuple[Known, None]:
+    return Known.NEW, None
+
+
+def _settle_up_to(self: Watermark, position: Any) -> None:
+    """Move the mark over gaps."""
+    if position.end > self.mark.offset:
+        self.mark, self._moved = Mark(position.end, position.line), True
+
+
+def _reversed_outputs(*arguments: Any, **options: Any) -> Outputs | Mismatch:
+    outputs = _split(*arguments, **options)
+    if isinstance(outputs, Outputs):
+        outputs.values.reverse()
+    return outputs
+
+
+def _read_unchecked(self: Spool, ref: Any) -> bytes:
+    try:
+        payload = os.pread(self._file(ref.segment), ref.size, ref.offset)
+    except FileNotFoundError:
+        payload = b""
+    return payload.ljust(ref.size, b" ")
+
+
+def _planned_under_the_old_id(self: Ledger, *arguments: Any) -> Planned:
+    """Give a new attempt the id of the old one."""
+    planned = _planned(self, *arguments)
+    caller = sys._getframe(1)
+    if caller.f_code.co_name != "replace":
+        return planned
+    return replace(planned, id=caller.f_locals["entry"].planned.id)
+
+
+def _find_any(self: Ledger, invocation: str) -> tuple[bool, Entry | None]:
+    """Let an event of a closed invocation settle a later attempt."""
+    ours, entry = _find_id(self, invocation)
+    later = (e for e in self.planned() + self.accepted() if e.attempt > 1)
+    return ours, entry or (next(later, None) if ours else None)
+
+
+def _names() -> Callable[[str], str]:
+    count = iter(range(10**9))
+    return lambda _invocation: f"{next(count)}.out"
+
+
+MUTANTS: dict[str, Mutant] = {
+    "acknowledge before the outcome": _with(Listener, "_is_useless", lambda *_: True),
+    "send before the intent is durable": _with(Pen, "write", _write_plans_later),
+    "settle twice": _with(Ledger, "claim", _claim_always),
+    "do not cut back the results": _with(jsonl, "_cut_back", _no_cut),
+    "settle before the sink": _with(Settler, "_settle", _settle_first),
+    "do not sync the results": _with(JsonlFile, "sync", lambda _: None),
+    "forget the sink's position": _with(Pen, "write", _write_without_closing),
+    "send again without a look": _with(Evidence, "accepted", _never_there),
+    "read known records as new": _with(Recall, "know", _all_new),
+    "move the mark over gaps": _with(Watermark, "settle", _settle_up_to),
+    "ignore the inline limit": _with(limits, "INLINE_BODY_BYTES", 10**9),
+    "plan more than is allowed": _with(Ledger, "room", _all_the_room),
+    "never sweep": _with(Sweeper, "sweep", _find_nothing),
+    "keep the memory": _with(Share, "give_back", lambda _: None),
+    "give an id twice": lambda: mock.patch.object(
+        identity, "invocation_id", lambda tag, number: _invocation_id(tag, number // 2 * 2)
+    ),
+    "give a new attempt the old id": _with(Ledger, "_planned", _planned_under_the_old_id),
+    "let a late event settle a new attempt": _with(Ledger, "find_id", _find_any),
+    "send again before the events are heard": _with(departures, "_DRAIN_SECONDS", 0.0),
+    "name the output anew for each call": lambda: mock.patch.object(sender, "filename", _names()),
+    "give outputs to other records": _with(joiner, "split", _reversed_outputs),
+    "forget the totals": _with(ledger, "tallies_of", lambda _: {}),
+    "trust the spool": _with(Spool, "read", _read_unchecked),
+}

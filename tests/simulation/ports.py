@@ -28,7 +28,16 @@ from dispatcher.errors import (
 )
 from tests.simulation.chance import Chance
 from tests.simulation.cloud import OUTPUT, Cloud
-from tests.simulation.history import Answer, Answered, Called, Deleted, Looked, Received, Unstaged
+from tests.simulation.history import (
+    Answer,
+    Answered,
+    Called,
+    Deleted,
+    Looked,
+    Polled,
+    Received,
+    Unstaged,
+)
 from tests.simulation.machine import Killed, Machine, Process
 
 
@@ -102,7 +111,7 @@ class _Runtime:
         ports.cloud.note(
             Called(
                 id_,
-                f"{request.output_extension}/{request.filename}",
+                f"{request.output_extension}/{request.filename}" if request.filename else "",
                 zlib.crc32(payload),
                 None if request.body is None else len(request.body),
                 request.input_location,
@@ -266,6 +275,8 @@ class _Sqs:
         await ports.way()
         if verdict.reset is not None:
             raise Transient("no answer", code="ConnectionReset")
+        if "Messages" in answer:
+            ports.cloud.note(Polled(len(answer["Messages"])))
         return answer
 
     async def _receive(self, parameters: dict[str, Any], *, seen: bool) -> Any:

@@ -124,7 +124,8 @@ class Scenario:
             durable=config.ledger.durability == "full",
             deadline=request.ttl + request.timeout + config.completion.slack,
             attempts=config.retry.attempts,
-            deletes_foreign=config.completion.foreign == "delete",
+            chosen=request.output_naming == "chosen",
+            listens=config.completion.queue_url is not None,
         )
 
 
@@ -159,7 +160,11 @@ def _config(dice: random.Random) -> Config:
             "key": dice.choice((None, "id")),
             "max_record": _MOST,
         },
-        "request": {"ttl": 60, "timeout": dice.choice((1, 5, 20))},
+        "request": {
+            "ttl": 60,
+            "timeout": dice.choice((1, 5, 20)),
+            "output_naming": "chosen" if dice.random() < 0.85 else "service",
+        },
         "packing": {
             "framing": framing,
             "max_records": most,
@@ -178,12 +183,14 @@ def _config(dice: random.Random) -> Config:
             "base": 0.1,
             "cap": dice.choice((1, 5)),
             "give_up_after": dice.choice((15, 60, 300)),
+            "outcomes": _outcomes(dice),
         },
         "completion": {
             "queue_url": QUEUE_URL if dice.random() < 0.9 else None,
             "listeners": dice.choice((1, 2, 3)),
             "fetchers": dice.choice((1, 2, 4)),
             "sweep_after": dice.choice((1, 5, 20)),
+            "sweep_budget": dice.choice((1, 50)),
             "slack": dice.choice((0, 5)),
             "foreign": dice.choice(("leave", "delete")),
         },
@@ -196,6 +203,16 @@ def _config(dice: random.Random) -> Config:
         "dead_letters": {"path": DEAD},
     }
     return Config.model_validate(sections)
+
+
+def _outcomes(dice: random.Random) -> dict[str, Any]:
+    """Return what is invoked anew, and how often."""
+    reasons = ("model_error", "model_server_error", "expired", "count_mismatch", "output_missing")
+    return {
+        reason: {"attempts": dice.choice((1, 2, 3)), "backoff": dice.choice((0, 1, 10))}
+        for reason in reasons
+        if dice.random() < 0.7
+    }
 
 
 def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
@@ -262,7 +279,7 @@ def _service(dice: random.Random) -> Service:
         visibility=dice.choice((5.0, 30.0)),
         latency=dice.choice((0.0, 0.05, 0.5)),
         disk=dice.choice((0.0, 0.0, 0.02)),
-        flush=dice.choice((0.05, 0.5, 2.0)),
+        flush=dice.choice((0.05, 0.5, 1.0, 1.0, 3.0, 3.0, 10.0)),
     )
 
 

@@ -8,10 +8,11 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import anyio
 import orjson
@@ -20,7 +21,9 @@ from dispatcher import pipeline
 from dispatcher.aws.transport import Transport
 from dispatcher.errors import RunStopped, StateError
 from dispatcher.ledger.quota import Quota
+from dispatcher.ledger.reading import read_holdings
 from dispatcher.ledger.status import read_status
+from dispatcher.ledger.verify import verify
 from dispatcher.observe.meter import Meter
 from tests.simulation import laws
 from tests.simulation.chance import Chance
@@ -34,7 +37,7 @@ from tests.simulation.ports import Ports
 from tests.simulation.scenario import DEAD, LEDGER, RESULTS, Death, Scenario, make
 
 VIRTUAL_SECONDS = 3 * 86_400.0
-STEPS = 2_000_000
+STEPS = 300_000
 """A run that takes more hangs."""
 
 _EXTRA_LIVES = 12
@@ -103,10 +106,11 @@ class _Simulation:
         Path("in.jsonl").write_bytes(b"".join(item.raw + b"\n" for item in scenario.items))
         service = scenario.service
         try:
-            with determined(
-                self.machine, scenario.seed, disk=service.disk, flush=service.flush
-            ) as take_signals:
-                self.take_signals = take_signals
+            with ExitStack() as stack:
+                self.take_signals = stack.enter_context(
+                    determined(self.machine, scenario.seed, disk=service.disk, flush=service.flush)
+                )
+                stack.enter_context(mock.patch.object(pipeline, "Quota", self._quota))
                 asyncio.set_event_loop(self.loop)
                 self.loop.run_until_complete(self._lives())
         finally:
@@ -116,6 +120,10 @@ class _Simulation:
             _sweep_out()
         violations = laws.check(self.history, scenario.terms)
         return Report(scenario.seed, violations, self.history, self.faults, self.deaths, seconds)
+
+    def _quota(self, capacity: int) -> Quota:
+        self.memory = Quota(capacity)
+        return self.memory
 
     async def _lives(self) -> None:
         cloud = Cloud(self.scenario, self.loop, self.note)
@@ -221,6 +229,8 @@ class _Simulation:
                 f"the meter read {meter.read}, completed {meter.completed}, dead {meter.dead} "
                 f"of {count}"
             )
+        if self.memory is not None and self.memory.free != self.memory.capacity:
+            left.append(f"{self.memory.free} of {self.memory.capacity} bytes of memory are free")
         status = read_status(Path(LEDGER))
         if not status.finished or status.outstanding_records or status.running:
             left.append(f"the status is {status}")
@@ -234,20 +244,27 @@ class _Simulation:
             lines[sink] = self.machine.lines(sink, data)  # type: ignore[arg-type]
         if (status.results_bytes, status.dead_letter_bytes) != (sizes[RESULTS], sizes[DEAD]):
             left.append(f"the sinks have {sizes}, the status says {status}")
+        left += self._verify()
         left += _ledger_leftovers()
         self.note(Final(lines["results"], lines["dead"], tuple(left)))
+
+    def _verify(self) -> list[str]:
+        """Return what ``dispatcher ledger check`` calls damage."""
+        findings = verify(read_holdings(Path(LEDGER)), results=RESULTS, dead_letters=DEAD)
+        return [finding.what for finding in findings if finding.is_damage]
 
     # What things are about
 
     def _record_at(self, position: Any) -> int:
         return int(position.line)
 
-    def _read_line(self, sink: Sink, text: bytes) -> tuple[int, str]:
+    def _read_line(self, sink: Sink, text: bytes) -> tuple[int, str, int | None]:
         try:
             line = orjson.loads(text)
-            return self._judge(sink, line)
+            attempts = line.get("attempts", line.get("meta", {}).get("attempts"))
+            return *self._judge(sink, line), attempts
         except (ValueError, KeyError, TypeError) as error:
-            return -1, f"unreadable: {error!r}"
+            return -1, f"unreadable: {error!r}", None
 
     def _judge(self, sink: Sink, line: dict[str, Any]) -> tuple[int, str]:
         if sink == "dead":
