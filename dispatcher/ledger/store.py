@@ -69,7 +69,6 @@ class Store:
             contradictions.check_pages(self._db)
             schema.prepare(self._db, path)
             self._load()
-            contradictions.check_records(self.entries, self.marks)
         except _DAMAGE as error:
             self._db.close()
             why = error if isinstance(error, sqlite3.Error) else f"a row is damaged ({error!r})"
@@ -148,6 +147,7 @@ class Store:
         ):
             self.marks[names[stream]].load(_int(start), _int(stop), _int(line))
         self.entries = [self._entry(row, names) for row in self._db.execute(_SELECT)]
+        contradictions.check_records(self.entries, self.marks)
         self.settled_messages: dict[str, dict[str, float]] = {}
         for stream, name, at in self._db.execute("SELECT * FROM settled_message"):
             self.settled_messages.setdefault(names[stream], {})[str(name)] = _float(at)
