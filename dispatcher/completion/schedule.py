@@ -54,7 +54,11 @@ class Timetable:
         return now >= accepted_at + self.deadline
 
     def due(
-        self, entries: Iterable[Entry], now: float, postponed: Mapping[int, float]
+        self,
+        entries: Iterable[Entry],
+        now: float,
+        postponed: Mapping[int, float],
+        before: Due | None = None,
     ) -> list[Due]:
         """Return the accepted invocations to look for now, in their order.
 
@@ -65,6 +69,7 @@ class Timetable:
             now: Epoch seconds.
             postponed: When to repeat looks that came to nothing, by number. These wait behind the
                 others: if all of them fail again, nobody else waits for that.
+            before: Only who is more urgent than this one, if given.
         """
         latest = now - min(self.first, self.deadline)
         due = []
@@ -79,11 +84,13 @@ class Timetable:
             number = entry.planned.number
             if not is_over and not (at <= now and (entry.output or entry.failure)):
                 continue
-            again = postponed.get(number)
-            if again is None:
-                due.append((not is_over, at, number, entry))
-            elif again <= now:
-                due.append((True, again, number, entry))
+            if (again := postponed.get(number)) is not None:
+                if again > now:
+                    continue
+                is_over, at = False, again
+            one = (not is_over, at, number, entry)
+            if before is None or one < before:
+                due.append(one)
         return due
 
 

@@ -110,6 +110,13 @@ def test_deadlines_come_first_then_the_oldest_then_what_failed_before() -> None:
         assert [who for *_, who in sorted(table.due(everyone, now, postponed))] == order
 
 
+def test_only_who_is_more_urgent_than_another_is_returned_if_so_asked() -> None:
+    everyone = [entry(n, float(n)) for n in range(1, 10)]
+    table = Timetable(60.0, 60.0, HOUR)
+    due = sorted(table.due(everyone, 200.0, {}))
+    assert sorted(table.due(everyone, 200.0, {}, due[4])) == due[:4]
+
+
 @given(
     budget=st.integers(1, 10),
     outputs_after=st.lists(st.floats(0, 300), min_size=1, max_size=60),
