@@ -1,18 +1,22 @@
 """Looking at an account before a run, without sending a record."""
 
 import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+import anyio
 import botocore.exceptions as foreign
 
 from dispatcher.aws.mapping import is_about_the_clock, translate
 from dispatcher.aws.session import Access, Clients, open_clients, open_control_plane
 from dispatcher.config.settings import Config
-from dispatcher.errors import CallError, Denied, DispatcherError
+from dispatcher.errors import CallError, Denied, DispatcherError, Throttled, Transient
 
 _SOURCE = "source queue"
+
+_PAUSES_SECONDS = (0.1, 0.3, 0.9, 1.7)
+"""Before each repeated look."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -71,7 +75,7 @@ async def _queue(clients: Clients, name: str, url: str) -> Finding:
         answer = await clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
         told.update(answer["Attributes"])
 
-    finding = await _look(name, url, ask())
+    finding = await _look(name, url, ask)
     if name == _SOURCE and told.get("VisibilityTimeout") == "0":
         wrong = f"{url} has a VisibilityTimeout of 0; set it to 30 seconds or more"
         return Finding(name, ok=False, detail=wrong)
@@ -105,14 +109,16 @@ async def bucket(clients: Clients, name: str | None, prefix: str) -> Finding:
     return await _look(
         "staging bucket",
         name,
-        clients.s3.list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1),
+        lambda: clients.s3.list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1),
     )
 
 
 async def _endpoint(config: Config, access: Access | None) -> Finding:
     name = config.endpoint.name
     async with open_control_plane(config.aws, access) as sagemaker:
-        described = await _look("endpoint", name, sagemaker.describe_endpoint(EndpointName=name))
+        described = await _look(
+            "endpoint", name, lambda: sagemaker.describe_endpoint(EndpointName=name)
+        )
     if described.ok is False and "not find" in described.detail:
         return Finding(
             "endpoint",
@@ -123,10 +129,9 @@ async def _endpoint(config: Config, access: Access | None) -> Finding:
     return described
 
 
-async def _look(name: str, what: str, call: Awaitable[object]) -> Finding:
+async def _look(name: str, what: str, call: Callable[[], Awaitable[object]]) -> Finding:
     try:
-        with translate(f"looking at {name} {what}", repeatable=True):
-            await call
+        await _ask(f"looking at {name} {what}", call)
     except (CallError, Denied) as error:
         if _says_nothing(error):
             return Finding(name, ok=None, detail=str(error))
@@ -135,6 +140,25 @@ async def _look(name: str, what: str, call: Awaitable[object]) -> Finding:
         advice = "Check the network, the region and AWS_ENDPOINT_URL, then try again"
         return Finding(name, ok=False, detail=f"{error}. {advice}")
     return Finding(name, ok=True, detail=f"{what} answers")
+
+
+async def _ask(doing: str, call: Callable[[], Awaitable[object]]) -> None:
+    """Ask, and ask again after what soon passes: a run must not fail to start for one 503.
+
+    Where nobody can be reached the address is wrong more often than not, and is told at once.
+    """
+    for pause in _PAUSES_SECONDS:
+        try:
+            with translate(doing, repeatable=True):
+                await call()
+        except (Throttled, Transient) as error:
+            if error.code == "NoConnection":
+                raise
+            await anyio.sleep(pause)
+        else:
+            return
+    with translate(doing, repeatable=True):
+        await call()
 
 
 def _says_nothing(error: CallError | Denied) -> bool:

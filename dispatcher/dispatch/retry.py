@@ -79,7 +79,8 @@ def decide(error: CallError, attempt: Attempt, policy: RetrySettings) -> Decisio
     if attempt.silence >= policy.give_up_after:
         is_hopeless = attempt.again and isinstance(error, ServiceFailed)
         return GiveUp(look_first) if is_hopeless else Stop()
-    if attempt.failures >= policy.attempts and attempt.others_succeed:
+    counts = not isinstance(error, Throttled)
+    if counts and attempt.failures >= policy.attempts and attempt.others_succeed:
         return GiveUp(look_first)
     ceiling = min(policy.cap, policy.base * 2.0 ** min(attempt.pauses - 1, 60))
     # Full jitter, but never nothing: a repeat at once helps nobody.

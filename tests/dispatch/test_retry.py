@@ -45,6 +45,7 @@ def attempt(
         (OutcomeUnknown("u"), attempt(3, others=True), GiveUp(look_first=True)),
         (Transient("t"), attempt(3, others=False), Repeat(0.4, look_first=False)),
         (Throttled("t"), attempt(0, pauses=99, others=True), Repeat(0.8, look_first=False)),
+        (Throttled("t"), attempt(9, others=True), Repeat(0.8, look_first=False)),
         (Transient("t"), attempt(silence=59.9), Repeat(0.1, look_first=False)),
         (Transient("t"), attempt(silence=60.0), Stop()),
         (Throttled("t"), attempt(0, pauses=9, silence=60.0), Stop()),
@@ -93,6 +94,7 @@ def test_the_laws_of_repetition(error: CallError, history: Attempt, policy: Retr
     elif isinstance(decision, GiveUp):
         assert history.others_succeed
         assert history.failures >= policy.attempts
+        assert not isinstance(error, Throttled)
         assert decision.look_first == isinstance(error, OutcomeUnknown)
     else:
         assert isinstance(decision, Repeat)

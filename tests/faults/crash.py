@@ -1,187 +1,124 @@
-"""Kill a run again and again with SIGKILL, let it finish, and check every line of its results.
+"""Kill runs again and again with SIGKILL, let them finish, and check every line of their results.
 
-    python -m tests.faults.crash --records 20000 --kills 5
+    python -m tests.faults.crash --runs 200 --faults
 
-Starts the emulator in a process of its own and the real ``dispatcher run`` in others. The seed is
-printed; it decides the records and the moments of the kills.
+Each run has a fresh folder, a fresh emulator and a seed, which decides records, configuration,
+faults and when each process dies: at random moments, at named ones (``dispatcher.failpoints``),
+while it starts, and while it drains after SIGTERM; some are only stopped by SIGTERM. When a process
+has ended, ``dispatcher ledger check`` and ``dispatcher status`` must agree with the results; the
+last one must finish with exit code 0, without dead letters: every fault is one that further
+attempts get over, and the policy allows enough of them.
 
-Every kill hits: the k-th of n comes before k shares of n + 1 of the results are written, each share
-takes the emulator seconds, and no more than half a share is outstanding, so what the emulator does
-while no run lives never brings the end near.
+The emulator knows which invocations were accepted more than once. Only those may be that were
+really ambiguous (``Ordeal._count``), and the run must have counted them as repeated.
+
+Processes race, so a seed repeats what is thrown at a run, not each result of it.
 """
 
 import argparse
-import json
-import os
+import itertools
 import random
-import re
-import signal
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-RUN_SECONDS = 300
-SHARE_SECONDS = 1.2
-SERVICE_SECONDS = 0.05
-LOOK_SECONDS = 0.01
-# What a killed run had received of the queue is invisible for half a minute.
-SWEEP_SOON = {"sweep_after": "1s"}
+from tests.faults.ordeal import Report, undergo
+from tests.faults.real import (
+    LOOK_SECONDS,
+    SWEEP_SOON,
+    check,
+    configure,
+    emulator,
+    lines_of,
+    write_records,
+    wrong_results,
+)
+from tests.faults.scenario import scenario
 
-
-@contextmanager
-def emulator(folder: Path, *arguments: str) -> Iterator[dict[str, str]]:
-    """Run ``dispatcher emulate`` and yield the environment that it prints, and its queue."""
-    command = [
-        sys.executable,
-        "-m",
-        "dispatcher",
-        "emulate",
-        "--port",
-        "0",
-        "--endpoint",
-        "emulated",
-    ]
-    command += arguments
-    with (folder / "emulator.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        assert process.stdout is not None
-        told: dict[str, str] = {}
-        while "OUTPUT_BUCKET" not in told:  # the last line
-            match = re.match(r"export (\w+)=(\S+)", process.stdout.readline())
-            assert match, "the emulator did not start"
-            told[match[1]] = match[2]
-        yield told
-    finally:
-        process.terminate()
-        process.wait(20)
-        if process.stdout is not None:
-            process.stdout.close()
+__all__ = (
+    "LOOK_SECONDS",
+    "SWEEP_SOON",
+    "check",
+    "configure",
+    "emulator",
+    "lines_of",
+    "write_records",
+    "wrong_results",
+)
 
 
-def write_records(path: Path, count: int, size: int, dice: random.Random) -> dict[str, str]:
-    texts = {f"r{number:07d}": dice.randbytes(size // 2).hex() for number in range(count)}
-    with path.open("w") as file:
-        for key, text in texts.items():
-            file.write(json.dumps({"id": key, "text": text}) + "\n")
-    return texts
+def attempt(seed: int, records: int, kills: int, faults: bool) -> Report:
+    """Undergo what a seed means; the folder stays where something is wrong."""
+    folder = Path(tempfile.mkdtemp(prefix=f"crash-{seed}-"))
+    report = undergo(scenario(seed, records=records, kills=kills, faults=faults), folder)
+    if report.wrong:
+        report.folder = str(folder)
+    else:
+        shutil.rmtree(folder)
+    return report
 
 
-def configure(folder: Path, told: dict[str, str], **sections: dict[str, Any]) -> Path:
-    """Write ``run.yaml`` for the emulator that told this; sections add to what every run needs."""
-    config: dict[str, Any] = {
-        "endpoint": "emulated",
-        "source": {"path": str(folder / "in.jsonl"), "key": "id"},
-        "staging": {"bucket": "emulator-input"},
-        "completion": {"queue_url": told["QUEUE_URL"], "sweep_after": "3s"},
-        "ledger": {"path": str(folder / "state" / "ledger.db")},
-        "sink": {"path": str(folder / "results.jsonl")},
-        "dead_letters": {"path": str(folder / "dead.jsonl")},
-    }
-    for name, values in sections.items():
-        config[name] = config.get(name, {}) | values
-    path = folder / "run.yaml"
-    path.write_text(json.dumps(config))  # JSON is YAML
-    return path
-
-
-def check(folder: Path, texts: dict[str, str]) -> list[str]:
-    """Return what is wrong with the results, or that there are dead letters."""
-    wrong = wrong_results(folder, texts)
-    if dead := (folder / "dead.jsonl").read_text():
-        wrong.append(f"dead letters: {dead[:500]}")
-    return wrong
-
-
-def wrong_results(folder: Path, texts: dict[str, str]) -> list[str]:
-    """Return what is wrong with the results: every record once, with its own output."""
-    wrong = []
-    seen: Counter[str] = Counter()
-    for line in (folder / "results.jsonl").read_text().splitlines():
-        result = json.loads(line)
-        key = result["key"]
-        seen[key] += 1
-        if result["output"] != {"id": key, "text": texts.get(key)}:
-            wrong.append(f"{key} has another record's output")
-    wrong += [f"{key} has {count} lines" for key, count in seen.items() if count > 1]
-    wrong += [f"{key} has no line" for key in texts if key not in seen]
-    return wrong
-
-
-def lines_of(folder: Path, name: str = "results") -> int:
-    results = folder / f"{name}.jsonl"
-    return results.read_bytes().count(b"\n") if results.exists() else 0
-
-
-def moments(records: int, kills: int, dice: random.Random) -> Iterator[tuple[int, float]]:
-    """Yield for each kill how many results there are at least, and how many seconds after that.
-
-    Every third one hits a run while it starts, the others somewhere on the way.
-    """
-    for kill in range(kills):
-        if kill % 3 == 2:
-            yield 0, dice.uniform(0, 1.0)
-        else:
-            yield int(records * dice.uniform(kill, kill + 1) / (kills + 1)), dice.uniform(0, 0.1)
-
-
-def kill_run(
-    command: list[str], folder: Path, environment: dict[str, str], when: int, after: float
-) -> int:
-    """Start a run, kill it at its moment, and return its exit code."""
-    run = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    while lines_of(folder) < when and run.poll() is None:
-        time.sleep(LOOK_SECONDS)
-    time.sleep(after)
-    run.kill()
-    return run.wait()
+def tell(report: Report, again: str) -> None:
+    """Print a line on a run, and what is wrong with it."""
+    counts = report.counts
+    print(
+        f"seed {report.seed}: {counts['kills']} kills, {counts['stops']} stops, "
+        f"{counts['invocations']} invocations, {counts['sent more than once']} sent more than once "
+        f"of {counts['repeated']} repeated, {len(report.wrong)} wrong, {report.seconds:.1f} s",
+        flush=True,
+    )
+    for what in report.wrong[:10]:
+        print(f"  {what}")
+    if report.wrong:
+        print(f"  its folder: {report.folder}\n  again: {again}", flush=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=20_000)
-    parser.add_argument("--size", type=int, default=1_000)
-    parser.add_argument("--kills", type=int, default=5)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, help="processes to kill in all; else one run's")
+    parser.add_argument("--kills", type=int, default=8, help="processes to kill of one run")
+    parser.add_argument("--records", type=int, default=240, help="records of one run")
+    parser.add_argument("--faults", action="store_true", help="each fault strikes 1 to 5 %%")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options = parser.parse_args()
+    wanted = options.runs or options.kills
     print(f"seed {options.seed}", flush=True)
-    dice = random.Random(options.seed)
-    share = options.records / (options.kills + 1)
-    instances = max(1, int(share / SHARE_SECONDS * SERVICE_SECONDS))
-    outstanding = max(1, int(share / 2))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        texts = write_records(folder / "in.jsonl", options.records, options.size, dice)
-        slow = ("--service-time", f"{SERVICE_SECONDS}s", "--instances", str(instances))
-        with emulator(folder, *slow) as told:
-            config = configure(
-                folder, told, limits={"outstanding": outstanding}, completion=SWEEP_SOON
-            )
-            command = [sys.executable, "-m", "dispatcher", "run", str(config)]
-            environment = {**os.environ, **told}
-            for kill, (when, after) in enumerate(moments(options.records, options.kills, dice), 1):
-                code = kill_run([*command, "--progress", "none"], folder, environment, when, after)
-                print(f"kill {kill}: {lines_of(folder)} lines", flush=True)
-                if code != -signal.SIGKILL:
-                    print(f"exit code {code} before kill {kill}")
-                    return 1
-            done = subprocess.run(
-                [*command, "--progress", "plain"],
-                env=environment, stderr=subprocess.PIPE, text=True, timeout=RUN_SECONDS,
-                check=False,
-            )  # fmt: skip
-            print(done.stderr)
-            wrong = check(folder, texts)
-    print(f"exit code {done.returncode}, {options.kills} kills, {len(wrong)} wrong lines")
-    for line in wrong[:10]:
-        print(line)
-    return 1 if wrong or done.returncode else 0
+    began = time.monotonic()
+    counts, struck, failed = Counter[str](), Counter[str](), 0
+    again = f"python -m tests.faults.crash --kills {options.kills} --records {options.records}"
+    again += " --faults" * options.faults
+    seeds = itertools.count(options.seed)
+    running: set[Future[Report]] = set()
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
+        while True:
+            # A run that is quicker than its blows has fewer kills than it was to have.
+            missing = 0 if failed else wanted - counts["kills"] - len(running) * options.kills
+            while missing > 0 and len(running) < options.jobs:
+                kills = options.kills
+                running.add(
+                    pool.submit(attempt, next(seeds), options.records, kills, options.faults)
+                )
+                missing -= kills
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for report in (future.result() for future in done):
+                tell(report, f"{again} --seed {report.seed}")
+                counts += report.counts
+                struck += report.struck
+                failed += bool(report.wrong)
+    print(f"{time.monotonic() - began:.0f} s: {', '.join(f'{n} {c}' for c, n in counts.items())}")
+    print(f"{struck.total()} faults: {', '.join(f'{c} {n}' for c, n in struck.most_common())}")
+    print(f"{counts['kills']} kills, {counts['wrong lines']} wrong lines, {failed} failed runs")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,85 @@
+"""An emulator in a thread of this process, which tells what no client can know of a service.
+
+Runs of the real command reach it over HTTP like any other. Time is told in terms: a term begins
+when a process of the run is started, and lasts until the next one is.
+"""
+
+from collections import Counter, defaultdict
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from anyio.from_thread import start_blocking_portal
+
+from dispatcher.config.settings import EmulatorSettings
+from dispatcher.emulator.calls import INVOKE, Call
+from dispatcher.emulator.faults import Verdict
+from dispatcher.emulator.invocation import Invocation
+from dispatcher.emulator.server import Emulator
+
+
+class Cloud:
+    """Runs while its context is entered.
+
+    Args:
+        settings: The ``emulator`` section of a configuration.
+
+    Attributes:
+        term: Number of the process of the run that lives, or lived last; set by who starts them.
+        accepted: How often each id was accepted in each term.
+        unanswered: How often it was accepted, and the connection reset without an answer.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._emulator = Emulator(EmulatorSettings.model_validate(settings))
+        self._open = ExitStack()
+        self.term = 0
+        self.accepted: dict[str, Counter[int]] = defaultdict(Counter)
+        self.unanswered: dict[str, Counter[int]] = defaultdict(Counter)
+
+    @property
+    def told(self) -> dict[str, str]:
+        """Return what ``dispatcher emulate`` would print: an environment, and the queue."""
+        return {**self._emulator.environment, "QUEUE_URL": self._emulator.queue_url}
+
+    @property
+    def struck(self) -> Counter[str]:
+        """Return how often each fault has struck."""
+        return Counter({str(fault): n for fault, n in self._emulator.faults.struck.items()})
+
+    def outputs(self) -> set[str]:
+        """Return the names of the output objects that are there, without their folders."""
+        return {key.rpartition("/")[2] for key in list(self._emulator.objects("emulator-output"))}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            portal = opening.enter_context(start_blocking_portal())
+            opening.enter_context(portal.wrap_async_context_manager(self._emulator))
+            self._watch()
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def _watch(self) -> None:
+        endpoint, faults = self._emulator.endpoint("emulated"), self._emulator.faults
+        offer, decide = endpoint.offer, faults.call
+
+        def note_accepted(invocation: Invocation) -> None:
+            self.accepted[invocation.inference_id][self.term] += 1
+            offer(invocation)
+
+        def note_unanswered(call: Call) -> Verdict:
+            verdict = decide(call)
+            if call.operation == INVOKE and verdict.reset == "after":
+                self.unanswered[call.id][self.term] += 1
+            return verdict
+
+        vars(endpoint)["offer"] = note_accepted
+        vars(faults)["call"] = note_unanswered

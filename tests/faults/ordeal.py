@@ -1,0 +1,265 @@
+"""One run of the real command that is killed again and again; what it left is judged each time."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from dispatcher.cli.main import program
+from dispatcher.failpoints import VARIABLE
+from dispatcher.ledger.reading import read_holdings
+from dispatcher.ledger.states import State
+from tests.faults import real
+from tests.faults.cloud import Cloud
+from tests.faults.scenario import LARGE_BYTES, LARGE_SHARE, Blow, Scenario
+
+LEG_SECONDS = 60
+RUN_SECONDS = 120
+STOP_SECONDS = 20
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of a run.
+
+    Attributes:
+        wrong: What is wrong, each a sentence; empty if all is right.
+        counts: Kills, stops, records, invocations and so on.
+        struck: How often each fault struck.
+        seconds: How long it took.
+        folder: Where it is kept, if something is wrong.
+    """
+
+    seed: int
+    seconds: float = 0.0
+    folder: str = ""
+    wrong: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    struck: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Ordeal:
+    """A scenario in a folder of its own."""
+
+    scenario: Scenario
+    folder: Path
+    cloud: Cloud
+    texts: dict[str, str]
+    config: Path
+    report: Report
+    planned: dict[int, set[str]] = field(default_factory=dict)
+    """Ids that the ledger did not know to be accepted when a term ended."""
+    done: dict[int, set[str]] = field(default_factory=dict)
+    """Ids whose output was there when a term ended."""
+
+    def run(self) -> None:
+        """Let every blow fall, then let the run finish; note in the report what is wrong."""
+        for blow in self.scenario.blows:
+            code = self._leg(blow)
+            self._look()
+            if code in (0, 2) or self.report.wrong:
+                break  # it was quicker than the blow, or there is enough to look into
+        if not self.report.wrong:
+            self._finish()
+        self._count()
+
+    def _start(self, failpoint: str | None = None) -> subprocess.Popen[bytes]:
+        self.cloud.term += 1
+        environment = {**os.environ, **self.cloud.told}
+        if failpoint is not None:
+            environment[VARIABLE] = failpoint
+        with self._log().open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dispatcher", "run", str(self.config), "--progress", "json"],
+                env=environment,
+                stderr=log,
+            )
+
+    def _log(self) -> Path:
+        return self.folder / f"process-{self.cloud.term:02}.log"
+
+    def _leg(self, blow: Blow) -> int:
+        """Run until the blow falls; return the exit code."""
+        process = self._start(blow.failpoint)
+        try:
+            self._wait(process, blow)
+            if blow.kind != "kill" and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                if not blow.kills:
+                    process.wait(STOP_SECONDS)
+                else:
+                    time.sleep(blow.after)
+            process.kill()
+            code = process.wait()
+        except subprocess.TimeoutExpired:
+            self._wrong(f"was still there {STOP_SECONDS} s after SIGTERM")
+            code = 0
+        finally:
+            process.kill()
+            process.wait()
+        expected = {0, -signal.SIGKILL, *({128 + signal.SIGTERM} if blow.kind != "kill" else ())}
+        if code not in expected:
+            self._wrong(f"ended with exit code {code}")
+        self.report.counts["kills"] += code == -signal.SIGKILL
+        self.report.counts["stops"] += code == 128 + signal.SIGTERM
+        return code
+
+    def _wait(self, process: subprocess.Popen[bytes], blow: Blow) -> None:
+        began = time.monotonic()
+        while real.lines_of(self.folder) < blow.lines and process.poll() is None:
+            if time.monotonic() > began + LEG_SECONDS:
+                self._wrong(f"did not come to {blow.lines} results in {LEG_SECONDS} s")
+                return
+            time.sleep(real.LOOK_SECONDS)
+        time.sleep(blow.after)
+
+    def _finish(self) -> None:
+        process = self._start()
+        try:
+            code = process.wait(RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            self._wrong(f"did not finish in {RUN_SECONDS} s")
+            return
+        if code:
+            self._wrong(f"ended with exit code {code}")
+        self._look()
+        whole = real.wrong_results(self.folder, self.texts, self.scenario.joined)
+        self.report.wrong += whole
+        self.report.counts["wrong lines"] += len(whole)
+        if dead := (self.folder / "dead.jsonl").read_text():
+            self._wrong(f"left dead letters: {dead[:500]}")
+        summary = self._summary()
+        if summary is None:
+            return
+        counts = [summary[name] for name in ("read", "completed", "dead", "unfinished")]
+        if counts != [len(self.texts), len(self.texts), 0, 0] or not summary["balanced"]:
+            self._wrong(f"says read, completed, dead, unfinished {counts}")
+        status = self._status()
+        told = [status[name] for name in ("read", "completed", "dead", "outstanding_records")]
+        if told != counts or not status["finished"]:
+            self._wrong(f"has a status that differs: {told}")
+        if status["repeated"] != summary["repeated"]:
+            self._wrong(f"repeated {summary['repeated']}, and {status['repeated']} by its status")
+        self.report.counts["repeated"] += status["repeated"]
+
+    def _summary(self) -> dict[str, Any] | None:
+        for line in reversed(self._log().read_text().splitlines()):
+            if line.startswith('{"event":"summary"'):
+                summary: dict[str, Any] = json.loads(line)
+                return summary
+        self._wrong("printed no summary")
+        return None
+
+    # What a process left
+
+    def _look(self) -> None:
+        """Judge the ledger and the settled part of the results when a process has ended."""
+        if "Traceback" in (said := self._log().read_text()):
+            self._wrong(f"printed a traceback: {said[-500:]}")
+        status = self._status()
+        if not status:
+            self.planned[self.cloud.term] = set()
+            return
+        checked = _dispatcher("ledger", "check", str(self.config))
+        if checked.exit_code:
+            self._wrong(f"left an unsound ledger: {checked.output[:1000]}")
+        if status["read"] != status["completed"] + status["dead"] + status["outstanding_records"]:
+            self._wrong(f"left no balance: {status}")
+        lines = self._settled(status["results_bytes"])
+        if len(lines) != status["completed"]:
+            self._wrong(f"settled {status['completed']} and wrote {len(lines)} lines")
+        wrong = real.wrong_lines(lines, self.texts, self.scenario.joined)
+        self.report.counts["wrong lines"] += len(wrong)
+        self.report.wrong += wrong
+        rows = read_holdings(self.folder / "state" / "ledger.db").invocations
+        self.planned[self.cloud.term] = {str(r[1]) for r in rows if r[3] == State.PLANNED}
+        self.done[self.cloud.term] = self.cloud.outputs()
+
+    def _settled(self, size: int) -> list[bytes]:
+        results = self.folder / "results.jsonl"
+        return results.read_bytes()[:size].splitlines() if size else []
+
+    def _status(self) -> dict[str, Any]:
+        """Return what the program tells; nothing where it was killed before it had a ledger."""
+        told = _dispatcher("status", str(self.config), "--json")
+        if told.exit_code == 1 and not real.lines_of(self.folder) and not self.cloud.accepted:
+            return {}
+        if told.exit_code:
+            self._wrong(f"has no status: {told.output}")
+            return {}
+        status: dict[str, Any] = json.loads(told.stdout)
+        return status
+
+    # What the service knows
+
+    def _count(self) -> None:
+        """Hold the calls that were accepted against those that were really ambiguous.
+
+        A call may be made again only for two reasons. In the same process: an earlier one was
+        accepted, and the connection reset without an answer. In a later process: when the one
+        before ended, the service had accepted it and the ledger did not know.
+        """
+        counts, twice = self.report.counts, 0
+        for invocation, terms in self.cloud.accepted.items():
+            unanswered = self.cloud.unanswered[invocation]
+            before = False
+            for term in sorted(terms):
+                if terms[term] > 1 + unanswered[term]:
+                    self._wrong(f"was sent {invocation} again after an answer (process {term})")
+                if before and invocation not in self.planned[term - 1]:
+                    self._wrong(f"sent {invocation} again, known to be accepted (process {term})")
+                if before and f"{invocation}.out" in self.done.get(term - 1, ()):
+                    counts["sent again though the output was there"] += 1
+                before = True
+            twice += terms.total() > 1
+            counts["accepted"] += terms.total()
+            counts["unanswered"] += unanswered.total()
+            counts["ambiguous at an end"] += sum(
+                invocation in planned and any(earlier <= term for earlier in terms)
+                for term, planned in self.planned.items()
+            )
+        counts["runs"] += 1
+        counts["records"] += len(self.texts)
+        counts["invocations"] += len(self.cloud.accepted)
+        counts["sent more than once"] += twice
+        if twice > counts["repeated"] and not self.report.wrong:
+            self._wrong(f"counted {counts['repeated']} repeated, and {twice} were sent twice")
+        self.report.struck += self.cloud.struck
+
+    def _wrong(self, what: str) -> None:
+        self.report.wrong.append(f"process {self.cloud.term} {what}")
+
+
+def _dispatcher(*arguments: str) -> Any:
+    return CliRunner().invoke(program, arguments)
+
+
+def undergo(scenario: Scenario, folder: Path) -> Report:
+    """Run a scenario in an empty folder."""
+    dice = random.Random(scenario.seed)
+    texts = real.write_records(
+        folder / "in.jsonl", scenario.records, 600, dice,
+        large_share=LARGE_SHARE, large=LARGE_BYTES,
+    )  # fmt: skip
+    with Cloud(**scenario.emulator) as cloud:
+        config = real.configure(folder, cloud.told, **scenario.sections)
+        if scenario.without_queue:
+            settings = json.loads(config.read_text())
+            del settings["completion"]["queue_url"]
+            config.write_text(json.dumps(settings))
+        report, began = Report(scenario.seed), time.monotonic()
+        Ordeal(scenario, folder, cloud, texts, config, report).run()
+        report.seconds = time.monotonic() - began
+    return report

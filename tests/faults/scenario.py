@@ -1,0 +1,161 @@
+"""What one seed of the crash harness means: records, configuration, faults, and every blow."""
+
+import random
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from dispatcher.config.faults import Fault
+from tests.faults.failpoints import names
+
+LARGE_BYTES = 140_000
+LARGE_SHARE = 0.03
+"""Of the records: too large for inline, so that they are staged."""
+
+INSTANCES = 4
+SHARE_SECONDS = 0.6
+"""What the records between two blows take the emulator."""
+
+TOO_SLOW = {"silent_expiry"}
+"""Nothing tells of it but the deadline, which is more than a minute away."""
+
+DELAYS = {
+    "slow_accept_delay": "300ms",
+    "late_event_delay": "1500ms",
+    "reordered_event_window": "500ms",
+}
+AGAIN = {"attempts": 12, "backoff": "50ms"}
+OUTCOMES = (
+    "model_error",
+    "model_server_error",
+    "expired",
+    "count_mismatch",
+    "bad_answer",
+    "output_missing",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """How a process of the run is ended.
+
+    Attributes:
+        kind: ``kill``; ``stop``: SIGTERM, after which it may drain; ``stop-kill``: both.
+        lines: At the earliest when there are so many result lines.
+        after: So many seconds later.
+        failpoint: Killed sooner if it gets there: the name of a moment and which of its visits.
+    """
+
+    kind: str
+    lines: int
+    after: float
+    failpoint: str | None = None
+
+    @property
+    def kills(self) -> bool:
+        return self.kind != "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One run with all that happens to it.
+
+    Attributes:
+        sections: Of the configuration.
+        emulator: Settings of the emulator.
+        without_queue: No events are listened to.
+        blows: In their order; after the last the run may finish.
+    """
+
+    seed: int
+    records: int
+    sections: dict[str, dict[str, Any]]
+    emulator: dict[str, Any]
+    without_queue: bool
+    blows: tuple[Blow, ...]
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """The parts of a result line that hold the record."""
+        join = self.sections["sink"]["join"]
+        return ("output", "input") if join == "both" else (join,)
+
+
+def scenario(seed: int, *, records: int, kills: int, faults: bool) -> Scenario:
+    """Return what a seed means; equal arguments mean the same."""
+    dice = random.Random(seed)
+    packed = dice.choice((1, 1, 4))
+    blows = tuple(_blows(records, kills, dice))
+    share = records / packed / (len(blows) + 1)
+    return Scenario(
+        seed,
+        records,
+        _sections(packed, share, dice),
+        {
+            "seed": seed,
+            "instances": INSTANCES,
+            "service_time": INSTANCES * SHARE_SECONDS / share,
+            "response_in_event": dice.random() < 0.5,
+            "raw_delivery": dice.random() < 0.7,
+            "faults": _shares(dice) if faults else {},
+        },
+        dice.random() < 0.1,
+        blows,
+    )
+
+
+def _sections(packed: int, share: float, dice: random.Random) -> dict[str, dict[str, Any]]:
+    framing = dice.choice(("lines", "json-array")) if packed > 1 else "none"
+    return {
+        "aws": {"transport": "aioboto3" if dice.random() < 0.1 else "direct"},
+        "request": {"output_naming": "service" if dice.random() < 0.2 else "chosen"},
+        "packing": {"framing": framing, "max_records": packed, "linger": "20ms"},
+        "limits": {
+            "concurrency": dice.choice((2, 8, 32)),
+            # The emulator alone must not come near the end while no process lives.
+            "outstanding": max(2, int(share / 2)),
+            "drain": dice.choice(("200ms", "1s")),
+        },
+        "retry": {
+            "attempts": 30,
+            "base": "20ms",
+            "cap": "300ms",
+            "outcomes": dict.fromkeys(OUTCOMES, AGAIN),
+        },
+        "completion": {
+            "sweep_after": dice.choice(("300ms", "700ms", "1500ms")),
+            "foreign": dice.choice(("leave", "delete")),
+        },
+        "ledger": {"durability": dice.choice(("full", "full", "relaxed"))},
+        "sink": {"join": dice.choice(("output", "both", "input")), "meta": dice.random() < 0.3},
+    }
+
+
+def _shares(dice: random.Random) -> dict[str, Any]:
+    """Return a share of 1 to 5 % for each fault."""
+    # An expiry whose event is lost is a silent one.
+    left_out = {*TOO_SLOW, dice.choice(("expiry", "lost_event"))}
+    kinds = [fault for fault in get_args(Fault) if fault not in left_out]
+    return {fault: round(dice.uniform(0.01, 0.05), 4) for fault in kinds} | DELAYS
+
+
+def _blows(records: int, kills: int, dice: random.Random) -> list[Blow]:
+    """Return that many kills in random order, and some stops by SIGTERM among them."""
+    kinds = ["kill", "failpoint", "start", "failpoint", "stop-kill"]
+    chosen = [kinds[number % len(kinds)] for number in range(kills)]
+    chosen += ["stop"] * (kills // 4)
+    dice.shuffle(chosen)
+    blows = []
+    for number, kind in enumerate(chosen):
+        lines = int(records * dice.uniform(number, number + 1) / (len(chosen) + 1))
+        match kind:
+            case "start":
+                blows.append(Blow("kill", 0, dice.uniform(0.0, 1.0)))
+            case "failpoint":
+                visit = dice.choice((1, 1, 2, 3, 5, 8, 13))
+                moment = f"{dice.choice(names())}:{visit}"
+                # Where it is not reached so often, the kill comes all the same.
+                lines = int(records * (number + 1) / (len(chosen) + 1))
+                blows.append(Blow("kill", lines, 0.0, moment))
+            case _:
+                blows.append(Blow(kind, lines, dice.uniform(0.0, 0.1)))
+    return blows
