@@ -1,4 +1,4 @@
-"""Reads all that a ledger holds, for ``dispatcher.ledger.verify``; changes nothing.
+"""Reads all that a ledger holds, for ``dispatcher.ledger.verify``; changes nothing of it.
 
 Not beside a run: what the run settles meanwhile is deleted from the spool, and would be told as
 missing. Nor does it lock the run out: that a run began is seen afterwards, and nothing that was
@@ -101,27 +101,27 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _read(db: sqlite3.Connection) -> Holdings:
     holdings = Holdings(version=db.execute("PRAGMA user_version").fetchone()[0])
-    holdings.broken = [
-        str(text) for (text,) in _or_nothing(db, "PRAGMA integrity_check", holdings) if text != "ok"
-    ]
+    pages = _rows(db, "its pages", "PRAGMA integrity_check", holdings)
+    holdings.broken += [" ".join(str(text).split()) for (text,) in pages if text != "ok"]
+    orphans = _rows(db, "its references", "PRAGMA foreign_key_check", holdings)
     holdings.broken += [
-        f"a row of {table} belongs to no {parent}"
-        for table, _, parent, _ in _or_nothing(db, "PRAGMA foreign_key_check", holdings)
+        f"a row of {table} belongs to no {parent}" for table, _, parent, _ in orphans
     ]
     if holdings.version == schema.VERSION:
         for name, query in _TABLES.items():
-            setattr(holdings, name, _or_nothing(db, query, holdings))
+            setattr(holdings, name, _rows(db, name, query, holdings))
         last = "SELECT seq FROM sqlite_sequence WHERE name = 'invocation'"
-        holdings.last_number = next((seq for (seq,) in _or_nothing(db, last, holdings)), None)
+        for (seq,) in _rows(db, "last number", last, holdings):
+            holdings.last_number = seq
     return holdings
 
 
-def _or_nothing(db: sqlite3.Connection, query: str, holdings: Holdings) -> list[Row]:
+def _rows(db: sqlite3.Connection, name: str, query: str, holdings: Holdings) -> list[Row]:
     """Return the rows of a query; if they cannot be read, none, and say so."""
     try:
         return db.execute(query).fetchall()
     except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
-        holdings.broken.append(f"{error} ({query})")
+        holdings.broken.append(f"{name} cannot be read ({error})")
         return []
 
 

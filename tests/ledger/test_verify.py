@@ -288,7 +288,12 @@ def test_a_damaged_page_is_found(folder: Path) -> None:
     for page in range(1, len(data) // 4096):
         data[page * 4096 : page * 4096 + 8] = b"\xff" * 8
     path.write_bytes(data)
-    assert "The database is broken" in check(folder)[0].what
+    findings = check(folder)
+    assert "The database is broken" in findings[0].what
+    assert "The database is broken: invocations cannot be read" in " ".join(
+        f.what for f in findings
+    )
+    assert not any("\n" in finding.what for finding in findings)
 
 
 @pytest.mark.parametrize("content", [b"not a ledger\n" * 100, b"SQLite format 3\0" * 500])
