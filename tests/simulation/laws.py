@@ -79,7 +79,8 @@ class _Calls:
         on_wire: The last one is not answered, and its process lives.
         answer: How the last one was answered, or None.
         unsure: One may have been accepted unseen.
-        looked: Its output was looked for since that came to be known.
+        could_look: It was known where its output goes when that came to be known.
+        looked: Its output was looked for since.
     """
 
     first: Called
@@ -87,6 +88,7 @@ class _Calls:
     on_wire: bool = True
     answer: Answer | None = None
     unsure: bool = False
+    could_look: bool = False
     looked: bool = False
 
 
@@ -185,7 +187,7 @@ class _Checker:
         self._began, self._heard_all = self._at, False
         for calls in self._calls.values():
             # Whatever was not known to be accepted may have been.
-            calls.unsure, calls.looked = True, False
+            calls.unsure, calls.looked, calls.could_look = True, False, self._base_known
 
     def _forget_calls(self) -> None:
         for calls in self._calls.values():
@@ -296,7 +298,7 @@ class _Checker:
             self.blame("sent again only if unsure", f"{call.id} is known to be accepted")
         elif calls.life == self._life and calls.answer == "accepted":
             self.blame("sent again only if unsure", f"{call.id} was just accepted")
-        elif calls.unsure and self._base_known and self.terms.chosen and not calls.looked:
+        elif calls.unsure and calls.could_look and self.terms.chosen and not calls.looked:
             self.blame("look before sending again", f"{call.id} is sent again without a look")
         elif (
             calls.unsure
@@ -314,7 +316,7 @@ class _Checker:
         calls.unsure |= answer == "unknown"
         if answer not in ("accepted", "cancelled"):
             self._refused.add(id_)
-        calls.looked = False
+        calls.looked, calls.could_look = False, self._base_known
         for record in self._ever.get(id_, ()):
             self._answers[record][answer] += 1
 

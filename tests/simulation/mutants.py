@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+import anyio
+
 from dispatcher import limits
 from dispatcher.completion import joiner
 from dispatcher.completion.listener import Listener
@@ -93,6 +95,7 @@ async def _never_there(_self: Evidence, _planned: Any) -> bool:
 
 
 async def _find_nothing(_self: Sweeper) -> list[Any]:
+    await anyio.sleep(60)
     return []
 
 
