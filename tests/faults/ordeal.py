@@ -107,11 +107,12 @@ class Ordeal:
         finally:
             process.kill()
             process.wait()
-        expected = {0, -signal.SIGKILL, *({128 + signal.SIGTERM} if blow.kind != "kill" else ())}
+        stopped = {128 + signal.SIGTERM, -signal.SIGTERM}  # negative: before it listened to signals
+        expected = {0, -signal.SIGKILL, *(() if blow.kind == "kill" else stopped)}
         if code not in expected:
             self._wrong(f"ended with exit code {code}")
         self.report.counts["kills"] += code == -signal.SIGKILL
-        self.report.counts["stops"] += code == 128 + signal.SIGTERM
+        self.report.counts["stops"] += code in stopped
         return code
 
     def _wait(self, process: subprocess.Popen[bytes], blow: Blow) -> None:
