@@ -40,8 +40,8 @@ from dispatcher.dispatch.departures import Departures
 from dispatcher.dispatch.evidence import Evidence
 from dispatcher.dispatch.intake import Intake
 from dispatcher.dispatch.sender import Sender, Wire
-from dispatcher.errors import ConfigError, Denied
-from dispatcher.ledger.agreement import differences, terms
+from dispatcher.errors import Denied
+from dispatcher.ledger.agreement import agree, terms
 from dispatcher.ledger.intent import Planned
 from dispatcher.ledger.ledger import REPEATED, Ledger
 from dispatcher.ledger.opening import open_ledger
@@ -143,7 +143,7 @@ async def run(
         )
         source = _source(config, ledger, transport, meter, world)
         stack.push_async_callback(source.aclose)
-        _agree(config, ledger, force=force)
+        agree(config, ledger, force=force)
         # Until something was read, other input may take the place of what was looked at.
         known = json.loads(ledger.fact("heads") or "{}") if ledger.marks else {}
         heads = known | await source.open(ledger.recall.frontiers, known)
@@ -177,34 +177,6 @@ async def _connect(config: Config, access: Access | None) -> AsyncIterator[Trans
             if finding.ok is False:
                 raise Denied(finding.detail)
         yield transport
-
-
-def _agree(config: Config, ledger: Ledger, *, force: bool) -> None:
-    """Hold the configuration against the one that the run began with.
-
-    Raises:
-        ConfigError: It differs in what would change keys, payloads or results.
-    """
-    # Until something was read, everything may be corrected.
-    agreed = (ledger.marks and ledger.fact("terms")) or terms(config)
-    changed = differences(agreed, terms(config), begun=ledger.begun)
-    if changed and not force:
-        raise ConfigError(
-            f"the ledger {config.ledger.path} belongs to a run with another configuration: "
-            f"{'; '.join(changed)}. Change it back to go on with that run, name another file in "
-            "ledger.path to begin a new one, or give --force to go on all the same"
-        )
-    framing = ledger.fact("framing")
-    if framing not in (None, config.packing.framing) and ledger.outstanding:
-        raise ConfigError(
-            f"packing.framing cannot change from {framing} while {ledger.outstanding} invocations "
-            "are outstanding: their payloads could not be read any more. Finish the run first"
-        )
-    if config.staging.bucket is None and any(e.planned.route == "s3" for e in ledger.planned()):
-        raise ConfigError(
-            "staging.bucket cannot be removed while payloads that need it are outstanding; set it "
-            "again, and finish the run first"
-        )
 
 
 def _source(
@@ -308,19 +280,23 @@ class _Line:
             now,
             self.world.dice,
         )
-        s3, sqs = (Patience(config.retry.give_up_after, monotonic, meter) for _ in range(2))
+        # One for each kind of call: looks that are answered say nothing of reads that are not.
+        gets, looks, polls = (
+            _patience(config, meter, self.world, "completions could not be asked for")
+            for _ in range(3)
+        )
         joiner = Joiner(
             config,
             ledger,
             objects,
             memory,
-            s3,
+            gets,
             meter,
             departures.add,
             now,
             self.world.dice,
         )
-        sweeper = Sweeper(config, ledger, objects, meter, s3, now)
+        sweeper = Sweeper(config, ledger, objects, meter, looks, now)
         settler = Settler(self.results, self.dead_letters, ledger, self.source, meter, now)
 
         drained = anyio.Event()
@@ -338,7 +314,7 @@ class _Line:
                     if config.completion.queue_url is not None:
                         queue = self.transport.queue(config.completion.queue_url)
                         listener = Listener(
-                            config, ledger, queue, meter, sqs, sweeper.heard, drained
+                            config, ledger, queue, meter, polls, sweeper.heard, drained
                         )
                         for _ in range(config.completion.listeners):
                             hearing.start_soon(listener.run, claims.clone(), receipts.clone())

@@ -51,14 +51,19 @@ def inspect_source(config: Config) -> tuple[list[Finding], list[Stream]]:
 
 def inspect_outputs(config: Config) -> list[Finding]:
     """Look at the folders that are written to, and at what earlier runs left there."""
-    findings = [
-        _writable("ledger", "ledger.path", Path(config.ledger.path)),
-        _writable("results", "sink.path", Path(config.sink.path)),
-        _writable("dead letters", "dead_letters.path", Path(config.dead_letters.path)),
-    ]
+    findings = [_writable("ledger", "ledger.path", Path(config.ledger.path))]
+    findings += [_writable(name, key, Path(path)) for name, key, path in _files(config)]
     if all(finding.ok for finding in findings):
         findings += _earlier_run(config)
     return findings
+
+
+def _files(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Yield name, key and path of each file that outcomes go to."""
+    if config.sink.type == "jsonl":
+        yield "results", "sink.path", config.sink.path
+    if config.dead_letters.type == "jsonl":
+        yield "dead letters", "dead_letters.path", config.dead_letters.path
 
 
 def _writable(name: str, key: str, path: Path) -> Finding:
@@ -89,10 +94,7 @@ def _earlier_run(config: Config) -> Iterator[Finding]:
             return
         yield _resumed(status)
         return
-    for key, name in (
-        ("sink.path", config.sink.path),
-        ("dead_letters.path", config.dead_letters.path),
-    ):
+    for _, key, name in _files(config):
         path = Path(name)
         if path.exists() and path.stat().st_size:
             yield Finding(
@@ -116,11 +118,6 @@ def _resumed(status: LedgerStatus) -> Finding:
 
 def describe(config: Config, streams: list[Stream]) -> list[list[str]]:
     """Return what would run, as rows of a name and a few words."""
-    sizes = [stream.size for stream in streams]
-    known = sum(size for size in sizes if size is not None)
-    files = "1 file" if len(streams) == 1 else f"{len(streams):,} files"
-    source = f"{files}, {'at least ' if None in sizes else ''}{wording.size(known)}"
-    key = f"key is the field {config.source.key}" if config.source.key else "key is file and line"
     packing = config.packing
     most = f"up to {packing.max_records:,} records" if packing.max_records > 1 else "1 record"
     inline = wording.size(limits.INLINE_BODY_BYTES)
@@ -129,7 +126,7 @@ def describe(config: Config, streams: list[Stream]) -> list[list[str]]:
     sweep = f"S3 after {wording.span(completion.sweep_after)} without one"
     return [
         ["endpoint", f"{config.endpoint.name}{_where(config)}"],
-        ["source", f"{source}, {key}"],
+        ["source", _source(config, streams)],
         ["packing", f"{packing.encodings[0]}, framing {packing.framing}, {most} an invocation"],
         [
             "staging",
@@ -151,10 +148,23 @@ def describe(config: Config, streams: list[Stream]) -> list[list[str]]:
             if config.emulator
             else "no queue: S3 is looked at when completions are expected",
         ],
-        ["results", f"{config.sink.path}, join {config.sink.join}"],
-        ["dead letters", config.dead_letters.path],
+        ["results", f"{config.sink.place}, join {config.sink.join}"],
+        ["dead letters", config.dead_letters.place],
         ["ledger", f"{config.ledger.path}, durability {config.ledger.durability}"],
     ]
+
+
+def _source(config: Config, streams: list[Stream]) -> str:
+    """Say where records come from, and how they are named."""
+    source = config.source
+    if source.type == "sqs":
+        key = f"the field {source.key}" if source.key else "the message's id"
+        return f"{source.queue_url}, key is {key}"
+    sizes = [stream.size for stream in streams]
+    known = sum(size for size in sizes if size is not None)
+    files = "1 file" if len(streams) == 1 else f"{len(streams):,} files"
+    key = f"the field {source.key}" if source.key else "file and line"
+    return f"{files}, {'at least ' if None in sizes else ''}{wording.size(known)}, key is {key}"
 
 
 def _where(config: Config) -> str:

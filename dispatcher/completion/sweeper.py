@@ -66,8 +66,8 @@ _CHUNK = 10_000
 """Invocations of a scan between two turns of the event loop."""
 
 _MOST_WAITING = 50_000
-"""The most urgent that a scan hands on: of a million overdue 5,000 a second. What is left is seen by
-the next scan."""
+"""The most urgent that a scan hands on: of a million overdue 5,000 a second. What is left is seen
+by the next scan."""
 
 _AGAIN_SECONDS = 15.0
 """Wait before a look that failed is repeated."""

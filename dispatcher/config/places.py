@@ -92,10 +92,22 @@ class SourceSettings(_Place):
     )
 
 
-class SinkSettings(_Place):
-    """Where results go."""
+class _SinkPlace(_Place):
+    """A place that outcomes go to."""
 
     OWN: ClassVar[dict[str, tuple[str, ...]]] = {"jsonl": ("path",), "sqs": ("queue_url",)}
+
+    path: str
+    queue_url: str | None
+
+    @property
+    def place(self) -> str:
+        """The file, or the queue."""
+        return self.queue_url or self.path
+
+
+class SinkSettings(_SinkPlace):
+    """Where results go."""
 
     type: Literal["jsonl", "sqs"] = Field(
         "jsonl", description="Kind of sink: a file of JSON lines, or an SQS queue."
@@ -110,10 +122,8 @@ class SinkSettings(_Place):
     meta: bool = Field(False, description="Add invocation id, attempts and times to each line.")
 
 
-class DeadLetterSettings(_Place):
+class DeadLetterSettings(_SinkPlace):
     """Where records go that will not be tried again."""
-
-    OWN: ClassVar[dict[str, tuple[str, ...]]] = {"jsonl": ("path",), "sqs": ("queue_url",)}
 
     type: Literal["jsonl", "sqs"] = Field(
         "jsonl", description="Kind of sink: a file of JSON lines, or an SQS queue."

@@ -1,12 +1,42 @@
 """What of a configuration a run has agreed on with its ledger, and must keep.
 
-Pure. A resumed run whose keys, payloads or results would come out differently is refused.
+A resumed run whose keys, payloads or results would come out differently is refused.
 """
 
 import json
 from typing import Any
 
 from dispatcher.config.settings import Config
+from dispatcher.errors import ConfigError
+from dispatcher.ledger.ledger import Ledger
+
+
+def agree(config: Config, ledger: Ledger, *, force: bool) -> None:
+    """Hold the configuration against the one that the run began with.
+
+    Raises:
+        ConfigError: It differs in what would change keys, payloads or results.
+    """
+    # Until something was read, everything may be corrected.
+    agreed = (ledger.marks and ledger.fact("terms")) or terms(config)
+    changed = differences(agreed, terms(config), begun=ledger.begun)
+    if changed and not force:
+        raise ConfigError(
+            f"the ledger {config.ledger.path} belongs to a run with another configuration: "
+            f"{'; '.join(changed)}. Change it back to go on with that run, name another file in "
+            "ledger.path to begin a new one, or give --force to go on all the same"
+        )
+    framing = ledger.fact("framing")
+    if framing not in (None, config.packing.framing) and ledger.outstanding:
+        raise ConfigError(
+            f"packing.framing cannot change from {framing} while {ledger.outstanding} invocations "
+            "are outstanding: their payloads could not be read any more. Finish the run first"
+        )
+    if config.staging.bucket is None and any(e.planned.route == "s3" for e in ledger.planned()):
+        raise ConfigError(
+            "staging.bucket cannot be removed while payloads that need it are outstanding; set it "
+            "again, and finish the run first"
+        )
 
 
 def terms(config: Config) -> str:
