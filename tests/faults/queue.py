@@ -1,0 +1,278 @@
+"""Kill a run from queue to queue again and again, let it finish, and check every message.
+
+    python -m tests.faults.queue --messages 20000 --kills 10
+
+The emulator lives here and plays faults of every kind; the real ``dispatcher run`` is killed with
+SIGKILL in processes of its own. The two queues are watched from within: whenever a message leaves
+the first, its result must be in the second. The seed is printed; it decides the messages, the
+faults and the moments of the kills.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from dispatcher.config.settings import EmulatorSettings
+from dispatcher.emulator.message_queue import Message, MessageQueue
+from dispatcher.emulator.server import Emulator
+
+RUN_SECONDS = 600
+VISIBILITY_SECONDS = 5
+SERVICE_SECONDS = 0.05
+SHARE_SECONDS = 1.2
+LOOK_SECONDS = 0.01
+
+FAULTS = {
+    "throttle": 0.05,
+    "server_error": 0.02,
+    "slow_accept": 0.01,
+    "reset_before": 0.02,
+    "reset_after": 0.02,
+    "expired_credentials": 0.01,
+    "s3_error": 0.02,
+    "s3_reset": 0.02,
+    "sqs_error": 0.02,
+    "sqs_reset": 0.02,
+    "sqs_failed_entry": 0.02,
+    "sqs_redelivery": 0.02,
+    "failure": 0.02,
+    "failure_only": 0.01,
+    "expiry": 0.01,
+    "lost_event": 0.02,
+    "duplicate_event": 0.05,
+    "duplicate_event_copies": 5,
+    "late_event": 0.05,
+    "late_event_delay": "2s",
+    "reordered_event": 0.05,
+    "foreign_event": 0.02,
+    "malformed_event": 0.02,
+}
+
+STUBBORN = {"attempts": 100, "backoff": "100ms"}
+"""What fails by chance succeeds at last: every message has a result to be looked for."""
+
+
+@dataclass
+class Watch:
+    """What came and went, and what was wrong with it.
+
+    Attributes:
+        texts: The text of each message by its key.
+        answered: How many results came for each key.
+        wrong: What went wrong, as sentences.
+    """
+
+    texts: dict[str, str]
+    answered: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def came(self, body: str) -> None:
+        result = json.loads(body)
+        key = result["key"]
+        self.answered[key] += 1
+        if result.get("output") != {"id": key, "text": self.texts.get(key)}:
+            self.wrong.append(f"{key} has another outcome: {body[:500]}")
+
+    def went(self, body: str) -> None:
+        key = json.loads(body)["id"]
+        if key not in self.answered:
+            self.wrong.append(f"{key} was deleted before its result was sent")
+
+
+class Results(MessageQueue):
+    """A queue that says what comes."""
+
+    watch: Watch
+
+    def send(self, body: str, **more: Any) -> Message:
+        self.watch.came(body)
+        return super().send(body, **more)
+
+
+class Source(MessageQueue):
+    """A queue that says what goes."""
+
+    watch: Watch
+
+    def _remove(self, message: Message) -> None:
+        self.watch.went(message.body)
+        super()._remove(message)
+
+
+@dataclass
+class Harness:
+    """One folder, one emulator, and the runs that are killed.
+
+    Attributes:
+        folder: Where the configuration and the ledger are.
+        emulator: It plays the faults.
+        watch: Both queues.
+        source: The queue that is to be emptied.
+    """
+
+    folder: Path
+    emulator: Emulator
+    watch: Watch
+    source: Source
+
+    @classmethod
+    def on(cls, folder: Path, emulator: Emulator, texts: dict[str, str]) -> "Harness":
+        """Make the queues, and fill the first."""
+        watch = Watch(texts)
+        queues = emulator._queues
+        results, source = Results(), Source()
+        results.watch = source.watch = watch
+        queues.create("results").queue = queues.create("dead").queue = results
+        mailbox = queues.create("source")
+        mailbox.queue = source
+        mailbox.attributes["VisibilityTimeout"] = str(VISIBILITY_SECONDS)
+        source.visibility = VISIBILITY_SECONDS
+        for key, text in texts.items():
+            mailbox.send(json.dumps({"id": key, "text": text}))
+        return cls(folder, emulator, watch, source)
+
+    def configure(self, outstanding: int) -> Path:
+        """Write ``run.yaml``."""
+        url = f"{self.emulator.url}/000000000000"
+        again = dict.fromkeys(("model_error", "model_server_error", "expired"), STUBBORN)
+        config = {
+            "endpoint": "emulated",
+            "source": {
+                "type": "sqs",
+                "queue_url": f"{url}/source",
+                "key": "id",
+                "until_empty": "2s",
+                "receivers": 4,
+            },
+            # An expired request whose event is lost is given up after that, and invoked again.
+            "request": {"ttl": "60s", "timeout": "5s"},
+            "completion": {
+                "queue_url": self.emulator.queue_url,
+                "sweep_after": "1s",
+                "slack": "0s",
+            },
+            "limits": {"outstanding": outstanding},
+            "retry": {"base": "20ms", "outcomes": again},
+            "ledger": {"path": str(self.folder / "ledger.db")},
+            "sink": {"type": "sqs", "queue_url": f"{url}/results"},
+            "dead_letters": {"type": "sqs", "queue_url": f"{url}/dead"},
+        }
+        path = self.folder / "run.yaml"
+        path.write_text(json.dumps(config))  # JSON is YAML
+        return path
+
+    def start(self, config: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dispatcher", "run", str(config), "--progress", "none"],
+            env={**os.environ, **self.emulator.environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    async def kill(self, config: Path, answered: int, after: float) -> int:
+        """Start a run, kill it at its moment, and return its exit code."""
+        process = self.start(config)
+        while len(self.watch.answered) < answered and process.poll() is None:  # noqa: ASYNC110 - another process
+            await anyio.sleep(LOOK_SECONDS)
+        await anyio.sleep(after)
+        process.kill()
+        await anyio.to_thread.run_sync(process.communicate)
+        return process.returncode
+
+    async def finish(self, config: Path) -> tuple[int, str]:
+        """Run to the end; return the exit code and what was said."""
+        process = self.start(config)
+        with anyio.fail_after(RUN_SECONDS):
+            _, said = await anyio.to_thread.run_sync(process.communicate)
+        return process.returncode, said
+
+    def wrong(self) -> list[str]:
+        """Return what is wrong at the end."""
+        missing = [key for key in self.watch.texts if key not in self.watch.answered]
+        wrong = [*self.watch.wrong, *(f"{key} has no result" for key in missing)]
+        left = self.source.counts(self.emulator._clock.now())
+        if any(left):
+            wrong.append(f"the source has {left} messages left: visible, in flight, delayed")
+        return wrong
+
+
+def moments(messages: int, kills: int, dice: random.Random) -> Iterator[tuple[int, float]]:
+    """Yield for each kill how many answers there are at least, and how many seconds after that.
+
+    Every third one hits a run while it starts, the others somewhere on the way.
+    """
+    for kill in range(kills):
+        if kill % 3 == 2:
+            yield 0, dice.uniform(0, 3.0)
+        else:
+            yield int(messages * dice.uniform(kill, kill + 1) / (kills + 1)), dice.uniform(0, 0.1)
+
+
+async def run(options: argparse.Namespace) -> int:
+    dice = random.Random(options.seed)
+    texts = {
+        f"r{number:07d}": dice.randbytes(options.size // 2).hex()
+        for number in range(options.messages)
+    }
+    share = options.messages // (options.kills + 1)
+    settings = EmulatorSettings.model_validate(
+        {
+            "service_time": f"{SERVICE_SECONDS}s",
+            "instances": max(4, int(share / SHARE_SECONDS * SERVICE_SECONDS)),
+            "seed": options.seed,
+            "faults": {} if options.no_faults else FAULTS,
+        }
+    )
+    with tempfile.TemporaryDirectory() as name:
+        async with Emulator(settings, endpoints=["emulated"]) as emulator:
+            harness = Harness.on(Path(name), emulator, texts)
+            config = harness.configure(max(10, share // 2))
+            hits = moments(options.messages, options.kills, dice)
+            for kill, (when, after) in enumerate(hits, 1):
+                code = await harness.kill(config, when, after)
+                print(f"kill {kill}: {len(harness.watch.answered)} answered", flush=True)
+                if code != -signal.SIGKILL:
+                    print(f"exit code {code} before kill {kill}")
+                    return 1
+            code, said = await harness.finish(config)
+            print(said)
+            wrong = harness.wrong()
+            twice = harness.watch.answered.total() - len(harness.watch.answered)
+            struck = emulator.faults.struck.total()
+            print(
+                f"exit code {code}, {options.kills} kills, {struck} faults, "
+                f"{emulator.endpoint('emulated').accepted} invocations, {twice} results again, "
+                f"{len(wrong)} wrong"
+            )
+    for line in wrong[:10]:
+        print(line)
+    return 1 if wrong or code else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--size", type=int, default=1_000)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--no-faults", action="store_true")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    return anyio.run(run, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
