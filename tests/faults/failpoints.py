@@ -1,17 +1,94 @@
-"""Every named moment at which a process may die."""
+"""Kill a run at every named moment: at the first visit, and the next process at a later one.
 
-import ast
+    python -m tests.faults.failpoints --name dispatch.answered
+
+The names are read from the code, so that none can be forgotten; one that no story here comes to is
+an error. What each process leaves is judged as in ``tests.faults.crash``, and the third one must
+finish.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
-import dispatcher
+from tests.faults.ordeal import Report, undergo
+from tests.faults.scenario import Blow, Scenario, moments
+
+LATER = 3
+"""The later visit."""
+
+NEVER = 10**9
+"""Result lines before which no kill comes from outside."""
+
+RECORDS = 32
 
 
-def names() -> list[str]:
-    """Return the names of all moments, as they stand in the code of the product."""
-    found: set[str] = set()
-    for path in Path(dispatcher.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            match node:
-                case ast.Call(ast.Attribute(ast.Name("failpoints"), "reach"), [ast.Constant(name)]):
-                    found.add(str(name))
-    return sorted(found)
+def story(moment: str) -> Scenario:
+    """Return a small run whose every part is visited some times: little is outstanding at once."""
+    return Scenario(
+        seed=1,
+        records=RECORDS,
+        large_share=0.4,
+        sections={
+            "packing": {"linger": "5ms"},
+            "limits": {"concurrency": 2, "outstanding": 4},
+            "completion": {"sweep_after": "200ms"},
+            "sink": {"join": "both"},
+        },
+        emulator={"instances": 4, "service_time": 0.01},
+        without_queue=False,
+        blows=tuple(Blow("kill", NEVER, 0.0, f"{moment}:{visit}") for visit in (1, LATER)),
+    )
+
+
+def die_at(moment: str) -> Report:
+    """Let a run die at a moment; its folder stays where something is wrong."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{moment}-"))
+    told = story(moment)
+    report = undergo(told, folder)
+    if report.counts["kills"] < len(told.blows) and not report.wrong:
+        report.wrong.append(
+            f"{moment} was visited too rarely: {report.counts['kills']} kills. "
+            "Let the story come there, or tell another one"
+        )
+    if report.wrong:
+        report.folder = str(folder)
+    else:
+        shutil.rmtree(folder)
+    return report
+
+
+def die_everywhere(names: Sequence[str], jobs: int) -> dict[str, Report]:
+    """Let a run die at each of these moments; some at a time, each in a process of its own."""
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        return dict(zip(names, pool.map(die_at, names), strict=True))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--name", choices=moments(), help="only this one")
+    parser.add_argument("--jobs", type=int, default=4, help="runs at a time")
+    options = parser.parse_args()
+    names = [options.name] if options.name else moments()
+    failed = 0
+    for name, report in die_everywhere(names, options.jobs).items():
+        print(f"{name}: {report.counts['kills']} kills, {report.seconds:.1f} s")
+        for what in report.wrong:
+            print(f"  {what}")
+        if report.wrong:
+            failed += 1
+            print(f"  its folder: {report.folder}")
+            print(f"  again: python -m tests.faults.failpoints --name {name}")
+    print(f"{len(names)} moments, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

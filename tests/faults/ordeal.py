@@ -20,7 +20,7 @@ from dispatcher.ledger.reading import read_holdings
 from dispatcher.ledger.states import State
 from tests.faults import real
 from tests.faults.cloud import Cloud
-from tests.faults.scenario import LARGE_BYTES, LARGE_SHARE, Blow, Scenario
+from tests.faults.scenario import LARGE_BYTES, Blow, Scenario
 
 LEG_SECONDS = 60
 RUN_SECONDS = 120
@@ -252,7 +252,7 @@ def undergo(scenario: Scenario, folder: Path) -> Report:
     dice = random.Random(scenario.seed)
     texts = real.write_records(
         folder / "in.jsonl", scenario.records, 600, dice,
-        large_share=LARGE_SHARE, large=LARGE_BYTES,
+        large_share=scenario.large_share, large=LARGE_BYTES,
     )  # fmt: skip
     with Cloud(**scenario.emulator) as cloud:
         config = real.configure(folder, cloud.told, **scenario.sections)

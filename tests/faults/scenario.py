@@ -1,15 +1,16 @@
 """What one seed of the crash harness means: records, configuration, faults, and every blow."""
 
+import ast
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
+import dispatcher
 from dispatcher.config.faults import Fault
-from tests.faults.failpoints import names
 
 LARGE_BYTES = 140_000
 LARGE_SHARE = 0.03
-"""Of the records: too large for inline, so that they are staged."""
 
 INSTANCES = 4
 SHARE_SECONDS = 0.6
@@ -32,6 +33,17 @@ OUTCOMES = (
     "bad_answer",
     "output_missing",
 )
+
+
+def moments() -> list[str]:
+    """Return the names of all moments to die at, as they stand in the code of the product."""
+    found: set[str] = set()
+    for path in Path(dispatcher.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(ast.Attribute(ast.Name("failpoints"), "reach"), [ast.Constant(name)]):
+                    found.add(str(name))
+    return sorted(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,7 @@ class Scenario:
     """One run with all that happens to it.
 
     Attributes:
+        large_share: Of the records: too large for inline, so that they are staged.
         sections: Of the configuration.
         emulator: Settings of the emulator.
         without_queue: No events are listened to.
@@ -68,6 +81,7 @@ class Scenario:
 
     seed: int
     records: int
+    large_share: float
     sections: dict[str, dict[str, Any]]
     emulator: dict[str, Any]
     without_queue: bool
@@ -89,6 +103,7 @@ def scenario(seed: int, *, records: int, kills: int, faults: bool) -> Scenario:
     return Scenario(
         seed,
         records,
+        LARGE_SHARE,
         _sections(packed, share, dice),
         {
             "seed": seed,
@@ -152,7 +167,7 @@ def _blows(records: int, kills: int, dice: random.Random) -> list[Blow]:
                 blows.append(Blow("kill", 0, dice.uniform(0.0, 1.0)))
             case "failpoint":
                 visit = dice.choice((1, 1, 2, 3, 5, 8, 13))
-                moment = f"{dice.choice(names())}:{visit}"
+                moment = f"{dice.choice(moments())}:{visit}"
                 # Where it is not reached so often, the kill comes all the same.
                 lines = int(records * (number + 1) / (len(chosen) + 1))
                 blows.append(Blow("kill", lines, 0.0, moment))
