@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Protocol
 
 from dispatcher.aws.calls import Location
-from dispatcher.errors import Denied, NotThere
+from dispatcher.errors import Denied, NotThere, Rejected
 
 _REFUSED = ("AccessDenied", "403")
 
@@ -96,8 +96,15 @@ class Objects:
 
     async def exists(self, location: Location) -> bool | None:
         """Return whether an object is there, or None if that cannot be seen."""
+        bucket = await self._bucket(location)
         try:
-            await (await self._bucket(location)).head(location.key)
+            try:
+                await bucket.head(location.key)
+            except Rejected as error:
+                if error.code != "400":
+                    raise
+                # A HEAD is refused without a word. A GET says why, and that can be mended.
+                (await bucket.get(location.key)).close()
         except NotThere:
             return False
         except Denied as error:

@@ -279,7 +279,9 @@ class Sweeper:
 
     def _again(self, entry: Entry) -> None:
         """Look for an invocation again before long, after those that are due already."""
-        wait = min(_AGAIN_SECONDS, self.config.retry.give_up_after / 4)
+        settings = self.config
+        most = min(settings.completion.sweep_after, settings.retry.give_up_after / 4)
+        wait = min(_AGAIN_SECONDS, most)
         self._postponed[entry.planned.number] = self.now() + wait
 
     def _heed_silence(self) -> None:

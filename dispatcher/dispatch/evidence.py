@@ -4,12 +4,11 @@ from typing import Protocol
 
 from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
-from dispatcher.errors import CallError
-from dispatcher.ledger.identity import filename
+from dispatcher.ledger.identity import failure_filename, filename
 from dispatcher.ledger.intent import Planned
 from dispatcher.ledger.ledger import Ledger
 
-_BASE = "output_base"
+_OUTPUT, _FAILURE = "output_base", "failure_base"
 
 
 class Looker(Protocol):
@@ -23,11 +22,12 @@ class Evidence:
     """Knows where outputs of this endpoint go, once the service has said so.
 
     Output keys are chosen before sending (S3OutputPathExtension and Filename), below a base that
-    only the endpoint's configuration holds; the first 202 tells it, and the ledger remembers it.
-    Where the service names outputs, there is nothing to look at.
+    only the endpoint's configuration holds; the first 202 tells it, and the ledger remembers it. So
+    for failure objects, as long as the service names them as it does now. Where the service names
+    outputs, there is nothing to look at.
 
     Args:
-        ledger: Remembers the base.
+        ledger: Remembers the bases.
         looker: Looks.
         chosen: Whether output keys are chosen before sending.
     """
@@ -36,36 +36,51 @@ class Evidence:
         self._ledger = ledger
         self._looker = looker
         self._chosen = chosen
-        self._base = ledger.fact(_BASE)
+        self._bases = {name: ledger.fact(name) for name in (_OUTPUT, _FAILURE)}
 
-    async def learn(self, planned: Planned, output_location: str | None) -> None:
-        """Take the base from a location that ends as it was chosen."""
-        ending = _ending(planned)
-        if self._base is None and output_location is not None and output_location.endswith(ending):
-            self._base = output_location.removesuffix(ending)
-            await self._ledger.remember(**{_BASE: self._base})
+    async def learn(self, planned: Planned, output: str | None, failure: str | None) -> None:
+        """Take the bases from locations that end as they were chosen."""
+        if self._bases[_OUTPUT] is not None or not self._chosen:
+            return
+        for name, location, ending in (
+            (_OUTPUT, output, _output_of(planned)),
+            (_FAILURE, failure, _failure_of(planned)),
+        ):
+            if location is not None and location.endswith(ending):
+                self._bases[name] = base = location.removesuffix(ending)
+                await self._ledger.remember(**{name: base})
 
     async def accepted(self, planned: Planned) -> bool:
         """Return whether an unanswered call was accepted, as far as can be seen, and note it.
 
-        No output proves nothing: the inference may be under way. The call is then repeated under
+        No object proves nothing: the inference may be under way. The call is then repeated under
         the same id and output key.
+
+        Raises:
+            CallError: Nobody can look now.
         """
-        if self._base is None or not self._chosen:
-            return False
-        output = self._base + _ending(planned)
-        location = parse_location(output)
-        try:
-            if location is None or not await self._looker.exists(location):
-                return False
-        except CallError:
+        output = self._at(_OUTPUT, _output_of(planned))
+        failure = self._at(_FAILURE, _failure_of(planned))
+        if not (await self._is_there(output) or await self._is_there(failure)):
             return False
         entry = self._ledger.find(planned.number)
         if entry is not None:
             # Accepted when it was planned, as far as we know: the sweeper finds it overdue.
-            self._ledger.accept(planned, entry.planned_at, output, None)
+            self._ledger.accept(planned, entry.planned_at, output, failure)
         return True
 
+    def _at(self, name: str, ending: str) -> str | None:
+        base = self._bases[name]
+        return None if base is None or not self._chosen else base + ending
 
-def _ending(planned: Planned) -> str:
+    async def _is_there(self, at: str | None) -> bool:
+        location = parse_location(at) if at is not None else None
+        return location is not None and await self._looker.exists(location) is True
+
+
+def _output_of(planned: Planned) -> str:
     return f"/{planned.shard}/{filename(planned.id)}"
+
+
+def _failure_of(planned: Planned) -> str:
+    return f"/{planned.shard}/{failure_filename(planned.id)}"

@@ -193,14 +193,14 @@ class Sender:
         """Send one invocation until it is accepted (None) or given up."""
         history = _History(unsure=planned.resumed)
         while self._is_ours(planned):
-            if history.unsure and await self.evidence.accepted(planned):
+            if history.unsure and await self._was_accepted(planned):
                 return None
             try:
                 await self._call(planned, history)
             except CallError as error:
                 match decide(error, self._attempt(error, planned, history), self.config.retry):
                     case GiveUp(look_first):
-                        if look_first and await self.evidence.accepted(planned):
+                        if look_first and await self._was_accepted(planned):
                             return None
                         return self._give_up(planned, error, history.pauses)
                     case Stop():
@@ -211,6 +211,26 @@ class Sender:
             else:
                 return None
         return None
+
+    async def _was_accepted(self, planned: Planned) -> bool:
+        """Look for what an unanswered call made, until somebody can see.
+
+        Raises:
+            RunStopped: Nobody could for ``retry.give_up_after``.
+        """
+        policy, since, pause = self.config.retry, self.monotonic(), 0.0
+        while self._is_ours(planned):
+            try:
+                return await self.evidence.accepted(planned)
+            except CallError as error:
+                if self.monotonic() - since >= policy.give_up_after:
+                    raise RunStopped(
+                        "what became of a call without an answer cannot be looked up; the last "
+                        f"error: {error}. Run the same command again when S3 answers"
+                    ) from error
+            pause = min(policy.cap, max(policy.base, 2 * pause))
+            await anyio.sleep(pause * (0.5 + 0.5 * self.dice.random()))
+        return True
 
     def _is_ours(self, planned: Planned) -> bool:
         """Return whether the call is still wanted: its completion may have overtaken it."""
@@ -256,7 +276,7 @@ class Sender:
         self.wire.accepts = self.wire.accepted = True
         self.meter.calls["accepted"] += 1
         self.meter.call_latency.add(self.wire.succeeded_at - began)
-        await self.evidence.learn(planned, answer.output_location)
+        await self.evidence.learn(planned, answer.output_location, answer.failure_location)
         output, failure = map(_plain, (answer.output_location, answer.failure_location))
         self.ledger.accept(planned, self.now(), output, failure)
         failpoints.reach("dispatch.accepted")

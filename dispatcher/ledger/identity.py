@@ -57,6 +57,11 @@ def filename(invocation: str) -> str:
     return f"{invocation}.out"
 
 
+def failure_filename(invocation: str) -> str:
+    """Return the name that the failure object has had in every sample: ``<id>-error.out``."""
+    return f"{invocation}-error.out"
+
+
 @lru_cache(maxsize=64)  # neighbours share all but their last digits
 def _base32(number: int, width: int) -> str:
     digits = []

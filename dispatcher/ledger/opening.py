@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 
 from dispatcher.errors import StateError
+from dispatcher.ledger.folders import make_folder, sync_folder
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.lock import lock
 from dispatcher.ledger.spool import Spool
@@ -43,13 +44,14 @@ async def open_ledger(
     """
     with ExitStack() as stack:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             stack.enter_context(lock(path))
             spool = Spool(path.with_name(path.name + ".spool"))
             stack.callback(spool.close)
             store = await anyio.to_thread.run_sync(Store, path, spool, durability)
             stack.enter_context(store)
             await anyio.to_thread.run_sync(spool.begin)
+            sync_folder(path.parent)
         except OSError as error:
             raise StateError(
                 f"cannot use the ledger {path}: {error.strerror} at {error.filename or path}. Name "

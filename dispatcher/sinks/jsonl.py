@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from dispatcher import failpoints
 from dispatcher.errors import ConfigError, StateError
+from dispatcher.ledger.folders import make_folder, sync_folder
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
 
@@ -80,8 +81,10 @@ class JsonlFile:
             lines: Lines without line breaks.
 
         Raises:
-            StateError: They cannot be written; the file is as long as before.
+            StateError: They cannot be written, and the file is as long as before; or somebody else
+                has moved, cut or written it.
         """
+        self._see_that_it_is_ours()
         data = b"\n".join([*lines, b""])
         try:
             self._write(data)
@@ -119,6 +122,21 @@ class JsonlFile:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def _see_that_it_is_ours(self) -> None:
+        """Notice what somebody did to the file meanwhile: lines after that would be lost."""
+        ours = os.fstat(self._file)
+        try:
+            is_there = os.path.samestat(ours, os.stat(self._path))  # noqa: PTH116 - some times faster
+        except OSError:
+            is_there = False
+        if not is_there or ours.st_size != self._position:
+            what = f"{ours.st_size} bytes long" if is_there else "not there any more"
+            raise StateError(
+                f"{self._path} was written to byte {self._position} and is {what}: somebody else "
+                "changed it while the run went on. Put it back as it was, and run the same command "
+                "again"
+            )
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -186,9 +204,9 @@ def _open(path: str, *, missing_is_fine: bool) -> int:
             )
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     elif missing_is_fine:
-        _make_folder(place.parent)
+        make_folder(place.parent)
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o666)
-        _sync_folder(place.parent)
+        sync_folder(place.parent)
     else:
         raise StateError(
             f"{path} is missing, but the ledger recorded results in it; restore it, or start a "
@@ -226,20 +244,3 @@ def _cut_back(path: str, file: int, mark: SinkMark, *, is_new: bool) -> bytes:
         os.fsync(file)
     length = min(position, TAIL_BYTES)
     return os.pread(file, length, position - length)
-
-
-def _make_folder(folder: Path) -> None:
-    if folder.exists():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power loss."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

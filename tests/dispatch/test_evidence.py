@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dispatcher.dispatch.evidence import Evidence
+from dispatcher.errors import Transient
 
 if TYPE_CHECKING:
     from tests.dispatch.conftest import OpenScene, Scene
@@ -28,8 +29,8 @@ async def test_the_next_process_knows_what_the_first_learnt(
         evidence = Evidence(scene.ledger, scene.bucket)
         assert not await evidence.accepted(second)
         assert scene.bucket.looks == []
-        await evidence.learn(first, f"{base}/{first.shard}/{first.id}.out")
-        await evidence.learn(second, f"s3://elsewhere/{second.shard}/{second.id}.out")
+        await evidence.learn(first, f"{base}/{first.shard}/{first.id}.out", None)
+        await evidence.learn(second, f"s3://elsewhere/{second.shard}/{second.id}.out", None)
     async with open_scene() as scene:
         evidence = Evidence(scene.ledger, scene.bucket)
         assert not await evidence.accepted(second)
@@ -42,7 +43,7 @@ async def test_a_name_of_the_services_own_teaches_nothing(
 ) -> None:
     first, second = await scene.plan(2)
     evidence = Evidence(scene.ledger, scene.bucket)
-    await evidence.learn(first, location)
+    await evidence.learn(first, location, None)
     assert not await evidence.accepted(second)
     assert scene.bucket.looks == []
 
@@ -50,7 +51,7 @@ async def test_a_name_of_the_services_own_teaches_nothing(
 async def test_a_base_that_is_no_location_of_s3_is_never_looked_at(scene: Scene) -> None:
     first, second = await scene.plan(2)
     evidence = Evidence(scene.ledger, scene.bucket)
-    await evidence.learn(first, f"ftp://out/{first.shard}/{first.id}.out")
+    await evidence.learn(first, f"ftp://out/{first.shard}/{first.id}.out", None)
     assert not await evidence.accepted(second)
     assert scene.bucket.looks == []
 
@@ -58,8 +59,37 @@ async def test_a_base_that_is_no_location_of_s3_is_never_looked_at(scene: Scene)
 async def test_evidence_for_what_is_settled_changes_nothing(scene: Scene) -> None:
     first, second = await scene.plan(2)
     evidence = Evidence(scene.ledger, scene.bucket)
-    await evidence.learn(first, scene.output_of(first))
+    await evidence.learn(first, scene.output_of(first), None)
     scene.bucket.objects[scene.output_of(second)] = b"1", "text/plain"
     await scene.settle(second.number)
     assert await evidence.accepted(second)
     assert scene.ledger.find(second.number) is None
+
+
+async def test_a_failure_object_is_evidence_too(scene: Scene) -> None:
+    first, second = await scene.plan(2)
+    evidence = Evidence(scene.ledger, scene.bucket)
+    failures = f"s3://out/failures/{first.shard}/{first.id}-error.out"
+    await evidence.learn(first, scene.output_of(first), failures)
+    failure = f"s3://out/failures/{second.shard}/{second.id}-error.out"
+    scene.bucket.objects[failure] = b"no", "text/plain"
+    assert await evidence.accepted(second)
+    entry = scene.entry(second)
+    assert (entry.output, entry.failure) == (scene.output_of(second), failure)
+
+
+async def test_nobody_looks_where_the_service_names_outputs(scene: Scene) -> None:
+    first, second = await scene.plan(2)
+    evidence = Evidence(scene.ledger, scene.bucket, chosen=False)
+    await evidence.learn(first, scene.output_of(first), None)
+    assert not await evidence.accepted(second)
+    assert scene.bucket.looks == []
+
+
+async def test_a_look_that_fails_is_no_answer(scene: Scene) -> None:
+    first, second = await scene.plan(2)
+    evidence = Evidence(scene.ledger, scene.bucket)
+    await evidence.learn(first, scene.output_of(first), None)
+    scene.bucket.look_faults = [Transient("503")]
+    with pytest.raises(Transient):
+        await evidence.accepted(second)

@@ -135,14 +135,32 @@ async def test_the_last_unanswered_call_is_looked_for_before_it_is_given_up(
         assert scene.bucket.looks == [scene.output_of(planned), scene.output_of(other)]
 
 
-async def test_a_look_that_fails_proves_nothing(scene: Scene) -> None:
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_look_that_fails_is_repeated_before_the_call_is(
+    scene: Scene, is_there: bool
+) -> None:
     first, planned = await scene.plan(2)
     await scene.send([first])
     scene.service.script = [UNKNOWN]
-    scene.bucket.look_faults = [Transient("503")]
+    scene.bucket.look_faults = [Transient("503")] * 4
+    if is_there:
+        scene.bucket.objects[scene.output_of(planned)] = b"1", "text/plain"
     assert await scene.send([planned]) == []
-    assert len(scene.service.requests) == 3
+    assert len(scene.bucket.looks) == 5
+    assert len(scene.service.requests) == (2 if is_there else 3)
     assert scene.entry(planned).state is State.ACCEPTED
+
+
+async def test_a_look_that_nobody_answers_stops_the_run(scene: Scene) -> None:
+    first, planned = await scene.plan(2)
+    await scene.send([first])
+    scene.service.script = [UNKNOWN]
+    scene.bucket.look_faults = [Transient("503")] * 1_000
+    began = anyio.current_time()
+    with pytest.raises(RunStopped, match="cannot be looked up; the last error: 503"):
+        await scene.send([planned])
+    assert 300 <= anyio.current_time() - began <= 340
+    assert len(scene.service.requests) == 2
 
 
 async def test_before_the_first_answer_nobody_knows_where_to_look(scene: Scene) -> None:

@@ -111,6 +111,20 @@ async def test_a_call_that_goes_wrong_is_right_the_next_time(
     assert emulator.faults.struck == {fault: len(calls)}
 
 
+async def test_a_look_with_expired_credentials_is_told_what_is_wrong(emulator: Emulator) -> None:
+    """A HEAD is refused without a word."""
+    async with client_of(emulator) as transport:
+        await PUTS(transport, emulator)
+        with emulator.faults.inject("expired_credentials", times=2):
+            with pytest.raises(Transient) as caught:
+                await LOOKS(transport, emulator)
+            assert caught.value.code == "ExpiredToken"
+            assert await transport.objects.exists(INPUT)
+        with emulator.faults.inject("expired_credentials", times=1) as injection:
+            assert await transport.objects.exists(INPUT), "the GET that asks why has the answer"
+        assert injection.hits == 1
+
+
 @pytest.mark.parametrize(
     ("fault", "accepted"),
     [

@@ -214,3 +214,30 @@ def test_a_full_disk_is_told_and_the_file_goes_on_when_there_is_room(path: str) 
     assert done.stderr == ""
     assert f"{path} cannot grow (File too large); make room" in done.stdout
     assert Path(path).read_bytes() == b"x" * 5_999 + b"\n" + b"z" * 9_999 + b"\n"
+
+
+# Changed by somebody else while it is open
+
+
+def test_a_file_that_goes_away_or_changes_under_a_run_is_noticed(path: str) -> None:
+    file, place = new(path), Path(path)
+    mark = file.append([b"1", b"2"])
+    kept = place.read_bytes()
+    for change, told in (
+        (place.unlink, "is not there any more"),
+        (lambda: place.write_bytes(kept), "is not there any more"),  # another file, the same bytes
+    ):
+        change()
+        with pytest.raises(StateError, match=told):
+            file.append([b"3"])
+    file.close()
+
+    for size in (0, 2, 50):
+        file = JsonlFile.open(path, mark)
+        os.truncate(path, size)
+        with pytest.raises(StateError, match=f"written to byte 4 and is {size} bytes long"):
+            file.append([b"3"])
+        assert place.stat().st_size == size, "what is not understood is left as it is"
+        file.close()
+        place.write_bytes(kept)
+    again(path, mark)
