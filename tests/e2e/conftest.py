@@ -11,6 +11,7 @@ import pytest
 from dispatcher import pipeline
 from dispatcher.aws.session import Access
 from dispatcher.config.settings import Config, EmulatorSettings
+from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.server import Emulator
 from dispatcher.ledger.status import read_status
 from dispatcher.observe.meter import Meter
@@ -72,13 +73,14 @@ WayTo = Callable[..., Awaitable[Way]]
 
 @pytest.fixture
 async def way_to(tmp_path: Path) -> AsyncIterator[WayTo]:
-    """Make a way to an emulator with the given settings."""
+    """Make a way to an emulator with the given settings, and a clock where it has its own."""
     opened: list[Emulator] = []
 
-    async def make(**settings: Any) -> Way:
+    async def make(*, clock: Clock | None = None, **settings: Any) -> Way:
         emulator = Emulator(
             EmulatorSettings.model_validate({"service_time": 0, "instances": 32, **settings}),
             endpoints=["emulated"],
+            clock=clock,
         )
         opened.append(await emulator.__aenter__())
         return Way(tmp_path, emulator)
