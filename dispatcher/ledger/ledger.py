@@ -84,6 +84,7 @@ class Ledger:
         self._pen = Pen(store)
         self._changed = anyio.Event()
         self._left: set[int] = set()
+        self._lost = {entry.planned.number for entry in store.entries if entry.payload is None}
         self._named_by_service: dict[str, int] = {}
         for entry in store.entries:
             self._index(entry)
@@ -144,11 +145,14 @@ class Ledger:
         From the high-water mark on (``outstanding``, ``spool_max``) until both are down to the
         low-water mark nobody plans: or each settled invocation would let in one other, in a
         transaction of its own.
+
+        Invocations whose payload was lost do not count until it is found: a queue may deliver new
+        messages before theirs, and nothing else than reading on makes room then.
         """
-        if len(self._entries) >= self._limit or self._spool.size >= self._spool_max:
-            while len(self._entries) > _low(self._limit) or self._spool.size >= self._spool_max:
+        if self._whole >= self._limit or self._spool.size >= self._spool_max:
+            while self._whole > _low(self._limit) or self._spool.size >= self._spool_max:
                 await self._change()
-        return min(wanted, self._limit - len(self._entries))
+        return min(wanted, self._limit - self._whole)
 
     async def plan(self, parcels: Sequence[Parcel]) -> list[Planned]:
         """Make the intent to send these parcels durable and return what may now be sent.
@@ -168,6 +172,11 @@ class Ledger:
     async def restore(self, number: int, payload: bytes) -> None:
         """Take over the payload of an invocation, read again from the source after a power loss."""
         await self._pen.write(Restore(self._entries[number], payload))
+        self._lost.discard(number)
+
+    @property
+    def _whole(self) -> int:
+        return len(self._entries) - len(self._lost)
 
     # What is heard about an invocation
 
@@ -310,6 +319,7 @@ class Ledger:
                 self._named_by_service.pop(location or "", None)
         self._payloads.let_go(entry.planned)
         self._left.discard(entry.planned.number)
+        self._lost.discard(entry.planned.number)
 
     def messages(self, stream: str) -> MessageLog:
         """Return what the run remembers of the messages of a queue."""

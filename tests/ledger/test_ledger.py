@@ -316,6 +316,20 @@ async def test_there_is_room_until_the_limit_and_again_after_a_settlement(
         assert given == [2]
 
 
+async def test_invocations_whose_payload_was_lost_take_no_room_until_it_is_found(
+    run: Run, parcel: Pack, tmp_path: Path
+) -> None:
+    async with run(outstanding=2) as ledger:
+        await ledger.plan([parcel(0), parcel(1)])
+    for segment in tmp_path.rglob("*.spool"):
+        if segment.is_file():
+            segment.unlink()
+    async with run(outstanding=2) as ledger:
+        assert await ledger.room(5) == 2
+        await ledger.restore(1, parcel(0).payload)
+        assert await ledger.room(5) == 1
+
+
 async def test_a_spool_that_is_full_leaves_no_room(
     run: Run, parcel: Pack, completed: Completed
 ) -> None:
