@@ -12,6 +12,7 @@ MORE = (
     "connection_refused",
     "late_arrival",
     "error_though_accepted",
+    "denied",
     "output_broken_off",
     "s3_slow",
 )
@@ -19,7 +20,7 @@ MORE = (
 up, one that is taken and answered with an error, a connection that breaks in the middle of a body.
 """
 
-_RARE = {"expired_credentials": 0.01, "silent_expiry": 0.1, "expiry": 0.1}
+_RARE = {"denied": 0.01, "silent_expiry": 0.1, "expiry": 0.1}
 """The most likely that these may be: each ends a process, or costs a deadline."""
 
 

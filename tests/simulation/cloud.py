@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import random
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import orjson
@@ -19,10 +19,11 @@ from dispatcher.emulator.invocation import HEADER, Invocation
 from dispatcher.emulator.mailbox import Mailbox, Queues
 from dispatcher.emulator.model import ModelError, ModelRequest, ModelResponse, ServiceTimes
 from dispatcher.emulator.objects import MemoryObjects
+from dispatcher.emulator.sqs import Sqs
 from dispatcher.emulator.topics import Topics
-from tests.simulation.history import Came, Ended, Fact, Taken
+from tests.simulation.history import Came, Ended, Fact, Sink, Taken
 from tests.simulation.loop import SimulatedLoop
-from tests.simulation.scenario import STAGING, Scenario
+from tests.simulation.scenario import QUEUES, SQS, STAGING, Item, Scenario
 
 OUTPUT = "outputs"
 _REGION = "r"
@@ -94,7 +95,9 @@ class Cloud:
 
     Attributes:
         objects: S3.
-        completions: The queue of events.
+        source: The queue that records come from, if they do.
+        sinks: The queues that outcomes go to, if they do.
+        sqs: All queues.
         faults: What goes wrong.
     """
 
@@ -106,6 +109,8 @@ class Cloud:
         dice = random.Random(f"{scenario.seed} service")
         self.faults = FaultPlan(scenario.faults, scenario.seed)
         self.note = note
+        self._seed = scenario.seed
+        self._numbers: dict[str, int] = {}
         self.loop = loop
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._serials = itertools.count(1)
@@ -113,8 +118,14 @@ class Cloud:
         self.objects.create_bucket(OUTPUT)
         self.objects.create_bucket(STAGING)
         queues = Queues(_REGION, clock, self.faults)
-        self.completions: Mailbox = queues.create("completions")
-        self.completions.queue.visibility = service.visibility
+        completions = queues.create("completions")
+        completions.attributes["VisibilityTimeout"] = str(round(service.visibility))
+        completions.queue.visibility = service.visibility
+        self.source = queues.create("source")
+        self.source.attributes["VisibilityTimeout"] = str(round(service.source_visibility))
+        self.source.queue.visibility = service.source_visibility
+        self.sinks: dict[Sink, Mailbox] = {name: queues.create(name) for name in QUEUES}
+        self.sqs = Sqs(queues, lambda: SQS.rpartition("/")[0])
         topics = _Topics(_REGION, queues, clock)
         topics.strays = self._strays = set[str]()
         self._outcomes = _Outcomes(
@@ -129,7 +140,7 @@ class Cloud:
         )
         self._outcomes.note = note
         arn = topics.create("t")
-        topics.subscribe(arn, self.completions.arn).raw = service.raw_delivery
+        topics.subscribe(arn, completions.arn).raw = service.raw_delivery
         self._outcomes.add_endpoint("e", success_topic=arn, error_topic=arn)
         self._lines = service.lines
         self._endpoint = Endpoint(
@@ -170,6 +181,22 @@ class Cloud:
         return Accepted(
             self._outcomes.location(taken.output_key), self._outcomes.location(taken.failure_key)
         )
+
+    def feed(self, items: Sequence[Item]) -> dict[str, int]:
+        """Send records to the source; return their numbers by the names of their messages."""
+        dice = random.Random(f"{self._seed} feed")
+        for item in items:
+            message = self.source.send(item.raw.decode(), delay=dice.choice((0.0, 0.5)))
+            self._numbers[message.id] = item.number
+        return dict(self._numbers)
+
+    def number_of(self, name: str) -> int:
+        """Return the record of a message of the source."""
+        return self._numbers[name]
+
+    def unread(self) -> list[int]:
+        """Return the records whose messages are still in the source."""
+        return [self._numbers[message.id] for message in self.source.queue._messages.values()]
 
     def told_by(self, body: str) -> str | None:
         """Return the invocation whose event a message is, or None."""

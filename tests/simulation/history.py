@@ -138,6 +138,20 @@ class Deleted:
 
 
 @dataclass(slots=True, frozen=True)
+class Delivered:
+    """A message of the source was received: that of a record."""
+
+    record: int
+
+
+@dataclass(slots=True, frozen=True)
+class Dropped:
+    """A message of the source was asked to be deleted: that of a record."""
+
+    record: int
+
+
+@dataclass(slots=True, frozen=True)
 class Line:
     """A line of a sink.
 
@@ -164,6 +178,14 @@ class Wrote:
 
 
 @dataclass(slots=True, frozen=True)
+class Sent:
+    """Lines came to a sink that is a queue, whether or not the sender was told."""
+
+    sink: Sink
+    lines: tuple[Line, ...]
+
+
+@dataclass(slots=True, frozen=True)
 class Synced:
     """A sink survives a power loss up to a size."""
 
@@ -186,11 +208,13 @@ class Final:
     Attributes:
         results: Lines of the results file.
         dead: Lines of the dead letters.
+        unread: Records whose messages are still in the source.
         leftovers: Whatever the ledger or the meter still holds or says wrongly, as sentences.
     """
 
     results: tuple[Line, ...]
     dead: tuple[Line, ...]
+    unread: tuple[int, ...]
     leftovers: tuple[str, ...]
 
 
@@ -210,7 +234,10 @@ Fact: TypeAlias = (
     | Received
     | Polled
     | Deleted
+    | Delivered
+    | Dropped
     | Wrote
+    | Sent
     | Synced
     | Cut
     | Final
@@ -244,6 +271,7 @@ class Terms:
         attempts: Failed calls after which an invocation may be given up.
         chosen: Output keys are chosen before a call.
         listens: There is a queue of events.
+        queues: The sinks that are queues, and may hold a line more than once.
     """
 
     records: frozenset[int]
@@ -256,3 +284,4 @@ class Terms:
     attempts: int
     chosen: bool
     listens: bool
+    queues: frozenset[Sink]

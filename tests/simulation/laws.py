@@ -14,12 +14,14 @@ from tests.simulation.history import (
     Cut,
     Deleted,
     Died,
+    Dropped,
     Event,
     Final,
     Found,
     Line,
     Looked,
     Polled,
+    Sent,
     Sink,
     Stopped,
     Synced,
@@ -116,6 +118,8 @@ class _Checker:
         self._calls: dict[str, _Calls] = {}
         self._sinks: dict[Sink, _File] = {"results": _File(), "dead": _File()}
         self._settled: set[int] = set()
+        self._sent: set[int] = set()
+        self._lost = 0
         self._in_flight: Counter[int] = Counter()
         self._taken_at: dict[str, float] = {}
         self._over: set[str] = set()
@@ -160,14 +164,20 @@ class _Checker:
                     self._came[record].add(how)
             case Wrote() as wrote:
                 self._write(wrote)
+            case Sent(_, lines):
+                self._sent.update(line.record for line in lines)
+            case Dropped(record):
+                self._drop(record)
             case Synced(sink, size):
                 self._sinks[sink].synced = size
             case Cut(sink, size):
                 self._cut(sink, size)
             case Deleted(token, id_):
                 self._delete(token, id_)
-            case Died():
+            case Died(_, power):
                 self._forget_calls()
+                # Those whose payloads are gone take no room until these are read again.
+                self._lost = min(len(self._open), self.terms.outstanding) if power else self._lost
             case Stopped(how, is_defect):
                 self._forget_calls()
                 if is_defect:
@@ -219,11 +229,9 @@ class _Checker:
         going_on: set[int] = set()
         for id_, records in commit.planned:
             self._plan(id_, records, going_on)
-        if commit.outstanding > self.terms.outstanding:
-            self.blame(
-                "bounds held",
-                f"{commit.outstanding} outstanding invocations, {self.terms.outstanding} at most",
-            )
+        most = self.terms.outstanding + self._lost
+        if commit.outstanding > most:
+            self.blame("bounds held", f"{commit.outstanding} outstanding, {most} at most")
         self._settle({record for record in ended if record not in going_on}, commit.marks)
 
     def _plan(self, id_: str, records: tuple[int, ...], going_on: set[int]) -> None:
@@ -266,9 +274,9 @@ class _Checker:
                 self.blame("settled exactly once", f"record {record} is settled again")
             elif record not in ended and record not in self.terms.refusals:
                 self.blame("settled exactly once", f"a line of record {record}, which goes on")
-        if missing := ended.difference(new):
+        if missing := ended.difference(new, self._sent):
             self.blame("settled after its line", f"no line for records {sorted(missing)}")
-        self._settled.update(new)
+        self._settled |= ended.union(new)
 
     # Calls
 
@@ -352,6 +360,12 @@ class _Checker:
         if id_ not in self._closed:
             self.blame("acknowledged last", f"the event of {id_} is deleted before its outcome")
 
+    def _drop(self, record: int) -> None:
+        if record in self._settled:
+            return
+        if record not in self.terms.refusals or record not in self._sent:
+            self.blame("acknowledged last", f"the message of {record} is deleted too early")
+
     # The end
 
     def _finish(self, final: Final) -> None:
@@ -360,6 +374,7 @@ class _Checker:
             self.blame("the ledger ends in order", text)
         if self._open:
             self.blame("the ledger ends in order", f"{sorted(self._open)} are outstanding")
+        self._once(final)
         seen: Counter[int] = Counter()
         for line in final.results:
             seen[line.record] += 1
@@ -373,18 +388,35 @@ class _Checker:
                 self.blame("dead for a reason", f"record {line.record}: {why_not}")
         for line in (*final.results, *final.dead):
             made = self._attempts[line.record]
-            if line.attempts is not None and line.attempts != made:
+            is_off = line.attempts is not None and (
+                line.attempts > made if self.terms.queues else line.attempts != made
+            )
+            if is_off:
                 self.blame(
                     "attempts told",
                     f"record {line.record} tells of {line.attempts} invocations, {made} were made",
                 )
         for record in sorted(self.terms.records):
-            if not seen[record]:
+            if not seen[record] and record in final.unread:
+                self.blame("the source is used up", f"the message of {record} is still there")
+            elif not seen[record]:
                 self.blame("nothing lost", f"record {record} has no line")
-            elif seen[record] > 1:
+            elif seen[record] > 1 and not self.terms.queues:
                 self.blame("one line a record", f"record {record} has {seen[record]} lines")
         if strangers := seen.keys() - self.terms.records:
             self.blame("one line a record", f"lines of {sorted(strangers)}, which are no records")
+
+    def _once(self, final: Final) -> None:
+        """A file holds no line twice, whatever else the outcomes go to."""
+        lines: dict[Sink, tuple[Line, ...]] = {"results": final.results, "dead": final.dead}
+        for name, held in lines.items():
+            if name not in self.terms.queues:
+                counts = Counter(line.record for line in held)
+                for record, count in counts.items():
+                    if count > 1:
+                        self.blame(
+                            "one line a record", f"record {record} is {count} times in {name}"
+                        )
 
     def _unjust(self, record: int, reason: str) -> str:
         """Return why a record cannot be dead for a reason; "" if it can."""

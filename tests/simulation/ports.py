@@ -1,13 +1,15 @@
 """The calls of one process to the service: in memory, slow, and at times in vain."""
 
 import asyncio
+import inspect
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 from dispatcher import limits
 from dispatcher.aws.calls import Accepted, InvokeRequest, check_invocation
+from dispatcher.aws.mapping import by_code
 from dispatcher.aws.objects import Incoming, Objects
 from dispatcher.aws.queue import Queue
 from dispatcher.aws.transport import Transport
@@ -33,9 +35,13 @@ from tests.simulation.history import (
     Answered,
     Called,
     Deleted,
+    Delivered,
+    Dropped,
     Looked,
     Polled,
     Received,
+    Sent,
+    Sink,
     Unstaged,
 )
 from tests.simulation.machine import Killed, Machine, Process
@@ -66,6 +72,7 @@ class Ports:
         self.chance = chance
         self._latency = latency
         self.told: dict[str, str | None] = {}
+        self.names: dict[str, int] = {}
 
     def transport(self) -> Transport:
         """Return the calls as the pipeline takes them."""
@@ -149,10 +156,12 @@ class _Runtime:
         verdict = ports.cloud.faults.call(Call("sagemaker", INVOKE, "e", request.inference_id))
         if chance.strikes("connection_refused"):
             raise Transient("connection refused", code="ConnectionRefused")
+        if chance.strikes("denied"):
+            raise Denied("not authorized", code="AccessDeniedException")
         if verdict.reset == "before":
             raise OutcomeUnknown("reset", code="ConnectionReset")
         if verdict.refusal is not None:
-            _refuse(verdict.refusal)
+            raise _refused(verdict.refusal, "invoking")
         if b'"poison"' in payload:
             raise Rejected("a poisonous record", code="ValidationError")
         if chance.strikes("late_arrival"):
@@ -168,12 +177,9 @@ class _Runtime:
         return accepted
 
 
-def _refuse(refusal: Refusal) -> NoReturn:
-    """Raise what the seam to AWS makes of a refusal."""
-    if refusal.code.startswith("ExpiredToken"):
-        raise Denied("the token has expired", code=refusal.code)
-    kind = ServiceFailed if refusal.status >= 500 else Throttled
-    raise kind(refusal.code, code=refusal.code)
+def _refused(refusal: Refusal, doing: str) -> Exception:
+    """Return what the seam to AWS makes of a refusal."""
+    return by_code(refusal.code, refusal.status, refusal.message or "", doing=doing)
 
 
 class _Object:
@@ -246,7 +252,7 @@ class _Bucket:
         await ports.way()
         verdict = ports.cloud.faults.call(Call("s3", operation, f"{self._name}/{key}"))
         if verdict.refusal is not None:
-            _refuse(verdict.refusal)
+            raise _refused(verdict.refusal, operation)
         if ports.chance.strikes("s3_slow"):
             await asyncio.sleep(10 * ports.chance.dice.random())
         yield ports.cloud.objects
@@ -261,46 +267,52 @@ class _Sqs:
 
     async def call(self, operation: str, doing: str, parameters: dict[str, Any]) -> Any:
         ports = self._ports
+        queue = parameters["QueueUrl"].rpartition("/")[2]
         await ports.way()
-        verdict = ports.cloud.faults.call(Call("sqs", operation, "completions"))
+        verdict = ports.cloud.faults.call(Call("sqs", operation, queue))
         if verdict.refusal is not None:
-            _refuse(verdict.refusal)
-        match operation:
-            case "ReceiveMessage":
-                answer = await self._receive(parameters, seen=verdict.reset is None)
-            case "DeleteMessageBatch":
-                answer = self._delete(parameters["Entries"])
-            case _:
-                raise AssertionError(operation)
+            raise _refused(verdict.refusal, doing)
+        if operation == "DeleteMessageBatch":
+            self._note_deletions(queue, parameters["Entries"])
+        try:
+            answer = ports.cloud.sqs._actions[operation](parameters)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except Refusal as refusal:
+            raise _refused(refusal, doing) from None
+        if operation == "SendMessageBatch":
+            self._note_sent(queue, parameters["Entries"], answer)
         await ports.way()
         if verdict.reset is not None:
             raise Transient("no answer", code="ConnectionReset")
-        if "Messages" in answer:
-            ports.cloud.note(Polled(len(answer["Messages"])))
+        if operation == "ReceiveMessage":
+            self._note_messages(queue, answer.get("Messages", ()))
         return answer
 
-    async def _receive(self, parameters: dict[str, Any], *, seen: bool) -> Any:
+    def _note_messages(self, queue: str, messages: Sequence[dict[str, str]]) -> None:
         ports = self._ports
-        taken = await ports.cloud.completions.receive(
-            parameters["MaxNumberOfMessages"], wait=parameters["WaitTimeSeconds"]
-        )
-        for message in taken if seen else ():
-            id_ = ports.told[message.receipt] = ports.cloud.told_by(message.body)
-            ports.cloud.note(Received(message.receipt, id_))
-        return {
-            "Messages": [
-                {"Body": m.body, "ReceiptHandle": m.receipt, "MessageId": m.id} for m in taken
-            ]
-        }
-
-    def _delete(self, entries: Sequence[dict[str, str]]) -> Any:
-        ports = self._ports
-        failed = []
-        for entry in entries:
-            receipt = entry["ReceiptHandle"]
-            ports.cloud.note(Deleted(receipt, ports.told.get(receipt)))
-            if ports.cloud.faults.entry(Call("sqs", "DeleteMessageBatch", "completions")):
-                failed.append({"Id": entry["Id"]})
+        for message in messages:
+            receipt = message["ReceiptHandle"]
+            if queue == "source":
+                number = ports.names[receipt] = ports.cloud.number_of(message["MessageId"])
+                ports.cloud.note(Delivered(number))
             else:
-                ports.cloud.completions.queue.delete(receipt)
-        return {"Failed": failed}
+                id_ = ports.told[receipt] = ports.cloud.told_by(message["Body"])
+                ports.cloud.note(Received(receipt, id_))
+        if queue != "source":
+            ports.cloud.note(Polled(len(messages)))
+
+    def _note_deletions(self, queue: str, entries: Sequence[dict[str, str]]) -> None:
+        ports = self._ports
+        for receipt in (entry["ReceiptHandle"] for entry in entries):
+            if queue == "source":
+                ports.cloud.note(Dropped(ports.names[receipt]))
+            else:
+                ports.cloud.note(Deleted(receipt, ports.told.get(receipt)))
+
+    def _note_sent(self, queue: str, entries: Sequence[dict[str, str]], answer: Any) -> None:
+        sink: Sink = "results" if queue == "results" else "dead"
+        done = {entry["Id"] for entry in answer.get("Successful", ())}
+        bodies = [e["MessageBody"].encode() + b"\n" for e in entries if e["Id"] in done]
+        lines = self._ports.machine.lines(sink, b"".join(bodies))
+        self._ports.cloud.note(Sent(sink, lines))

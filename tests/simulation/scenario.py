@@ -12,9 +12,11 @@ import dispatcher
 from dispatcher.config.faults import FaultSettings
 from dispatcher.config.settings import Config
 from tests.simulation import chance
-from tests.simulation.history import Terms
+from tests.simulation.history import Sink, Terms
 
-QUEUE_URL = "http://sqs/000000000000/completions"
+SQS = "http://sqs/000000000000"
+COMPLETIONS, SOURCE = f"{SQS}/completions", f"{SQS}/source"
+QUEUES: dict[Sink, str] = {"results": f"{SQS}/results", "dead": f"{SQS}/dead"}
 STAGING = "inputs"
 RESULTS, DEAD, LEDGER = "results.jsonl", "dead.jsonl", "state/ledger.db"
 
@@ -32,7 +34,7 @@ class Item:
     Attributes:
         number: What it is known by in this test, from 1 on.
         raw: Its line.
-        key: What its result must be named by.
+        key: What its result must be named by; a message's name is not known yet, and "" here.
         refusal: Why it has to be refused before it is sent, or "".
         is_poison: The service refuses the calls that hold it.
         fails: The model answers those with an error.
@@ -81,6 +83,7 @@ class Service:
         response_in_event: Small responses travel in the event.
         lines: The model answers with JSON lines instead of an array.
         visibility: Seconds that a received message is hidden.
+        source_visibility: The same for messages of the source.
         latency: Seconds that a call takes at most.
         disk: Seconds that a write takes at most.
         flush: Seconds between the ledger's flushes.
@@ -93,6 +96,7 @@ class Service:
     response_in_event: bool
     lines: bool
     visibility: float
+    source_visibility: float
     latency: float
     disk: float
     flush: float
@@ -111,6 +115,13 @@ class Scenario:
     deaths: tuple[Death, ...]
 
     @property
+    def queues(self) -> frozenset[Sink]:
+        """The sinks that are queues."""
+        config = self.config
+        types: dict[Sink, str] = {"results": config.sink.type, "dead": config.dead_letters.type}
+        return frozenset(name for name, kind in types.items() if kind == "sqs")
+
+    @property
     def terms(self) -> Terms:
         """What the checker has to know."""
         config = self.config
@@ -126,6 +137,7 @@ class Scenario:
             attempts=config.retry.attempts,
             chosen=request.output_naming == "chosen",
             listens=config.completion.queue_url is not None,
+            queues=self.queues,
         )
 
 
@@ -155,11 +167,7 @@ def _config(dice: random.Random) -> Config:
     most = 1 if framing == "none" else dice.choice((1, 2, 3, 5, 8))
     sections: dict[str, Any] = {
         "endpoint": "e",
-        "source": {
-            "path": "in.jsonl",
-            "key": dice.choice((None, "id")),
-            "max_record": _MOST,
-        },
+        "source": _source(dice),
         "request": {
             "ttl": 60,
             "timeout": dice.choice((1, 5, 20)),
@@ -186,7 +194,7 @@ def _config(dice: random.Random) -> Config:
             "outcomes": _outcomes(dice),
         },
         "completion": {
-            "queue_url": QUEUE_URL if dice.random() < 0.9 else None,
+            "queue_url": COMPLETIONS if dice.random() < 0.9 else None,
             "listeners": dice.choice((1, 2, 3)),
             "fetchers": dice.choice((1, 2, 4)),
             "sweep_after": dice.choice((1, 5, 20)),
@@ -196,13 +204,30 @@ def _config(dice: random.Random) -> Config:
         },
         "ledger": {"path": LEDGER, "durability": dice.choice(("full", "full", "full", "relaxed"))},
         "sink": {
-            "path": RESULTS,
+            **_place(dice, RESULTS, QUEUES["results"]),
             "join": dice.choice(("output", "output", "input", "both")),
             "meta": dice.random() < 0.2,
         },
-        "dead_letters": {"path": DEAD},
+        "dead_letters": _place(dice, DEAD, QUEUES["dead"]),
     }
     return Config.model_validate(sections)
+
+
+def _source(dice: random.Random) -> dict[str, Any]:
+    shared = {"key": dice.choice((None, "id")), "max_record": _MOST}
+    if dice.random() < 0.65:
+        return {**shared, "path": "in.jsonl"}
+    return {
+        **shared,
+        "type": "sqs",
+        "queue_url": SOURCE,
+        "receivers": dice.choice((1, 2, 3)),
+        "until_empty": dice.choice((1, 2, 5)),
+    }
+
+
+def _place(dice: random.Random, path: str, url: str) -> dict[str, Any]:
+    return {"path": path} if dice.random() < 0.75 else {"type": "sqs", "queue_url": url}
 
 
 def _outcomes(dice: random.Random) -> dict[str, Any]:
@@ -226,7 +251,7 @@ def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
     large = dice.choice((0.0, 0.0, 0.0, 0.05))
     items: list[Item] = []
     for number in range(1, count + 1):
-        place = f"in.jsonl:{number}"
+        place = f"in.jsonl:{number}" if config.source.type == "jsonl" else ""
         name: str | int = dice.choice((f"k{number}", f"k{number}", number, "shared"))
         if dice.random() < odd:
             items.append(_odd(dice, number, place, config))
@@ -255,6 +280,8 @@ def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
 
 def _odd(dice: random.Random, number: int, place: str, config: Config) -> Item:
     kind = dice.choice(("bad_json", "bad_utf8", "missing_key", "bad_key", "too_large"))
+    if kind == "bad_utf8" and config.source.type == "sqs":
+        kind = "bad_json"  # messages are text
     if kind in ("missing_key", "bad_key") and config.source.key is None:
         kind = "bad_json"
     raw = {
@@ -277,6 +304,7 @@ def _service(dice: random.Random) -> Service:
         response_in_event=dice.random() < 0.5,
         lines=dice.random() < 0.5,
         visibility=dice.choice((5.0, 30.0)),
+        source_visibility=dice.choice((6.0, 30.0)),
         latency=dice.choice((0.0, 0.05, 0.5)),
         disk=dice.choice((0.0, 0.0, 0.02)),
         flush=dice.choice((0.05, 0.5, 1.0, 1.0, 3.0, 3.0, 10.0)),

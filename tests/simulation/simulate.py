@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -29,16 +29,28 @@ from tests.simulation import laws
 from tests.simulation.chance import Chance
 from tests.simulation.cloud import Cloud
 from tests.simulation.determinism import Signals, determined
-from tests.simulation.history import Began, Died, Event, Fact, Final, Signalled, Sink, Stopped
+from tests.simulation.history import (
+    Began,
+    Died,
+    Event,
+    Fact,
+    Final,
+    Line,
+    Signalled,
+    Sink,
+    Stopped,
+)
 from tests.simulation.laws import Violation
 from tests.simulation.loop import BEGAN, SimulatedLoop
 from tests.simulation.machine import Machine, Process
 from tests.simulation.ports import Ports
-from tests.simulation.scenario import DEAD, LEDGER, RESULTS, Death, Scenario, make
+from tests.simulation.scenario import DEAD, LEDGER, RESULTS, SOURCE, Death, Scenario, make
 
 VIRTUAL_SECONDS = 3 * 86_400.0
 STEPS = 300_000
 """A run that takes more hangs."""
+
+FILES: dict[Sink, str] = {"results": RESULTS, "dead": DEAD}
 
 _EXTRA_LIVES = 12
 """Processes that may stop by themselves for faults, beside those that are made to die."""
@@ -93,6 +105,7 @@ class _Simulation:
         self.life = 0
         self.deaths: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.numbers: dict[str, int] = {}
         self.by_number = {item.number: item for item in scenario.items}
         self.machine = Machine(self.note, self._record_at, self._read_line)
         self.memory: Quota | None = None
@@ -103,7 +116,6 @@ class _Simulation:
 
     def run(self) -> Report:
         scenario = self.scenario
-        Path("in.jsonl").write_bytes(b"".join(item.raw + b"\n" for item in scenario.items))
         service = scenario.service
         try:
             with ExitStack() as stack:
@@ -121,17 +133,28 @@ class _Simulation:
         violations = laws.check(self.history, scenario.terms)
         return Report(scenario.seed, violations, self.history, self.faults, self.deaths, seconds)
 
+    def _bring_input(self) -> None:
+        items = self.scenario.items
+        if self.scenario.config.source.type == "jsonl":
+            Path("in.jsonl").write_bytes(b"".join(item.raw + b"\n" for item in items))
+            return
+        self.numbers = self.cloud.feed(items)
+        for name, number in self.numbers.items():
+            item = self.by_number[number]
+            self.by_number[number] = replace(item, key=item.key or name)
+
     def _quota(self, capacity: int) -> Quota:
         self.memory = Quota(capacity)
         return self.memory
 
     async def _lives(self) -> None:
-        cloud = Cloud(self.scenario, self.loop, self.note)
+        cloud = self.cloud = Cloud(self.scenario, self.loop, self.note)
+        self._bring_input()
         deaths = iter(self.scenario.deaths)
         for life in range(len(self.scenario.deaths) + _EXTRA_LIVES):
             self.life = life
             death = next(deaths, Death("none"))
-            is_last = death.how == "none"
+            is_last = self.is_calm = death.how == "none"
             if is_last:
                 cloud.calm_down()
             ended = await self._live(cloud, death, is_last=is_last)
@@ -236,27 +259,36 @@ class _Simulation:
             left.append(f"the status is {status}")
         if (status.read, status.completed, status.dead) != (count, meter.completed, meter.dead):
             left.append(f"the status balances otherwise than the meter: {status}")
-        sizes = {}
-        lines = {}
-        for name, sink in ((RESULTS, "results"), (DEAD, "dead")):
-            data = Path(name).read_bytes()
-            sizes[name] = len(data)
-            lines[sink] = self.machine.lines(sink, data)  # type: ignore[arg-type]
-        if (status.results_bytes, status.dead_letter_bytes) != (sizes[RESULTS], sizes[DEAD]):
-            left.append(f"the sinks have {sizes}, the status says {status}")
+        lines: dict[Sink, tuple[Line, ...]] = {}
+        for sink, path in FILES.items():
+            if sink in self.scenario.queues:
+                messages = self.cloud.sinks[sink].queue._messages.values()
+                data = b"".join(message.body.encode() + b"\n" for message in messages)
+            else:
+                data = Path(path).read_bytes()
+                told = status.results_bytes if sink == "results" else status.dead_letter_bytes
+                if told != len(data):
+                    left.append(f"{path} has {len(data)} bytes, the status says {told}")
+            lines[sink] = self.machine.lines(sink, data)
         left += self._verify()
         left += _ledger_leftovers()
-        self.note(Final(lines["results"], lines["dead"], tuple(left)))
+        unread = self.cloud.unread()
+        if unread and self.is_calm:
+            left.append(f"messages left in the source: {unread}")
+        self.note(Final(lines["results"], lines["dead"], tuple(unread), tuple(left)))
 
     def _verify(self) -> list[str]:
         """Return what ``dispatcher ledger check`` calls damage."""
-        findings = verify(read_holdings(Path(LEDGER)), results=RESULTS, dead_letters=DEAD)
+        results, dead = (
+            None if sink in self.scenario.queues else path for sink, path in FILES.items()
+        )
+        findings = verify(read_holdings(Path(LEDGER)), results=results, dead_letters=dead)
         return [finding.what for finding in findings if finding.is_damage]
 
     # What things are about
 
     def _record_at(self, position: Any) -> int:
-        return int(position.line)
+        return self.numbers[position.message] if position.message else int(position.line)
 
     def _read_line(self, sink: Sink, text: bytes) -> tuple[int, str, int | None]:
         try:
@@ -286,7 +318,7 @@ class _Simulation:
         if isinstance(line["input"], dict):
             number = line["input"].get("n")
         if number is None:
-            number = int(str(key).rpartition(":")[2])
+            number = self.numbers.get(str(key)) or int(str(key).rpartition(":")[2])
         item = self.by_number[number]
         if key != item.key:
             return number, f"the key is {key!r}"
@@ -299,9 +331,11 @@ def _ledger_leftovers() -> Iterator[str]:
     with sqlite3.connect(f"file:{LEDGER}?mode=ro", uri=True) as db:
         if rows := db.execute("SELECT id, state FROM invocation").fetchall():
             yield f"invocations left in the ledger: {rows}"
-        if rows := db.execute("SELECT * FROM settled_range").fetchall():
-            yield f"ranges left above the mark: {rows}"
         for name, mark in db.execute("SELECT name, mark FROM stream"):
+            if name == SOURCE:
+                continue
+            if rows := db.execute("SELECT * FROM settled_range").fetchall():
+                yield f"ranges left above the mark: {rows}"
             if mark != (size := Path(name).stat().st_size):
                 yield f"the mark of {name} stands at {mark} of {size}"
     db.close()
