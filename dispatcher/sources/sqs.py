@@ -233,6 +233,8 @@ class SqsSource:
                 messages = await self.queue.receive(wait=wait)
             except CallError as error:
                 self._quiet[place] = None
+                # The lost answer may have held messages, which are hidden for now.
+                self._deliveries.lost = self.now()
                 await self._failed(error)
                 continue
             self.patience.succeeded()
