@@ -6,6 +6,7 @@ deliveries; each delivery has another receipt, and only the latest one hides or 
 
 import heapq
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -87,7 +88,7 @@ class Deliveries:
     _settled: dict[str, float] = field(init=False)  # not known to be deleted: when it was settled
     _deleted: dict[str, float] = field(default_factory=dict)  # when it was deleted
     _to_delete: dict[str, str] = field(default_factory=dict)  # receipts
-    _deleting: int = 0
+    _deleting: Counter[str] = field(default_factory=Counter)  # calls under way
     _timers: list[tuple[float, int, str]] = field(default_factory=list)
     _ties: "count[int]" = field(default_factory=count)
 
@@ -152,7 +153,7 @@ class Deliveries:
     @property
     def undeleted(self) -> int:
         """Messages that can be deleted and are not."""
-        return len(self._to_delete) + self._deleting
+        return len(self._to_delete) + self._deleting.total()
 
     @property
     def deletable(self) -> int:
@@ -167,25 +168,30 @@ class Deliveries:
         taken = list(islice(self._to_delete.items(), limits.SQS_BATCH_ENTRIES))
         for name, _ in taken:
             del self._to_delete[name]
-        self._deleting += len(taken)
+            self._deleting[name] += 1
         return taken
 
     def deleted(self, name: str, now: float) -> None:
         """Take note of a deletion that succeeded."""
-        self._deleting -= 1
+        self._back(name)
         self._settled.pop(name, None)
         self._deleted.pop(name, None)
         self._deleted[name] = now
 
     def not_deleted(self, name: str, receipt: str) -> None:
         """Take note of a deletion that is to be tried again."""
-        self._deleting -= 1
+        self._back(name)
         self._to_delete.setdefault(name, receipt)  # a later delivery has the better receipt
 
-    def undeletable(self, now: float) -> None:
+    def undeletable(self, name: str, now: float) -> None:
         """Take note of a receipt that is none any more: the message comes again, with another."""
-        self._deleting -= 1
+        self._back(name)
         self.lost = now
+
+    def _back(self, name: str) -> None:
+        self._deleting[name] -= 1
+        if not self._deleting[name]:
+            del self._deleting[name]
 
     # Visibility
 
@@ -280,7 +286,8 @@ class Deliveries:
         for name, at in names.items():
             if len(gone) >= too_many and at > before:
                 break
-            if name not in self._to_delete:
+            # One that is forgotten and delivered again is new, and nobody may delete it then.
+            if name not in self._to_delete and name not in self._deleting:
                 gone.append(name)
         for name in gone:
             del names[name]

@@ -374,7 +374,7 @@ class SqsSource:
                 if why is None:
                     deliveries.deleted(name, self.now())
                 elif isinstance(why, Rejected):
-                    deliveries.undeletable(self.now())
+                    deliveries.undeletable(name, self.now())
                 else:
                     deliveries.not_deleted(name, receipt)
             self._room.send()

@@ -139,7 +139,7 @@ class Machine(RuleBasedStateMachine):
         if how == "again":
             self.deliveries.not_deleted(name, receipt)
         elif how == "stale":
-            self.deliveries.undeletable(self.now)
+            self.deliveries.undeletable(name, self.now)
         else:
             self.deliveries.deleted(name, self.now)
             if self.queued.get(name) == receipt:  # another one leaves the message
@@ -178,6 +178,7 @@ class Machine(RuleBasedStateMachine):
             # Whoever sends it again now sends a new message.
             self.queued.pop(name, None)
             self.gone.pop(name, None)
+            self.read.pop(name, None)
 
     @rule()
     def crash(self) -> None:
@@ -194,7 +195,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestMachine.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 
 
 def test_an_outstanding_message_of_an_earlier_process_is_read_once_with_its_number() -> None:
