@@ -115,7 +115,8 @@ async def test_a_look_with_expired_credentials_is_told_what_is_wrong(emulator: E
     """A HEAD is refused without a word."""
     async with client_of(emulator) as transport:
         await PUTS(transport, emulator)
-        with emulator.faults.inject("expired_credentials", times=2):
+        # The look itself, the search for the bucket in another region, and a GET that says why.
+        with emulator.faults.inject("expired_credentials", times=3):
             with pytest.raises(Transient) as caught:
                 await LOOKS(transport, emulator)
             assert caught.value.code == "ExpiredToken"

@@ -183,8 +183,10 @@ class DirectBucket:
             return False
         async with self._finding:
             if not self._is_found:
-                self._is_found = True
-                self._caller = await self._find() or self._caller
+                found = await self._find()
+                # A HEAD is refused by its status only: that may have had another reason.
+                self._is_found = found is not None or error.code != "400"
+                self._caller = found or self._caller
         return self._caller is not asked
 
 
