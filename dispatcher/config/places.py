@@ -97,8 +97,13 @@ class _SinkPlace(_Place):
 
     OWN: ClassVar[dict[str, tuple[str, ...]]] = {"jsonl": ("path",), "sqs": ("queue_url",)}
 
+    type: Literal["jsonl", "sqs"] = Field(
+        "jsonl", description="Kind of sink: a file of JSON lines, or an SQS queue."
+    )
     path: str
-    queue_url: str | None
+    queue_url: str | None = Field(
+        None, pattern=_URL, description="SQS queue; each outcome is a message."
+    )
 
     @property
     def place(self) -> str:
@@ -109,13 +114,7 @@ class _SinkPlace(_Place):
 class SinkSettings(_SinkPlace):
     """Where results go."""
 
-    type: Literal["jsonl", "sqs"] = Field(
-        "jsonl", description="Kind of sink: a file of JSON lines, or an SQS queue."
-    )
     path: str = Field("results.jsonl", min_length=1, description="File of result lines.")
-    queue_url: str | None = Field(
-        None, pattern=_URL, description="SQS queue; each result is a message."
-    )
     join: Literal["output", "input", "both"] = Field(
         "output", description="What a result line carries besides its key."
     )
@@ -125,10 +124,4 @@ class SinkSettings(_SinkPlace):
 class DeadLetterSettings(_SinkPlace):
     """Where records go that will not be tried again."""
 
-    type: Literal["jsonl", "sqs"] = Field(
-        "jsonl", description="Kind of sink: a file of JSON lines, or an SQS queue."
-    )
     path: str = Field("dead.jsonl", min_length=1, description="File of dead-letter lines.")
-    queue_url: str | None = Field(
-        None, pattern=_URL, description="SQS queue; each dead letter is a message."
-    )

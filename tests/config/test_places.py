@@ -29,8 +29,8 @@ def test_queues_in_and_out() -> None:
     [
         ({"source": {"type": "sqs"}}, "queue_url is missing (SQS queue; the body of a message"),
         ({"source": {"key": "id"}}, "path is missing (file, glob, list of these, or -"),
-        ({"sink": {"type": "sqs"}}, "queue_url is missing (SQS queue; each result is a message)"),
-        ({"dead_letters": {"type": "sqs"}}, "queue_url is missing (SQS queue; each dead letter"),
+        ({"sink": {"type": "sqs"}}, "queue_url is missing (SQS queue; each outcome is a message)"),
+        ({"dead_letters": {"type": "sqs"}}, "queue_url is missing (SQS queue; each outcome"),
         (
             {"source": {"type": "sqs", "queue_url": QUEUES[0] + ".fifo"}},
             "queue_url names a FIFO queue",
