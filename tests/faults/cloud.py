@@ -4,6 +4,7 @@ Runs of the real command reach it over HTTP like any other. Time is told in term
 when a process of the run is started, and lasts until the next one is.
 """
 
+import time
 from collections import Counter, defaultdict
 from contextlib import ExitStack
 from types import TracebackType
@@ -27,6 +28,7 @@ class Cloud:
     Attributes:
         term: Number of the process of the run that lives, or lived last; set by who starts them.
         accepted: How often each id was accepted in each term.
+        accepted_at: When it was last accepted, monotonic seconds.
         unanswered: How often it was accepted, and the connection reset without an answer.
     """
 
@@ -35,6 +37,7 @@ class Cloud:
         self._open = ExitStack()
         self.term = 0
         self.accepted: dict[str, Counter[int]] = defaultdict(Counter)
+        self.accepted_at: dict[str, float] = {}
         self.unanswered: dict[str, Counter[int]] = defaultdict(Counter)
 
     @property
@@ -73,6 +76,7 @@ class Cloud:
 
         def note_accepted(invocation: Invocation) -> None:
             self.accepted[invocation.inference_id][self.term] += 1
+            self.accepted_at[invocation.inference_id] = time.monotonic()
             offer(invocation)
 
         def note_unanswered(call: Call) -> Verdict:

@@ -80,7 +80,7 @@ def main() -> int:
     failed = 0
     for name, report in die_everywhere(names, options.jobs).items():
         print(f"{name}: {report.counts['kills']} kills, {report.seconds:.1f} s")
-        for what in report.wrong:
+        for what in report.wrong[:10]:
             print(f"  {what}")
         if report.wrong:
             failed += 1

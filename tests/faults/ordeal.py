@@ -16,6 +16,8 @@ from click.testing import CliRunner
 
 from dispatcher.cli.main import program
 from dispatcher.failpoints import VARIABLE
+from dispatcher.ledger.holdings import Holdings
+from dispatcher.ledger.identity import number_of
 from dispatcher.ledger.reading import read_holdings
 from dispatcher.ledger.states import State
 from tests.faults import real
@@ -25,6 +27,9 @@ from tests.faults.scenario import LARGE_BYTES, Blow, Scenario
 LEG_SECONDS = 60
 RUN_SECONDS = 120
 STOP_SECONDS = 20
+
+FLUSHED_SECONDS = 1.0
+"""An acceptance that is older is durable: 0.05 s until a commit begins, and that on a slow disk."""
 
 
 @dataclass(slots=True)
@@ -59,21 +64,28 @@ class Ordeal:
     report: Report
     planned: dict[int, set[str]] = field(default_factory=dict)
     """Ids that the ledger did not know to be accepted when a term ended."""
-    done: dict[int, set[str]] = field(default_factory=dict)
-    """Ids whose output was there when a term ended."""
+    died: float = 0.0
+    """A moment at which the last process still lived, or had just ended; monotonic seconds."""
+    seen: dict[int, set[str]] = field(default_factory=dict)
+    """Those of them whose output was there for anybody who looked, when the next term began."""
+    can_look: bool = False
 
     def run(self) -> None:
         """Let every blow fall, then let the run finish; note in the report what is wrong."""
         for blow in self.scenario.blows:
             code = self._leg(blow)
             self._look()
-            if code in (0, 2) or self.report.wrong:
+            time.sleep(blow.pause)
+            if code == 0 or self.report.wrong:
                 break  # it was quicker than the blow, or there is enough to look into
         if not self.report.wrong:
             self._finish()
         self._count()
 
     def _start(self, failpoint: str | None = None) -> subprocess.Popen[bytes]:
+        if self.can_look:
+            done = {name.removesuffix(".out") for name in self.cloud.outputs()}
+            self.seen[self.cloud.term] = self.planned[self.cloud.term] & done
         self.cloud.term += 1
         environment = {**os.environ, **self.cloud.told}
         if failpoint is not None:
@@ -99,6 +111,7 @@ class Ordeal:
                     process.wait(STOP_SECONDS)
                 else:
                     time.sleep(blow.after)
+            self.died = time.monotonic()
             process.kill()
             code = process.wait()
         except subprocess.TimeoutExpired:
@@ -184,9 +197,23 @@ class Ordeal:
         wrong = real.wrong_lines(lines, self.texts, self.scenario.joined)
         self.report.counts["wrong lines"] += len(wrong)
         self.report.wrong += wrong
-        rows = read_holdings(self.folder / "state" / "ledger.db").invocations
-        self.planned[self.cloud.term] = {str(r[1]) for r in rows if r[3] == State.PLANNED}
-        self.done[self.cloud.term] = self.cloud.outputs()
+        self._remember(read_holdings(self.folder / "state" / "ledger.db"))
+
+    def _remember(self, held: Holdings) -> None:
+        """Note what the ledger knows of calls, and hold it against what the service knows."""
+        term, facts = self.cloud.term, {str(name): str(value) for name, value in held.facts}
+        self.planned[term] = {str(row[1]) for row in held.invocations if row[3] == State.PLANNED}
+        # Without the base that the first answer told, and with names of the service's own, there
+        # is nothing to look at.
+        self.can_look = "output_base" in facts
+        for invocation, terms in self.cloud.accepted.items():
+            number = number_of(facts["tag"], invocation)
+            if number is None or not isinstance(held.last_number, int) or number > held.last_number:
+                self._wrong(f"sent {invocation} before its intent was durable")
+            is_answered = terms[term] > self.cloud.unanswered[invocation][term]
+            age = self.died - self.cloud.accepted_at[invocation]
+            if is_answered and age > FLUSHED_SECONDS and invocation in self.planned[term]:
+                self._wrong(f"had not stored the acceptance of {invocation} after {age:.1f} s")
 
     def _settled(self, size: int) -> list[bytes]:
         results = self.folder / "results.jsonl"
@@ -210,7 +237,8 @@ class Ordeal:
 
         A call may be made again only for two reasons. In the same process: an earlier one was
         accepted, and the connection reset without an answer. In a later process: when the one
-        before ended, the service had accepted it and the ledger did not know.
+        before ended, the service had accepted it, the ledger did not know, and there was no output
+        that would have told.
         """
         counts, twice = self.report.counts, 0
         for invocation, terms in self.cloud.accepted.items():
@@ -221,8 +249,8 @@ class Ordeal:
                     self._wrong(f"was sent {invocation} again after an answer (process {term})")
                 if before and invocation not in self.planned[term - 1]:
                     self._wrong(f"sent {invocation} again, known to be accepted (process {term})")
-                if before and f"{invocation}.out" in self.done.get(term - 1, ()):
-                    counts["sent again though the output was there"] += 1
+                if before and invocation in self.seen.get(term - 1, ()):
+                    self._wrong(f"sent {invocation} again, whose output was there (process {term})")
                 before = True
             twice += terms.total() > 1
             counts["accepted"] += terms.total()

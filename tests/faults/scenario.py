@@ -55,12 +55,14 @@ class Blow:
         lines: At the earliest when there are so many result lines.
         after: So many seconds later.
         failpoint: Killed sooner if it gets there: the name of a moment and which of its visits.
+        pause: Seconds until the next process is started.
     """
 
     kind: str
     lines: int
     after: float
     failpoint: str | None = None
+    pause: float = 0.0
 
     @property
     def kills(self) -> bool:
@@ -100,6 +102,7 @@ def scenario(seed: int, *, records: int, kills: int, faults: bool) -> Scenario:
     packed = dice.choice((1, 1, 4))
     blows = tuple(_blows(records, kills, dice))
     share = records / packed / (len(blows) + 1)
+    without_queue = dice.random() < 0.1
     return Scenario(
         seed,
         records,
@@ -111,9 +114,9 @@ def scenario(seed: int, *, records: int, kills: int, faults: bool) -> Scenario:
             "service_time": INSTANCES * SHARE_SECONDS / share,
             "response_in_event": dice.random() < 0.5,
             "raw_delivery": dice.random() < 0.7,
-            "faults": _shares(dice) if faults else {},
+            "faults": _shares(dice, without_queue=without_queue) if faults else {},
         },
-        dice.random() < 0.1,
+        without_queue,
         blows,
     )
 
@@ -145,10 +148,12 @@ def _sections(packed: int, share: float, dice: random.Random) -> dict[str, dict[
     }
 
 
-def _shares(dice: random.Random) -> dict[str, Any]:
+def _shares(dice: random.Random, *, without_queue: bool) -> dict[str, Any]:
     """Return a share of 1 to 5 % for each fault."""
-    # An expiry whose event is lost is a silent one.
+    # An expiry whose event is lost, or that nobody listens to, is a silent one.
     left_out = {*TOO_SLOW, dice.choice(("expiry", "lost_event"))}
+    if without_queue:
+        left_out.add("expiry")
     kinds = [fault for fault in get_args(Fault) if fault not in left_out]
     return {fault: round(dice.uniform(0.01, 0.05), 4) for fault in kinds} | DELAYS
 
@@ -161,16 +166,17 @@ def _blows(records: int, kills: int, dice: random.Random) -> list[Blow]:
     dice.shuffle(chosen)
     blows = []
     for number, kind in enumerate(chosen):
+        pause = dice.choice((0.0, 0.0, 0.5))
         lines = int(records * dice.uniform(number, number + 1) / (len(chosen) + 1))
         match kind:
             case "start":
-                blows.append(Blow("kill", 0, dice.uniform(0.0, 1.0)))
+                blows.append(Blow("kill", 0, dice.uniform(0.0, 1.0), None, pause))
             case "failpoint":
                 visit = dice.choice((1, 1, 2, 3, 5, 8, 13))
                 moment = f"{dice.choice(moments())}:{visit}"
                 # Where it is not reached so often, the kill comes all the same.
                 lines = int(records * (number + 1) / (len(chosen) + 1))
-                blows.append(Blow("kill", lines, 0.0, moment))
+                blows.append(Blow("kill", lines, 0.0, moment, pause))
             case _:
-                blows.append(Blow(kind, lines, dice.uniform(0.0, 0.1)))
+                blows.append(Blow(kind, lines, dice.uniform(0.0, 0.1), None, pause))
     return blows
