@@ -2,13 +2,18 @@
 
 import gzip
 import os
+import random
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from unittest import mock
+from uuid import uuid4
 
+import anyio
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -19,6 +24,9 @@ from dispatcher.sources import reader
 from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.record import Item, Record
 from dispatcher.sources.source import START, Mark, Source
+from dispatcher.sources.sqs import SqsSource
+from tests.contracts.conftest import Place
+from tests.sources.queue import Log, Patience
 
 LONGEST = 40
 Opened = Callable[[bytes, Mark], AbstractAsyncContextManager[Source]]
@@ -175,3 +183,90 @@ async def test_a_source_may_be_closed_before_its_end(opened: Opened) -> None:
         assert await source.read()
         await source.aclose()
         assert await source.read() == []
+
+
+@dataclass
+class Delivering:
+    """A source whose records are all there, and what its origin has forgotten of them."""
+
+    source: Source
+    forgotten: Callable[[], Awaitable[int]]
+
+
+@pytest.fixture(params=["files", "queue"])
+async def delivering(
+    request: pytest.FixtureRequest, tmp_path: Path, boxed: Place
+) -> AsyncIterator[Callable[[int], Awaitable[Delivering]]]:
+    """Make sources of so many records, by either kind."""
+    async with AsyncExitStack() as stack:
+
+        async def files(count: int) -> Delivering:
+            path = tmp_path / "in.jsonl"
+            path.write_text("".join(f'{{"id":{n}}}\n' for n in range(count)))
+
+            async def forgotten() -> int:
+                return 0
+
+            return Delivering(make(str(path)), forgotten)
+
+        async def queue(count: int) -> Delivering:
+            transport = await stack.enter_async_context(boxed.connect("direct"))
+            made = await transport.clients.sqs.create_queue(QueueName=f"q-{uuid4().hex}")
+            calls = transport.queue(made["QueueUrl"])
+            for n in range(count):
+                await calls.send([f'{{"id":{n}}}'])
+
+            async def forgotten() -> int:
+                told = await calls.attributes()
+                assert told is not None
+                left = (told[f"ApproximateNumberOfMessages{which}"] for which in ("", "NotVisible"))
+                return count - sum(map(int, left))
+
+            settings = SourceSettings.model_validate(
+                {"type": "sqs", "queue_url": made["QueueUrl"], "key": "id", "until_empty": 1}
+            )
+            log, patience = Log(), Patience()
+            source = SqsSource(settings, calls, log, patience, time.monotonic, random.Random(1))
+            return Delivering(source, forgotten)
+
+        yield files if request.param == "files" else queue
+
+
+async def test_read_to_the_end_and_settled_it_is_finished(
+    delivering: Callable[[int], Awaitable[Delivering]],
+) -> None:
+    made = await delivering(25)
+    source, items = made.source, list[Item]()
+    await source.open({}, {})
+    async with anyio.create_task_group() as group:
+        group.start_soon(source.run)
+        while batch := await source.read():
+            items += batch
+            source.acknowledge(item.position for item in batch)
+        assert await source.read() == []
+        await source.finish()
+    await source.aclose()
+    assert sorted(item.key for item in items if isinstance(item, Record)) == list(range(25))
+    ends = [0, *(item.position.end for item in items)]
+    assert [item.position.start for item in items] == ends[:-1]
+    assert source.bytes_read > 0
+    if isinstance(source, SqsSource):
+        assert await made.forgotten() == 25
+
+
+async def test_what_is_not_settled_is_not_forgotten(
+    delivering: Callable[[int], Awaitable[Delivering]],
+) -> None:
+    made = await delivering(12)
+    source = made.source
+    await source.open({}, {})
+    async with anyio.create_task_group() as group:
+        group.start_soon(source.run)
+        items = await source.read()
+        while len(items) < 2:
+            items += await source.read()
+        source.acknowledge([items[0].position])
+        source.stop()
+        await source.finish()
+    await source.aclose()
+    assert await made.forgotten() == (1 if isinstance(source, SqsSource) else 0)

@@ -233,7 +233,7 @@ async def run(options: argparse.Namespace) -> int:
             "service_time": f"{SERVICE_SECONDS}s",
             "instances": max(4, int(share / SHARE_SECONDS * SERVICE_SECONDS)),
             "seed": options.seed,
-            "faults": {} if options.no_faults else FAULTS,
+            "faults": {**FAULTS, "expiry": 0.0 if options.no_expiry else FAULTS["expiry"]},
         }
     )
     with tempfile.TemporaryDirectory() as name:
@@ -267,7 +267,9 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--size", type=int, default=1_000)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--no-faults", action="store_true")
+    parser.add_argument(
+        "--no-expiry", action="store_true", help="lost, its event would take a minute to be missed"
+    )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)

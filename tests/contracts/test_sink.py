@@ -1,0 +1,116 @@
+"""What holds for every sink: what it wrote is there, each outcome as one line, whole."""
+
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from dispatcher.aws.transport import Transport
+from dispatcher.completion.patience import Patience
+from dispatcher.ledger.outcome import Outcome
+from dispatcher.observe.meter import Meter
+from dispatcher.sinks.jsonl import JsonlFile, JsonlSink
+from dispatcher.sinks.lines import result_line
+from dispatcher.sinks.sink import Sink
+from dispatcher.sinks.sqs import SqsSink
+from dispatcher.sources.record import Position
+from tests.contracts.conftest import Place
+
+TEXTS = ["", "é日本🙂", "\ufffe\uffff\ufffd", "a\nb\tc\u2028", '"\\', "x" * 200_000, "</a>&amp;"]
+
+
+@dataclass
+class Kept:
+    """A sink, and a way to see what it holds.
+
+    Attributes:
+        sink: The sink.
+        lines: Returns all that was written, in any order.
+    """
+
+    sink: Sink
+    lines: Callable[[], Awaitable[list[dict[str, Any]]]]
+
+
+def render(outcome: Outcome) -> bytes:
+    return result_line(outcome, "output", meta=False)
+
+
+def outcomes_of(texts: list[str], first: int = 0) -> list[Outcome]:
+    return [
+        Outcome(
+            Position("in", n, n + 1, n + 1),
+            f"k{n}",
+            "completed",
+            json.dumps(text, ensure_ascii=False).encode(),
+            None,
+        )
+        for n, text in enumerate(texts, first)
+    ]
+
+
+@pytest.fixture(params=["file", "queue"])
+async def kept(request: pytest.FixtureRequest, tmp_path: Path, boxed: Place) -> AsyncIterator[Kept]:
+    if request.param == "file":
+        path = tmp_path / "out.jsonl"
+
+        async def lines() -> list[dict[str, Any]]:
+            return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+        with closing(JsonlFile.open(str(path), None)) as file:
+            yield Kept(JsonlSink(file, render, durable=True), lines)
+        return
+    async with boxed.connect("direct") as transport:
+        yield await to_queue(transport)
+
+
+async def to_queue(transport: Transport) -> Kept:
+    made = await transport.clients.sqs.create_queue(QueueName=f"q-{uuid4().hex}")
+    queue = transport.queue(made["QueueUrl"])
+
+    async def lines() -> list[dict[str, Any]]:
+        got: list[dict[str, Any]] = []
+        while some := await queue.receive(wait=0):
+            got += [json.loads(message.body) for message in some]
+        return got
+
+    patience = Patience(60.0, lambda: 0.0, Meter())
+    return Kept(SqsSink(queue, render, patience, random.Random(1)), lines)
+
+
+async def test_every_outcome_is_a_line(kept: Kept) -> None:
+    outcomes = outcomes_of(TEXTS * 8)
+    await kept.sink.write(outcomes[:3])
+    await kept.sink.write(outcomes[3:])
+    lines = {line["key"]: line for line in await kept.lines()}
+    assert lines == {
+        f"k{n}": {"key": f"k{n}", "status": "completed", "output": text}
+        for n, text in enumerate(TEXTS * 8)
+    }
+
+
+async def test_nothing_is_nothing(kept: Kept) -> None:
+    await kept.sink.write([])
+    assert await kept.lines() == []
+
+
+async def test_the_mark_says_what_could_be_cut_off(kept: Kept) -> None:
+    before = kept.sink.mark
+    await kept.sink.write(outcomes_of(["a", "b"]))
+    if before is None:
+        assert kept.sink.mark is None
+    else:
+        assert kept.sink.mark is not None
+        assert kept.sink.mark.position > before.position
+
+
+async def test_it_has_a_name_that_stays(kept: Kept) -> None:
+    name = kept.sink.name
+    await kept.sink.write(outcomes_of(["a"]))
+    assert kept.sink.name == name
