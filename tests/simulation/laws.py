@@ -177,7 +177,7 @@ class _Checker:
             case Died(_, power):
                 self._forget_calls()
                 # Those whose payloads are gone take no room until these are read again.
-                self._lost = min(len(self._open), self.terms.outstanding) if power else self._lost
+                self._lost = len(self._open) if power else self._lost
             case Stopped(how, is_defect):
                 self._forget_calls()
                 if is_defect:

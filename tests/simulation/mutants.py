@@ -19,6 +19,7 @@ from dispatcher.completion.listener import Listener
 from dispatcher.completion.sweeper import Sweeper
 from dispatcher.dispatch import departures, sender
 from dispatcher.dispatch.evidence import Evidence
+from dispatcher.dispatch.intake import Intake
 from dispatcher.ledger import identity, ledger
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
@@ -34,6 +35,8 @@ from dispatcher.packing.answers import Mismatch, Outputs
 from dispatcher.sinks import jsonl
 from dispatcher.sinks.jsonl import JsonlFile
 from dispatcher.sinks.settler import Settler
+from dispatcher.sinks.sqs import SqsSink
+from dispatcher.sources.record import Item
 from dispatcher.sources.source import Mark
 from tests.simulation.simulate import Report, simulate
 
@@ -51,7 +54,7 @@ def _with(owner: Any, name: str, value: Any) -> Mutant:
 
 
 _write, _invocation_id, _split = Pen.write, identity.invocation_id, answers.split
-_planned, _find_id = Ledger._planned, Ledger.find_id
+_planned, _find_id, _take = Ledger._planned, Ledger.find_id, Intake._take
 
 
 async def _write_plans_later(self: Pen, *operations: Operation) -> None:
@@ -144,6 +147,15 @@ def _find_any(self: Ledger, invocation: str) -> tuple[bool, Entry | None]:
     return ours, entry or (next(later, None) if ours else None)
 
 
+async def _take_and_acknowledge(self: Intake, items: Sequence[Item]) -> None:
+    self.source.acknowledge([item.position for item in items])
+    await _take(self, items)
+
+
+async def _send_nothing(_self: SqsSink, _outcomes: Any) -> None:
+    """Say that it was sent."""
+
+
 def _names() -> Callable[[str], str]:
     count = iter(range(10**9))
     return lambda _invocation: f"{next(count)}.out"
@@ -170,6 +182,8 @@ MUTANTS: dict[str, Mutant] = {
     "give a new attempt the old id": _with(Ledger, "_planned", _planned_under_the_old_id),
     "let a late event settle a new attempt": _with(Ledger, "find_id", _find_any),
     "send again before the events are heard": _with(departures, "_DRAIN_SECONDS", 0.0),
+    "delete a message when it is read": _with(Intake, "_take", _take_and_acknowledge),
+    "settle before a queue has the line": _with(SqsSink, "write", _send_nothing),
     "name the output anew for each call": lambda: mock.patch.object(sender, "filename", _names()),
     "give outputs to other records": _with(joiner, "split", _reversed_outputs),
     "forget the totals": _with(ledger, "tallies_of", lambda _: {}),

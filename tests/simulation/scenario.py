@@ -234,9 +234,8 @@ def _outcomes(dice: random.Random) -> dict[str, Any]:
     """Return what is invoked anew, and how often."""
     reasons = ("model_error", "model_server_error", "expired", "count_mismatch", "output_missing")
     return {
-        reason: {"attempts": dice.choice((1, 2, 3)), "backoff": dice.choice((0, 1, 10))}
+        reason: {"attempts": dice.choice((1, 2, 3)), "backoff": dice.choice((0, 1, 5))}
         for reason in reasons
-        if dice.random() < 0.7
     }
 
 

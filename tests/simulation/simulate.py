@@ -47,7 +47,7 @@ from tests.simulation.ports import Ports
 from tests.simulation.scenario import DEAD, LEDGER, RESULTS, SOURCE, Death, Scenario, make
 
 VIRTUAL_SECONDS = 3 * 86_400.0
-STEPS = 300_000
+STEPS = 400_000
 """A run that takes more hangs."""
 
 FILES: dict[Sink, str] = {"results": RESULTS, "dead": DEAD}

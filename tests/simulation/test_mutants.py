@@ -1,0 +1,52 @@
+"""The checker has teeth: whatever breaks a law in the running code is caught, and by that law."""
+
+import pytest
+
+from tests.simulation import mutants, simulate
+from tests.simulation.simulate import workplace
+
+_ENDS = "the ledger ends in order"
+_ONCE = "settled exactly once"
+_STOPS = "no defect"
+"""The code finds it itself: a run that stops is no run that loses."""
+
+LAWS = {
+    "acknowledge before the outcome": {"acknowledged last"},
+    "send before the intent is durable": {"no call before its durable intent"},
+    "settle twice": {_STOPS, _ONCE},
+    "do not cut back the results": {_STOPS, "one line a record"},
+    "settle before the sink": {"settled after its line"},
+    "do not sync the results": {"settled after its line is durable"},
+    "forget the sink's position": {"settled after its line"},
+    "send again without a look": {"look before sending again"},
+    "read known records as new": {_STOPS, _ONCE, "no hang"},
+    "move the mark over gaps": {_STOPS, _ENDS, _ONCE, "nothing lost"},
+    "ignore the inline limit": {"never over the limit"},
+    "plan more than is allowed": {"bounds held"},
+    "never sweep": {"no hang"},
+    "keep the memory": {_ENDS, "no hang"},
+    "give an id twice": {"a new invocation has a new id"},
+    "give a new attempt the old id": {"a new invocation has a new id"},
+    "let a late event settle a new attempt": {"settled by its own completion"},
+    "send again before the events are heard": {"hear the events first"},
+    "delete a message when it is read": {"acknowledged last"},
+    "settle before a queue has the line": {"settled after its line"},
+    "name the output anew for each call": {"a repeated call is the same"},
+    "give outputs to other records": {"the right output"},
+    "forget the totals": {_ENDS},
+    "trust the spool": {_ONCE, "a repeated call is the same", "dead for a reason"},
+}
+"""By mutant: the laws that catch it first, one or another by the seed."""
+
+
+def test_every_mutant_is_hunted() -> None:
+    assert LAWS.keys() == mutants.MUTANTS.keys()
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_a_mutant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulate, "STEPS", 100_000)  # a hang is a hang
+    with workplace():
+        caught = mutants.hunt(name, range(1, 200))
+    assert caught is not None
+    assert caught.violations[0].law in LAWS[name]
