@@ -6,10 +6,10 @@ BOTO3_PYTHON := .venv-boto3/bin/python
 SETUP := .venv/.ready
 SETUP_BOTO3 := .venv-boto3/.ready
 
-.PHONY: help quickstart test lint format clean
+.PHONY: help quickstart test cross-check lint format clean
 
 help:  ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 quickstart: $(SETUP)  ## Dispatch 2,000 records through the embedded emulator
 	@rm -rf quickstart && mkdir quickstart
@@ -21,6 +21,9 @@ quickstart: $(SETUP)  ## Dispatch 2,000 records through the embedded emulator
 
 test: $(SETUP) $(SETUP_BOTO3)  ## Run all tests
 	BOTO3_PYTHON=$(BOTO3_PYTHON) $(BIN)/python -m pytest
+
+cross-check: $(SETUP)  ## Run through queues of moto and fauxqs (needs Node 22 and the npm registry)
+	$(BIN)/python -m tests.contracts.cross_check moto fauxqs
 
 lint: $(SETUP)  ## Check style and types
 	$(BIN)/ruff check
