@@ -240,6 +240,21 @@ async def test_what_another_process_had_in_hand_is_waited_for(
         assert ends_after[0] <= now() - began <= ends_after[1]
 
 
+async def test_messages_whose_receive_was_not_answered_are_waited_for() -> None:
+    queue = MemoryQueue(told=None)
+    queue.send("1")
+    async with running(make(queue, until_empty="5s")) as source:
+        first = await read(source, 1)
+        await anyio.sleep(60)
+        queue.wrong["receive"] = [FAILED]
+        queue.send("2")
+        queue.queue.receive(1, now=now())  # the queue has answered, and nobody heard
+        source.acknowledge(positions(first))
+        (second,) = await source.read()
+        assert second.position.message == "id-2"
+        source.acknowledge([second.position])
+
+
 async def test_without_an_end_it_waits_for_ever() -> None:
     queue = MemoryQueue()
     async with running(make(queue)) as source:
