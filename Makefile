@@ -20,7 +20,7 @@ quickstart: $(SETUP)  ## Dispatch 2,000 records through the embedded emulator
 	@head -n 3 quickstart/results.jsonl | cut -c 1-160
 
 test: $(SETUP) $(SETUP_BOTO3)  ## Run all tests
-	BOTO3_PYTHON=$(BOTO3_PYTHON) $(BIN)/python -m pytest
+	BOTO3_PYTHON=$(BOTO3_PYTHON) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 cross-check: $(SETUP)  ## Run through queues of moto and fauxqs (needs Node 22 and the npm registry)
 	$(BIN)/python -m tests.contracts.cross_check moto fauxqs

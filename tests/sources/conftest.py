@@ -10,6 +10,8 @@ from tests.virtual_time import VirtualLoop
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
-) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]] | None:
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     del config
-    return {"virtual": VirtualLoop} if item.path.name == "test_sqs.py" else None
+    if item.path.name == "test_sqs.py":
+        return {"virtual": VirtualLoop}
+    return {"real": asyncio.new_event_loop}
