@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.simulation import mutants
+from tests.simulation.scenario import MOMENTS, named_moments
 from tests.simulation.simulate import Report, simulate, workplace
 
 _CHUNK = 20
@@ -68,6 +69,8 @@ def _simulate(seeds: range, jobs: int) -> int:
                 flush=True,
             )
     _table("ends of processes by moment", deaths)
+    for name in sorted({*MOMENTS, *named_moments()} - deaths.keys()):
+        print(f"nobody died at {name}")
     _table("faults by kind", faults)
     for report in failed:
         print(f"seed {report.seed}: {report.violations[0]}")

@@ -208,12 +208,14 @@ class Final:
     Attributes:
         results: Lines of the results file.
         dead: Lines of the dead letters.
+        repeated: How many invocations the run says may have been called more than once.
         unread: Records whose messages are still in the source.
         leftovers: Whatever the ledger or the meter still holds or says wrongly, as sentences.
     """
 
     results: tuple[Line, ...]
     dead: tuple[Line, ...]
+    repeated: int
     unread: tuple[int, ...]
     leftovers: tuple[str, ...]
 
@@ -263,11 +265,11 @@ class Terms:
     Attributes:
         records: Numbers of all records.
         refusals: Reasons for which records have to be refused before they are sent, by number.
-        poisoned: Records whose calls the service refuses.
         concurrency: Most calls on the wire.
         outstanding: Most invocations without an outcome.
         durable: The run promises to survive a power loss.
         deadline: Seconds after acceptance from which on an invocation may count as expired.
+        drain: Seconds that a process may take to end when it is asked to.
         attempts: Failed calls after which an invocation may be given up.
         chosen: Output keys are chosen before a call.
         listens: There is a queue of events.
@@ -276,12 +278,12 @@ class Terms:
 
     records: frozenset[int]
     refusals: dict[int, str]
-    poisoned: frozenset[int]
     concurrency: int
     outstanding: int
     durable: bool
     deadline: float
     attempts: int
+    drain: float
     chosen: bool
     listens: bool
     queues: frozenset[Sink]

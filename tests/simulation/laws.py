@@ -1,9 +1,11 @@
 """The laws of a run, checked on its history alone. Pure."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
+from tests.simulation.ending import Lived, judge
 from tests.simulation.history import (
     Answer,
     Answered,
@@ -22,6 +24,7 @@ from tests.simulation.history import (
     Looked,
     Polled,
     Sent,
+    Signalled,
     Sink,
     Stopped,
     Synced,
@@ -36,6 +39,10 @@ INLINE_BODY_BYTES = 128_000
 
 DRAIN_SECONDS = 5.0
 """How long events of the meantime have to be waited for before a repeated call."""
+
+IMMEDIATELY, SLOWNESS = 0.0, 3.0
+"""How long a process may take to end after a second signal; and how much the disk may add, in
+seconds."""
 
 ENOUGH = 20
 """Violations of one run that are worth telling."""
@@ -125,12 +132,10 @@ class _Checker:
         self._over: set[str] = set()
         self._refused: set[str] = set()
         self._heard_all = False
-        self._began = 0.0
-        self._attempts: Counter[int] = Counter()
+        self._began = self._end_by = 0.0
+        self._repeated: set[str] = set()
+        self._lived = Lived()
         self._base_known = False
-        self._came: defaultdict[int, set[str]] = defaultdict(set)
-        self._taken: dict[int, float] = {}
-        self._answers: defaultdict[int, Counter[Answer]] = defaultdict(Counter)
 
     def blame(self, law: str, text: str) -> None:
         self.violations.append(Violation(law, text, self._at))
@@ -151,17 +156,17 @@ class _Checker:
             case Unstaged(id_):
                 self._refused.add(id_)
                 for record in self._ever.get(id_, ()):
-                    self._answers[record]["transient"] += 1
+                    self._lived.answers[record]["transient"] += 1
             case Polled(0):
                 self._heard_all = True
             case Taken(id_, records):
                 self._taken_at.setdefault(id_, event.at)
                 for record in records:
-                    self._taken.setdefault(record, event.at)
+                    self._lived.taken.setdefault(record, event.at)
             case Came(id_, how, records):
                 self._over.add(id_)
                 for record in records:
-                    self._came[record].add(how)
+                    self._lived.came[record].add(how)
             case Wrote() as wrote:
                 self._write(wrote)
             case Sent(_, lines):
@@ -178,14 +183,29 @@ class _Checker:
                 self._forget_calls()
                 # Those whose payloads are gone take no room until these are read again.
                 self._lost = len(self._open) if power else self._lost
+            case Signalled():
+                within = IMMEDIATELY if self._end_by else self.terms.drain
+                self._end_by = min(self._at + within + SLOWNESS, self._end_by or inf)
             case Stopped(how, is_defect):
                 self._forget_calls()
+                if self._end_by and self._at > self._end_by:
+                    self.blame("a stop ends in time", f"it took until {self._at:.3f}")
                 if is_defect:
                     law = "no hang" if how.startswith("hangs") else "no defect"
                     self.blame(law, how)
                     self.is_over = True
             case Final() as final:
-                self._finish(final)
+                self.is_over = True
+                for text in final.leftovers:
+                    self.blame("the ledger ends in order", text)
+                if self._open:
+                    self.blame("the ledger ends in order", f"{sorted(self._open)} are outstanding")
+                # A later process does not know whether an earlier one has called.
+                if not self._life and final.repeated != len(self._repeated):
+                    told = f"{final.repeated} are counted, {len(self._repeated)} were"
+                    self.blame("repeated calls counted", told)
+                for law, text in judge(final, self.terms, self._lived, self._at):
+                    self.blame(law, text)
             case Looked(key):
                 self._look(key)
             case _:
@@ -194,7 +214,7 @@ class _Checker:
     # Processes
 
     def _begin(self) -> None:
-        self._began, self._heard_all = self._at, False
+        self._began, self._heard_all, self._end_by = self._at, False, 0.0
         for calls in self._calls.values():
             # Whatever was not known to be accepted may have been.
             calls.unsure, calls.looked, calls.could_look = True, False, self._base_known
@@ -238,7 +258,7 @@ class _Checker:
         if id_ in self._ever:
             self.blame("a new invocation has a new id", f"{id_} was planned before")
         self._open[id_] = self._ever[id_] = records
-        self._attempts.update(records)
+        self._lived.attempts.update(records)
         going_on.update(records)
         for record in records:
             self._in_flight[record] += 1
@@ -316,6 +336,8 @@ class _Checker:
             and self._at - self._began < DRAIN_SECONDS
         ):
             self.blame("hear the events first", f"{call.id} is sent again before they are heard")
+        if calls.unsure:
+            self._repeated.add(call.id)
         calls.life, calls.on_wire, calls.answer = self._life, True, None
 
     def _answer(self, id_: str, answer: Answer) -> None:
@@ -326,7 +348,7 @@ class _Checker:
             self._refused.add(id_)
         calls.looked, calls.could_look = False, self._base_known
         for record in self._ever.get(id_, ()):
-            self._answers[record][answer] += 1
+            self._lived.answers[record][answer] += 1
 
     def _look(self, key: str) -> None:
         for calls in self._calls.values():
@@ -365,78 +387,3 @@ class _Checker:
             return
         if record not in self.terms.refusals or record not in self._sent:
             self.blame("acknowledged last", f"the message of {record} is deleted too early")
-
-    # The end
-
-    def _finish(self, final: Final) -> None:
-        self.is_over = True
-        for text in final.leftovers:
-            self.blame("the ledger ends in order", text)
-        if self._open:
-            self.blame("the ledger ends in order", f"{sorted(self._open)} are outstanding")
-        self._once(final)
-        seen: Counter[int] = Counter()
-        for line in final.results:
-            seen[line.record] += 1
-            if line.verdict != "right":
-                self.blame("the right output", f"record {line.record}: {line.verdict}")
-            elif "completed" not in self._came[line.record]:
-                self.blame("the right output", f"record {line.record} never completed")
-        for line in final.dead:
-            seen[line.record] += 1
-            if why_not := self._unjust(line.record, line.verdict):
-                self.blame("dead for a reason", f"record {line.record}: {why_not}")
-        for line in (*final.results, *final.dead):
-            made = self._attempts[line.record]
-            is_off = line.attempts is not None and (
-                line.attempts > made if self.terms.queues else line.attempts != made
-            )
-            if is_off:
-                self.blame(
-                    "attempts told",
-                    f"record {line.record} tells of {line.attempts} invocations, {made} were made",
-                )
-        for record in sorted(self.terms.records):
-            if not seen[record] and record in final.unread:
-                self.blame("the source is used up", f"the message of {record} is still there")
-            elif not seen[record]:
-                self.blame("nothing lost", f"record {record} has no line")
-            elif seen[record] > 1 and not self.terms.queues:
-                self.blame("one line a record", f"record {record} has {seen[record]} lines")
-        if strangers := seen.keys() - self.terms.records:
-            self.blame("one line a record", f"lines of {sorted(strangers)}, which are no records")
-
-    def _once(self, final: Final) -> None:
-        """A file holds no line twice, whatever else the outcomes go to."""
-        lines: dict[Sink, tuple[Line, ...]] = {"results": final.results, "dead": final.dead}
-        for name, held in lines.items():
-            if name not in self.terms.queues:
-                counts = Counter(line.record for line in held)
-                for record, count in counts.items():
-                    if count > 1:
-                        self.blame(
-                            "one line a record", f"record {record} is {count} times in {name}"
-                        )
-
-    def _unjust(self, record: int, reason: str) -> str:
-        """Return why a record cannot be dead for a reason; "" if it can."""
-        terms, came, answers = self.terms, self._came[record], self._answers[record]
-        refusal = terms.refusals.get(record)
-        if refusal is not None:
-            return "" if reason == refusal else f"{reason} instead of {refusal}"
-        match reason:
-            case "model_error" | "model_server_error":
-                just = "failed" in came
-            case "count_mismatch" | "bad_answer":
-                just = "garbled" in came
-            case "expired":
-                just = "expired" in came or (
-                    record in self._taken and self._at - self._taken[record] >= terms.deadline
-                )
-            case "call_rejected":
-                just = bool(answers["rejected"])
-            case "call_transient" | "call_unknown" | "call_throttled":
-                just = answers["transient"] + answers["unknown"] >= terms.attempts
-            case _:
-                just = False
-        return "" if just else f"{reason}, which cannot be"

@@ -36,16 +36,12 @@ class Item:
         raw: Its line.
         key: What its result must be named by; a message's name is not known yet, and "" here.
         refusal: Why it has to be refused before it is sent, or "".
-        is_poison: The service refuses the calls that hold it.
-        fails: The model answers those with an error.
     """
 
     number: int
     raw: bytes
     key: str | int
     refusal: str = ""
-    is_poison: bool = False
-    fails: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,7 +100,18 @@ class Service:
 
 @dataclass(slots=True, frozen=True)
 class Scenario:
-    """All that is chosen for a seed."""
+    """All that is chosen for a seed.
+
+    Attributes:
+        seed: The seed.
+        items: The input.
+        config: The configuration of the run.
+        service: How the service behaves.
+        levels: How likely each fault is.
+        faults: The emulator's part of them.
+        deaths: Where the first processes end; the last one is left alone, and nothing goes wrong.
+        again: The same command once more when it is finished.
+    """
 
     seed: int
     items: tuple[Item, ...]
@@ -113,6 +120,7 @@ class Scenario:
     levels: dict[str, float]
     faults: FaultSettings
     deaths: tuple[Death, ...]
+    again: bool
 
     @property
     def queues(self) -> frozenset[Sink]:
@@ -129,12 +137,12 @@ class Scenario:
         return Terms(
             records=frozenset(item.number for item in self.items),
             refusals={item.number: item.refusal for item in self.items if item.refusal},
-            poisoned=frozenset(item.number for item in self.items if item.is_poison),
             concurrency=config.limits.concurrency,
             outstanding=config.limits.outstanding,
             durable=config.ledger.durability == "full",
             deadline=request.ttl + request.timeout + config.completion.slack,
             attempts=config.retry.attempts,
+            drain=config.limits.drain,
             chosen=request.output_naming == "chosen",
             listens=config.completion.queue_url is not None,
             queues=self.queues,
@@ -157,9 +165,9 @@ def make(seed: int) -> Scenario:
     config = _config(dice)
     items = _items(dice, config)
     deaths = tuple(_death(dice, config) for _ in range(dice.choice((0, 1, 1, 2, 2, 3, 4, 5))))
-    return Scenario(
-        seed, items, config, _service(dice), levels, chance.settings(levels, dice), deaths
-    )
+    service, faults = _service(dice), chance.settings(levels, dice)
+    again = dice.random() < 0.2
+    return Scenario(seed, items, config, service, levels, faults, deaths, again)
 
 
 def _config(dice: random.Random) -> Config:
@@ -255,9 +263,8 @@ def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
         if dice.random() < odd:
             items.append(_odd(dice, number, place, config))
             continue
-        fails = dice.random() < failing
         value: dict[str, Any] = {"id": name, "n": number}
-        if fails:
+        if dice.random() < failing:
             value["fail"] = dice.choice((400, 500))
         if number in poisons:
             value["poison"] = True
@@ -270,8 +277,6 @@ def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
                 raw,
                 place if config.source.key is None else name,
                 "no_staging" if unstaged else "",
-                is_poison=number in poisons,
-                fails=fails,
             )
         )
     return tuple(items)

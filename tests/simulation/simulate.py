@@ -31,14 +31,17 @@ from tests.simulation.cloud import Cloud
 from tests.simulation.determinism import Signals, determined
 from tests.simulation.history import (
     Began,
+    Called,
     Died,
     Event,
     Fact,
     Final,
     Line,
+    Sent,
     Signalled,
     Sink,
     Stopped,
+    Wrote,
 )
 from tests.simulation.laws import Violation
 from tests.simulation.loop import BEGAN, SimulatedLoop
@@ -161,10 +164,23 @@ class _Simulation:
             if ended or is_last:
                 break
             await asyncio.sleep(death.gap)
+        if ended and self.scenario.again:
+            await self._once_more(cloud)
         self.faults.update({str(name): count for name, count in cloud.faults.struck.items()})
         await cloud.close()
         if ended:
             self._look_at_the_end()
+
+    async def _once_more(self, cloud: Cloud) -> None:
+        """Give the same command again: a finished run of files has nothing left to do."""
+        self.life += 1
+        self.is_calm = True
+        cloud.calm_down()
+        begin = len(self.history)
+        await self._live(cloud, Death("none"), is_last=True)
+        did = [e for e in self.history[begin:] if isinstance(e.fact, Called | Wrote | Sent)]
+        if did and self.scenario.config.source.type == "jsonl":
+            self.leftovers.append(f"a finished run went on: {did[0]}")
 
     async def _live(self, cloud: Cloud, death: Death, *, is_last: bool) -> bool:
         """Let a process live; return whether it finished the run."""
@@ -275,7 +291,9 @@ class _Simulation:
         unread = self.cloud.unread()
         if unread and self.is_calm:
             left.append(f"messages left in the source: {unread}")
-        self.note(Final(lines["results"], lines["dead"], tuple(unread), tuple(left)))
+        self.note(
+            Final(lines["results"], lines["dead"], status.repeated, tuple(unread), tuple(left))
+        )
 
     def _verify(self) -> list[str]:
         """Return what ``dispatcher ledger check`` calls damage."""

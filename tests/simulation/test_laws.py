@@ -23,6 +23,7 @@ from tests.simulation.history import (
     Looked,
     Polled,
     Sent,
+    Signalled,
     Stopped,
     Synced,
     Taken,
@@ -34,12 +35,12 @@ from tests.simulation.laws import check
 TERMS = Terms(
     records=frozenset({1, 2}),
     refusals={},
-    poisoned=frozenset(),
     concurrency=2,
     outstanding=2,
     durable=True,
     deadline=60.0,
     attempts=3,
+    drain=5.0,
     chosen=True,
     listens=True,
     queues=frozenset(),
@@ -88,7 +89,7 @@ GOOD: list[Fact] = [
     *run_of("a", 1, FIRST, 10),
     *run_of("b", 2, SECOND, 20),
     Stopped("finished"),
-    Final((FIRST, SECOND), (), (), ()),
+    Final((FIRST, SECOND), (), 0, (), ()),
 ]
 
 
@@ -247,8 +248,8 @@ CRASHED: list[Fact] = [
 
 
 def test_what_may_have_been_accepted_is_called_again_after_events_and_a_look() -> None:
-    unlooked = [fact for fact in CRASHED if not isinstance(fact, Looked)]
-    unheard = [fact for fact in CRASHED if not isinstance(fact, Polled)]
+    unlooked: list[Fact] = [fact for fact in CRASHED if not isinstance(fact, Looked)]
+    unheard: list[Fact] = [fact for fact in CRASHED if not isinstance(fact, Polled)]
     assert laws(CRASHED) == set()
     assert laws(unlooked) == {"look before sending again"}
     assert laws(unlooked, replace(TERMS, chosen=False)) == set()
@@ -257,21 +258,21 @@ def test_what_may_have_been_accepted_is_called_again_after_events_and_a_look() -
 
 
 @pytest.mark.parametrize(
-    ("answer", "law"),
+    ("answer", "broken"),
     [
-        ("accepted", "sent again only if unsure"),
-        ("unknown", "look before sending again"),
-        ("throttled", None),
+        ("accepted", {"sent again only if unsure"}),
+        ("unknown", {"look before sending again", "repeated calls counted"}),
+        ("throttled", set()),
     ],
 )
-def test_a_call_is_repeated_only_where_that_is_right(answer: Answer, law: str | None) -> None:
+def test_a_call_is_repeated_only_where_that_is_right(answer: Answer, broken: set[str]) -> None:
     facts: list[Fact] = [
         *GOOD[:4],
         Answered("a", answer),
         called("a"),
         *GOOD[4:],
     ]
-    assert laws(facts) == ({law} if law else set())
+    assert laws(facts) == broken
 
 
 def test_what_is_known_to_be_accepted_is_not_called_again() -> None:
@@ -313,15 +314,15 @@ def test_a_cut_takes_lines_away_and_never_what_is_settled() -> None:
 @pytest.mark.parametrize(
     ("final", "law"),
     [
-        (Final((FIRST,), (), (), ()), "nothing lost"),
-        (Final((FIRST,), (), (2,), ()), "the source is used up"),
-        (Final((FIRST, SECOND, SECOND), (), (), ()), "one line a record"),
-        (Final((FIRST, SECOND), (Line(2, 9, "model_error"),), (), ()), "one line a record"),
-        (Final((FIRST, SECOND, Line(3, 30, "right")), (), (), ()), "one line a record"),
-        (Final((FIRST, replace(SECOND, verdict="wrong")), (), (), ()), "the right output"),
-        (Final((FIRST,), (Line(2, 9, "model_error"),), (), ()), "dead for a reason"),
-        (Final((FIRST, SECOND), (), (), ("something",)), "the ledger ends in order"),
-        (Final((FIRST, replace(SECOND, attempts=2)), (), (), ()), "attempts told"),
+        (Final((FIRST,), (), 0, (), ()), "nothing lost"),
+        (Final((FIRST,), (), 0, (2,), ()), "the source is used up"),
+        (Final((FIRST, SECOND, SECOND), (), 0, (), ()), "one line a record"),
+        (Final((FIRST, SECOND), (Line(2, 9, "model_error"),), 0, (), ()), "one line a record"),
+        (Final((FIRST, SECOND, Line(3, 30, "right")), (), 0, (), ()), "one line a record"),
+        (Final((FIRST, replace(SECOND, verdict="wrong")), (), 0, (), ()), "the right output"),
+        (Final((FIRST,), (Line(2, 9, "model_error"),), 0, (), ()), "dead for a reason"),
+        (Final((FIRST, SECOND), (), 0, (), ("something",)), "the ledger ends in order"),
+        (Final((FIRST, replace(SECOND, attempts=2)), (), 0, (), ()), "attempts told"),
     ],
 )
 def test_the_end_is_checked(final: Final, law: str) -> None:
@@ -345,7 +346,7 @@ def test_a_record_is_dead_for_what_happened_to_it(
     reason: str, happened: Fact, *, is_right: bool
 ) -> None:
     facts: list[Fact] = [happened if f == Came("b", "completed", (2,)) else f for f in GOOD]
-    facts[-1] = Final((FIRST,), (Line(2, 20, reason),), (), ())
+    facts[-1] = Final((FIRST,), (Line(2, 20, reason),), 0, (), ())
     assert ("dead for a reason" not in laws(facts)) is is_right
 
 
@@ -353,12 +354,32 @@ def test_a_refusal_is_the_one_that_was_to_come() -> None:
     terms = replace(TERMS, records=frozenset({1, 2, 3}), refusals={3: "bad_json"})
     dead = Line(3, 5, "bad_json")
     refused: list[Fact] = [Wrote("dead", 0, (dead,)), Synced("dead", 5)]
-    end = Final((FIRST, SECOND), (dead,), (), ())
+    end = Final((FIRST, SECOND), (dead,), 0, (), ())
     settled = replace(committed(outstanding=0), marks=(20, 5))
     assert laws([*GOOD[:-2], *refused, settled, Stopped("finished"), end], terms) == set()
     other = replace(end, dead=(replace(dead, verdict="too_large"),))
     facts = [*GOOD[:-2], *refused, settled, Stopped("finished"), other]
     assert laws(facts, terms) == {"dead for a reason"}
+
+
+def test_a_process_ends_in_time_when_it_is_asked_to() -> None:
+    def stopped_after(seconds: int, *signals: int) -> set[str]:
+        # One fact a second.
+        waiting: list[Fact] = [Signalled() if s in signals else Polled(0) for s in range(seconds)]
+        return laws([Began(), *waiting, Stopped("signal"), *GOOD], apart=1.0)
+
+    late = "a stop ends in time"
+    assert late not in stopped_after(8, 0)
+    assert late in stopped_after(9, 0)
+    assert late not in stopped_after(5, 0, 2)
+    assert late in stopped_after(6, 0, 2)
+
+
+def test_what_may_have_been_called_twice_is_counted() -> None:
+    call: list[Fact] = [Answered("a", "unknown"), Looked("e/output/shard/a.out"), called("a")]
+    facts: list[Fact] = [*GOOD[:4], *call, *GOOD[4:-1]]
+    assert laws([*facts, Final((FIRST, SECOND), (), 1, (), ())]) == set()
+    assert laws([*facts, Final((FIRST, SECOND), (), 0, (), ())]) == {"repeated calls counted"}
 
 
 def test_a_process_that_fails_or_hangs_is_blamed() -> None:
