@@ -173,12 +173,13 @@ class SqsSource:
                 async with anyio.create_task_group() as polls:
                     for place in range(len(self._quiet)):
                         polls.start_soon(self._receive, place)
+            await self._give_back()
             self._silent.set()
             await self._finished.wait()
             group.cancel_scope.cancel()
 
     def stop(self) -> None:
-        """Receive no more; what was not read is given back by ``finish``."""
+        """Receive no more, and give back what was not read."""
         if not self._is_closed:
             self._close(within=_LAST_POLL_SECONDS)
 
@@ -191,14 +192,13 @@ class SqsSource:
         self._settled.send()
 
     async def finish(self) -> None:
-        """Return when all that is settled is deleted, and what was not read is given back.
+        """Return when what was not read is given back and all that is settled is deleted.
 
         Whatever of it takes too long is left: it is delivered again, and known then.
         """
         self.stop()
         with anyio.move_on_after(FINISH_SECONDS):
             await self._silent.wait()
-            await self._give_back()
             while self._deliveries.undeleted:
                 await self._room.wait()
         self._finished.set()

@@ -1,11 +1,16 @@
 """Queues as source and sink over real HTTP: each message its own result, and gone only then."""
 
+import importlib
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from dispatcher import pipeline
@@ -267,3 +272,36 @@ async def test_a_queue_that_is_missing_stops_the_run_before_it_begins(
         await queues.run(**{section: missing})
     assert await queues.left("in") == (1, 0)
     assert queues.way.emulator.endpoint("emulated").accepted == 0
+
+
+async def test_a_stop_gives_back_what_was_not_read_and_leaves_nothing_behind(
+    queues_to: QueuesTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    containers = importlib.import_module("containers")
+    gate = containers.Gate()
+    monkeypatch.setattr(containers, "gate", gate)
+    queues = await queues_to(model="containers:gated")
+    await queues.make("in", VisibilityTimeout=2)
+    await queues.make("out")
+    wanted = records(60)
+    await queues.send("in", *wanted)
+    endings = []
+
+    async def run() -> None:
+        limits = {"outstanding": 5, "drain": "1500ms"}
+        endings.append(await queues.run(limits=limits))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        while await queues.left("in") != (60, 60):
+            await anyio.lowlevel.checkpoint()
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert [ending.signal for ending in endings] == [signal.SIGTERM]
+    count, hidden = await queues.left("in")
+    assert count == 60
+    assert hidden < 60
+    gate.opened.set()
+    await queues.run()
+    assert_answered(await queues.bodies("out"), wanted)
+    assert await queues.left("in") == (0, 0)
