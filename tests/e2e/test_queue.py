@@ -126,16 +126,6 @@ async def test_from_queue_to_queue(queues_to: QueuesTo) -> None:
     assert queues.way.meter.read == queues.way.meter.completed == 200
 
 
-async def test_from_queue_to_file(queues_to: QueuesTo) -> None:
-    queues = await queues_to()
-    await queues.make("in")
-    wanted = records(50)
-    await queues.send("in", *wanted)
-    await queues.run()
-    assert_answered(queues.way.results(), wanted)
-    assert await queues.left("in") == (0, 0)
-
-
 async def test_from_file_to_queue(queues_to: QueuesTo) -> None:
     queues = await queues_to()
     for name in ("in", "out", "dead"):
@@ -179,7 +169,9 @@ async def test_what_is_no_record_is_a_dead_letter_and_leaves_the_queue(queues_to
     assert await queues.left("in") == (0, 0)
 
 
-async def test_without_a_key_the_name_of_the_message_is_one(queues_to: QueuesTo) -> None:
+async def test_from_queue_to_file_without_a_key_messages_go_by_their_names(
+    queues_to: QueuesTo,
+) -> None:
     queues = await queues_to()
     await queues.make("in")
     await queues.send("in", "1", '"two"', "[3]")
@@ -187,10 +179,11 @@ async def test_without_a_key_the_name_of_the_message_is_one(queues_to: QueuesTo)
     results = queues.way.results()
     assert sorted(json.dumps(line["output"]) for line in results) == ['"two"', "1", "[3]"]
     assert all(len(line["key"]) == 36 for line in results)
+    assert await queues.left("in") == (0, 0)
 
 
 async def test_a_message_stays_hidden_however_long_its_inference_takes(queues_to: QueuesTo) -> None:
-    queues = await queues_to(service_time="3s")
+    queues = await queues_to(service_time="2500ms")
     await queues.make("in", VisibilityTimeout=1)
     await queues.make("out")
     wanted = records(20)
