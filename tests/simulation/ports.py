@@ -45,6 +45,7 @@ from tests.simulation.history import (
     Unstaged,
 )
 from tests.simulation.machine import Killed, Machine, Process
+from tests.simulation.scenario import Service
 
 
 class Ports:
@@ -55,7 +56,8 @@ class Ports:
         machine: Where the process lives.
         process: Whose ports these are.
         chance: Its faults.
-        latency: Most seconds of a way there or back.
+        service: How the service behaves.
+        tells: A missing object is told from one that may not be seen.
     """
 
     def __init__(
@@ -64,13 +66,16 @@ class Ports:
         machine: Machine,
         process: Process,
         chance: Chance,
-        latency: float,
+        service: Service,
+        *,
+        tells: bool,
     ) -> None:
         self.cloud = cloud
         self.machine = machine
         self.process = process
         self.chance = chance
-        self._latency = latency
+        self.tells = tells
+        self._latency = service.latency
         self.told: dict[str, str | None] = {}
         self.names: dict[str, int] = {}
 
@@ -217,7 +222,7 @@ class _Bucket:
         async with self._request("GetObject", key) as objects:
             stored = objects.get(self._name, key)
         if stored is None:
-            raise NotThere(key, code="404")
+            raise self._missing(key)
         return _Object(self._ports, stored)
 
     async def head(self, key: str) -> None:
@@ -225,11 +230,13 @@ class _Bucket:
         async with self._request("HeadObject", key) as objects:
             stored = objects.get(self._name, key)
         if stored is None:
-            raise NotThere(key, code="404")
+            raise self._missing(key)
 
     async def page(self, prefix: str) -> set[str]:
         self._look(prefix)
         async with self._request("ListObjectsV2", "") as objects:
+            if not self._ports.tells:
+                raise Denied(prefix, code="AccessDenied")
             found = list_page(
                 objects.buckets[self._name].keys,
                 prefix=prefix, delimiter="", after="", limit=limits.S3_LIST_PAGE_KEYS,
@@ -239,6 +246,11 @@ class _Bucket:
     async def delete(self, key: str) -> None:
         async with self._request("DeleteObject", key) as objects:
             objects.delete(self._name, key)
+
+    def _missing(self, key: str) -> Exception:
+        if self._ports.tells:
+            return NotThere(key, code="404")
+        return Denied(key, code="403")
 
     def _look(self, key: str) -> None:
         self._ports.alive()

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,12 +36,14 @@ class Item:
         number: What it is known by in this test, from 1 on.
         raw: Its line.
         key: What its result must be named by; a message's name is not known yet, and "" here.
+        place: File and line, as ``file:line``; "" for a message.
         refusal: Why it has to be refused before it is sent, or "".
     """
 
     number: int
     raw: bytes
     key: str | int
+    place: str
     refusal: str = ""
 
 
@@ -78,6 +81,7 @@ class Service:
         raw_delivery: Events come without SNS's envelope.
         response_in_event: Small responses travel in the event.
         lines: The model answers with JSON lines instead of an array.
+        tells: A missing object is told from one that may not be seen.
         visibility: Seconds that a received message is hidden.
         source_visibility: The same for messages of the source.
         latency: Seconds that a call takes at most.
@@ -91,6 +95,7 @@ class Service:
     raw_delivery: bool
     response_in_event: bool
     lines: bool
+    tells: bool
     visibility: float
     source_visibility: float
     latency: float
@@ -224,7 +229,7 @@ def _config(dice: random.Random) -> Config:
 def _source(dice: random.Random) -> dict[str, Any]:
     shared = {"key": dice.choice((None, "id")), "max_record": _MOST}
     if dice.random() < 0.65:
-        return {**shared, "path": "in.jsonl"}
+        return {**shared, "path": dice.choice((["a"], ["a"], ["a", "b"], ["a.gz"]))}
     return {
         **shared,
         "type": "sqs",
@@ -258,7 +263,7 @@ def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
     large = dice.choice((0.0, 0.0, 0.0, 0.05))
     items: list[Item] = []
     for number in range(1, count + 1):
-        place = f"in.jsonl:{number}" if config.source.type == "jsonl" else ""
+        place = _place_of(number, count, config.source.path)
         name: str | int = dice.choice((f"k{number}", f"k{number}", number, "shared"))
         if dice.random() < odd:
             items.append(_odd(dice, number, place, config))
@@ -276,10 +281,19 @@ def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
                 number,
                 raw,
                 place if config.source.key is None else name,
+                place,
                 "no_staging" if unstaged else "",
             )
         )
     return tuple(items)
+
+
+def _place_of(number: int, count: int, paths: Sequence[str]) -> str:
+    """Return where a record is when all are shared out to files, the first half to the first."""
+    if not paths:
+        return ""
+    share = -(-count // len(paths))
+    return f"{paths[(number - 1) // share]}:{(number - 1) % share + 1}"
 
 
 def _odd(dice: random.Random, number: int, place: str, config: Config) -> Item:
@@ -295,7 +309,7 @@ def _odd(dice: random.Random, number: int, place: str, config: Config) -> Item:
         "bad_key": b'{"n": %d, "id": null}' % number,
         "too_large": b'{"n": %d, "id": 1, "pad": "%b"}' % (number, b"x" * _MOST),
     }[kind]
-    return Item(number, raw, place, kind)
+    return Item(number, raw, place, place, kind)
 
 
 def _service(dice: random.Random) -> Service:
@@ -307,6 +321,7 @@ def _service(dice: random.Random) -> Service:
         raw_delivery=dice.random() < 0.5,
         response_in_event=dice.random() < 0.5,
         lines=dice.random() < 0.5,
+        tells=dice.random() < 0.85,
         visibility=dice.choice((5.0, 30.0)),
         source_visibility=dice.choice((6.0, 30.0)),
         latency=dice.choice((0.0, 0.05, 0.5)),

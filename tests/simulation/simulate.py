@@ -1,13 +1,14 @@
 """Simulate the run of one seed: process after process, until one finishes."""
 
 import asyncio
+import gzip
 import os
 import random
 import signal
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,6 +110,7 @@ class _Simulation:
         self.deaths: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.numbers: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
         self.by_number = {item.number: item for item in scenario.items}
         self.machine = Machine(self.note, self._record_at, self._read_line)
         self.memory: Quota | None = None
@@ -139,7 +141,12 @@ class _Simulation:
     def _bring_input(self) -> None:
         items = self.scenario.items
         if self.scenario.config.source.type == "jsonl":
-            Path("in.jsonl").write_bytes(b"".join(item.raw + b"\n" for item in items))
+            for path in self.scenario.config.source.path:
+                lines = [i.raw + b"\n" for i in items if i.place.startswith(f"{path}:")]
+                self.sizes[path] = sum(map(len, lines))
+                write = gzip.compress if path.endswith(".gz") else bytes
+                Path(path).write_bytes(write(b"".join(lines)))
+            self.numbers = {item.place: item.number for item in items}
             return
         self.numbers = self.cloud.feed(items)
         for name, number in self.numbers.items():
@@ -189,7 +196,9 @@ class _Simulation:
         process = Process(death, random.Random(f"{name} disk"))
         levels = {} if is_last else scenario.levels
         chance = Chance(levels, random.Random(f"{name} ports"))
-        ports = Ports(cloud, machine, process, chance, scenario.service.latency)
+        service = scenario.service
+        tells = is_last or service.tells
+        ports = Ports(cloud, machine, process, chance, service, tells=tells)
         machine.begin(process)
         self.note(Began())
         signals = Signals()
@@ -287,7 +296,7 @@ class _Simulation:
                     left.append(f"{path} has {len(data)} bytes, the status says {told}")
             lines[sink] = self.machine.lines(sink, data)
         left += self._verify()
-        left += _ledger_leftovers()
+        left += _ledger_leftovers(self.sizes)
         unread = self.cloud.unread()
         if unread and self.is_calm:
             left.append(f"messages left in the source: {unread}")
@@ -306,7 +315,7 @@ class _Simulation:
     # What things are about
 
     def _record_at(self, position: Any) -> int:
-        return self.numbers[position.message] if position.message else int(position.line)
+        return self.numbers[position.message or f"{position.stream}:{position.line}"]
 
     def _read_line(self, sink: Sink, text: bytes) -> tuple[int, str, int | None]:
         try:
@@ -336,7 +345,7 @@ class _Simulation:
         if isinstance(line["input"], dict):
             number = line["input"].get("n")
         if number is None:
-            number = self.numbers.get(str(key)) or int(str(key).rpartition(":")[2])
+            number = self.numbers[str(key)]
         item = self.by_number[number]
         if key != item.key:
             return number, f"the key is {key!r}"
@@ -345,7 +354,7 @@ class _Simulation:
         return number, reason
 
 
-def _ledger_leftovers() -> Iterator[str]:
+def _ledger_leftovers(sizes: Mapping[str, int]) -> Iterator[str]:
     with sqlite3.connect(f"file:{LEDGER}?mode=ro", uri=True) as db:
         if rows := db.execute("SELECT id, state FROM invocation").fetchall():
             yield f"invocations left in the ledger: {rows}"
@@ -354,8 +363,8 @@ def _ledger_leftovers() -> Iterator[str]:
                 continue
             if rows := db.execute("SELECT * FROM settled_range").fetchall():
                 yield f"ranges left above the mark: {rows}"
-            if mark != (size := Path(name).stat().st_size):
-                yield f"the mark of {name} stands at {mark} of {size}"
+            if mark != sizes[name]:
+                yield f"the mark of {name} stands at {mark} of {sizes[name]}"
     db.close()
     spooled = sum(path.stat().st_size for path in Path(LEDGER + ".spool").glob("*"))
     if spooled > 32_000_000:
