@@ -298,3 +298,38 @@ async def test_a_stop_gives_back_what_was_not_read_and_leaves_nothing_behind(
     await queues.run()
     assert_answered(await queues.bodies("out"), wanted)
     assert await queues.left("in") == (0, 0)
+
+
+async def test_payloads_lost_with_the_power_are_read_from_the_queue_again(
+    queues_to: QueuesTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    containers = importlib.import_module("containers")
+    gate = containers.Gate()
+    monkeypatch.setattr(containers, "gate", gate)
+    queues = await queues_to(model="containers:gated", instances=100)
+    await queues.make("in", VisibilityTimeout=1)
+    await queues.make("out")
+    wanted = records(60)
+    await queues.send("in", *wanted)
+    joined = {"join": "both"}
+    limits = {"concurrency": 10, "drain": "100ms"}
+
+    async def run() -> None:
+        await queues.run(sink=joined, limits=limits)
+
+    endpoint = queues.way.emulator.endpoint("emulated")
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        while endpoint.accepted < 40:
+            await queues.left("in")
+        os.kill(os.getpid(), signal.SIGTERM)
+    for segment in (queues.way.folder / "ledger.db.spool").iterdir():
+        segment.unlink()
+    gate.opened.set()
+    await queues.run(sink=joined, completion={"sweep_after": "500ms"})
+    lines = await queues.bodies("out")
+    assert {line["key"]: (line["output"], line["input"]) for line in lines} == {
+        r["id"]: (r, r) for r in wanted
+    }
+    assert await queues.left("in") == (0, 0)
