@@ -6,6 +6,7 @@ when a process of the run is started, and lasts until the next one is.
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -53,6 +54,21 @@ class Cloud:
     def outputs(self) -> set[str]:
         """Return the names of the output objects that are there, without their folders."""
         return {key.rpartition("/")[2] for key in list(self._emulator.objects("emulator-output"))}
+
+    def deliver(self, bodies: Iterable[str], *, visibility: int) -> str:
+        """Fill a queue for a run to read from; return its URL."""
+        queues = self._emulator._queues
+        mailbox = queues.create("source")
+        mailbox.attributes["VisibilityTimeout"] = str(visibility)
+        mailbox.queue.visibility = visibility
+        for body in bodies:
+            mailbox.send(body)
+        return self._emulator.queue_url.replace("completions", "source")
+
+    def left(self) -> int:
+        """Return how many messages that queue still holds."""
+        queue = self._emulator._queues.create("source").queue
+        return sum(queue.counts(now=time.time()))
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:

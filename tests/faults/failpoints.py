@@ -28,7 +28,7 @@ NEVER = 10**9
 RECORDS = 32
 
 
-def story(moment: str) -> Scenario:
+def story(moment: str, *, from_queue: bool) -> Scenario:
     """Return a small run whose every part is visited some times: little is outstanding at once."""
     return Scenario(
         seed=1,
@@ -42,24 +42,28 @@ def story(moment: str) -> Scenario:
         },
         emulator={"instances": 4, "service_time": 0.01},
         without_queue=False,
+        from_queue=from_queue,
         blows=tuple(Blow("kill", NEVER, 0.0, f"{moment}:{visit}") for visit in (1, LATER)),
     )
 
 
 def die_at(moment: str) -> Report:
-    """Let a run die at a moment; its folder stays where something is wrong."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{moment}-"))
-    told = story(moment)
-    report = undergo(told, folder)
-    if report.counts["kills"] < len(told.blows) and not report.wrong:
-        report.wrong.append(
-            f"{moment} was visited too rarely: {report.counts['kills']} kills. "
-            "Let the story come there, or tell another one"
-        )
-    if report.wrong:
-        report.folder = str(folder)
-    else:
+    """Let a run die at a moment; its folder stays where something is wrong.
+
+    The run reads a file, or a queue if the moment is of no other run.
+    """
+    for from_queue in (False, True):
+        told = story(moment, from_queue=from_queue)
+        folder = Path(tempfile.mkdtemp(prefix=f"{moment}-"))
+        report = undergo(told, folder)
+        if report.wrong:
+            report.folder = str(folder)
+            break
         shutil.rmtree(folder)
+        if report.counts["kills"] == len(told.blows):
+            break
+    else:
+        report.wrong.append(f"{moment} is visited less than {LATER} times: tell another story")
     return report
 
 

@@ -27,6 +27,7 @@ from tests.faults.scenario import LARGE_BYTES, Blow, Scenario
 LEG_SECONDS = 60
 RUN_SECONDS = 120
 STOP_SECONDS = 20
+VISIBILITY_SECONDS = 3
 
 FLUSHED_SECONDS = 1.0
 """An acceptance that is older is durable: 0.05 s until a commit begins, and that on a slow disk."""
@@ -154,6 +155,8 @@ class Ordeal:
         self.report.counts["wrong lines"] += len(whole)
         if dead := (self.folder / "dead.jsonl").read_text():
             self._wrong(f"left dead letters: {dead[:500]}")
+        if left := self.cloud.left():
+            self._wrong(f"left {left} messages in the queue that it read from")
         summary = self._summary()
         if summary is None:
             return
@@ -284,10 +287,14 @@ def undergo(scenario: Scenario, folder: Path) -> Report:
     )  # fmt: skip
     with Cloud(**scenario.emulator) as cloud:
         config = real.configure(folder, cloud.told, **scenario.sections)
+        settings = json.loads(config.read_text())
         if scenario.without_queue:
-            settings = json.loads(config.read_text())
             del settings["completion"]["queue_url"]
-            config.write_text(json.dumps(settings))
+        if scenario.from_queue:
+            bodies = (folder / "in.jsonl").read_text().splitlines()
+            url = cloud.deliver(bodies, visibility=VISIBILITY_SECONDS)
+            settings["source"] = {"type": "sqs", "queue_url": url, "key": "id", "until_empty": "1s"}
+        config.write_text(json.dumps(settings))
         report, began = Report(scenario.seed), time.monotonic()
         Ordeal(scenario, folder, cloud, texts, config, report).run()
         report.seconds = time.monotonic() - began

@@ -78,6 +78,7 @@ class Scenario:
         sections: Of the configuration.
         emulator: Settings of the emulator.
         without_queue: No events are listened to.
+        from_queue: Records come as messages of a queue.
         blows: In their order; after the last the run may finish.
     """
 
@@ -87,6 +88,7 @@ class Scenario:
     sections: dict[str, dict[str, Any]]
     emulator: dict[str, Any]
     without_queue: bool
+    from_queue: bool
     blows: tuple[Blow, ...]
 
     @property
@@ -117,6 +119,7 @@ def scenario(seed: int, *, records: int, kills: int, faults: bool) -> Scenario:
             "faults": _shares(dice, without_queue=without_queue) if faults else {},
         },
         without_queue,
+        dice.random() < 0.25,
         blows,
     )
 
