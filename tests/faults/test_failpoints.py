@@ -15,6 +15,8 @@ from tests.faults.scenario import moments
 
 AT_A_TIME = 4
 
+pytestmark = pytest.mark.timeout(180)  # the first waits for its processes; all take half a minute
+
 
 @pytest.fixture(scope="module")
 def deaths() -> Iterator[dict[str, Future[Report]]]:
