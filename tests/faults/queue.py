@@ -1,11 +1,11 @@
 """Kill a run from queue to queue again and again, let it finish, and check every message.
 
-    python -m tests.faults.queue --messages 20000 --kills 10
+    python -m tests.faults.queue --messages 20000 --kills 10 [--to-file]
 
 The emulator lives here and plays faults of every kind; the real ``dispatcher run`` is killed with
-SIGKILL in processes of its own. The two queues are watched from within: whenever a message leaves
-the first, its result must be in the second. The seed is printed; it decides the messages, the
-faults and the moments of the kills.
+SIGKILL in processes of its own. The queues are watched from within: whenever a message leaves the
+source, its result must be there, in a file exactly once. The seed is printed; it decides the
+messages, the faults and the moments of the kills.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from dispatcher.emulator.message_queue import Message, MessageQueue
 from dispatcher.emulator.server import Emulator
 
 RUN_SECONDS = 600
-VISIBILITY_SECONDS = 5
+VISIBILITY_SECONDS = 3
 SERVICE_SECONDS = 0.05
 SHARE_SECONDS = 1.2
 LOOK_SECONDS = 0.01
@@ -71,13 +71,27 @@ class Watch:
 
     Attributes:
         texts: The text of each message by its key.
+        file: Where results go, if that is a file; else they come to a queue.
         answered: How many results came for each key.
         wrong: What went wrong, as sentences.
     """
 
     texts: dict[str, str]
+    file: Path | None
     answered: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    _seen: int = 0
+
+    def look(self) -> int:
+        """Count what is answered; a file is looked at as far as it is new."""
+        if self.file is not None and self.file.exists():
+            with self.file.open("rb") as file:
+                file.seek(self._seen)
+                *lines, _unfinished = file.read().split(b"\n")
+            for line in lines:
+                self._seen += len(line) + 1
+                self.came(line.decode())
+        return len(self.answered)
 
     def came(self, body: str) -> None:
         result = json.loads(body)
@@ -88,6 +102,10 @@ class Watch:
 
     def went(self, body: str) -> None:
         key = json.loads(body)["id"]
+        if key not in self.answered:
+            # A run that starts cuts the file back, so that it may differ from what was seen of it.
+            self._seen = 0
+            self.look()
         if key not in self.answered:
             self.wrong.append(f"{key} was deleted before its result was sent")
 
@@ -129,9 +147,11 @@ class Harness:
     source: Source
 
     @classmethod
-    def on(cls, folder: Path, emulator: Emulator, texts: dict[str, str]) -> "Harness":
+    def on(
+        cls, folder: Path, emulator: Emulator, texts: dict[str, str], *, to_file: bool
+    ) -> "Harness":
         """Make the queues, and fill the first."""
-        watch = Watch(texts)
+        watch = Watch(texts, folder / "results.jsonl" if to_file else None)
         queues = emulator._queues
         results, source = Results(), Source()
         results.watch = source.watch = watch
@@ -154,7 +174,7 @@ class Harness:
                 "type": "sqs",
                 "queue_url": f"{url}/source",
                 "key": "id",
-                "until_empty": "2s",
+                "until_empty": "1s",
                 "receivers": 4,
             },
             # An expired request whose event is lost is given up after that, and invoked again.
@@ -167,7 +187,9 @@ class Harness:
             "limits": {"outstanding": outstanding},
             "retry": {"base": "20ms", "outcomes": again},
             "ledger": {"path": str(self.folder / "ledger.db")},
-            "sink": {"type": "sqs", "queue_url": f"{url}/results"},
+            "sink": {"path": str(self.watch.file)}
+            if self.watch.file is not None
+            else {"type": "sqs", "queue_url": f"{url}/results"},
             "dead_letters": {"type": "sqs", "queue_url": f"{url}/dead"},
         }
         path = self.folder / "run.yaml"
@@ -185,7 +207,7 @@ class Harness:
     async def kill(self, config: Path, answered: int, after: float) -> int:
         """Start a run, kill it at its moment, and return its exit code."""
         process = self.start(config)
-        while len(self.watch.answered) < answered and process.poll() is None:  # noqa: ASYNC110 - another process
+        while self.watch.look() < answered and process.poll() is None:  # noqa: ASYNC110 - another process
             await anyio.sleep(LOOK_SECONDS)
         await anyio.sleep(after)
         process.kill()
@@ -201,6 +223,14 @@ class Harness:
 
     def wrong(self) -> list[str]:
         """Return what is wrong at the end."""
+        if self.watch.file is not None:
+            # What a killed run wrote and did not settle was cut off again: only the end counts.
+            self.watch.answered.clear()
+            self.watch._seen = 0
+        self.watch.look()
+        if self.watch.file is not None:
+            twice = [key for key, count in self.watch.answered.items() if count > 1]
+            self.watch.wrong += [f"{key} has more than one line" for key in twice]
         missing = [key for key in self.watch.texts if key not in self.watch.answered]
         wrong = [*self.watch.wrong, *(f"{key} has no result" for key in missing)]
         left = self.source.counts(self.emulator._clock.now())
@@ -238,7 +268,7 @@ async def run(options: argparse.Namespace) -> int:
     )
     with tempfile.TemporaryDirectory() as name:
         async with Emulator(settings, endpoints=["emulated"]) as emulator:
-            harness = Harness.on(Path(name), emulator, texts)
+            harness = Harness.on(Path(name), emulator, texts, to_file=options.to_file)
             config = harness.configure(max(10, share // 2))
             hits = moments(options.messages, options.kills, dice)
             for kill, (when, after) in enumerate(hits, 1):
@@ -267,6 +297,7 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--size", type=int, default=1_000)
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--to-file", action="store_true", help="results go to a file: once each")
     parser.add_argument(
         "--no-expiry", action="store_true", help="lost, its event would take a minute to be missed"
     )

@@ -1,15 +1,18 @@
-"""From queue to queue under faults and kills, bounded: ``python -m tests.faults.queue`` is long."""
+"""From a queue under faults and kills, bounded: ``python -m tests.faults.queue`` is longer."""
 
 import subprocess
 import sys
 
-MESSAGES, KILLS = 400, 2
+import pytest
+
+MESSAGES, KILLS = 200, 1
 
 
-def test_killed_again_and_again_every_message_has_its_result() -> None:
+@pytest.mark.parametrize("to", [[], ["--to-file"]], ids=["to-queue", "to-file"])
+def test_killed_on_its_way_every_message_has_its_result(to: list[str]) -> None:
     options = ["--messages", str(MESSAGES), "--kills", str(KILLS), "--seed", "4711", "--no-expiry"]
     harness = subprocess.run(
-        [sys.executable, "-m", "tests.faults.queue", *options],
+        [sys.executable, "-m", "tests.faults.queue", *options, *to],
         stdout=subprocess.PIPE,
         text=True,
         check=False,
