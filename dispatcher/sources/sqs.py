@@ -274,19 +274,19 @@ class SqsSource:
         """Return whether the queue is empty, as far as anybody can tell.
 
         What another process had in hand when it died comes back within one visibility time-out. Not
-        so long is waited where the queue itself says that it has nothing left.
+        so long is waited where the queue itself says that it has nothing left. One that has, and
+        gives nothing, has too many messages in flight.
         """
         if not self._is_quiet(until_empty):
             return False
-        deliveries = self._deliveries
-        if self.now() >= max(self._opened, deliveries.lost) + deliveries.visibility:
-            return True
         try:
-            told = await self.queue.attributes()
+            told = await self.queue.attributes() or {}
         except CallError:
             return False
-        is_empty = told is not None and all(told.get(name) == "0" for name in _COUNTS)
-        return is_empty and self._is_quiet(until_empty)
+        visible, *others = (told.get(name) for name in _COUNTS)
+        back_by = max(self._opened, self._deliveries.lost) + self._deliveries.visibility
+        is_used_up = self.now() >= back_by or (visible == "0" and set(others) == {"0"})
+        return visible in {"0", None} and is_used_up and self._is_quiet(until_empty)
 
     def _is_quiet(self, until_empty: float) -> bool:
         since = [at for at in self._quiet if at is not None]

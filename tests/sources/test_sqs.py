@@ -255,6 +255,17 @@ async def test_messages_whose_receive_was_not_answered_are_waited_for() -> None:
         source.acknowledge([second.position])
 
 
+async def test_a_queue_with_too_much_in_flight_to_give_more_is_not_empty() -> None:
+    told = {"ApproximateNumberOfMessages": "1"}
+    queue = MemoryQueue(told=told)
+    began = now()
+    async with running(make(queue, until_empty="5s")) as source, anyio.create_task_group() as group:
+        group.start_soon(end, source)
+        await anyio.sleep(600)
+        told.clear()
+    assert 600 <= now() - began <= 606
+
+
 async def test_without_an_end_it_waits_for_ever() -> None:
     queue = MemoryQueue()
     async with running(make(queue)) as source:
