@@ -26,9 +26,14 @@ T = TypeVar("T")
 
 
 class Signals:
-    """In place of the system's: who asks the process to stop."""
+    """In place of the system's: who asks the process to stop.
+
+    Attributes:
+        are_heard: The process listens; a signal before that kills it.
+    """
 
     def __init__(self) -> None:
+        self.are_heard = False
         self._send, self._receive = anyio.create_memory_object_stream[int](10)
 
     def send(self, signal: int) -> None:
@@ -40,6 +45,7 @@ class Signals:
 
     @contextmanager
     def receiver(self, *_signals: int) -> Iterator[AsyncIterator[int]]:
+        self.are_heard = True
         with self._receive.clone() as receiver:
             yield receiver
 

@@ -53,11 +53,11 @@ class Death:
 
     Attributes:
         how: ``moment``: at a visit of a named moment; ``visit``: of any; ``time``: after seconds;
-            ``signal``: it is asked to stop after seconds, a second time if it is ``power``;
-            ``none``: by itself.
+            ``signal``: it is asked to stop after seconds; ``none``: by itself.
         name: Of the moment.
         visit: Which one, from 1 on.
         after: Seconds.
+        twice: It is asked to stop a second time, a second later.
         power: The power is lost, too.
         gap: Seconds until the next process begins.
     """
@@ -66,6 +66,7 @@ class Death:
     name: str = ""
     visit: int = 0
     after: float = 0.0
+    twice: bool = False
     power: bool = False
     gap: float = 0.0
 
@@ -342,7 +343,7 @@ def _death(dice: random.Random, config: Config) -> Death:
     after = dice.choice((0.0, 1.0, 10.0, 60.0)) * dice.random()
     if how < 0.9:
         return Death("time", after=after, power=power, gap=gap)
-    return Death("signal", after=after, power=dice.random() < 0.4, gap=gap)
+    return Death("signal", after=after, twice=dice.random() < 0.4, gap=gap)
 
 
 def _geometric(dice: random.Random, chance_of_end: float) -> int:

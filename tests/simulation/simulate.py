@@ -223,7 +223,7 @@ class _Simulation:
             timers.append(self.loop.call_later(death.after, machine.die, "time"))
         if death.how == "signal":
             timers.append(self.loop.call_later(death.after, self._signal, signals))
-            if death.power:
+            if death.twice:
                 timers.append(self.loop.call_later(death.after + 1, self._signal, signals))
         await asyncio.wait([task])
         for timer in timers:
@@ -238,6 +238,9 @@ class _Simulation:
         task.cancel()
 
     def _signal(self, signals: Signals) -> None:
+        if not signals.are_heard:
+            self.machine.die("signal")
+            return
         self.note(Signalled())
         signals.send(signal.SIGTERM)
 
