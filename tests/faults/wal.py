@@ -7,6 +7,7 @@ from it stands exactly where the last whole transaction before the damage left i
 file is cut back to the same moment.
 """
 
+import argparse
 import shutil
 import sqlite3
 import sys
@@ -163,13 +164,13 @@ def damages(image: Image, offsets: Iterable[int]) -> Iterator[tuple[str, bytes, 
         yield f"flipped at {offset}", bytes(flipped), image.expected(frame_start)
 
 
-async def main() -> int:
-    """Try every offset of the last three transactions."""
+async def main(every: int) -> int:
+    """Try every offset of the last three transactions, or one of ``every``."""
     with tempfile.TemporaryDirectory(dir=memory()) as name:
         image = await make_image(Path(name))
         start = image.moments[-4].log_bytes
         bad, tried = 0, count()
-        for what, log, expected in damages(image, range(start, len(image.log))):
+        for what, log, expected in damages(image, range(start, len(image.log), every)):
             if told := await wrong(image, log, expected, Path(name) / "try"):
                 print(f"{what}: {told}", flush=True)
                 bad += 1
@@ -186,4 +187,6 @@ def memory() -> Path | None:
 
 
 if __name__ == "__main__":
-    sys.exit(anyio.run(main))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", type=int, default=1, help="try one offset of so many")
+    sys.exit(anyio.run(main, parser.parse_args().every))
