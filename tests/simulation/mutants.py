@@ -5,7 +5,7 @@ They replace functions while a simulation runs; no file is touched.
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -43,10 +43,20 @@ from tests.simulation.simulate import Report, simulate
 Mutant = Callable[[], AbstractContextManager[object]]
 
 
-def hunt(name: str, seeds: Iterable[int]) -> Report | None:
-    """Return the first report of a broken law while the product is broken; None: not caught."""
+def hunt(name: str, seeds: Iterable[int], laws: Collection[str] = ()) -> Report | None:
+    """Return the first report of a broken law while the product is broken; None: not caught.
+
+    Args:
+        name: Of the mutant.
+        seeds: To be tried.
+        laws: Those that count; none: all.
+    """
     with MUTANTS[name]():
-        return next((report for seed in seeds if (report := simulate(seed)).violations), None)
+        for seed in seeds:
+            report = simulate(seed)
+            if any(not laws or violation.law in laws for violation in report.violations):
+                return report
+    return None
 
 
 def _with(owner: Any, name: str, value: Any) -> Mutant:
