@@ -14,12 +14,14 @@ class Lived:
     Attributes:
         attempts: Invocations that were planned for each.
         came: What their invocations came to.
+        called: When it was first called for, in seconds.
         taken: When the service first accepted one, in seconds.
         answers: How their calls were answered.
     """
 
     attempts: Counter[int] = field(default_factory=Counter)
     came: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    called: dict[int, float] = field(default_factory=dict)
     taken: dict[int, float] = field(default_factory=dict)
     answers: defaultdict[int, Counter[Answer]] = field(default_factory=lambda: defaultdict(Counter))
 
@@ -83,7 +85,10 @@ def _unjust(line: Line, terms: Terms, lived: Lived, now: float) -> str:
         case "call_rejected":
             just = bool(answers["rejected"])
         case "call_transient" | "call_unknown":
-            just = answers["transient"] + answers["unknown"] >= terms.attempts
+            failures = answers["transient"] + answers["unknown"]
+            tried_for = now - lived.called.get(record, now)
+            # One that fails for so long, in one process after another, is given up, too.
+            just = failures >= terms.attempts or (failures > 0 and tried_for >= terms.patience)
         case _:
             just = False
     return "" if just else f"{reason}, which cannot be"

@@ -270,6 +270,7 @@ class Terms:
         durable: The run promises to survive a power loss.
         deadline: Seconds after acceptance from which on an invocation may count as expired.
         drain: Seconds that a process may take to end when it is asked to.
+        patience: Seconds of failed calls after which a resumed one may be given up.
         attempts: Failed calls after which an invocation may be given up.
         chosen: Output keys are chosen before a call.
         listens: There is a queue of events.
@@ -284,6 +285,7 @@ class Terms:
     deadline: float
     attempts: int
     drain: float
+    patience: float
     chosen: bool
     listens: bool
     queues: frozenset[Sink]

@@ -309,6 +309,8 @@ class _Checker:
             self.blame("no call after the outcome", f"{call.id} is called and closed")
         elif call.id not in self._open:
             self.blame("no call before its durable intent", f"{call.id} is not in the ledger")
+        for record in self._ever.get(call.id, ()):
+            self._lived.called.setdefault(record, self._at)
         if (calls := self._calls.get(call.id)) is None:
             self._calls[call.id] = _Calls(call, self._life)
         else:

@@ -149,6 +149,7 @@ class Scenario:
             deadline=request.ttl + request.timeout + config.completion.slack,
             attempts=config.retry.attempts,
             drain=config.limits.drain,
+            patience=config.retry.give_up_after,
             chosen=request.output_naming == "chosen",
             listens=config.completion.queue_url is not None,
             queues=self.queues,

@@ -41,6 +41,7 @@ TERMS = Terms(
     deadline=60.0,
     attempts=3,
     drain=5.0,
+    patience=15.0,
     chosen=True,
     listens=True,
     queues=frozenset(),
@@ -348,6 +349,15 @@ def test_a_record_is_dead_for_what_happened_to_it(
     facts: list[Fact] = [happened if f == Came("b", "completed", (2,)) else f for f in GOOD]
     facts[-1] = Final((FIRST,), (Line(2, 20, reason),), 0, (), ())
     assert ("dead for a reason" not in laws(facts)) is is_right
+
+
+def test_a_record_may_be_dead_after_long_failures() -> None:
+    facts: list[Fact] = [
+        Answered("b", "transient") if f == Came("b", "completed", (2,)) else f for f in GOOD
+    ]
+    facts[-1] = Final((FIRST,), (Line(2, 20, "call_transient"),), 0, (), ())
+    assert "dead for a reason" in laws(facts)
+    assert "dead for a reason" not in laws(facts, apart=LATER)
 
 
 def test_a_refusal_is_the_one_that_was_to_come() -> None:
