@@ -200,7 +200,8 @@ class Sender:
             except CallError as error:
                 match decide(error, self._attempt(error, planned, history), self.config.retry):
                     case GiveUp(look_first):
-                        if look_first and await self._was_accepted(planned):
+                        is_unsure = look_first or history.unsure
+                        if is_unsure and await self._was_accepted(planned):
                             return None
                         return self._give_up(planned, error, history.pauses)
                     case Stop():

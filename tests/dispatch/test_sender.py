@@ -135,6 +135,23 @@ async def test_the_last_unanswered_call_is_looked_for_before_it_is_given_up(
         assert scene.bucket.looks == [scene.output_of(planned), scene.output_of(other)]
 
 
+async def test_an_earlier_unanswered_call_is_looked_for_before_a_record_is_given_up(
+    open_scene: OpenScene,
+) -> None:
+    async with open_scene(retry={"attempts": 2}) as scene:
+        first, planned = await scene.plan(2)
+        await scene.send([first])
+
+        async def fails_when_the_first_call_completes(_request: InvokeRequest) -> None:
+            scene.bucket.objects[scene.output_of(planned)] = b"1", "text/plain"
+            scene.wire.succeeded_at = anyio.current_time() + 1
+            raise Transient("500")
+
+        scene.service.script = [UNKNOWN, fails_when_the_first_call_completes]
+        assert await scene.send([planned]) == []
+        assert scene.entry(planned).state is State.ACCEPTED
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 async def test_a_look_that_fails_is_repeated_before_the_call_is(
     scene: Scene, is_there: bool
