@@ -310,7 +310,7 @@ class _Line:
             async with anyio.create_task_group() as tail:
                 tail.start_soon(settler.run, to_settle, receipts.clone())
                 async with anyio.create_task_group() as hearing:
-                    hearing.start_soon(sweeper.run, claims.clone())
+                    hearing.start_soon(sweeper.run, claims.clone(), drained)
                     if config.completion.queue_url is not None:
                         queue = self.transport.queue(config.completion.queue_url)
                         listener = Listener(

@@ -11,6 +11,7 @@ from dispatcher.cli.options import config_argument, set_option
 from dispatcher.cli.shell import emit, say
 from dispatcher.config.loading import load_config
 from dispatcher.config.settings import Config
+from dispatcher.ledger import schema
 from dispatcher.ledger.holdings import Holdings
 from dispatcher.ledger.reading import read_holdings
 from dispatcher.ledger.verify import Finding, verify
@@ -66,6 +67,9 @@ def _lines(
         yield f"         and {len(findings) - _MOST_FINDINGS:,} more; --json lists all"
     if findings:
         yield ""
+    if is_sound and holdings.version != schema.VERSION:
+        yield f"{config.ledger.path} was not looked at"
+        return
     yield (
         f"{config.ledger.path} is {'sound' if is_sound else 'damaged'}: looked at "
         f"{len(holdings.invocations):,} outstanding invocations and their payloads, "

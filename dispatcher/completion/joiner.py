@@ -25,6 +25,7 @@ from dispatcher.ledger.channels import Arrivals, hand_over
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.outcome import Meta, Outcome, Status
+from dispatcher.ledger.payloads import unreadable_payload
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
@@ -195,6 +196,8 @@ class Joiner:
         raws: list[bytes | None] = [None] * len(entry.slips)
         if isinstance(verdict, _Dead) or self.config.sink.join != "output":
             raws = await self.ledger.raws(entry)
+            if None in raws:
+                raise unreadable_payload(entry.planned)
         outcomes = _outcomes(entry, answer, verdict, raws)
         if self.config.sink.meta:
             self._describe(entry, outcomes)

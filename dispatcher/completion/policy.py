@@ -1,8 +1,7 @@
 """Whether the records of a failed invocation are invoked anew. Pure."""
 
 from dispatcher.config.retrying import OutcomeRetrySettings
-
-_CAP_SECONDS = 3_600.0
+from dispatcher.ledger.intent import BACKOFF_CAP_SECONDS
 
 
 def again(reason: str, attempt: int, policy: OutcomeRetrySettings, dice: float) -> float | None:
@@ -17,5 +16,5 @@ def again(reason: str, attempt: int, policy: OutcomeRetrySettings, dice: float) 
     rule = getattr(policy, reason, None)
     if rule is None or attempt >= rule.attempts:
         return None
-    ceiling: float = min(_CAP_SECONDS, rule.backoff * 2.0 ** min(attempt - 1, 60))
+    ceiling: float = min(BACKOFF_CAP_SECONDS, rule.backoff * 2.0 ** min(attempt - 1, 60))
     return ceiling * (0.5 + 0.5 * dice)

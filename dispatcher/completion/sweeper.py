@@ -57,6 +57,9 @@ shorter. Before anything is learned, looks begin here and thin out with age."""
 
 _LONGEST_PAUSE_SECONDS = 15.0
 
+_DRAIN_SECONDS = 60.0
+"""How long the first look waits for the events of the meantime; nobody waits for it."""
+
 _SCANNED_PER_SECOND = 100_000
 """Accepted invocations that are gone through in a second at most. With a million outstanding a scan
 takes 0.2 s, or 0.9 s where all are overdue, and holds the loop for 0.2 s (measured): once in 10 s
@@ -110,14 +113,20 @@ class Sweeper:
         self._lookout = Lookout(self.looker, budget, self.meter, self.now)
         self._table = self._timetable()
 
-    async def run(self, claims: MemoryObjectSendStream[Claimed]) -> None:
+    async def run(self, claims: MemoryObjectSendStream[Claimed], drained: anyio.Event) -> None:
         """Look for what is overdue for as long as the run goes on.
+
+        Args:
+            claims: Takes what is found.
+            drained: Events of the meantime have been heard: they tell more than a look.
 
         Raises:
             Denied: An invocation is past its deadline, and whether it has an output cannot be seen.
             RunStopped: AWS has not answered for too long.
         """
         async with claims:
+            with anyio.move_on_after(_DRAIN_SECONDS):
+                await drained.wait()
             while True:
                 for entry, completion in await self.sweep():
                     if self.ledger.claim(entry):

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
@@ -53,7 +54,8 @@ class Departures:
     def stop(self) -> None:
         """Send nothing more that still waits; the next process goes on with it."""
         self._is_stopped = True
-        self.ledger.leave([*(number for _, number, _ in self._due), *self._lost])
+        lost = [entry.planned.number for entry in self.ledger.without_payload()]
+        self.ledger.leave([*(number for _, number, _ in self._due), *lost])
         self._due.clear()
 
     def close(self) -> None:
@@ -78,7 +80,8 @@ class Departures:
                     with anyio.move_on_after(wait):
                         await self._changed.wait()
                 else:
-                    await hand_over(intents, heapq.heappop(self._due)[2])
+                    with suppress(anyio.BrokenResourceError):  # the senders are gone: a stop
+                        await hand_over(intents, heapq.heappop(self._due)[2])
 
     def _change(self) -> None:
         self._changed.set()

@@ -39,16 +39,18 @@ class Evidence:
         self._bases = {name: ledger.fact(name) for name in (_OUTPUT, _FAILURE)}
 
     async def learn(self, planned: Planned, output: str | None, failure: str | None) -> None:
-        """Take the bases from locations that end as they were chosen."""
-        if self._bases[_OUTPUT] is not None or not self._chosen:
+        """Take the bases from locations that end as they were chosen: the newest ones are right."""
+        if not self._chosen:
             return
         for name, location, ending in (
             (_OUTPUT, output, _output_of(planned)),
             (_FAILURE, failure, _failure_of(planned)),
         ):
             if location is not None and location.endswith(ending):
-                self._bases[name] = base = location.removesuffix(ending)
-                await self._ledger.remember(**{name: base})
+                base = location.removesuffix(ending)
+                if base != self._bases[name]:
+                    self._bases[name] = base
+                    await self._ledger.remember(**{name: base})
 
     async def accepted(self, planned: Planned) -> bool:
         """Return whether an unanswered call was accepted, as far as can be seen, and note it.

@@ -46,7 +46,7 @@ class Intake:
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
     _opened: anyio.Event = field(default_factory=anyio.Event)
     _waiting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    _lost: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    _lost: dict[int, dict[tuple[str, int], bytes]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Read, pack and plan until the source ends or ``stop`` is called.
@@ -141,11 +141,12 @@ class Intake:
         """Collect the records of a payload that was lost with the power, until it is whole."""
         number = entry.planned.number
         found = self._lost.setdefault(number, {})
-        found[record.position.start] = record.raw
+        found[record.position.stream, record.position.start] = record.raw
         if len(found) < len(entry.slips):
             return
         del self._lost[number]
-        payload = self.frame.join([found[slip.position.start] for slip in entry.slips])
+        places = [(slip.position.stream, slip.position.start) for slip in entry.slips]
+        payload = self.frame.join([found[place] for place in places])
         if zlib.crc32(payload) != entry.crc:
             raise _changed(entry.slips[0].position)
         if self.ledger.find(number) is None:

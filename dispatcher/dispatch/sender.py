@@ -19,7 +19,6 @@ from dispatcher.errors import (
     Denied,
     OutcomeUnknown,
     RunStopped,
-    StateError,
     Throttled,
     Transient,
 )
@@ -28,6 +27,7 @@ from dispatcher.ledger.identity import filename
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import REPEATED, Ledger
 from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.payloads import unreadable_payload
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
@@ -142,7 +142,7 @@ class Sender:
                     self.wire.refused.append(given_up)
                     # Nobody waits for it until it is known whose fault it is.
                     self.ledger.leave([planned.number])
-                if self.wire.accepts:
+                if self.wire.accepts or self.ledger.begun:
                     await self._release(settlements)
                 elif len(self.wire.refused) >= min(_ALL_REFUSED, self.config.limits.outstanding):
                     raise _none_accepted(self.wire.refused)
@@ -153,7 +153,7 @@ class Sender:
         They are their records' fault; but if nothing was ever accepted and the run is stopped, the
         next process tries them again: they may have been mended by then.
         """
-        if self.wire.is_stopping and not self.wire.accepts:
+        if self.wire.is_stopping and not (self.wire.accepts or self.ledger.begun):
             for refused in self.wire.refused:
                 refused.entry.claimed = False
             self.wire.refused.clear()
@@ -245,10 +245,7 @@ class Sender:
             if not self._is_ours(planned):
                 return  # it completed while this waited for memory or bytes
             if payload is None:
-                raise StateError(
-                    f"the payload of invocation {planned.id} cannot be read from the spool beside "
-                    "the ledger. Run the same command again: it is then read from the source"
-                )
+                raise unreadable_payload(planned)
             if planned.route == "s3" and not history.staged:
                 await self.stager.put(self._staged(planned), payload, planned.content_type)
                 failpoints.reach("dispatch.staged")

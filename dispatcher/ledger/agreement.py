@@ -32,7 +32,7 @@ def agree(config: Config, ledger: Ledger, *, force: bool) -> None:
             f"packing.framing cannot change from {framing} while {ledger.outstanding} invocations "
             "are outstanding: their payloads could not be read any more. Finish the run first"
         )
-    if config.staging.bucket is None and any(e.planned.route == "s3" for e in ledger.planned()):
+    if config.staging.bucket is None and ledger.stages:
         raise ConfigError(
             "staging.bucket cannot be removed while payloads that need it are outstanding; set it "
             "again, and finish the run first"

@@ -1,12 +1,15 @@
 """What the ledger makes: intents that are durable, and its own view of each invocation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgpack
 
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Route
 from dispatcher.sources.record import Key, Position
+
+BACKOFF_CAP_SECONDS = 3_600.0
+"""Longest wait before a failed invocation is made anew."""
 
 
 @dataclass(slots=True)
@@ -94,6 +97,19 @@ class Entry:
     claimed: bool = False
     acks: list[str] | None = None
     looked_at: float | None = None
+
+    def adopt(self, now: float) -> None:
+        """Take over an entry of an earlier process.
+
+        One whose time had not come by now was never called. A clock that was set back must not
+        make anybody wait for a time that it showed before.
+        """
+        if self.not_before is not None and self.not_before > now:
+            self.planned = replace(self.planned, resumed=False)
+            self.not_before = min(self.not_before, now + BACKOFF_CAP_SECONDS)
+        self.planned_at = min(self.planned_at, now)
+        if self.accepted_at is not None:
+            self.accepted_at = min(self.accepted_at, now)
 
 
 def pack_slips(slips: list[Slip], streams: dict[str, int]) -> bytes:

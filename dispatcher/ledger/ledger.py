@@ -43,8 +43,9 @@ _BEGUN = "accepted"
 REPEATED = "repeated"
 """What is counted: invocations that may have reached the service more than once."""
 
-_LOW_SHARE = 0.95
-"""Of the most outstanding invocations: where planning goes on after it had to wait."""
+_LOW_SHARE, _GATHER_SECONDS = 0.95, 0.05
+"""Of the most outstanding invocations, and how long that many are waited for: where the other
+places are held for hours, one that is free is used."""
 
 _GAP, _GAPS = limits.S3_LIST_PAGE_KEYS, 2**30
 """A restart skips a random number of shards; of 60 bits, 40 at the most."""
@@ -76,6 +77,9 @@ class Ledger:
         self._spool_max = spool_max
         self._payloads = Payloads(spool, frame)
         self._now = now
+        opened = now()
+        for entry in store.entries:
+            entry.adopt(opened)
         self._entries = {entry.planned.number: entry for entry in store.entries}
         self._marks = store.marks
         # A ledger that was restored from an older copy must not give out a number twice: a late
@@ -128,6 +132,11 @@ class Ledger:
         """Records of the outstanding invocations."""
         return sum(len(entry.slips) for entry in self._entries.values())
 
+    @property
+    def stages(self) -> bool:
+        """Whether anything outstanding needs a bucket to be staged in, now or made anew."""
+        return any(entry.planned.route == "s3" for entry in self._entries.values())
+
     def fact(self, name: str) -> str | None:
         """Return what was remembered under a name, or None."""
         return self._store.facts.get(name)
@@ -142,16 +151,19 @@ class Ledger:
     async def room(self, wanted: int) -> int:
         """Wait until invocations may be planned; return how many, from 1 to ``wanted``.
 
-        From the high-water mark on (``outstanding``, ``spool_max``) until both are down to the
-        low-water mark nobody plans: or each settled invocation would let in one other, in a
-        transaction of its own.
+        From the high-water mark on (``outstanding``, ``spool_max``) nobody plans until there is
+        room again, and then for a moment more until the low-water mark: or each settled invocation
+        would let in one other, in a transaction of its own.
 
         Invocations whose payload was lost do not count until it is found: a queue may deliver new
         messages before theirs, and nothing else than reading on makes room then.
         """
         if self._whole >= self._limit or self._spool.size >= self._spool_max:
-            while self._whole > _low(self._limit) or self._spool.size >= self._spool_max:
+            while self._whole >= self._limit or self._spool.size >= self._spool_max:
                 await self._change()
+            with anyio.move_on_after(_GATHER_SECONDS):
+                while self._whole > _low(self._limit):
+                    await self._change()
         return min(wanted, self._limit - self._whole)
 
     async def plan(self, parcels: Sequence[Parcel]) -> list[Planned]:
@@ -323,7 +335,7 @@ class Ledger:
 
     def messages(self, stream: str) -> MessageLog:
         """Return what the run remembers of the messages of a queue."""
-        return MessageLog.of(stream, self._store, self.recall, self._pen)
+        return MessageLog.of(stream, self._store, self.recall, self._pen, self.is_idle)
 
     def leave(self, numbers: Iterable[int]) -> None:
         """Leave invocations to the next process: nobody of this one is going to send them."""
@@ -340,8 +352,12 @@ class Ledger:
 
     async def idle(self) -> None:
         """Wait until nothing is outstanding but what is left to the next process."""
-        while len(self._entries) > len(self._left):
+        while not self.is_idle():
             await self._change()
+
+    def is_idle(self) -> bool:
+        """Return whether nothing is outstanding but what is left to the next process."""
+        return len(self._entries) <= len(self._left)
 
     async def flush_forever(self) -> None:
         """Store acceptances that nobody waits for, until cancelled."""

@@ -1,6 +1,6 @@
 """What a run remembers of the messages of a queue, so that it knows them when they come again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -26,14 +26,21 @@ class MessageLog:
     settled: dict[str, float]
     _stream: str
     _pen: Pen
+    _is_idle: Callable[[], bool]
 
     @classmethod
-    def of(cls, stream: str, store: Store, recall: Recall, pen: Pen) -> Self:
+    def of(
+        cls, stream: str, store: Store, recall: Recall, pen: Pen, is_idle: Callable[[], bool]
+    ) -> Self:
         """Read what the ledger knew at the start."""
         positions = (slip.position for entry in store.entries for slip in entry.slips)
         outstanding = {at.message: at for at in positions if at.stream == stream and at.message}
         settled = store.settled_messages.get(stream, {})
-        return cls(recall.heads.get(stream, 0), outstanding, settled, stream, pen)
+        return cls(recall.heads.get(stream, 0), outstanding, settled, stream, pen, is_idle)
+
+    def is_idle(self) -> bool:
+        """Return whether nothing of the run is under way: all is settled, or held back."""
+        return self._is_idle()
 
     def forget(self, names: Sequence[str]) -> None:
         """Forget settled messages; stored a moment later."""

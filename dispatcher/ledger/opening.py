@@ -1,5 +1,6 @@
 """Opening a run's ledger: its lock, its spool, its file."""
 
+import errno
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
@@ -53,9 +54,14 @@ async def open_ledger(
             await anyio.to_thread.run_sync(spool.begin)
             sync_folder(path.parent)
         except OSError as error:
+            remedy = (
+                "Make room there, and run the same command again; everything so far is kept"
+                if error.errno in (errno.ENOSPC, errno.EDQUOT)
+                else "Name a file in ledger.path whose folder can be written, and the spool in it"
+            )
+            where = error.filename or path
             raise StateError(
-                f"cannot use the ledger {path}: {error.strerror} at {error.filename or path}. Name "
-                "a file in ledger.path whose folder can be written, and the spool beside it"
+                f"cannot use the ledger {path}: {error.strerror} at {where}. {remedy}"
             ) from error
         ledger = Ledger(
             store, spool, outstanding=outstanding, spool_max=spool_max, frame=frame, now=now

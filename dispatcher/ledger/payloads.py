@@ -2,6 +2,7 @@
 
 import anyio.to_thread
 
+from dispatcher.errors import StateError
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.spool import Spool
 from dispatcher.packing.framing import Frame
@@ -12,6 +13,14 @@ _LARGE_BYTES = 256_000
 _FRESH_BYTES = 8_000_000
 """Most bytes of payloads that stay in memory until they are first asked for. They are asked for at
 once, and a read of the spool would cost as much as a signature."""
+
+
+def unreadable_payload(planned: Planned) -> StateError:
+    """Return the error for bytes that are damaged or gone while the run goes on."""
+    return StateError(
+        f"the payload of invocation {planned.id} cannot be read from the spool beside the ledger. "
+        "Run the same command again: it is then read from the source"
+    )
 
 
 class Payloads:

@@ -44,16 +44,19 @@ def read_holdings(path: Path) -> Holdings:
         StateError: A run holds it, or began while it was read; or it is no database.
     """
     if not path.is_file():
-        raise ConfigError(
-            f"there is no ledger at {path}: no run has begun with this configuration. Begin one "
-            "with `dispatcher run`, or correct ledger.path"
-        )
+        raise _not_begun(path)
     before = _last_taken(path)
     if is_locked(path):
         raise _in_use(path)
     try:
         with closing(_connect(path)) as db:
             holdings = _read(db)
+            is_blank = not db.execute("SELECT 1 FROM sqlite_master").fetchone()
+            has_tables_only = holdings.version == schema.VERSION and not (
+                holdings.broken or holdings.facts or holdings.streams or holdings.invocations
+            )
+            if is_blank or has_tables_only:  # killed while it was made; the next run goes on
+                raise _not_begun(path)
     except sqlite3.Error as error:
         raise StateError(
             f"the ledger {path} cannot be read: {error}. Restore it from a copy, or name a new "
@@ -75,6 +78,13 @@ def read_holdings(path: Path) -> Holdings:
     if _last_taken(path) != before or is_locked(path):
         raise _in_use(path)
     return holdings
+
+
+def _not_begun(path: Path) -> ConfigError:
+    return ConfigError(
+        f"there is no ledger at {path}: no run has begun with this configuration. Begin one with "
+        "`dispatcher run`, or correct ledger.path"
+    )
 
 
 def _in_use(path: Path) -> StateError:

@@ -42,6 +42,17 @@ _Row = TypeVar("_Row")
 _DAMAGE = (sqlite3.Error, AssertionError, KeyError, OverflowError, TypeError, ValueError)
 """What reading rows raises whose bytes are not what was written."""
 
+_OF_THE_DISK = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
+"""What SQLite says of a ledger that may well be sound."""
+
 
 class Store:
     """An open ledger file.
@@ -64,13 +75,16 @@ class Store:
                 "be read and written"
             ) from error
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
             contradictions.check_pages(self._db)
             schema.prepare(self._db, path)
+            # Only now: the database of somebody else is left as it is.
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
             self._load()
         except _DAMAGE as error:
             self._db.close()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK:
+                raise _unwritten(error) from error
             why = error if isinstance(error, sqlite3.Error) else f"a row is damaged ({error!r})"
             raise StateError(
                 f"the ledger {path} cannot be read: {why}. It is damaged or not a ledger; "
@@ -113,10 +127,7 @@ class Store:
             failpoints.reach("ledger.committed")
         except sqlite3.Error as error:
             self._roll_back()
-            raise StateError(
-                f"cannot write the ledger: {error}. Make sure that its disk has space and can be "
-                "written, then run the same command again; everything so far is kept"
-            ) from error
+            raise _unwritten(error) from error
         except BaseException:
             self._roll_back()
             raise
@@ -327,6 +338,13 @@ _INSERT = """
 INSERT INTO invocation (number, id, shard, state, content_type, route, size, crc, segment, offset,
                         planned_at, attempt, not_before, manifest)
 """
+
+
+def _unwritten(error: Exception) -> StateError:
+    return StateError(
+        f"cannot write the ledger: {error}. Make sure that its disk has space and can be written, "
+        "then run the same command again; everything so far is kept"
+    )
 
 
 _ROW = f"({', '.join('?' * 14)})"

@@ -212,7 +212,6 @@ def _calls(meter: Meter) -> Iterator[Text]:
     troubles = [f"{name} {n:,}" for name, n in meter.calls.most_common() if name != "accepted"]
     odd = [f"{name} {n:,}" for name, n in meter.events.most_common() if name != "matched"]
     failed = [f"{name} {n:,}" for name, n in meter.troubles.most_common()]
-    planned = meter.invocations.total()
     retried = [f"{name} {n:,}" for name, n in meter.retried.most_common()]
     if troubles or odd or failed or retried or meter.repeated or meter.looks["found"]:
         yield Text()
@@ -223,8 +222,7 @@ def _calls(meter: Meter) -> Iterator[Text]:
     if retried:
         yield Text(f"failed invocations made anew: {', '.join(retried)}")
     if meter.repeated:
-        share = f" ({wording.percent(meter.repeated / planned)})" if planned else ""
-        yield Text(f"perhaps invoked more than once: {meter.repeated:,}{share}")
+        yield Text(f"perhaps invoked more than once: {meter.repeated:,}")
     if odd:
         yield Text(f"other messages in the queue: {', '.join(odd)}")
     if meter.looks["found"]:

@@ -118,5 +118,9 @@ class MessageLog(Protocol):
         """Messages that were settled and may come again, by name, with epoch seconds."""
         ...
 
+    def is_idle(self) -> bool:
+        """Return whether nothing of the run is under way: all is settled, or held back."""
+        ...
+
     def forget(self, names: Sequence[str]) -> None:
         """Forget settled messages: they will not be delivered again."""

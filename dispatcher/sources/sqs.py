@@ -294,7 +294,7 @@ class SqsSource:
             len(since) == len(self._quiet)
             and self.now() - max(since) >= until_empty
             and not self._waiting
-            and not self._deliveries.unsettled
+            and (not self._deliveries.unsettled or self.log.is_idle())
             and not self._deliveries.undeleted
         )
 

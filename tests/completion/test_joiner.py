@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -10,7 +11,15 @@ import pytest
 from dispatcher.aws.location import parse_location
 from dispatcher.completion.event import Completion, Kind
 from dispatcher.completion.joiner import Claimed
-from dispatcher.errors import CallError, Denied, NotThere, Rejected, Throttled, Transient
+from dispatcher.errors import (
+    CallError,
+    Denied,
+    NotThere,
+    Rejected,
+    StateError,
+    Throttled,
+    Transient,
+)
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.outcome import Meta
 from dispatcher.ledger.quota import Quota
@@ -285,3 +294,18 @@ async def test_an_answer_in_the_event_has_its_share_of_the_memory(scene: Scene) 
     assert settlement.share is not None
     settlement.share.give_back()
     assert scene.memory.free == 100
+
+
+@pytest.mark.parametrize("kind", ["completed", "failed"])
+async def test_a_payload_that_was_damaged_meanwhile_stops_the_run(
+    open_scene: OpenScene, tmp_path: Path, kind: Kind
+) -> None:
+    """Or its records would be settled without the input that their lines have to show."""
+    async with open_scene(sink={"join": "both"}) as scene:
+        (entry,) = await scene.accepted()
+        await scene.ledger.payload(entry)  # it is in memory until it is asked for
+        for segment in (tmp_path / "ledger.db.spool").glob("*.spool"):
+            segment.write_bytes(bytes(segment.stat().st_size))
+        completion = Completion(kind, entry.planned.id, None, body=b"1")
+        with pytest.raises(StateError, match="cannot be read from the spool"):
+            await scene.join(entry, completion)

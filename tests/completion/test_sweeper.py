@@ -42,6 +42,12 @@ def sweeper(scene: Scene) -> Sweeper:
     return Sweeper(scene.config, scene.ledger, scene.bucket, scene.meter, patience, scene.now)
 
 
+def drained() -> anyio.Event:
+    event = anyio.Event()
+    event.set()
+    return event
+
+
 async def found(scene: Scene, by: Sweeper | None = None) -> list[tuple[Entry, str]]:
     return [(entry, one.kind) for entry, one in await (by or sweeper(scene)).sweep()]
 
@@ -50,7 +56,7 @@ async def sweep_for(scene: Scene, seconds: float, by: Sweeper | None = None) -> 
     claims, to_join = anyio.create_memory_object_stream[Claimed](10_000)
     with to_join:
         with anyio.move_on_after(seconds):
-            await (by or sweeper(scene)).run(claims)
+            await (by or sweeper(scene)).run(claims, drained())
         return [one async for one in to_join]
 
 
@@ -419,3 +425,32 @@ async def test_a_sweeper_that_nobody_answers_ends_the_run(scene: Scene) -> None:
     with pytest.raises(RunStopped, match="state kept"):
         await sweep_for(scene, 1000)
     assert monotonic() - began == pytest.approx(300, abs=30)
+
+
+async def test_the_first_look_waits_for_the_events_of_the_meantime(scene: Scene) -> None:
+    """An event says that the container refused a request; a look only that it failed."""
+    (entry,) = await scene.accepted()
+    scene.bucket.objects[scene.failure_of(entry)] = b"no", None
+    await anyio.sleep(90)  # a downtime
+    claims, to_join = anyio.create_memory_object_stream[Claimed](10)
+    heard = anyio.Event()
+    async with claims, to_join, anyio.create_task_group() as group:
+        group.start_soon(sweeper(scene).run, claims.clone(), heard)
+        await anyio.sleep(30)
+        assert scene.bucket.looks == []
+        heard.set()
+        assert (await to_join.receive()).entry is entry
+        group.cancel_scope.cancel()
+
+
+async def test_a_queue_that_is_never_drained_is_waited_for_a_minute(scene: Scene) -> None:
+    (entry,) = await scene.accepted()
+    scene.bucket.objects[scene.output_of(entry)] = b"1", None
+    await anyio.sleep(90)
+    claims, to_join = anyio.create_memory_object_stream[Claimed](10)
+    async with claims, to_join, anyio.create_task_group() as group:
+        group.start_soon(sweeper(scene).run, claims.clone(), anyio.Event())
+        began = anyio.current_time()
+        assert (await to_join.receive()).entry is entry
+        assert 60 <= anyio.current_time() - began <= 61
+        group.cancel_scope.cancel()

@@ -63,7 +63,9 @@ class Service:
         """
         claims, to_join = anyio.create_memory_object_stream[Claimed](100)
         async with anyio.create_task_group() as everything:
-            everything.start_soon(self.sweeper.run, claims)
+            drained = anyio.Event()
+            drained.set()
+            everything.start_soon(self.sweeper.run, claims, drained)
             everything.start_soon(self._settle_found, to_join)
             async with anyio.create_task_group() as service:
                 if not apart:

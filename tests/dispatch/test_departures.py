@@ -137,3 +137,29 @@ async def test_what_was_settled_or_accepted_meanwhile_does_not_leave(scene: Scen
         hall.departures.add(accepted)
         await anyio.sleep(1)
         assert hall.numbers == []
+
+
+async def test_what_was_not_due_when_its_process_died_was_never_called(
+    open_scene: OpenScene,
+) -> None:
+    async with open_scene() as scene:
+        early, late = await anew(scene, 10.0), await anew(scene, 100.0)
+    await anyio.sleep(50)
+    async with open_scene() as scene:
+        known = {one.number: one.resumed for one in scene.ledger.resumed}
+        assert known == {early.number: True, late.number: False}
+
+
+async def test_a_clock_that_was_set_back_makes_nobody_wait_for_days(
+    open_scene: OpenScene,
+) -> None:
+    async with open_scene() as scene:
+        planned = await anew(scene, 1e6)
+        (accepted,) = await scene.plan()
+        scene.ledger.accept(accepted, scene.now() + 1e6, None, None)
+    async with open_scene() as scene, opened(scene) as hall:
+        entry = scene.entry(accepted)
+        assert entry.accepted_at is not None
+        assert entry.accepted_at <= scene.now()
+        await anyio.sleep(3_700)
+        assert hall.numbers == [planned.number]

@@ -30,7 +30,7 @@ async def test_the_next_process_knows_what_the_first_learnt(
         assert not await evidence.accepted(second)
         assert scene.bucket.looks == []
         await evidence.learn(first, f"{base}/{first.shard}/{first.id}.out", None)
-        await evidence.learn(second, f"s3://elsewhere/{second.shard}/{second.id}.out", None)
+        await evidence.learn(second, "s3://elsewhere/not/chosen.out", None)
     async with open_scene() as scene:
         evidence = Evidence(scene.ledger, scene.bucket)
         assert not await evidence.accepted(second)
@@ -93,3 +93,13 @@ async def test_a_look_that_fails_is_no_answer(scene: Scene) -> None:
     scene.bucket.look_faults = [Transient("503")]
     with pytest.raises(Transient):
         await evidence.accepted(second)
+
+
+async def test_an_endpoint_whose_output_path_changed_is_looked_at_there(scene: Scene) -> None:
+    first, second, third = await scene.plan(3)
+    evidence = Evidence(scene.ledger, scene.bucket)
+    for base, planned in (("s3://out/old", first), ("s3://out/new", second)):
+        await evidence.learn(planned, f"{base}/{planned.shard}/{planned.id}.out", None)
+    assert not await evidence.accepted(third)
+    assert scene.bucket.looks == [f"s3://out/new/{third.shard}/{third.id}.out"]
+    assert scene.ledger.fact("output_base") == "s3://out/new"

@@ -377,3 +377,22 @@ async def test_what_completed_while_it_was_read_again_is_left_alone(
             await scene.settle(1)
         assert running.planned == []
         assert scene.ledger.outstanding == 0
+
+
+async def test_a_lost_payload_of_records_from_two_files_is_found(
+    open_scene: OpenScene, tmp_path: Path
+) -> None:
+    """Both begin at the first byte of their file."""
+    records_of_two = [
+        Record(Position(stream, 0, 10, 1), stream, b'{"of":"%b"}' % stream.encode())
+        for stream in ("a", "b")
+    ]
+    async with open_scene(packing=LINES) as scene:
+        running = await finish(scene, [list(records_of_two)])
+        (planned,) = (one for _, one in running.planned)
+        payload = await scene.ledger.payload(scene.entry(planned))
+    lose_the_spool(tmp_path)
+    async with open_scene(packing=LINES) as scene:
+        running = await finish(scene, [[records_of_two[0]], [records_of_two[1]]])
+        assert [one.id for _, one in running.planned] == [planned.id]
+        assert await scene.ledger.payload(scene.entry(planned)) == payload

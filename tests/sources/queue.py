@@ -27,6 +27,9 @@ class Log:
     settled: dict[str, float] = field(default_factory=dict)
     forgotten: list[str] = field(default_factory=list)
 
+    def is_idle(self) -> bool:
+        return False
+
     def forget(self, names: Sequence[str]) -> None:
         self.forgotten += names
 

@@ -27,6 +27,9 @@ class Log:
     outstanding: dict[str, Position] = field(default_factory=dict)
     settled: dict[str, float] = field(default_factory=dict)
 
+    def is_idle(self) -> bool:
+        return False
+
     def forget(self, names: Sequence[str]) -> None:
         for name in names:
             del self.settled[name]
