@@ -159,7 +159,10 @@ def _source(config: Config, streams: list[Stream]) -> str:
     source = config.source
     if source.type == "sqs":
         key = f"the field {source.key}" if source.key else "the message's id"
-        return f"{source.queue_url}, key is {key}"
+        end = "waits for more for ever"
+        if source.until_empty is not None:
+            end = f"ends when it gave nothing for {wording.span(source.until_empty)}"
+        return f"{source.queue_url}, key is {key}, {end}"
     sizes = [stream.size for stream in streams]
     known = sum(size for size in sizes if size is not None)
     files = "1 file" if len(streams) == 1 else f"{len(streams):,} files"

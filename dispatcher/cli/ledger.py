@@ -73,5 +73,5 @@ def _lines(
     yield (
         f"{config.ledger.path} is {'sound' if is_sound else 'damaged'}: looked at "
         f"{len(holdings.invocations):,} outstanding invocations and their payloads, "
-        f"{len(holdings.ranges):,} settled ranges, {len(holdings.files):,} files"
+        f"{len(holdings.ranges):,} settled ranges, files of outcomes: {len(holdings.files):,}"
     )

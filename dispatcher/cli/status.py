@@ -11,6 +11,8 @@ import click
 from dispatcher.cli.options import config_argument, set_option
 from dispatcher.cli.shell import emit
 from dispatcher.config.loading import load_config
+from dispatcher.config.places import DeadLetterSettings, SinkSettings
+from dispatcher.config.settings import Config
 from dispatcher.ledger.status import LedgerStatus, read_status
 from dispatcher.observe import wording
 
@@ -21,20 +23,21 @@ from dispatcher.observe import wording
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(config_path: Path, overrides: tuple[str, ...], as_json: bool) -> int:
     """Show how far a run is, whether or not a process is working on it."""
-    path = Path(load_config(config_path, overrides).ledger.path)
-    status = read_status(path)
+    config = load_config(config_path, overrides)
+    status = read_status(Path(config.ledger.path))
     if as_json:
         emit(json.dumps(dataclasses.asdict(status), indent=2))
     else:
-        emit("\n".join(status_lines(status, time.time())))
+        emit("\n".join(status_lines(status, config, time.time())))
     return 0
 
 
-def status_lines(status: LedgerStatus, now: float) -> Iterator[str]:
+def status_lines(status: LedgerStatus, config: Config, now: float) -> Iterator[str]:
     """Yield the status for people.
 
     Args:
         status: As read from the ledger.
+        config: Says where records come from and outcomes go.
         now: Seconds since the epoch.
     """
     if status.running:
@@ -65,8 +68,8 @@ def status_lines(status: LedgerStatus, now: float) -> Iterator[str]:
     if status.repeated:
         rows.append(["repeated", f"perhaps invoked more than once: {status.repeated:,}"])
     rows += [
-        ["results", wording.size(status.results_bytes)],
-        ["dead letters", wording.size(status.dead_letter_bytes)],
+        ["results", _place(config.sink, status.results_bytes)],
+        ["dead letters", _place(config.dead_letters, status.dead_letter_bytes)],
     ]
     yield from wording.columns(rows, left=2)
     if status.dead_reasons:
@@ -75,11 +78,16 @@ def status_lines(status: LedgerStatus, now: float) -> Iterator[str]:
         yield from wording.columns(
             [["dead letters by reason", "records"], *([name, f"{n:,}"] for name, n in ordered)]
         )
-    if status.marks:
+    if status.marks and config.source.type == "jsonl":
         yield ""
         yield from wording.columns(
             [
-                ["resumes at", "offset", "line"],
+                ["read to" if status.finished else "resumes at", "offset", "line"],
                 *([stream, f"{offset:,}", f"{line:,}"] for stream, offset, line in status.marks),
             ]
         )
+
+
+def _place(sink: SinkSettings | DeadLetterSettings, size: int) -> str:
+    """Say where outcomes are, and how large a file of them is."""
+    return f"{sink.place}, {wording.size(size)}" if sink.type == "jsonl" else sink.place

@@ -224,6 +224,6 @@ def _calls(meter: Meter) -> Iterator[Text]:
     if meter.repeated:
         yield Text(f"perhaps invoked more than once: {meter.repeated:,}")
     if odd:
-        yield Text(f"other messages in the queue: {', '.join(odd)}")
+        yield Text(f"other messages in the completion queue: {', '.join(odd)}")
     if meter.looks["found"]:
         yield Text(f"completions found in S3 without an event: {meter.looks['found']:,}")

@@ -43,7 +43,8 @@ def test_queues_are_named(cli: Callable[..., Result], account: Emulator) -> None
     result = cli("check", "q.yaml")
     assert result.exit_code == 0, result.stdout
     url = f"{account.url}/000000000000"
-    assert f"source        {url}/in, key is the message's id\n" in result.stdout
+    source = f"source        {url}/in, key is the message's id, ends when it gave nothing for "
+    assert source in result.stdout
     assert f"results       {url}/out, join output\n" in result.stdout
     assert f"dead letters  {url}/dead\n" in result.stdout
 

@@ -28,7 +28,7 @@ def test_a_finished_run_is_sound(cli: Cli, finished: Path) -> None:
     assert result.stderr == ""
     assert result.stdout == (
         "state/ledger.db is sound: looked at 0 outstanding invocations and their payloads, "
-        "0 settled ranges, 2 files\n"
+        "0 settled ranges, files of outcomes: 2\n"
     )
     assert json.loads(cli("ledger", "check", "w.yaml", "--json").stdout) == {
         "ledger": "state/ledger.db",

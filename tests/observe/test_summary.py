@@ -72,7 +72,7 @@ completion  50.1 ms  90.8 ms  98.3 ms  100 ms
 
 calls not accepted: throttled 12
 perhaps invoked more than once: 2
-other messages in the queue: duplicate 4
+other messages in the completion queue: duplicate 4
 completions found in S3 without an event: 1
 
 results       quickstart/results.jsonl

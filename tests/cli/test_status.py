@@ -1,0 +1,57 @@
+"""``status`` for people: what is said of files is not said of queues."""
+
+from typing import Any
+
+from dispatcher.cli.status import status_lines
+from dispatcher.config.settings import Config
+from dispatcher.ledger.status import LedgerStatus
+
+QUEUES = {
+    "source": {"type": "sqs", "queue_url": "https://sqs/in"},
+    "sink": {"type": "sqs", "queue_url": "https://sqs/out"},
+    "dead_letters": {"type": "sqs", "queue_url": "https://sqs/dead"},
+}
+
+
+def told(*, finished: bool = True, repeated: int = 0, **sections: Any) -> str:
+    config = Config.model_validate({"endpoint": "a", "source": {"path": "in"}, **sections})
+    status = LedgerStatus(
+        run_tag="abcdefgh",
+        created=900.0,
+        read=7,
+        completed=4,
+        dead=2,
+        dead_reasons={"bad_json": 2},
+        planned=1,
+        accepted=0,
+        outstanding_records=1,
+        oldest_planned=990.0,
+        marks=[("in", 1_000, 6)],
+        results_bytes=1_200,
+        dead_letter_bytes=80,
+        repeated=repeated,
+        running=False,
+        finished=finished,
+    )
+    return "\n".join(status_lines(status, config, 1_000.0))
+
+
+def test_files_have_sizes_and_marks() -> None:
+    text = told(finished=False)
+    assert "results.jsonl, 1.2 kB" in text
+    assert "dead.jsonl, 80 B" in text
+    assert "resumes at  offset  line" in text
+    assert "read to  offset  line" in told()
+
+
+def test_queues_have_neither() -> None:
+    text = told(**QUEUES)
+    assert "https://sqs/out\n" in text
+    assert "https://sqs/dead\n" in text
+    assert "offset" not in text
+    assert " B" not in text
+
+
+def test_repetitions_are_told_where_there_are_any() -> None:
+    assert "perhaps invoked more than once" not in told()
+    assert "perhaps invoked more than once: 3" in told(repeated=3)
