@@ -39,6 +39,9 @@ INVOCATION_TIMEOUT_SECONDS = (1, 3_600)
 INVOCATION_TIMEOUT_DEFAULT_SECONDS = 900
 """InvocationTimeoutSeconds: how long the container may take (B, D)."""
 
+SQS_IN_FLIGHT_MESSAGES = 120_000
+"""Messages of a queue received and not deleted before receives silently return nothing (D)."""
+
 SQS_BATCH_ENTRIES = 10
 """Messages of one receive, and entries of one batch call (D)."""
 

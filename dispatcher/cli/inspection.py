@@ -28,7 +28,9 @@ class Finding(NamedTuple):
 
 
 def inspect_source(config: Config) -> tuple[list[Finding], list[Stream]]:
-    """Look at every file of the source, without reading any."""
+    """Look at every file of the source, without reading any; a queue is looked at by ``--aws``."""
+    if config.source.type == "sqs":
+        return list(_in_flight(config)), []
     findings: list[Finding] = []
     streams: list[Stream] = []
     try:
@@ -47,6 +49,17 @@ def inspect_source(config: Config) -> tuple[list[Finding], list[Stream]]:
         label = "standard input" if name == STDIN else name
         findings.append(Finding("source", ok=True, detail=f"{label}, {size}"))
     return findings, streams
+
+
+def _in_flight(config: Config) -> Iterator[Finding]:
+    records = config.limits.outstanding * config.packing.max_records
+    if records > limits.SQS_IN_FLIGHT_MESSAGES:
+        yield Finding(
+            "source",
+            ok=None,
+            detail=f"limits.outstanding times packing.max_records is {records:,}, and SQS gives no "
+            f"more while {limits.SQS_IN_FLIGHT_MESSAGES:,} messages are in flight",
+        )
 
 
 def inspect_outputs(config: Config) -> list[Finding]:
@@ -92,7 +105,7 @@ def _earlier_run(config: Config) -> Iterator[Finding]:
         except DispatcherError as error:
             yield Finding("run", ok=False, detail=str(error))
             return
-        yield _resumed(status)
+        yield _shrunken(config, status) or _resumed(status)
         return
     for _, key, name in _files(config):
         path = Path(name)
@@ -103,6 +116,28 @@ def _earlier_run(config: Config) -> Iterator[Finding]:
                 detail=f"{path} holds lines of another run, and {ledger} does not exist; move the "
                 f"file away, choose another {key}, or name the ledger of that run in ledger.path",
             )
+
+
+def _shrunken(config: Config, status: LedgerStatus) -> Finding | None:
+    """Say whether a file holds less than the ledger recorded, or lines before its first one."""
+    sizes = {"results": status.results_bytes, "dead letters": status.dead_letter_bytes}
+    for name, key, path in _files(config):
+        size = Path(path).stat().st_size if Path(path).exists() else 0
+        if size < sizes[name]:
+            return Finding(
+                "run",
+                ok=False,
+                detail=f"{path} holds {size:,} bytes, and the ledger recorded {sizes[name]:,}: "
+                "restore it, or begin a new run with another ledger.path",
+            )
+        if size and not status.read:
+            return Finding(
+                "run",
+                ok=False,
+                detail=f"{path} holds lines of another run: the ledger knows nothing of them; move "
+                f"the file away, or choose another {key}",
+            )
+    return None
 
 
 def _resumed(status: LedgerStatus) -> Finding:

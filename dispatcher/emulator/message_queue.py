@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-IN_FLIGHT_MESSAGES = 120_000
-"""Messages received and not deleted before receives silently return nothing (D)."""
+from dispatcher import limits
 
 RETENTION_SECONDS = 345_600
 """How long a message is kept unless the queue says otherwise (D: 4 days)."""
@@ -93,7 +92,8 @@ class MessageQueue:
         """Take up to ``most`` visible messages and hide them for ``visibility`` seconds."""
         self.wake(now)
         taken: list[Message] = []
-        while self._visible and len(taken) < most and self._in_flight < IN_FLIGHT_MESSAGES:
+        most_in_flight = limits.SQS_IN_FLIGHT_MESSAGES
+        while self._visible and len(taken) < most and self._in_flight < most_in_flight:
             message = self._visible.popleft()
             if message.deleted:
                 continue
@@ -146,7 +146,7 @@ class MessageQueue:
     def has_visible(self, now: float) -> bool:
         """Return whether a receive would find something."""
         self.wake(now)
-        return bool(self._visible) and self._in_flight < IN_FLIGHT_MESSAGES
+        return bool(self._visible) and self._in_flight < limits.SQS_IN_FLIGHT_MESSAGES
 
     def delete(self, receipt: str) -> None:
         """Delete the message of a receipt handle.

@@ -71,7 +71,10 @@ def read_status(path: Path) -> LedgerStatus:
             return _read(db, facts, running=is_locked(path))
     except (sqlite3.Error, KeyError, TypeError, ValueError) as error:
         why = error if isinstance(error, sqlite3.Error) else f"a row is damaged ({error!r})"
-        raise StateError(f"the ledger {path} cannot be read: {why}") from error
+        raise StateError(
+            f"the ledger {path} cannot be read: {why}. Restore it from a copy, or name a new file "
+            "in ledger.path to begin a new run"
+        ) from error
 
 
 def _not_begun(path: Path) -> ConfigError:

@@ -99,8 +99,8 @@ class SqsSink:
         if len(line) <= longest:
             return line
         raise RunStopped(
-            f"the outcome of {outcome.key!r} does not fit a message of {self.queue.url}, even "
-            f"without its content: {len(line)} bytes, and its MaximumMessageSize is {longest}. "
+            f"the outcome of {str(outcome.key)[:60]!r} does not fit a message of {self.queue.url}, "
+            f"even without its content: {len(line)} bytes, and its MaximumMessageSize is {longest}. "
             "Raise that, then run the same command again; nothing is lost"
         )
 

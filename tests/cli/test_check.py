@@ -110,3 +110,21 @@ def test_what_is_missing_in_the_account_fails(cli: Callable[..., Result]) -> Non
     result = cli("check", "w.yaml", "--aws", "--set", f"completion.queue_url={queue}")
     assert result.exit_code == 1
     assert "FAILED  completion queue" in result.stdout
+
+
+def test_a_results_file_that_the_run_would_refuse_fails(
+    cli: Callable[..., Result], folder: Path
+) -> None:
+    assert cli("run", "w.yaml").exit_code == 0
+    results = folder / "results.jsonl"
+    kept = results.read_bytes()
+    for content, told in (
+        (kept[:20], f"results.jsonl holds 20 bytes, and the ledger recorded {len(kept)}"),
+        (None, f"results.jsonl holds 0 bytes, and the ledger recorded {len(kept)}"),
+    ):
+        results.unlink()
+        if content is not None:
+            results.write_bytes(content)
+        result = cli("check", "w.yaml")
+        assert result.exit_code == 1, result.stdout
+        assert told in result.stdout

@@ -84,3 +84,9 @@ def test_a_fifo_queue_is_refused(cli: Callable[..., Result], account: Emulator) 
     result = cli("check", "q.yaml", "--set", f"sink.queue_url={account.url}/0/out.fifo")
     assert result.exit_code == 1
     assert "FIFO" in result.stderr
+
+
+def test_more_than_a_queue_gives_is_told(cli: Callable[..., Result], account: Emulator) -> None:
+    many = ("--set", "packing.framing=lines", "--set", "packing.max_records=100")
+    assert "SQS gives no more" in cli("check", "q.yaml", *many).stdout
+    assert "SQS gives no more" not in cli("check", "q.yaml").stdout

@@ -6,7 +6,7 @@ from dispatcher.cli.status import status_lines
 from dispatcher.config.settings import Config
 from dispatcher.ledger.status import LedgerStatus
 
-QUEUES = {
+QUEUES: dict[str, Any] = {
     "source": {"type": "sqs", "queue_url": "https://sqs/in"},
     "sink": {"type": "sqs", "queue_url": "https://sqs/out"},
     "dead_letters": {"type": "sqs", "queue_url": "https://sqs/dead"},
@@ -45,7 +45,7 @@ def test_files_have_sizes_and_marks() -> None:
 
 
 def test_queues_have_neither() -> None:
-    text = told(**QUEUES)
+    text = told(finished=True, repeated=0, **QUEUES)
     assert "https://sqs/out\n" in text
     assert "https://sqs/dead\n" in text
     assert "offset" not in text

@@ -7,7 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dispatcher.emulator.message_queue import IN_FLIGHT_MESSAGES, Message, MessageQueue
+from dispatcher.emulator.message_queue import Message, MessageQueue
+from dispatcher.limits import SQS_IN_FLIGHT_MESSAGES
 
 
 def filled(*bodies: str) -> MessageQueue:
@@ -80,7 +81,7 @@ def test_foreign_handle_is_refused(receipt: str) -> None:
 
 def test_full_flight_returns_nothing() -> None:
     queue = filled("last")
-    queue._invisible = IN_FLIGHT_MESSAGES
+    queue._invisible = SQS_IN_FLIGHT_MESSAGES
     assert take(queue, 0.0) == []
     assert not queue.has_visible(0.0)
 
@@ -90,8 +91,8 @@ def test_delayed_messages_are_not_in_flight() -> None:
     for n in range(3):
         queue.send("later", message_id=f"later{n}", now=0.0, delay=60.0)
     assert queue.counts(0.0) == (1, 0, 3)
-    queue._delayed += IN_FLIGHT_MESSAGES
-    queue._invisible += IN_FLIGHT_MESSAGES
+    queue._delayed += SQS_IN_FLIGHT_MESSAGES
+    queue._invisible += SQS_IN_FLIGHT_MESSAGES
     assert take(queue, 0.0) == ["now"]
 
 
