@@ -100,8 +100,8 @@ class SqsSink:
             return line
         raise RunStopped(
             f"the outcome of {str(outcome.key)[:60]!r} does not fit a message of {self.queue.url}, "
-            f"even without its content: {len(line)} bytes, and its MaximumMessageSize is {longest}. "
-            "Raise that, then run the same command again; nothing is lost"
+            f"even without its content: {len(line)} bytes, and its MaximumMessageSize is {longest}."
+            " Raise that, then run the same command again; nothing is lost"
         )
 
     async def _ask_longest(self) -> int:
