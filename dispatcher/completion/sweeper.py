@@ -58,7 +58,7 @@ shorter. Before anything is learned, looks begin here and thin out with age."""
 _LONGEST_PAUSE_SECONDS = 15.0
 
 _DRAIN_SECONDS = 60.0
-"""How long the first look waits for the events of the meantime; nobody waits for it."""
+"""How long the first look waits for the events of the meantime, unless ``sweep_after`` is less."""
 
 _SCANNED_PER_SECOND = 100_000
 """Accepted invocations that are gone through in a second at most. With a million outstanding a scan
@@ -125,7 +125,8 @@ class Sweeper:
             RunStopped: AWS has not answered for too long.
         """
         async with claims:
-            with anyio.move_on_after(_DRAIN_SECONDS):
+            # A queue that others share may never be empty.
+            with anyio.move_on_after(min(_DRAIN_SECONDS, self.config.completion.sweep_after)):
                 await drained.wait()
             while True:
                 for entry, completion in await self.sweep():
