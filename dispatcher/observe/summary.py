@@ -210,7 +210,8 @@ def _histograms(meter: Meter) -> tuple[tuple[str, Histogram], ...]:
 def _calls(meter: Meter) -> Iterator[Text]:
     """Yield what happened on the way, where it did."""
     troubles = [f"{name} {n:,}" for name, n in meter.calls.most_common() if name != "accepted"]
-    odd = [f"{name} {n:,}" for name, n in meter.events.most_common() if name != "matched"]
+    usual = ("matched", "test")
+    odd = [f"{name} {n:,}" for name, n in meter.events.most_common() if name not in usual]
     failed = [f"{name} {n:,}" for name, n in meter.troubles.most_common()]
     retried = [f"{name} {n:,}" for name, n in meter.retried.most_common()]
     if troubles or odd or failed or retried or meter.repeated or meter.looks["found"]:
