@@ -37,11 +37,11 @@ class Curves:
     def draw(self, path: Path, title: str) -> None:
         """Draw it into an SVG file."""
         # Large, optional, and not to be in memory while processes are measured.
-        import matplotlib as mpl  # noqa: PLC0415
+        import matplotlib as mpl  # noqa: PLC0415 - only with --plot
 
         mpl.use("svg")
         mpl.rcParams["svg.fonttype"] = "none"  # text stays text
-        from matplotlib import pyplot as plt  # noqa: PLC0415
+        from matplotlib import pyplot as plt  # noqa: PLC0415 - only with --plot
 
         figure, axes = plt.subplots(
             len(self.panels),

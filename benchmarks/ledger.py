@@ -66,11 +66,11 @@ class Counted:
             self.commits += 1
             apply(store, operations)
 
-        Store.apply = counting  # type: ignore[method-assign, assignment]
+        Store.apply = counting  # type: ignore[method-assign, assignment]  # counted
         return self
 
     def __exit__(self, *_: object) -> None:
-        Store.apply = self._apply  # type: ignore[method-assign]
+        Store.apply = self._apply  # type: ignore[method-assign]  # as it was
 
 
 @dataclass(slots=True)

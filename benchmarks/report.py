@@ -157,11 +157,11 @@ def draw_bars(
         better: ``less`` or ``more`` of it.
     """
     # Large, optional, and not to be in memory while processes are measured.
-    import matplotlib as mpl  # noqa: PLC0415
+    import matplotlib as mpl  # noqa: PLC0415 - only with --plot
 
     mpl.use("svg")
     mpl.rcParams["svg.fonttype"] = "none"  # text stays text
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - only with --plot
 
     names = list(dict.fromkeys(name for group in groups for name in group.values))
     colours = {name: f"C{index}" for index, name in enumerate(names)}

@@ -98,14 +98,14 @@ class Entry:
     acks: list[str] | None = None
     looked_at: float | None = None
 
-    def adopt(self, now: float) -> None:
+    def adopt(self, now: float, *, went_back: bool) -> None:
         """Take over an entry of an earlier process.
 
-        One whose time had not come by now was never called. A clock that was set back must not
-        make anybody wait for a time that it showed before.
+        One whose time had not come by now was never called, unless the clock ``went_back`` since;
+        nor must anybody wait for a time that it showed before.
         """
         if self.not_before is not None and self.not_before > now:
-            self.planned = replace(self.planned, resumed=False)
+            self.planned = replace(self.planned, resumed=went_back)
             self.not_before = min(self.not_before, now + BACKOFF_CAP_SECONDS)
         self.planned_at = min(self.planned_at, now)
         if self.accepted_at is not None:

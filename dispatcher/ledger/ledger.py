@@ -78,8 +78,12 @@ class Ledger:
         self._payloads = Payloads(spool, frame)
         self._now = now
         opened = now()
+        known = [
+            at for e in store.entries for at in (e.planned_at, e.accepted_at) if at is not None
+        ]
+        went_back = opened < max(known, default=opened)
         for entry in store.entries:
-            entry.adopt(opened)
+            entry.adopt(opened, went_back=went_back)
         self._entries = {entry.planned.number: entry for entry in store.entries}
         self._marks = store.marks
         # A ledger that was restored from an older copy must not give out a number twice: a late

@@ -158,6 +158,7 @@ async def test_a_clock_that_was_set_back_makes_nobody_wait_for_days(
         (accepted,) = await scene.plan()
         scene.ledger.accept(accepted, scene.now() + 1e6, None, None)
     async with open_scene() as scene, opened(scene) as hall:
+        assert [one.resumed for one in scene.ledger.resumed] == [True], "it may have been called"
         entry = scene.entry(accepted)
         assert entry.accepted_at is not None
         assert entry.accepted_at <= scene.now()

@@ -3,8 +3,8 @@
 The process lives in a mount namespace of its own, so that disks may be small, full or read-only
 without being root and without leaving anything behind. It reads one JSON object a line::
 
-    {"mount": ["-t", "tmpfs", "-o", "size=64k", "small", "/tmp/x/small"]}
-    {"run": ["run", "w.yaml"], "folder": "/tmp/x"}
+    {"mount": ["-t", "tmpfs", "-o", "size=64k", "small", "/mnt/small"]}
+    {"run": ["run", "w.yaml"], "folder": "/mnt"}
 
 and answers each with one. A run may be told to have lost the right to overrule permissions
 (``"plain": true``), to have a file whose syncs fail once it has committed something so often
