@@ -266,7 +266,7 @@ class _Line:
             monotonic,
         )
         chosen = config.request.output_naming == "chosen"
-        wire = Wire(monotonic(), ledger.begun)
+        wire = Wire(monotonic())
         sender = Sender(
             config,
             ledger,

@@ -57,14 +57,12 @@ class Wire:
 
     Attributes:
         succeeded_at: When a call last succeeded, or the run began; monotonic seconds.
-        accepts: The service has accepted an invocation of this run, now or in an earlier process.
         accepted: One was accepted by this process.
         is_stopping: A signal has closed the head; what is undecided is left to the next process.
         refused: Requests that were refused, held back until something is accepted.
     """
 
     succeeded_at: float
-    accepts: bool
     accepted: bool = False
     is_stopping: bool = False
     refused: list["_Refused"] = field(default_factory=list)
@@ -142,7 +140,7 @@ class Sender:
                     self.wire.refused.append(given_up)
                     # Nobody waits for it until it is known whose fault it is.
                     self.ledger.leave([planned.number])
-                if self.wire.accepts or self.ledger.begun:
+                if self.ledger.begun:
                     await self._release(settlements)
                 elif len(self.wire.refused) >= min(_ALL_REFUSED, self.config.limits.outstanding):
                     raise _none_accepted(self.wire.refused)
@@ -153,7 +151,7 @@ class Sender:
         They are their records' fault; but if nothing was ever accepted and the run is stopped, the
         next process tries them again: they may have been mended by then.
         """
-        if self.wire.is_stopping and not (self.wire.accepts or self.ledger.begun):
+        if self.wire.is_stopping and not self.ledger.begun:
             for refused in self.wire.refused:
                 refused.entry.claimed = False
             self.wire.refused.clear()
@@ -271,7 +269,7 @@ class Sender:
             finally:
                 self.meter.on_wire -= 1
         self.wire.succeeded_at = self.monotonic()
-        self.wire.accepts = self.wire.accepted = True
+        self.wire.accepted = True
         self.meter.calls["accepted"] += 1
         self.meter.call_latency.add(self.wire.succeeded_at - began)
         await self.evidence.learn(planned, answer.output_location, answer.failure_location)

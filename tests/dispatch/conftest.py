@@ -107,7 +107,7 @@ class Scene:
     bucket: Bucket = field(default_factory=Bucket)
     meter: Meter = field(default_factory=Meter)
     memory: Quota = field(default_factory=lambda: Quota(64_000_000))
-    wire: Wire = field(default_factory=lambda: Wire(BEGAN, accepts=True))
+    wire: Wire = field(default_factory=lambda: Wire(BEGAN))
 
     @property
     def now(self) -> Callable[[], float]:
@@ -177,15 +177,22 @@ class Scene:
 
 
 class OpenScene(Protocol):
-    """Begin a process of the run; sections of the configuration override the defaults."""
+    """Begin a process of the run; sections of the configuration override the defaults.
 
-    def __call__(self, **sections: Mapping[str, object]) -> AbstractAsyncContextManager[Scene]: ...
+    Unless told otherwise the service has accepted something in an earlier one (``begun``).
+    """
+
+    def __call__(
+        self, *, begun: bool = True, **sections: Mapping[str, object]
+    ) -> AbstractAsyncContextManager[Scene]: ...
 
 
 @pytest.fixture
 def open_scene(tmp_path: Path) -> OpenScene:
     @asynccontextmanager
-    async def opened(**sections: Mapping[str, object]) -> AsyncIterator[Scene]:
+    async def opened(
+        *, begun: bool = True, **sections: Mapping[str, object]
+    ) -> AsyncIterator[Scene]:
         config = Config.model_validate(
             {
                 "endpoint": "churn",
@@ -201,6 +208,8 @@ def open_scene(tmp_path: Path) -> OpenScene:
             outstanding=config.limits.outstanding,
             now=now,
         ) as ledger:
+            if begun:
+                await ledger.remember(accepted="yes")
             yield Scene(config, ledger)
 
     return opened
