@@ -28,6 +28,7 @@ from benchmarks.line import check, measure, write_records
 from benchmarks.programs import Job, Ours
 from benchmarks.report import Bars, Report, Spread, add_options, draw_bars, number, parse, table
 from benchmarks.rig import Stub, ask, fsyncs_per_second, run, stub, surroundings
+from dispatcher.config.packing import PackingSettings
 from dispatcher.ledger.intent import Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.opening import open_ledger
@@ -35,7 +36,7 @@ from dispatcher.ledger.operations import Operation, SinkMark
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.store import Store
-from dispatcher.packing.framing import frame
+from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.record import Position, Record
 
@@ -152,7 +153,7 @@ async def alone(folder: Path, durability: Durability, group: int, seconds: float
     with Counted() as paper:
         async with open_ledger(
             folder / "ledger.db",
-            frame=frame("none"),
+            codec=Codec(PackingSettings(), content_type=None),
             durability=durability,
             outstanding=_OUTSTANDING,
         ) as ledger:

@@ -40,6 +40,7 @@ from dispatcher.dispatch.departures import Departures
 from dispatcher.dispatch.evidence import Evidence
 from dispatcher.dispatch.intake import Intake
 from dispatcher.dispatch.sender import Sender, Wire
+from dispatcher.dispatch.staging import Staging
 from dispatcher.errors import Denied
 from dispatcher.ledger.agreement import agree, terms
 from dispatcher.ledger.intent import Planned
@@ -48,7 +49,7 @@ from dispatcher.ledger.opening import open_ledger
 from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
-from dispatcher.packing.framing import Frame, frame
+from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
 from dispatcher.sinks import sqs as sinks
 from dispatcher.sinks.opening import Render, open_sinks
@@ -126,7 +127,7 @@ async def run(
         ConfigError: The configuration cannot be run as it is.
         RunStopped: A person has to mend something; the state is kept.
     """
-    framing = frame(config.packing.framing)
+    codec = Codec(config.packing, content_type=config.request.content_type)
     world = world or World()
     async with AsyncExitStack() as stack:
         connect = world.connect or (lambda: _connect(config, access))
@@ -134,7 +135,7 @@ async def run(
         ledger = await stack.enter_async_context(
             open_ledger(
                 Path(config.ledger.path),
-                frame=framing,
+                codec=codec,
                 durability=config.ledger.durability,
                 outstanding=config.limits.outstanding,
                 spool_max=config.ledger.spool_max,
@@ -158,9 +159,7 @@ async def run(
             finished="no",
         )
         _restore(meter, ledger, source)
-        line = _Line(
-            config, ledger, source, framing, transport, results, dead_letters, meter, world
-        )
+        line = _Line(config, ledger, source, codec, transport, results, dead_letters, meter, world)
         return await line.run()
 
 
@@ -229,7 +228,7 @@ class _Line:
     config: Config
     ledger: Ledger
     source: Source
-    frame: Frame
+    codec: Codec
     transport: Transport
     results: Sink
     dead_letters: Sink
@@ -247,16 +246,11 @@ class _Line:
         claims, to_join = anyio.create_memory_object_stream[Claimed](config.completion.fetchers)
         settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](_GATHERED)
         receipts, to_delete = anyio.create_memory_object_stream[list[str]](100)
-        packer = Packer(
-            config.packing,
-            content_type=config.request.content_type,
-            staging=config.staging.bucket is not None,
-        )
+        packer = Packer(config.packing, self.codec, staging=config.staging.bucket is not None)
         departures = Departures(ledger, now)
         intake = Intake(
             self.source,
             packer,
-            self.frame,
             ledger,
             departures,
             intents.clone(),
@@ -271,7 +265,7 @@ class _Line:
             config,
             ledger,
             self.transport.runtime,
-            objects,
+            Staging(config.staging, ledger, objects),
             Evidence(ledger, objects, chosen=chosen),
             memory,
             meter,

@@ -19,6 +19,7 @@ from dispatcher.aws.location import parse_location
 from dispatcher.completion.event import Completion, Kind
 from dispatcher.completion.patience import Patience
 from dispatcher.completion.policy import again
+from dispatcher.config.packing import PackingSettings
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere, Rejected
 from dispatcher.ledger.channels import Arrivals, hand_over
@@ -30,7 +31,6 @@ from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.answers import Mismatch, Outputs, split
-from dispatcher.packing.parcel import Framing
 
 _READS = 5
 """Tries to read an output object before it is left to a later event or look."""
@@ -101,10 +101,12 @@ class Again:
     Attributes:
         reason: Why.
         after: Seconds to wait before.
+        parts: Over how many new invocations they are spread.
     """
 
     reason: str
     after: float
+    parts: int = 1
 
 
 @dataclass(slots=True)
@@ -170,7 +172,8 @@ class Joiner:
         self, entry: Entry, anew: Again, receipts: MemoryObjectSendStream[list[str]]
     ) -> None:
         with anyio.CancelScope(shield=True):  # what is planned is to be waited for, or left
-            self.postpone(await self.ledger.replace(entry, after=anew.after))
+            for planned in await self.ledger.replace(entry, after=anew.after, parts=anew.parts):
+                self.postpone(planned)
         self.meter.retried[anew.reason] += 1
         if entry.acks:
             await receipts.send(entry.acks)
@@ -188,7 +191,7 @@ class Joiner:
         except CallError as error:
             self.patience.failed(error)
             return None
-        verdict = _verdict(completion, answer, len(entry.slips), self.config.packing.framing)
+        verdict = _verdict(completion, answer, entry, self.config.packing)
         if isinstance(verdict, _Dead):
             policy, dice = self.config.retry.outcomes, self.dice.random()
             if (after := again(verdict.reason, entry.attempt, policy, dice)) is not None:
@@ -264,7 +267,7 @@ class Joiner:
 
 
 def _verdict(
-    completion: Completion, answer: _Answer, count: int, framing: Framing
+    completion: Completion, answer: _Answer, entry: Entry, packing: PackingSettings
 ) -> Outputs | _Dead:
     """Return each record's own output, or why there is none."""
     if completion.kind == "expired":
@@ -278,7 +281,8 @@ def _verdict(
         return _Dead("failed", reason, message or "the container failed and left no message")
     if answer.body is None:
         return _Dead("failed", answer.reason, answer.message)
-    outputs = split(answer.body, answer.content_type, count, framing=framing)
+    keys = [slip.key for slip in entry.slips]
+    outputs = split(answer.body, answer.content_type, keys, packing)
     if isinstance(outputs, Mismatch):
         return _Dead("failed", outputs.reason, outputs.message)
     return outputs

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from dispatcher import limits
+from dispatcher.config.packing import Expression
 from dispatcher.config.section import Section
 from dispatcher.config.units import Duration, Size
 
@@ -117,6 +118,9 @@ class SinkSettings(_SinkPlace):
     path: str = Field("results.jsonl", min_length=1, description="File of result lines.")
     join: Literal["output", "input", "both"] = Field(
         "output", description="What a result line carries besides its key."
+    )
+    select: Expression | None = Field(
+        None, description="JMESPath over a result line: what is written as its output."
     )
     meta: bool = Field(False, description="Add invocation id, attempts and times to each line.")
 

@@ -54,3 +54,9 @@ class RetrySettings(Section):
     outcomes: OutcomeRetrySettings = Field(
         OutcomeRetrySettings(), description="New invocations after failed ones, by reason."
     )
+    bisection: float = Field(
+        0.1,
+        ge=0,
+        le=2,
+        description="Most invocations that take failed packed ones apart, a share of the records.",
+    )

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dispatcher import limits
 from dispatcher.config.faults import FaultSettings
+from dispatcher.config.packing import PackingSettings, StagingSettings
 from dispatcher.config.places import DeadLetterSettings, SinkSettings, SourceSettings
 from dispatcher.config.retrying import RetrySettings
 from dispatcher.config.section import Section
@@ -52,7 +53,7 @@ class RequestSettings(Section):
         None,
         max_length=limits.HEADER_CHARS,
         pattern=r"^[ -~]+$",
-        description="ContentType; default by encoding and framing.",
+        description="ContentType before compression; default by encoding and framing.",
     )
     accept: str | None = Field(
         None,
@@ -81,50 +82,6 @@ class RequestSettings(Section):
         ge=limits.INVOCATION_TIMEOUT_SECONDS[0],
         le=limits.INVOCATION_TIMEOUT_SECONDS[1],
         description="Longest time for the container to answer (1s..1h).",
-    )
-
-
-class PackingSettings(Section):
-    """How records become payloads."""
-
-    encodings: list[Literal["json"]] = Field(
-        ["json"], min_length=1, description="Encodings in order of preference."
-    )
-    framing: Literal["none", "lines", "json-array"] = Field(
-        "none", description="How several records form one payload; none sends one each."
-    )
-    max_records: int = Field(1, ge=1, le=100_000, description="Most records in one invocation.")
-    max_bytes: Size = Field(
-        limits.INLINE_BODY_BYTES,
-        gt=0,
-        le=limits.INLINE_BODY_BYTES,
-        description="Most bytes of a packed payload; a larger record travels alone.",
-    )
-    linger: Duration = Field(
-        0.1, ge=0, description="Longest wait for more records before a payload is sent."
-    )
-
-    @model_validator(mode="after")
-    def _none_is_one_record(self) -> Self:
-        if self.framing == "none" and self.max_records > 1:
-            raise ValueError(
-                "framing none sends one record an invocation; to send up to "
-                f"{self.max_records} set framing to lines or json-array"
-            )
-        return self
-
-
-class StagingSettings(Section):
-    """Where payloads go that are too large for an inline request."""
-
-    bucket: str | None = Field(
-        None,
-        min_length=3,
-        max_length=63,
-        description="S3 bucket; unset: large records are refused.",
-    )
-    prefix: str = Field(
-        "staged/", max_length=512, description="Prefix of the staged objects' keys."
     )
 
 

@@ -4,7 +4,6 @@ One task reads and packs in batches. A second one only sends a payload on its wa
 for more records long enough; the two take turns.
 """
 
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,10 +21,11 @@ from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.recall import Known
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
-from dispatcher.packing.framing import Frame
+from dispatcher.packing.keeping import crc32_of, keep_all
 from dispatcher.packing.packer import Packer, Refused
-from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.record import Item, Position, Record, Unreadable
+from dispatcher.packing.parcel import Parcel, sent_bytes
+from dispatcher.sources.blob import Blob
+from dispatcher.sources.record import Item, Large, Position, Record, Unreadable
 from dispatcher.sources.source import Source
 
 
@@ -35,7 +35,6 @@ class Intake:
 
     source: Source
     packer: Packer
-    frame: Frame
     ledger: Ledger
     departures: Departures
     intents: MemoryObjectSendStream[Planned]
@@ -46,7 +45,7 @@ class Intake:
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
     _opened: anyio.Event = field(default_factory=anyio.Event)
     _waiting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    _lost: dict[int, dict[tuple[str, int], bytes]] = field(default_factory=dict)
+    _lost: dict[int, dict[tuple[str, int], bytes | Blob]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Read, pack and plan until the source ends or ``stop`` is called.
@@ -70,19 +69,19 @@ class Intake:
         self._waiting.cancel()
 
     async def _take(self, items: Sequence[Item]) -> None:
-        records: list[Record] = []
+        records: list[Record | Large] = []
         dead: list[Outcome] = []
         recall = self.ledger.recall
         for item in items:
             known, entry = recall.know(item.position)
             if known is Known.NEW:
-                if isinstance(item, Record):
-                    records.append(item)
-                else:
+                if isinstance(item, Unreadable):
                     dead.append(_unreadable(item))
+                else:
+                    records.append(item)
             elif known is Known.CHANGED:
                 raise _changed(item.position)
-            elif known is Known.LOST and entry is not None and isinstance(item, Record):
+            elif known is Known.LOST and entry is not None and not isinstance(item, Unreadable):
                 await self._find(entry, item)
         if dead:
             await self._refuse(dead)
@@ -107,7 +106,7 @@ class Intake:
                 self.meter.read += len(parcel.records)
                 self.meter.records[parcel.route] += len(parcel.records)
                 self.meter.invocations[parcel.route] += 1
-                self.meter.payload_bytes[parcel.route] += len(parcel.payload)
+                self.meter.payload_bytes[parcel.route] += sent_bytes(parcel)
 
     async def _hand_over(self, planned: Planned) -> None:
         """Give an intent to the senders; where they were cancelled, the next process sends it."""
@@ -137,22 +136,23 @@ class Intake:
                     if self.packer.deadline == deadline:
                         await self._plan(self.packer.flush())
 
-    async def _find(self, entry: Entry, record: Record) -> None:
+    async def _find(self, entry: Entry, record: Record | Large) -> None:
         """Collect the records of a payload that was lost with the power, until it is whole."""
         number = entry.planned.number
         found = self._lost.setdefault(number, {})
-        found[record.position.stream, record.position.start] = record.raw
+        content = record.raw if isinstance(record, Record) else record.blob
+        found[record.position.stream, record.position.start] = content
         if len(found) < len(entry.slips):
             return
         del self._lost[number]
         places = [(slip.position.stream, slip.position.start) for slip in entry.slips]
-        payload = self.frame.join([found[place] for place in places])
-        if zlib.crc32(payload) != entry.crc:
+        kept = keep_all([found[place] for place in places])
+        if crc32_of(kept) != entry.crc:
             raise _changed(entry.slips[0].position)
         if self.ledger.find(number) is None:
             return
         with anyio.CancelScope(shield=True):
-            await self.ledger.restore(number, payload)
+            await self.ledger.restore(number, kept)
         self.departures.add(entry.planned)
 
     def _check_found(self) -> None:
@@ -200,5 +200,5 @@ def _refused(item: Refused) -> Outcome:
         None,
         reason=item.reason,
         message=item.message,
-        input=record.raw,
+        input=record.raw if isinstance(record, Record) else record.blob,
     )

@@ -14,6 +14,7 @@ from dispatcher.aws.location import parse_location
 from dispatcher.config.settings import Config
 from dispatcher.dispatch.evidence import Evidence
 from dispatcher.dispatch.retry import Attempt, GiveUp, Stop, decide
+from dispatcher.dispatch.staging import Staging
 from dispatcher.errors import (
     CallError,
     Denied,
@@ -42,13 +43,6 @@ class Invoker(Protocol):
 
     async def invoke(self, request: InvokeRequest) -> Accepted:
         """Ask for an inference."""
-
-
-class Stager(Protocol):
-    """Writes payloads that are too large for inline."""
-
-    async def put(self, location: Location, body: bytes, content_type: str) -> None:
-        """Write an object."""
 
 
 @dataclass(slots=True)
@@ -90,7 +84,7 @@ class _History:
     Attributes:
         unsure: A call may have been accepted unseen; it stays so, whatever later calls answer.
         repeated: A call was made while unsure.
-        staged: The payload lies in S3.
+        staged: Where the payload lies in S3, once it does.
         since: When the first call failed; monotonic seconds, None before.
         failures: How many calls failed, throttling aside.
         pauses: How many calls failed.
@@ -98,7 +92,7 @@ class _History:
 
     unsure: bool
     repeated: bool = False
-    staged: bool = False
+    staged: Location | None = None
     since: float | None = None
     failures: int = 0
     pauses: int = 0
@@ -111,7 +105,7 @@ class Sender:
     config: Config
     ledger: Ledger
     invoker: Invoker
-    stager: Stager
+    staging: Staging
     evidence: Evidence
     memory: Quota
     meter: Meter
@@ -239,15 +233,17 @@ class Sender:
     async def _call(self, planned: Planned, history: _History) -> None:
         async with self.memory.take(planned.size):
             entry = self.ledger.find(planned.number)
-            payload = await self.ledger.payload(entry) if entry else None
+            if entry is None:
+                return
+            payload = None
+            if planned.route == "inline":
+                payload = await self.ledger.payload(entry)
+                if payload is None and self._is_ours(planned):
+                    raise unreadable_payload(planned)
+            elif history.staged is None:
+                history.staged = await self.staging.stage(entry)
             if not self._is_ours(planned):
                 return  # it completed while this waited for memory or bytes
-            if payload is None:
-                raise unreadable_payload(planned)
-            if planned.route == "s3" and not history.staged:
-                await self.stager.put(self._staged(planned), payload, planned.content_type)
-                failpoints.reach("dispatch.staged")
-                history.staged = True
             if history.unsure and not history.repeated:
                 history.repeated = True
                 self.meter.repeated += 1
@@ -258,7 +254,7 @@ class Sender:
             began = self.monotonic()
             try:
                 failpoints.reach("dispatch.calling")
-                answer = await self.invoker.invoke(self._request(planned, payload))
+                answer = await self.invoker.invoke(self._request(planned, payload, history.staged))
                 failpoints.reach("dispatch.answered")
             except CallError as error:
                 self.meter.calls[_result(error)] += 1
@@ -277,8 +273,10 @@ class Sender:
         self.ledger.accept(planned, self.now(), output, failure)
         failpoints.reach("dispatch.accepted")
 
-    def _request(self, planned: Planned, payload: bytes) -> InvokeRequest:
-        inline, request = planned.route == "inline", self.config.request
+    def _request(
+        self, planned: Planned, payload: bytes | None, staged: Location | None
+    ) -> InvokeRequest:
+        request = self.config.request
         chosen = request.output_naming == "chosen"
         return InvokeRequest(
             endpoint=self.config.endpoint.name,
@@ -286,18 +284,13 @@ class Sender:
             content_type=planned.content_type,
             output_extension=planned.shard if chosen else None,
             filename=filename(planned.id) if chosen else None,
-            body=payload if inline else None,
-            input_location=None if inline else str(self._staged(planned)),
+            body=payload,
+            input_location=None if staged is None else str(staged),
             accept=request.accept,
             custom_attributes=request.custom_attributes,
             ttl=round(request.ttl),
             timeout=round(request.timeout),
         )
-
-    def _staged(self, planned: Planned) -> Location:
-        staging = self.config.staging
-        assert staging.bucket is not None, "the packer routes to S3 only with a bucket"
-        return Location(staging.bucket, f"{staging.prefix}{planned.shard}/{planned.id}")
 
     def _attempt(self, error: CallError, planned: Planned, history: _History) -> Attempt:
         """Count a failed call; return what is to be weighed."""

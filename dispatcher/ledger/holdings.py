@@ -9,7 +9,7 @@ Row: TypeAlias = tuple[object, ...]
 
 COLUMNS = (
     "number, id, shard, state, content_type, route, size, crc, segment, offset, planned_at, "
-    "accepted_at, output, failure, attempt, not_before, manifest"
+    "accepted_at, output, failure, attempt, not_before, encoding, first_attempt, staged, manifest"
 )
 """The columns of ``invocation`` in the order of its rows here."""
 

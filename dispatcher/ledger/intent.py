@@ -1,9 +1,11 @@
 """What the ledger makes: intents that are durable, and its own view of each invocation."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgpack
 
+from dispatcher.config.packing import Encoding
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Route
 from dispatcher.sources.record import Key, Position
@@ -19,7 +21,7 @@ class Slip:
     Attributes:
         position: The record's identity in this run.
         key: The user's name for it.
-        size: Length of its raw bytes, to cut it out of the payload again.
+        size: Length of its raw bytes, to cut it out of what is kept.
     """
 
     position: Position
@@ -29,7 +31,7 @@ class Slip:
 
 @dataclass(slots=True, frozen=True)
 class SpoolRef:
-    """Where a payload lies in the spool: segment number, offset, size and CRC-32 of the bytes."""
+    """Where records lie in the spool: segment number, offset, size and CRC-32 of the bytes."""
 
     segment: int
     offset: int
@@ -49,8 +51,9 @@ class Planned:
         shard: The S3OutputPathExtension.
         content_type: MIME type of the payload.
         route: ``inline`` or ``s3``.
-        size: Bytes of the payload.
+        size: Bytes of its records, as they are kept.
         resumed: An earlier process may have sent it: look before sending.
+        encoding: How the payload is made of the records.
     """
 
     number: int
@@ -60,6 +63,7 @@ class Planned:
     route: Route
     size: int
     resumed: bool = False
+    encoding: Encoding = "json"
 
 
 @dataclass(slots=True)
@@ -69,14 +73,17 @@ class Entry:
     Attributes:
         planned: What was promised to be called.
         slips: Its records, in payload order.
-        payload: Where its bytes lie, or None after they were lost with the power.
-        crc: CRC-32 of the payload, to recognise it when it is read again from the source.
+        payload: Where its records lie, or None after they were lost with the power.
+        crc: CRC-32 of what is kept, to recognise it when it is read again from the source.
         planned_at: Epoch seconds.
         state: Where it stands.
         accepted_at: Epoch seconds of the 202, or None.
         output: Location of the output object as the service gave it, or None.
         failure: Location of the failure object as the service gave it, or None.
         attempt: Which invocation of its records this is, from 1.
+        first_attempt: Which one was the first of just these records together; above 1 for the
+            parts of one that was taken apart.
+        staged: Where its payload lies in S3, or is about to; None where it is not there.
         not_before: Epoch seconds before which it is not to be called, or None.
         claimed: Somebody is settling it now.
         acks: Receipts of the messages that may be deleted once it is settled.
@@ -97,6 +104,13 @@ class Entry:
     claimed: bool = False
     acks: list[str] | None = None
     looked_at: float | None = None
+    first_attempt: int = 1
+    staged: str | None = None
+
+    @property
+    def tries(self) -> int:
+        """Return how many invocations just these records together have had, this one included."""
+        return self.attempt - self.first_attempt + 1
 
     def adopt(self, now: float, *, went_back: bool) -> None:
         """Take over an entry of an earlier process.
@@ -112,7 +126,7 @@ class Entry:
             self.accepted_at = min(self.accepted_at, now)
 
 
-def pack_slips(slips: list[Slip], streams: dict[str, int]) -> bytes:
+def pack_slips(slips: Sequence[Slip], streams: Mapping[str, int]) -> bytes:
     """Return the manifest of an invocation as stored; ``streams`` numbers the stream names."""
     packed: bytes = msgpack.packb(
         [

@@ -4,17 +4,15 @@ Intents are durable before anybody can send them; settlements, the sinks' positi
 marks advance in one transaction.
 """
 
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import anyio
 import anyio.to_thread
 
-from dispatcher import limits
 from dispatcher.ledger import identity
 from dispatcher.ledger.intent import Entry, Planned, Slip
 from dispatcher.ledger.messages import MessageLog
+from dispatcher.ledger.numbering import Numbering
 from dispatcher.ledger.operations import (
     Accept,
     Count,
@@ -25,16 +23,18 @@ from dispatcher.ledger.operations import (
     Settle,
     SinkMark,
 )
-from dispatcher.ledger.payloads import Payloads
+from dispatcher.ledger.payloads import Payloads, unreadable_payload
 from dispatcher.ledger.pen import Pen
 from dispatcher.ledger.recall import Recall
+from dispatcher.ledger.renewal import parts_of, renewed
 from dispatcher.ledger.settlement import Settlement, messages_of, tallies_of
 from dispatcher.ledger.spool import Spool
 from dispatcher.ledger.states import Move, State, step
 from dispatcher.ledger.store import Store
 from dispatcher.ledger.watermark import Watermark, adjoining
-from dispatcher.packing.framing import Frame
-from dispatcher.packing.parcel import Parcel, Route
+from dispatcher.packing.codec import Codec
+from dispatcher.packing.parcel import Parcel, kept_of
+from dispatcher.sources.blob import Blob
 from dispatcher.sources.source import Mark
 
 _BEGUN = "accepted"
@@ -43,12 +43,12 @@ _BEGUN = "accepted"
 REPEATED = "repeated"
 """What is counted: invocations that may have reached the service more than once."""
 
+APART = "apart"
+"""What is counted: invocations made of parts of failed ones."""
+
 _LOW_SHARE, _GATHER_SECONDS = 0.95, 0.05
 """Of the most outstanding invocations, and how long that many are waited for: where the other
 places are held for hours, one that is free is used."""
-
-_GAP, _GAPS = limits.S3_LIST_PAGE_KEYS, 2**30
-"""A restart skips a random number of shards; of 60 bits, 40 at the most."""
 
 
 class Ledger:
@@ -68,14 +68,14 @@ class Ledger:
         *,
         outstanding: int,
         spool_max: int,
-        frame: Frame,
+        codec: Codec,
         now: Callable[[], float],
     ) -> None:
         self._store = store
         self._spool = spool
         self._limit = outstanding
         self._spool_max = spool_max
-        self._payloads = Payloads(spool, frame)
+        self._payloads = Payloads(spool, codec)
         self._now = now
         opened = now()
         known = [
@@ -86,9 +86,6 @@ class Ledger:
             entry.adopt(opened, went_back=went_back)
         self._entries = {entry.planned.number: entry for entry in store.entries}
         self._marks = store.marks
-        # A ledger that was restored from an older copy must not give out a number twice: a late
-        # event of the first one would settle the second.
-        self._number = store.last_number + _GAP * secrets.randbelow(_GAPS) * bool(store.facts)
         self._pen = Pen(store)
         self._changed = anyio.Event()
         self._left: set[int] = set()
@@ -98,6 +95,7 @@ class Ledger:
             self._index(entry)
         self.is_new = "tag" not in store.facts
         self.tag = store.facts.get("tag") or identity.make_tag()
+        self._numbers = Numbering(self.tag, store.last_number, is_resumed=bool(store.facts))
         self.recall = Recall.of(store.marks, store.entries)
         self.resumed = [entry.planned for entry in self.planned()]
 
@@ -178,16 +176,18 @@ class Ledger:
         Raises:
             StateError: The intent could not be stored; nothing may be sent.
         """
-        entries = [self._entry(parcel) for parcel in parcels]
-        await self._pen.write(Plan(entries, [parcel.payload for parcel in parcels]))
+        kept = [kept_of(parcel) for parcel in parcels]
+        entries = [self._entry(p, len(k)) for p, k in zip(parcels, kept, strict=True)]
+        await self._pen.write(Plan(entries, kept))
         for entry, parcel in zip(entries, parcels, strict=True):
             self._entries[entry.planned.number] = entry
-            self._payloads.keep(entry.planned, parcel.payload)
+            if parcel.payload:
+                self._payloads.keep(entry.planned, parcel.payload)
         return [entry.planned for entry in entries]
 
-    async def restore(self, number: int, payload: bytes) -> None:
-        """Take over the payload of an invocation, read again from the source after a power loss."""
-        await self._pen.write(Restore(self._entries[number], payload))
+    async def restore(self, number: int, kept: bytes | Blob) -> None:
+        """Take over the records of an invocation, read again from the source after a power loss."""
+        await self._pen.write(Restore(self._entries[number], kept))
         self._lost.discard(number)
 
     @property
@@ -288,39 +288,43 @@ class Ledger:
             self._close(entry)
         self._notify()
 
-    async def replace(self, entry: Entry, *, after: float) -> Planned:
-        """Close an invocation that failed, and plan a new one for its records, in one transaction.
+    async def replace(self, entry: Entry, *, after: float, parts: int = 1) -> list[Planned]:
+        """Close an invocation that failed, and plan new ones for its records, in one transaction.
 
         Args:
-            entry: Claimed by the caller; its payload is there.
-            after: Seconds from now before which the new one is not to be called.
+            entry: Claimed by the caller; its records are there.
+            after: Seconds from now before which the new ones are not to be called.
+            parts: How many the records are spread over, in order; at most one a record.
 
         Raises:
-            StateError: It could not be stored.
+            StateError: It could not be stored, or its records cannot be read.
         """
-        now = self._now()
-        new = replace(
-            entry,
-            planned=self._planned(
-                entry.planned.content_type, entry.planned.route, entry.planned.size
-            ),
-            planned_at=now,
-            state=State.PLANNED,
-            accepted_at=None,
-            output=None,
-            failure=None,
-            attempt=entry.attempt + 1,
-            not_before=now + after,
-            claimed=False,
-            acks=None,
-            looked_at=None,
-        )
+        new = await self._renewed(entry, after, parts)
         step(entry.state, Move.REPLACE)
         entry.state = State.REPLACED
-        await self._pen.write(Replace(entry, new))
+        await self._pen.write(Replace(entry, new), *[Count(APART, parts)] * (parts > 1))
         self._close(entry)
-        self._entries[new.planned.number] = new
-        return new.planned
+        self._entries |= {made.planned.number: made for made in new}
+        return [made.planned for made in new]
+
+    async def _renewed(self, entry: Entry, after: float, parts: int) -> list[Entry]:
+        now = self._now()
+        if parts == 1:
+            return [
+                renewed(
+                    entry, self._numbers.anew(entry.planned, entry.planned.size), now, after=after
+                )
+            ]
+        kept = await self._payloads.kept(entry)
+        if kept is None:
+            raise unreadable_payload(entry.planned)
+        new = []
+        for slips, ref in parts_of(entry, kept, parts):
+            made = renewed(entry, self._numbers.anew(entry.planned, ref.size), now, after=after)
+            made.slips, made.payload, made.crc = slips, ref, ref.crc
+            made.first_attempt = made.attempt
+            new.append(made)
+        return new
 
     def _index(self, entry: Entry) -> None:
         """Make an invocation known by its locations where they do not tell its id."""
@@ -371,16 +375,10 @@ class Ledger:
         """Write what is left."""
         await self._pen.aclose()
 
-    def _entry(self, parcel: Parcel) -> Entry:
-        planned = self._planned(parcel.content_type, parcel.route, len(parcel.payload))
-        slips = [Slip(r.position, r.key, len(r.raw)) for r in parcel.records]
+    def _entry(self, parcel: Parcel, size: int) -> Entry:
+        planned = self._numbers.planned(parcel.content_type, parcel.route, size, parcel.encoding)
+        slips = [Slip(r.position, r.key, r.size) for r in parcel.records]
         return Entry(planned, slips, None, 0, self._now())
-
-    def _planned(self, content_type: str, route: Route, size: int) -> Planned:
-        self._number += 1
-        invocation = identity.invocation_id(self.tag, self._number)
-        shard = identity.shard(self.tag, self._number)
-        return Planned(self._number, invocation, shard, content_type, route, size)
 
     def _begin(self) -> None:
         if not self.begun:

@@ -16,14 +16,14 @@ from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.lock import lock
 from dispatcher.ledger.spool import Spool
 from dispatcher.ledger.store import Store
-from dispatcher.packing.framing import Frame
+from dispatcher.packing.codec import Codec
 
 
 @asynccontextmanager
 async def open_ledger(
     path: Path,
     *,
-    frame: Frame,
+    codec: Codec,
     durability: Literal["full", "relaxed"] = "full",
     outstanding: int = 2000,
     spool_max: int = 10_000_000_000,
@@ -33,7 +33,7 @@ async def open_ledger(
 
     Args:
         path: The SQLite file; made if it is not there. The spool is the folder ``<path>.spool``.
-        frame: How the payloads of this run are framed, to cut records out of them.
+        codec: Makes payloads of records.
         durability: ``full`` survives power loss, ``relaxed`` a killed process.
         outstanding: Most invocations without an outcome.
         spool_max: Bytes of the spool from which on nothing is planned.
@@ -64,7 +64,7 @@ async def open_ledger(
                 f"cannot use the ledger {path}: {error.strerror} at {where}. {remedy}"
             ) from error
         ledger = Ledger(
-            store, spool, outstanding=outstanding, spool_max=spool_max, frame=frame, now=now
+            store, spool, outstanding=outstanding, spool_max=spool_max, codec=codec, now=now
         )
         if ledger.is_new:
             await ledger.remember(created=repr(now()), tag=ledger.tag)

@@ -1,11 +1,13 @@
 """What can be written to the ledger. Operations of one group are committed together, in order."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.watermark import Change
+from dispatcher.sources.blob import Blob
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,10 +27,10 @@ class SinkMark:
 
 @dataclass(slots=True)
 class Plan:
-    """New invocations; the writer puts the payloads into the spool and their place in the entry."""
+    """New invocations; the writer puts their records into the spool, their place in the entry."""
 
     entries: list[Entry]
-    payloads: list[bytes]
+    kept: Sequence[bytes | Blob]
 
 
 @dataclass(slots=True)
@@ -43,18 +45,26 @@ class Accept:
 
 @dataclass(slots=True)
 class Restore:
-    """A payload that was lost with the power has been read from the source again."""
+    """Records that were lost with the power have been read from the source again."""
 
     entry: Entry
-    payload: bytes
+    kept: bytes | Blob
+
+
+@dataclass(slots=True)
+class Stage:
+    """The payload of an invocation is about to be put into S3."""
+
+    number: int
+    location: str
 
 
 @dataclass(slots=True)
 class Replace:
-    """An invocation is over, and its records go on in a new one, with the same payload."""
+    """An invocation is over, and its records go on in new ones, from where they lie."""
 
     old: Entry
-    new: Entry
+    new: Sequence[Entry]
 
 
 @dataclass(slots=True)
@@ -87,9 +97,10 @@ class Forget:
 
 @dataclass(slots=True)
 class Count:
-    """One more of something that is counted over all processes of a run."""
+    """More of something that is counted over all processes of a run."""
 
     name: str
+    more: int = 1
 
 
 @dataclass(slots=True)
@@ -100,4 +111,6 @@ class Remember:
     value: str
 
 
-Operation: TypeAlias = Plan | Accept | Restore | Replace | Settle | Forget | Count | Remember
+Operation: TypeAlias = (
+    Plan | Accept | Restore | Stage | Replace | Settle | Forget | Count | Remember
+)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from dispatcher.packing.parcel import Route
+from dispatcher.sources.blob import Blob
 from dispatcher.sources.record import Key, Position
 
 Status: TypeAlias = Literal["completed", "failed", "expired", "rejected"]
@@ -46,7 +47,7 @@ class Outcome:
         reason: A stable code for the dead, empty for the completed.
         message: A sentence for the dead, empty for the completed.
         attempts: Invocations that were made for it; 0 where it was never sent.
-        input: The record's raw bytes, where the sink or the dead letter shows them.
+        input: The record's bytes as read, where the sink or the dead letter shows them.
         meta: How the record travelled; None where it was never sent.
         is_json: The output is known to be one JSON value, because the answer was read as such.
         location: Where the whole answer lies in S3; None where that is not known.
@@ -60,7 +61,7 @@ class Outcome:
     reason: str = ""
     message: str = ""
     attempts: int = 0
-    input: bytes | None = None
+    input: bytes | Blob | None = None
     meta: Meta | None = None
     is_json: bool = False
     location: str | None = None

@@ -1,11 +1,15 @@
-"""The bytes of outstanding invocations: in memory until first asked for, then in the spool."""
+"""The bytes of outstanding invocations.
+
+The spool has the records; payloads stay in memory until first asked for, and are made anew later.
+"""
 
 import anyio.to_thread
 
 from dispatcher.errors import StateError
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.spool import Spool
-from dispatcher.packing.framing import Frame
+from dispatcher.packing.codec import Codec
+from dispatcher.packing.keeping import cut
 
 _LARGE_BYTES = 256_000
 """Payloads from here on are read on a worker thread; below, the hop costs more than the read."""
@@ -27,33 +31,45 @@ class Payloads:
     """What of an invocation is not in its row.
 
     Args:
-        spool: Has the bytes of everything outstanding.
-        frame: How payloads are framed, to cut records out of them.
+        spool: Has the records of everything outstanding.
+        codec: Makes payloads of records.
     """
 
-    def __init__(self, spool: Spool, frame: Frame) -> None:
+    def __init__(self, spool: Spool, codec: Codec) -> None:
         self._spool = spool
-        self._frame = frame
+        self._codec = codec
         self._fresh: dict[int, bytes] = {}
         self._fresh_bytes = 0
 
     def keep(self, planned: Planned, payload: bytes) -> None:
         """Keep the bytes of a new invocation in memory, if there is room."""
-        if self._fresh_bytes + planned.size <= _FRESH_BYTES:
+        if self._fresh_bytes + len(payload) <= _FRESH_BYTES:
             self._fresh[planned.number] = payload
-            self._fresh_bytes += planned.size
+            self._fresh_bytes += len(payload)
 
     def let_go(self, planned: Planned) -> bytes | None:
         """Keep an invocation's bytes in memory no longer; return them if they were."""
         payload = self._fresh.pop(planned.number, None)
         if payload is not None:
-            self._fresh_bytes -= planned.size
+            self._fresh_bytes -= len(payload)
         return payload
 
     async def read(self, entry: Entry) -> bytes | None:
-        """Return the bytes of an invocation; None while they are lost and not yet read again."""
+        """Return the payload of an invocation; None while its records are lost.
+
+        Raises:
+            NotEncodableError: The records cannot be encoded any more as they were.
+        """
         if (payload := self.let_go(entry.planned)) is not None:
             return payload
+        kept = await self.kept(entry)
+        if kept is None:
+            return None
+        raws = cut(kept, [slip.size for slip in entry.slips])
+        return self._codec.payload(raws, entry.planned.encoding)
+
+    async def kept(self, entry: Entry) -> bytes | None:
+        """Return the records of an invocation as they are kept; None while they are lost."""
         if (ref := entry.payload) is None:
             return None
         if ref.size < _LARGE_BYTES:
@@ -62,7 +78,7 @@ class Payloads:
 
     async def raws(self, entry: Entry) -> list[bytes | None]:
         """Return the raw bytes of each record of an invocation; None where they are lost."""
-        payload = await self.read(entry)
-        if payload is None:
+        kept = await self.kept(entry)
+        if kept is None:
             return [None] * len(entry.slips)
-        return list(self._frame.cut(payload, [slip.size for slip in entry.slips]))
+        return list(cut(kept, [slip.size for slip in entry.slips]))

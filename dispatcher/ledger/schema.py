@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dispatcher.errors import StateError
 
-VERSION = 2
+VERSION = 3
 
 _TABLES = """
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -58,6 +58,12 @@ CREATE TABLE settled_message (
     settled_at REAL NOT NULL,
     PRIMARY KEY (stream, name)
 ) WITHOUT ROWID;
+""",
+    3: """
+ALTER TABLE invocation ADD COLUMN encoding TEXT NOT NULL DEFAULT 'json';
+ALTER TABLE invocation ADD COLUMN first_attempt INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE invocation ADD COLUMN staged TEXT;
+CREATE TABLE discarded (location TEXT PRIMARY KEY) WITHOUT ROWID;
 """,
 }
 """What makes each version of the one before it. A new ledger goes the same way, so that there is

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dispatcher.errors import StateError
 from dispatcher.ledger.intent import SpoolRef
+from dispatcher.sources.blob import Blob
 
 SEGMENT_BYTES = 32_000_000
 """A segment that has reached this size is closed: what one stuck payload can keep on disk."""
@@ -64,7 +65,7 @@ class Spool:
                 self._delete(segment)
         self._next_segment()
 
-    def append(self, payloads: Sequence[bytes]) -> list[SpoolRef]:
+    def append(self, payloads: Sequence[bytes | Blob]) -> list[SpoolRef]:
         """Write payloads and return where they lie.
 
         Raises:
@@ -72,10 +73,11 @@ class Spool:
         """
         refs = []
         offset = self._sizes[self._current]
-        for payload in payloads:
+        held = [p.read() if isinstance(p, Blob) else p for p in payloads]
+        for payload in held:
             refs.append(SpoolRef(self._current, offset, len(payload), zlib.crc32(payload)))
             offset += len(payload)
-        self._write(payloads[0] if len(payloads) == 1 else b"".join(payloads))
+        self._write(held[0] if len(held) == 1 else b"".join(held))
         self._live[self._current] += len(refs)
         self.size += offset - self._sizes[self._current]
         self._sizes[self._current] = offset
@@ -97,6 +99,11 @@ class Spool:
         if len(payload) != ref.size or zlib.crc32(payload) != ref.crc:
             return None
         return payload
+
+    def share(self, refs: Sequence[SpoolRef]) -> None:
+        """Count parts of a payload as payloads of their own."""
+        for ref in refs:
+            self._live[ref.segment] += 1
 
     def release(self, refs: Sequence[SpoolRef]) -> None:
         """Let go of payloads that are settled."""

@@ -15,7 +15,7 @@ from typing import Literal, Self, TypeVar, cast
 from dispatcher import failpoints
 from dispatcher.errors import StateError
 from dispatcher.ledger import contradictions, schema
-from dispatcher.ledger.intent import Entry, Planned, SpoolRef, pack_slips, unpack_slips
+from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.operations import (
     Accept,
     Count,
@@ -27,15 +27,16 @@ from dispatcher.ledger.operations import (
     Restore,
     Settle,
     SinkMark,
+    Stage,
 )
+from dispatcher.ledger.rows import COLUMNS, INSERT, SELECT, as_float, as_int, entry_of, row_of
 from dispatcher.ledger.spool import Spool
 from dispatcher.ledger.states import State
 from dispatcher.ledger.watermark import Watermark
-from dispatcher.packing.parcel import Route
 from dispatcher.sources.source import Mark
 
-_CHUNKS = (64, 8, 1)
-"""Rows of one statement; times 14 columns, within the 999 parameters of old SQLite versions."""
+_CHUNKS = (56, 8, 1)
+"""Rows of one statement; times 17 columns, within the 999 parameters of old SQLite versions."""
 
 _Row = TypeVar("_Row")
 
@@ -141,63 +142,42 @@ class Store:
     def _load(self) -> None:
         self.facts: dict[str, str] = dict(self._db.execute("SELECT name, value FROM fact"))
         self.tallies: dict[str, int] = {
-            name: _int(records) for name, records in self._db.execute("SELECT * FROM tally")
+            name: as_int(records) for name, records in self._db.execute("SELECT * FROM tally")
         }
         self.sinks = {
-            name: SinkMark(_int(position), _int(crc), _int(length))
+            name: SinkMark(as_int(position), as_int(crc), as_int(length))
             for name, position, crc, length in self._db.execute("SELECT * FROM sink")
         }
         streams = self._db.execute("SELECT id, name, mark, line FROM stream").fetchall()
         self._streams = {name: number for number, name, _, _ in streams}
         names = {number: name for number, name, _, _ in streams}
         self.marks = {
-            name: Watermark(Mark(_int(mark), _int(line))) for _, name, mark, line in streams
+            name: Watermark(Mark(as_int(mark), as_int(line))) for _, name, mark, line in streams
         }
         for stream, start, stop, line in self._db.execute(
             "SELECT stream, start, stop, line FROM settled_range ORDER BY stream, start"
         ):
-            self.marks[names[stream]].load(_int(start), _int(stop), _int(line))
-        self.entries = [self._entry(row, names) for row in self._db.execute(_SELECT)]
+            self.marks[names[stream]].load(as_int(start), as_int(stop), as_int(line))
+        self.entries = [self._adopted(row, names) for row in self._db.execute(SELECT)]
         contradictions.check_records(self.entries, self.marks)
         self.settled_messages: dict[str, dict[str, float]] = {}
         for stream, name, at in self._db.execute("SELECT * FROM settled_message"):
-            self.settled_messages.setdefault(names[stream], {})[str(name)] = _float(at)
+            self.settled_messages.setdefault(names[stream], {})[str(name)] = as_float(at)
         last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'invocation'")
         self.last_number: int = (last.fetchone() or (0,))[0]
 
-    def _entry(self, row: tuple[object, ...], names: dict[int, str]) -> Entry:
-        number, id_, shard, state, content_type, route, size, crc, segment, offset = row[:10]
-        planned_at, accepted_at, output, failure, attempt, not_before, manifest = row[10:]
-        ref = SpoolRef(_int(segment), _int(offset), _int(size), _int(crc))
-        assert isinstance(manifest, bytes)
-        return Entry(
-            Planned(
-                _int(number),
-                str(id_),
-                str(shard),
-                str(content_type),
-                _route(route),
-                _int(size),
-                resumed=True,
-            ),
-            unpack_slips(manifest, names),
-            ref if self._spool.adopt(ref) else None,
-            ref.crc,
-            _float(planned_at),
-            State(_int(state)),
-            None if accepted_at is None else _float(accepted_at),
-            None if output is None else str(output),
-            None if failure is None else str(failure),
-            _int(attempt),
-            None if not_before is None else _float(not_before),
-        )
+    def _adopted(self, row: tuple[object, ...], names: dict[int, str]) -> Entry:
+        entry = entry_of(row, names)
+        if entry.payload is not None and not self._spool.adopt(entry.payload):
+            entry.payload = None
+        return entry
 
     def _write(self, operation: Operation) -> None:
         match operation:
             case Plan():
                 self._plan(operation)
             case Restore():
-                entry, (ref,) = operation.entry, self._spool.append([operation.payload])
+                entry, (ref,) = operation.entry, self._spool.append([operation.kept])
                 entry.payload = ref
                 self._db.execute(
                     "UPDATE invocation SET segment = ?, offset = ? WHERE number = ?",
@@ -205,7 +185,8 @@ class Store:
                 )
             case Replace(old, new):
                 self._delete([old])
-                self._insert([new])
+                self._insert(new)
+                self._spool.share([entry.payload for entry in new[1:] if entry.payload])
             case Settle():
                 self._settle(operation)
             case Forget(messages):
@@ -214,15 +195,19 @@ class Store:
                         "DELETE FROM settled_message WHERE stream = ? AND name = ?",
                         [(self._streams[name], message) for message in gone],
                     )
-            case Count(name):
-                self._count({name: 1})
+            case Stage(number, location):
+                self._db.execute(
+                    "UPDATE invocation SET staged = ? WHERE number = ?", (location, number)
+                )
+            case Count(name, more):
+                self._count({name: more})
             case Remember():
                 self._db.execute(
                     "INSERT OR REPLACE INTO fact VALUES (?, ?)", (operation.name, operation.value)
                 )
 
     def _plan(self, plan: Plan) -> None:
-        refs = self._spool.append(plan.payloads)
+        refs = self._spool.append(plan.kept)
         failpoints.reach("ledger.spooled")
         for entry, ref in zip(plan.entries, refs, strict=True):
             entry.payload, entry.crc = ref, ref.crc
@@ -232,31 +217,10 @@ class Store:
         self._insert(plan.entries)
 
     def _insert(self, entries: Sequence[Entry]) -> None:
-        rows = []
-        for entry in entries:
-            planned, ref = entry.planned, entry.payload
-            assert ref is not None, "nobody replaces an invocation whose payload is lost"
-            rows.append(
-                (
-                    planned.number,
-                    planned.id,
-                    planned.shard,
-                    entry.state,
-                    planned.content_type,
-                    planned.route,
-                    ref.size,
-                    ref.crc,
-                    ref.segment,
-                    ref.offset,
-                    entry.planned_at,
-                    entry.attempt,
-                    entry.not_before,
-                    pack_slips(entry.slips, self._streams),
-                )
-            )
+        rows = [row_of(entry, self._streams) for entry in entries]
         for chunk in _chunks(rows):
             self._db.execute(
-                f"{_INSERT} VALUES {_marks(_ROW, len(chunk))}",
+                f"{INSERT} VALUES {_marks(_ROW, len(chunk))}",
                 [value for row in chunk for value in row],
             )
 
@@ -328,18 +292,6 @@ class Store:
         return cursor.lastrowid
 
 
-_SELECT = """
-SELECT number, id, shard, state, content_type, route, size, crc, segment, offset,
-       planned_at, accepted_at, output, failure, attempt, not_before, manifest
-FROM invocation ORDER BY number
-"""
-
-_INSERT = """
-INSERT INTO invocation (number, id, shard, state, content_type, route, size, crc, segment, offset,
-                        planned_at, attempt, not_before, manifest)
-"""
-
-
 def _unwritten(error: Exception) -> StateError:
     return StateError(
         f"cannot write the ledger: {error}. Make sure that its disk has space and can be written, "
@@ -347,7 +299,7 @@ def _unwritten(error: Exception) -> StateError:
     )
 
 
-_ROW = f"({', '.join('?' * 14)})"
+_ROW = f"({', '.join('?' * COLUMNS)})"
 
 
 def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
@@ -365,17 +317,3 @@ def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
 
 def _marks(row: str, count: int) -> str:
     return ", ".join([row] * count)
-
-
-def _int(value: object) -> int:
-    assert isinstance(value, int)
-    return value
-
-
-def _float(value: object) -> float:
-    assert isinstance(value, float)
-    return value
-
-
-def _route(value: object) -> Route:
-    return "s3" if value == "s3" else "inline"

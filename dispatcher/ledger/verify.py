@@ -9,8 +9,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TypeVar
+from typing import TypeVar, get_args
 
+from dispatcher.config.packing import Encoding
 from dispatcher.ledger import identity, schema
 from dispatcher.ledger.holdings import Holdings, Row, Written
 from dispatcher.ledger.intent import Slip, unpack_slips
@@ -162,11 +163,15 @@ class _Look:
 
     def _invocation(self, row: Row) -> tuple[int, str, str, list[Slip]]:
         number, id_, shard, state, content_type, route, size, crc, segment, offset = row[:10]
-        planned_at, accepted_at, output, failure, attempt, not_before, manifest = row[10:]
-        for text in (content_type, output or "", failure or ""):
+        planned_at, accepted_at, output, failure, attempt, not_before = row[10:16]
+        encoding, first_attempt, staged, manifest = row[16:]
+        for text in (content_type, output or "", failure or "", staged or ""):
             _text(text)
-        for count in (size, crc, segment, offset, _whole(attempt) - 1):
+        attempts = (_whole(attempt) - _whole(first_attempt), _whole(first_attempt) - 1)
+        for count in (size, crc, segment, offset, *attempts):
             _whole(count)
+        if encoding not in get_args(Encoding):
+            raise ValueError(f"{encoding!r} is no encoding")
         for seconds in (planned_at, accepted_at or 0.0, not_before or 0.0):
             if not isinstance(seconds, float):
                 raise TypeError(f"{seconds!r} is no time")

@@ -1,13 +1,14 @@
 """The way back: an answer to several records is split into one output each."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import orjson
 
-from dispatcher.packing.parcel import Framing
+from dispatcher.config.packing import PackingSettings
+from dispatcher.sources.record import Key
 
 MismatchReason: TypeAlias = Literal["count_mismatch", "bad_answer"]
 
@@ -57,7 +58,7 @@ class Outputs:
 
 
 def split(
-    body: bytes, content_type: str | None, count: int, *, framing: Framing
+    body: bytes, content_type: str | None, keys: Sequence[Key], settings: PackingSettings
 ) -> Outputs | Mismatch:
     """Split an answer into one output a record, by position.
 
@@ -70,9 +71,10 @@ def split(
     Args:
         body: The answer, verbatim.
         content_type: MIME type that the container gave it; None where it gave none.
-        count: Number of records in the request.
-        framing: How the request was framed; with ``none`` the whole answer is the output.
+        keys: The keys of the records in the request, in order.
+        settings: How the request was framed; with ``none`` the whole answer is the output.
     """
+    count, framing = len(keys), settings.framing
     if framing == "none":
         return Outputs([body], are_json=False)
     kind = (content_type or "").partition(";")[0].strip().lower()

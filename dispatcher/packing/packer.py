@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from dispatcher import limits
-from dispatcher.config.settings import PackingSettings
-from dispatcher.packing.framing import frame
+from dispatcher.config.packing import PackingSettings
+from dispatcher.packing.codec import Codec
+from dispatcher.packing.keeping import keep
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.record import Record
+from dispatcher.sources.record import Large, Record
 
 RefusedReason: TypeAlias = Literal["no_staging", "too_large"]
 
@@ -24,7 +25,7 @@ class Refused:
         message: A sentence with sizes in bytes, and what to do.
     """
 
-    record: Record
+    record: Record | Large
     reason: RefusedReason
     message: str
 
@@ -38,15 +39,14 @@ class Packer:
 
     Args:
         settings: The section ``packing``.
-        content_type: The configured content type; None goes by the framing.
+        codec: Makes payloads.
         staging: Whether there is a bucket for payloads that are too large for inline.
     """
 
-    def __init__(
-        self, settings: PackingSettings, *, content_type: str | None, staging: bool
-    ) -> None:
-        self._frame = frame(settings.framing)
-        self._content_type = content_type or self._frame.content_type
+    def __init__(self, settings: PackingSettings, codec: Codec, *, staging: bool) -> None:
+        self._codec = codec
+        self._frame = codec.frame
+        self._encoding = codec.encodings[0]
         self._staging = staging
         self._most_bytes = min(settings.max_bytes, limits.INLINE_BODY_BYTES)
         self._most_records = settings.max_records
@@ -60,7 +60,7 @@ class Packer:
         """When the open parcel must go, on the clock of ``add``; None where none is open."""
         return self._deadline
 
-    def add(self, records: Sequence[Record], now: float) -> list[Parcel | Refused]:
+    def add(self, records: Sequence[Record | Large], now: float) -> list[Parcel | Refused]:
         """Pack records, and return the parcels that became full, in order of their first record.
 
         Args:
@@ -72,6 +72,8 @@ class Packer:
         between = len(self._frame.between)
         around = self._frame.size(0, 1)
         for record in records:
+            if isinstance(record, Large):
+                raise NotImplementedError
             size = len(record.raw)
             if self._open:
                 if self._size + between + size <= most_bytes:
@@ -97,8 +99,16 @@ class Packer:
     def _close(self) -> Parcel:
         records, self._open = self._open, []
         self._deadline = None
-        payload = self._frame.join([record.raw for record in records])
-        return Parcel(records, payload, self._content_type, "inline")
+        raws = [record.raw for record in records]
+        payload = self._codec.payload(raws, self._encoding)
+        return Parcel(
+            records,
+            payload,
+            self._codec.content_type(self._encoding),
+            "inline",
+            self._encoding,
+            keep(raws),
+        )
 
     def _alone(self, record: Record, size: int) -> Parcel | Refused:
         if size > limits.STAGED_BODY_BYTES:
@@ -116,5 +126,12 @@ class Packer:
                 f"the payload would have {size} bytes, inline requests take at most "
                 f"{limits.INLINE_BODY_BYTES}; set staging.bucket to send larger ones through S3",
             )
-        payload = self._frame.join([record.raw])
-        return Parcel([record], payload, self._content_type, "inline" if inline else "s3")
+        payload = self._codec.payload([record.raw], self._encoding)
+        return Parcel(
+            [record],
+            payload,
+            self._codec.content_type(self._encoding),
+            "inline" if inline else "s3",
+            self._encoding,
+            record.raw,
+        )

@@ -6,6 +6,7 @@ from typing import Literal
 import orjson
 
 from dispatcher.ledger.outcome import Meta, Outcome
+from dispatcher.sources.blob import Blob
 from dispatcher.sources.record import Key
 
 DEEPEST = 500
@@ -62,9 +63,11 @@ def dead_letter_line(outcome: Outcome) -> bytes:
     )
 
 
-def _input(raw: bytes | None) -> bytes:
+def _input(raw: bytes | Blob | None) -> bytes:
     if raw is None:
         return b"null"
+    if isinstance(raw, Blob):
+        raw = raw.read()
     if embeddable(raw):
         return _on_one_line(raw)
     return orjson.dumps({"base64": base64.b64encode(raw).decode()})

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from dispatcher.sources.record import Item, Key, Position, Record, Unreadable
+from dispatcher.sources.record import Held, Item, Key, Position, Record, Unreadable
 from dispatcher.sources.source import Mark
 
 KEY_CHARS = 1024
@@ -107,7 +107,7 @@ class JsonLines:
         return Unreadable(position, _name(position), b"", "too_large", message)
 
 
-def item_of(position: Position, raw: bytes, field: str | None) -> Item:
+def item_of(position: Position, raw: bytes, field: str | None) -> Held:
     """Return the item of one JSON value.
 
     Args:

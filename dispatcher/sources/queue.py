@@ -6,7 +6,7 @@ from typing import Protocol
 from dispatcher.config.places import SourceSettings
 from dispatcher.errors import CallError
 from dispatcher.sources.json_lines import item_of
-from dispatcher.sources.record import Item, Position, Record, Unreadable
+from dispatcher.sources.record import Held, Position, Record, Unreadable
 
 
 class Delivery(Protocol):
@@ -66,7 +66,7 @@ class Patience(Protocol):
         ...
 
 
-def item_of_message(position: Position, body: str, settings: SourceSettings) -> Item:
+def item_of_message(position: Position, body: str, settings: SourceSettings) -> Held:
     """Return the item of one message.
 
     Args:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from dispatcher.sources.blob import Blob
+
 Key: TypeAlias = str | int
 """The user's name for a record; travels to the result unchanged."""
 
@@ -44,6 +46,36 @@ class Record:
     key: Key
     raw: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes as read."""
+        return len(self.raw)
+
+
+@dataclass(slots=True)
+class Large:
+    """An input item that can be sent, and whose bytes are too many to hold in memory.
+
+    Attributes:
+        position: Its identity in this run.
+        key: The user's name for it; two records may share one.
+        blob: The bytes as read: one JSON value without line breaks, or a file of any kind.
+    """
+
+    position: Position
+    key: Key
+    blob: Blob
+
+    @property
+    def raw(self) -> bytes:
+        """All of its bytes, read into memory."""
+        return self.blob.read()
+
+    @property
+    def size(self) -> int:
+        """Bytes as read."""
+        return self.blob.size
+
 
 @dataclass(slots=True)
 class Unreadable:
@@ -65,4 +97,7 @@ class Unreadable:
     message: str
 
 
-Item: TypeAlias = Record | Unreadable
+Held: TypeAlias = Record | Unreadable
+"""An item whose bytes are in memory."""
+
+Item: TypeAlias = Held | Large

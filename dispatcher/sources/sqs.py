@@ -16,7 +16,7 @@ from dispatcher.config.places import SourceSettings
 from dispatcher.errors import CallError, ConfigError, DispatcherError, Rejected
 from dispatcher.sources.deliveries import Beat, Deliveries
 from dispatcher.sources.queue import Delivery, Patience, SourceQueue, item_of_message
-from dispatcher.sources.record import Item, Position
+from dispatcher.sources.record import Held, Item, Position
 from dispatcher.sources.source import Mark, MessageLog
 
 VISIBILITY_SECONDS = 30
@@ -99,7 +99,7 @@ class SqsSource:
     _opened: float = field(init=False)
     # Since when each receiver has got nothing; None: it has got something, or does not ask.
     _quiet: list[float | None] = field(init=False)
-    _waiting: list[Item] = field(default_factory=list)
+    _waiting: list[Held] = field(default_factory=list)
     _waiting_bytes: int = 0
     _read_bytes: int = 0
     _is_closed: bool = False
@@ -158,7 +158,7 @@ class SqsSource:
             self._room.send()
             if batch:
                 self._read_bytes += sum(len(item.raw) for item in batch)
-                return batch
+                return [*batch]
             await self._arrived.wait()
         return []
 

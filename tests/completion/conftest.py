@@ -27,9 +27,10 @@ from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
-from dispatcher.packing.framing import frame
+from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.record import Position, Record
+from tests.payloads import joined
 from tests.virtual_time import (
     monotonic,
     no_threads,
@@ -174,7 +175,7 @@ class Scene:
 
     async def plan(self, *sizes: int) -> list[Entry]:
         """Plan invocations of so many records each."""
-        framing = frame(self.config.packing.framing)
+        framing = self.config.packing.framing
         parcels = []
         for size in sizes:
             records = []
@@ -182,8 +183,11 @@ class Scene:
                 n = next(self._numbers)
                 raw = b'{"n":%d}' % n
                 records.append(Record(Position("in", n * 10, n * 10 + 10, n + 1), f"key-{n}", raw))
-            payload = framing.join([record.raw for record in records])
-            parcels.append(Parcel(records, payload, "application/json", "inline"))
+            raws = [record.raw for record in records]
+            payload = joined(framing, raws)
+            parcels.append(
+                Parcel(records, payload, "application/json", "inline", kept=b"\n".join(raws))
+            )
         planned = [one.number for one in await self.ledger.plan(parcels)]
         return [entry for number in planned if (entry := self.ledger.find(number))]
 
@@ -253,7 +257,7 @@ def open_scene(tmp_path: Path) -> OpenScene:
         )
         async with open_ledger(
             tmp_path / "ledger.db",
-            frame=frame(config.packing.framing),
+            codec=Codec(config.packing, content_type=None),
             durability="relaxed",
             now=now,
         ) as ledger:

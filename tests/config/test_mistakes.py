@@ -155,7 +155,7 @@ ALL_SECTIONS = ", ".join(Config.model_fields)
         pytest.param(
             "packing: {framing: none, max_records: 5}",
             "w.yaml:3: packing: framing none sends one record an invocation; to send up to 5 set "
-            "framing to lines or json-array",
+            "framing to lines, json-array, msgpack-array or template",
             id="between-two-keys",
         ),
         pytest.param(

@@ -131,7 +131,7 @@ async def read_all(opened: Opened, content: bytes, mark: Mark, block: int) -> li
 def nameless(item: Item) -> tuple[object, ...]:
     """Everything but the stream's name, which is another in every temporary folder."""
     at = item.position
-    name = item.key if isinstance(item, Record) else item.reason
+    name = item.reason if isinstance(item, Unreadable) else item.key
     return type(item), at.start, at.end, at.line, name, item.raw
 
 

@@ -16,6 +16,7 @@ from dispatcher.aws.calls import Accepted, InvokeRequest, Location
 from dispatcher.config.settings import Config
 from dispatcher.dispatch.evidence import Evidence
 from dispatcher.dispatch.sender import Sender, Wire
+from dispatcher.dispatch.staging import Staging
 from dispatcher.errors import CallError, Denied
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
@@ -24,7 +25,7 @@ from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
-from dispatcher.packing.framing import frame
+from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel, Route
 from dispatcher.sources.record import Position, Record
 from tests.virtual_time import (
@@ -118,7 +119,7 @@ class Scene:
             self.config,
             self.ledger,
             self.service,
-            self.bucket,
+            Staging(self.config.staging, self.ledger, self.bucket),
             Evidence(self.ledger, self.bucket),
             self.memory,
             self.meter,
@@ -203,7 +204,7 @@ def open_scene(tmp_path: Path) -> OpenScene:
         )
         async with open_ledger(
             tmp_path / "ledger.db",
-            frame=frame(config.packing.framing),
+            codec=Codec(config.packing, content_type=None),
             durability="relaxed",
             outstanding=config.limits.outstanding,
             now=now,

@@ -53,7 +53,8 @@ async def anew(scene: Scene, after: float) -> Planned:
     (planned,) = await scene.plan()
     entry = scene.entry(planned)
     scene.ledger.claim(entry)
-    return await scene.ledger.replace(entry, after=after)
+    (new,) = await scene.ledger.replace(entry, after=after)
+    return new
 
 
 async def test_new_attempts_leave_in_the_order_of_their_times(scene: Scene) -> None:

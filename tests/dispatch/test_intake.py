@@ -16,10 +16,11 @@ from dispatcher.dispatch.intake import Intake
 from dispatcher.errors import StateError
 from dispatcher.ledger.intent import Planned
 from dispatcher.ledger.settlement import Settlement
-from dispatcher.packing.framing import frame
+from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
 from dispatcher.sources.record import Item, Position, Record, Unreadable
 from dispatcher.sources.source import Mark
+from tests.payloads import codec
 
 if TYPE_CHECKING:
     from tests.dispatch.conftest import OpenScene, Scene
@@ -103,8 +104,11 @@ async def started(
     departures = Departures(scene.ledger, scene.now)
     intake = Intake(
         Batches(list(batches)),
-        Packer(packing, content_type=None, staging=scene.config.staging.bucket is not None),
-        frame(packing.framing),
+        Packer(
+            packing,
+            Codec(packing, content_type=None),
+            staging=scene.config.staging.bucket is not None,
+        ),
         scene.ledger,
         departures,
         intents.clone(),
@@ -291,8 +295,7 @@ async def test_senders_that_are_gone_do_not_hold_up_the_end(open_scene: OpenScen
         settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](0)
         intake = Intake(
             Batches([records(0, 1)]),
-            Packer(scene.config.packing, content_type=None, staging=False),
-            frame("none"),
+            Packer(scene.config.packing, codec(), staging=False),
             scene.ledger,
             Departures(scene.ledger, scene.now),
             intents,

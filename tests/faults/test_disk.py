@@ -21,9 +21,9 @@ import pytest
 
 from dispatcher.errors import StateError
 from dispatcher.ledger.opening import open_ledger
-from dispatcher.packing.framing import frame
 from dispatcher.sinks.jsonl import JsonlFile
 from tests.faults import wal
+from tests.payloads import codec
 
 GOOD, BAD = 120, 60
 """Records that complete, and lines that are no JSON and become dead letters."""
@@ -424,7 +424,7 @@ def test_a_log_cut_or_damaged_anywhere_leaves_the_last_whole_transaction(memory:
 
 def test_a_log_whose_header_is_damaged_is_no_run_and_leaves_the_results(memory: Path) -> None:
     async def go_on(path: Path) -> None:
-        async with open_ledger(path, frame=frame("lines")) as ledger:
+        async with open_ledger(path, codec=codec("lines")) as ledger:
             JsonlFile.open(str(path.with_name("results.jsonl")), ledger.sink("results")).close()
 
     image = anyio.run(wal.make_image, memory)

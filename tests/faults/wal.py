@@ -25,10 +25,10 @@ from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.opening import open_ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
-from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sinks.jsonl import JsonlFile
 from dispatcher.sources.record import Position, Record
+from tests.payloads import codec, joined
 
 HEADER_BYTES, FRAME_BYTES = 32, 24 + 4096
 """Of a write-ahead log: its own header, then frames of a header and a page."""
@@ -76,7 +76,7 @@ async def make_image(folder: Path) -> Image:
     live, image = folder / "live", Image(folder / "image")
     path, results = live / "ledger.db", live / "results.jsonl"
     written = b""
-    async with open_ledger(path, frame=frame("lines")) as ledger:
+    async with open_ledger(path, codec=codec("lines")) as ledger:
         with closing(JsonlFile.open(str(results), None)) as sink:
 
             def note() -> None:
@@ -94,10 +94,12 @@ async def make_image(folder: Path) -> Image:
             note()
             await ledger.adopt("results", sink.mark)
             note()
-            first = ledger._number + 1
+            first = ledger._numbers.last + 1
             # Out of order, so that ranges come and go above the mark.
             for settled in (2, 0, 1, 4):
-                planned = await ledger.plan([parcel(first, ledger._number + n) for n in (1, 2)])
+                planned = await ledger.plan(
+                    [parcel(first, ledger._numbers.last + n) for n in (1, 2)]
+                )
                 note()
                 ledger.accept(planned[0], 2.5, f"s3://out/{planned[0].id}.out", None)
                 await ledger.remember(turn=str(settled))
@@ -118,7 +120,7 @@ def parcel(first: int, number: int) -> Parcel:
         Record(Position("a.jsonl", n * 10, n * 10 + 10, n + 1), f"k{n}", b"%d" % n)
         for n in range(at, at + 3)
     ]
-    payload = frame("lines").join([record.raw for record in records])
+    payload = joined("lines", [record.raw for record in records])
     return Parcel(records, payload, "application/jsonlines", "inline")
 
 
@@ -138,7 +140,7 @@ async def wrong(image: Image, log: bytes, expected: Moment, folder: Path) -> str
     path.with_name("ledger.db-shm").unlink(missing_ok=True)
     path.with_name("ledger.db-wal").write_bytes(log)
     try:
-        async with open_ledger(path, frame=frame("lines")) as ledger:
+        async with open_ledger(path, codec=codec("lines")) as ledger:
             if lost := ledger.without_payload():
                 return f"{len(lost)} payloads are gone"
             results = folder / "results.jsonl"

@@ -15,9 +15,9 @@ from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.opening import open_ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
-from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.record import Position, Record
+from tests.payloads import codec, joined
 
 PLANNED_AT = 1_000.5
 
@@ -33,7 +33,7 @@ def run(path: Path) -> Callable[..., AbstractAsyncContextManager[Ledger]]:
 
     def _run(**settings: Any) -> AbstractAsyncContextManager[Ledger]:
         given = {"durability": "relaxed", "now": lambda: PLANNED_AT, **settings}
-        return open_ledger(path, frame=frame("lines"), **given)
+        return open_ledger(path, codec=codec("lines"), **given)
 
     return _run
 
@@ -51,7 +51,7 @@ def parcel() -> Callable[..., Parcel]:
             Record(_position(n, stream), f"k{n}", b'{"n": %d}' % n)
             for n in range(first, first + count)
         ]
-        payload = frame("lines").join([record.raw for record in records])
+        payload = joined("lines", [record.raw for record in records])
         return Parcel(records, payload, "application/jsonlines", "inline")
 
     return _parcel

@@ -19,9 +19,9 @@ from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.opening import open_ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.settlement import Settlement
-from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.record import Position, Record
+from tests.payloads import codec
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
 Pack = Callable[..., Parcel]
@@ -70,7 +70,7 @@ async def test_a_ledger_of_another_version(run: Run, path: Path) -> None:
         pass
     with closing(connect(path)) as db, db:
         db.execute("PRAGMA user_version = 99")
-    assert "a ledger of a newer version (schema 99, not 2)" in await refused(run)
+    assert "a ledger of a newer version (schema 99, not 3)" in await refused(run)
 
 
 async def test_a_database_of_somebody_else(run: Run, path: Path) -> None:
@@ -109,7 +109,7 @@ async def test_random_damage_anywhere(
         try:
             async with run() as ledger:
                 await ledger.plan([parcel(10_000)])
-                await ledger.settle(completed(ledger, [ledger._number]), {})
+                await ledger.settle(completed(ledger, [ledger._numbers.last]), {})
         except StateError:
             noticed += 1
     assert noticed > 20
@@ -157,7 +157,7 @@ async def test_a_place_below_a_file(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("")
 
     def run() -> AbstractAsyncContextManager[Ledger]:
-        return open_ledger(tmp_path / below, frame=frame("none"))
+        return open_ledger(tmp_path / below, codec=codec("none"))
 
     message = await refused(run)
     assert message.startswith(f"cannot use the ledger {tmp_path / below}: ")
@@ -168,7 +168,7 @@ async def test_a_place_that_nobody_can_write_to() -> None:
     path = Path("/proc/dispatcher/ledger.db")
 
     def run() -> AbstractAsyncContextManager[Ledger]:
-        return open_ledger(path, frame=frame("none"))
+        return open_ledger(path, codec=codec("none"))
 
     assert (await refused(run)).startswith(f"cannot use the ledger {path}: ")
 
@@ -229,7 +229,7 @@ async def test_a_full_disk_stops_the_run_and_keeps_what_was_said_to_be_durable(
 async def fill_up(path: Path, payload: int) -> None:
     """Plan until the disk is full; runs in a process of its own."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    async with open_ledger(path, frame=frame("none")) as ledger:
+    async with open_ledger(path, codec=codec("none")) as ledger:
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
         for number in range(10_000):
             parcels = []

@@ -177,7 +177,7 @@ async def test_what_cannot_be_stored_takes_its_whole_group_along_and_says_so(
 ) -> None:
     """A value that no column holds is a defect; its neighbours must not be told all is well."""
     impossible = parcel(2)
-    impossible.records[0] = replace(impossible.records[0], key=2**70)
+    impossible.records = [replace(impossible.records[0], key=2**70), *impossible.records[1:]]
     errors: list[Exception] = []
     async with run() as ledger:
         disk = watch(ledger)

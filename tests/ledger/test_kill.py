@@ -19,9 +19,9 @@ from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.recall import Known
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
-from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.record import Position, Record
+from tests.payloads import codec, joined
 
 STREAM = "a.jsonl"
 ROUNDS = 10
@@ -124,7 +124,7 @@ async def work(path: Path, durability: str, seed: int) -> None:
     """Plan and settle for ever, from several tasks; runs in a process of its own."""
     dice = Random(seed)
     kept: Literal["full", "relaxed"] = "full" if durability == "full" else "relaxed"
-    async with open_ledger(path, frame=frame("lines"), durability=kept, outstanding=40) as ledger:
+    async with open_ledger(path, codec=codec("lines"), durability=kept, outstanding=40) as ledger:
         ahead = ledger.recall.heads.get(STREAM, 0) // 10
         done = ledger.tallies.get("completed", 0)
 
@@ -136,7 +136,7 @@ async def work(path: Path, durability: str, seed: int) -> None:
                     numbers = range(ahead, ahead + dice.randint(1, 4))
                     ahead = numbers.stop
                     records = [Record(position(n), n, raw(n)) for n in numbers]
-                    payload = frame("lines").join([record.raw for record in records])
+                    payload = joined("lines", [record.raw for record in records])
                     parcels.append(Parcel(records, payload, "application/jsonlines", "inline"))
                 planned = await ledger.plan(parcels)
                 for invocation, parcel in zip(planned, parcels, strict=True):

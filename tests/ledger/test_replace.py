@@ -31,7 +31,7 @@ async def failed(ledger: Ledger, parcel: Parcel) -> Entry:
 async def test_the_new_attempt_is_an_invocation_of_its_own(run: Run, parcel: Pack) -> None:
     async with run(now=lambda: 100.0) as ledger:
         old = await failed(ledger, parcel(0, 3))
-        planned = await ledger.replace(old, after=30.0)
+        (planned,) = await ledger.replace(old, after=30.0)
         new = ledger.find(planned.number)
         assert new is not None
         assert planned.id != old.planned.id
@@ -48,7 +48,7 @@ async def test_what_is_heard_late_of_the_old_attempt_changes_nothing(
 ) -> None:
     async with run() as ledger:
         old = await failed(ledger, parcel(0))
-        planned = await ledger.replace(old, after=0.0)
+        (planned,) = await ledger.replace(old, after=0.0)
         assert ledger.find_id(old.planned.id) == (True, None)
         assert not ledger.accept(old.planned, 9.0, "s3://elsewhere", None)
         assert not ledger.claim(old)
@@ -87,7 +87,7 @@ async def test_the_payload_of_a_replaced_invocation_is_released_with_the_last_at
 ) -> None:
     async with run() as ledger:
         old = await failed(ledger, parcel(0))
-        planned = await ledger.replace(old, after=0.0)
+        (planned,) = await ledger.replace(old, after=0.0)
         assert old.payload is not None
         segment = old.payload.segment
         assert ledger._spool._live[segment] == 1

@@ -98,12 +98,12 @@ import os, sys
 from pathlib import Path
 import anyio
 from dispatcher.ledger.opening import open_ledger
-from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.record import Position, Record
+from tests.payloads import codec
 
 async def main():
-    async with open_ledger(Path(sys.argv[1]), frame=frame("none")) as ledger:
+    async with open_ledger(Path(sys.argv[1]), codec=codec("none")) as ledger:
         record = Record(Position("a.jsonl", 0, 2, 1), "k", b"1")
         await ledger.plan([Parcel([record], b"1", "application/json", "inline")])
         os.kill(os.getpid(), 9)

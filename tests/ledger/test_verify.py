@@ -21,10 +21,10 @@ from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.reading import read_holdings
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.verify import Finding, verify
-from dispatcher.packing.framing import frame
 from dispatcher.packing.parcel import Parcel
 from dispatcher.sinks.jsonl import JsonlFile
 from dispatcher.sources.record import Position, Record
+from tests.payloads import codec, joined
 
 QUEUE = "https://sqs/0/in"
 
@@ -41,7 +41,7 @@ class Run:
         records = [
             Record(position(n, stream), f"k{n}", b"%d" % n) for n in range(first, first + count)
         ]
-        payload = frame("lines").join([record.raw for record in records])
+        payload = joined("lines", [record.raw for record in records])
         parcel = Parcel(records, payload, "application/jsonlines", "inline")
         return (await self.ledger.plan([parcel]))[0]
 
@@ -78,7 +78,7 @@ async def keep(folder: Path, story: Callable[[Run], object]) -> None:
     """Let a story happen in the ledger of a folder."""
     files = [str(folder / name) for name in ("results.jsonl", "dead.jsonl")]
     async with open_ledger(
-        folder / "ledger.db", frame=frame("lines"), durability="relaxed"
+        folder / "ledger.db", codec=codec("lines"), durability="relaxed"
     ) as ledger:
         opened = [JsonlFile.open(path, ledger.sink(path)) for path in files]
         with closing(opened[0]), closing(opened[1]):
@@ -386,7 +386,7 @@ def test_an_older_ledger_is_brought_up_by_its_run(folder: Path) -> None:
         db.execute("PRAGMA user_version = 1")
     (finding,) = check(folder)
     assert not finding.is_damage
-    assert finding.what == "The ledger is of schema 1, not 2."
+    assert finding.what == "The ledger is of schema 1, not 3."
 
 
 # While a run goes on

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dispatcher.config.packing import Framing
 from dispatcher.packing.answers import Mismatch, Outputs, split
-from dispatcher.packing.parcel import Framing
+from tests.payloads import packing
 
 JSON, LINES = "application/json", "application/jsonlines"
 
 
 def values_of(body: bytes, kind: str | None, count: int, framing: Framing = "lines") -> list[bytes]:
-    outputs = split(body, kind, count, framing=framing)
+    outputs = split(body, kind, range(count), packing(framing))
     assert isinstance(outputs, Outputs), outputs
     if outputs.are_json:
         for value in outputs.values:
@@ -23,7 +24,7 @@ def values_of(body: bytes, kind: str | None, count: int, framing: Framing = "lin
 
 
 def reason_of(body: bytes, kind: str | None, count: int, framing: Framing = "lines") -> str:
-    mismatch = split(body, kind, count, framing=framing)
+    mismatch = split(body, kind, range(count), packing(framing))
     assert isinstance(mismatch, Mismatch), mismatch
     assert mismatch.message
     return mismatch.reason
@@ -31,7 +32,7 @@ def reason_of(body: bytes, kind: str | None, count: int, framing: Framing = "lin
 
 @pytest.mark.parametrize("body", [b"", b"[1, 2]", b"\xff\x00", b"a\nb\n"])
 def test_one_record_without_framing_gets_the_whole_answer(body: bytes) -> None:
-    assert split(body, "image/png", 1, framing="none") == Outputs([body], are_json=False)
+    assert split(body, "image/png", [1], packing("none")) == Outputs([body], are_json=False)
 
 
 @pytest.mark.parametrize(
@@ -161,5 +162,5 @@ def test_splitting_lines_gives_the_lines(values: list[object], kind: str | None)
     kind=st.sampled_from([LINES, JSON, None, "text/csv"]),
 )
 def test_any_answer_is_split_or_refused(body: bytes, count: int, kind: str | None) -> None:
-    outputs = split(body, kind, count, framing="lines")
+    outputs = split(body, kind, range(count), packing("lines"))
     assert isinstance(outputs, Mismatch) or len(outputs.values) == count

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher import limits
-from dispatcher.config.settings import PackingSettings
-from dispatcher.packing.framing import frame
+from dispatcher.config.packing import Framing, PackingSettings
+from dispatcher.packing.codec import Codec
+from dispatcher.packing.framing import frame_of
 from dispatcher.packing.packer import Packer, Refused
-from dispatcher.packing.parcel import Framing, Parcel
+from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.record import Position, Record
+from tests.payloads import packing
 
 FRAMINGS: list[Framing] = ["none", "lines", "json-array"]
 framings = pytest.mark.parametrize("framing", FRAMINGS)
@@ -38,7 +40,7 @@ def packer(
         max_bytes=max_bytes,
         linger=linger,
     )
-    return Packer(settings, content_type=content_type, staging=staging)
+    return Packer(settings, Codec(settings, content_type=content_type), staging=staging)
 
 
 def pack(made: Packer, sizes: Sequence[int]) -> list[Parcel | Refused]:
@@ -91,7 +93,7 @@ def test_the_deadline_is_that_of_the_first_record() -> None:
 def test_a_parcel_without_room_for_another_byte_goes_at_once(
     framing: Framing, sizes: list[int]
 ) -> None:
-    full = frame(framing).size(sum(sizes), len(sizes))
+    full = frame_of(packing(framing)).size(sum(sizes), len(sizes))
     made = packer(framing, max_bytes=full + 1)
     assert len(made.add(records(sizes), 0.0)) == 1
     assert due(made) is None
@@ -114,7 +116,7 @@ def test_one_record_is_staged_where_it_does_not_fit_inline(
     framing: Framing, size: int, route: str
 ) -> None:
     made = packer(framing)
-    raw = size - frame(framing).size(0, 1)
+    raw = size - frame_of(packing(framing)).size(0, 1)
     (parcel,) = pack(made, [raw])
     assert isinstance(parcel, Parcel)
     assert (len(parcel.payload), parcel.route) == (size, route)
@@ -126,7 +128,7 @@ def test_two_records_share_a_parcel_up_to_the_last_byte(
     framing: Framing, size: int, count: int
 ) -> None:
     made = packer(framing)
-    raw = size - frame(framing).size(0, 2)
+    raw = size - frame_of(packing(framing)).size(0, 2)
     parcels = pack(made, [raw - 1000, 1000])
     assert len(parcels) == count
     assert all(isinstance(one, Parcel) and one.route == "inline" for one in parcels)
@@ -183,12 +185,12 @@ def test_packing_keeps_its_laws(
         assert (due(made) is None) == (sum(len(p.records) for p in parcels) == end)
     parcels += made.flush()
     assert [record for parcel in parcels for record in parcel.records] == given_records
-    shape = frame(framing)
+    shape = frame_of(packing(framing))
     for parcel in parcels:
         raws = [record.raw for record in parcel.records]
         assert 1 <= len(raws) <= most
         assert len(parcel.payload) <= max_bytes or len(raws) == 1
-        assert shape.cut(parcel.payload, [len(raw) for raw in raws]) == raws
+        assert parcel.payload == shape.join(raws)
     for parcel, following in pairwise(parcels):
         raws = [record.raw for record in [*parcel.records, following.records[0]]]
         assert len(raws) > most or len(shape.join(raws)) > max_bytes

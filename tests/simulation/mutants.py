@@ -4,7 +4,6 @@ They replace functions while a simulation runs; no file is touched.
 """
 
 import os
-import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -23,6 +22,7 @@ from dispatcher.dispatch.intake import Intake
 from dispatcher.ledger import identity, ledger
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.numbering import Numbering
 from dispatcher.ledger.operations import Operation, Plan, Settle, SinkMark
 from dispatcher.ledger.pen import Pen
 from dispatcher.ledger.quota import Share
@@ -64,7 +64,7 @@ def _with(owner: Any, name: str, value: Any) -> Mutant:
 
 
 _write, _invocation_id, _split = Pen.write, identity.invocation_id, answers.split
-_planned, _find_id, _take = Ledger._planned, Ledger.find_id, Intake._take
+_planned, _find_id, _take = Numbering.anew, Ledger.find_id, Intake._take
 
 
 async def _write_plans_later(self: Pen, *operations: Operation) -> None:
@@ -141,13 +141,9 @@ def _read_unchecked(self: Spool, ref: Any) -> bytes:
     return payload.ljust(ref.size, b" ")
 
 
-def _planned_under_the_old_id(self: Ledger, *arguments: Any) -> Planned:
+def _planned_under_the_old_id(self: Numbering, old: Planned, size: int) -> Planned:
     """Give a new attempt the id of the old one."""
-    planned = _planned(self, *arguments)
-    caller = sys._getframe(1)
-    if caller.f_code.co_name != "replace":
-        return planned
-    return replace(planned, id=caller.f_locals["entry"].planned.id)
+    return replace(_planned(self, old, size), id=old.id)
 
 
 def _find_any(self: Ledger, invocation: str) -> tuple[bool, Entry | None]:
@@ -189,7 +185,7 @@ MUTANTS: dict[str, Mutant] = {
     "give an id twice": lambda: mock.patch.object(
         identity, "invocation_id", lambda tag, number: _invocation_id(tag, number // 2 * 2)
     ),
-    "give a new attempt the old id": _with(Ledger, "_planned", _planned_under_the_old_id),
+    "give a new attempt the old id": _with(Numbering, "anew", _planned_under_the_old_id),
     "let a late event settle a new attempt": _with(Ledger, "find_id", _find_any),
     "send again before the events are heard": _with(departures, "_DRAIN_SECONDS", 0.0),
     "delete a message when it is read": _with(Intake, "_take", _take_and_acknowledge),

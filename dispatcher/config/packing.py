@@ -1,0 +1,177 @@
+"""How records become payloads, and where payloads go that do not fit inline."""
+
+import re
+from typing import Annotated, Literal, Self, TypeAlias
+
+import jmespath
+import orjson
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from dispatcher import limits
+from dispatcher.config.section import Section
+from dispatcher.config.units import Duration, Size
+
+Encoding: TypeAlias = Literal[
+    "json", "json+gzip", "json+zstd", "msgpack", "msgpack+gzip", "msgpack+zstd", "raw"
+]
+Framing: TypeAlias = Literal["none", "lines", "json-array", "msgpack-array", "template"]
+
+TEMPLATE_MARK = "[...]"
+"""Where the records stand in ``packing.template``."""
+
+_FORMATS: dict[Framing, tuple[str, ...]] = {
+    "none": ("json", "msgpack", "raw"),
+    "lines": ("json",),
+    "json-array": ("json",),
+    "template": ("json",),
+    "msgpack-array": ("msgpack",),
+}
+"""What can be framed how."""
+
+
+def _expression(text: str) -> str:
+    try:
+        jmespath.compile(text)
+    except jmespath.exceptions.JMESPathError as error:
+        lines = str(error).splitlines()
+        raise ValueError(f"{text!r} is no JMESPath expression: {lines[0]}") from None
+    return text
+
+
+Expression: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_expression)]
+"""A JMESPath expression."""
+
+
+def _pointer(text: str) -> str:
+    if text and not re.fullmatch(r"(?:/(?:[^~/]|~[01])*)+", text):
+        raise ValueError(f"{text!r} is no JSON pointer; write it like /predictions")
+    return text
+
+
+class AnswerSettings(Section):
+    """How the answer to several records is split into one output each."""
+
+    list: Annotated[str, AfterValidator(_pointer)] = Field(
+        "", description="JSON pointer to the list of outputs in the answer; empty: the answer."
+    )
+    id: str | None = Field(
+        None,
+        min_length=1,
+        description="Field of an output that holds its record's key; unset: by position.",
+    )
+
+
+class PackingSettings(Section):
+    """How records become payloads."""
+
+    encodings: list[Encoding] = Field(
+        ["json"], min_length=1, description="Encodings in order of preference."
+    )
+    framing: Framing = Field(
+        "none", description="How several records form one payload; none sends one each."
+    )
+    template: str | None = Field(
+        None,
+        min_length=1,
+        description='framing template: JSON around the records, such as {"instances": [...]}.',
+    )
+    select: Expression | None = Field(
+        None, description="JMESPath of what is sent of a record; unset: all of it."
+    )
+    answer: AnswerSettings = AnswerSettings()
+    content_types: dict[Encoding, Annotated[str, Field(pattern=r"^[ -~]+$")]] = Field(
+        {}, description="ContentType by encoding, where it is to differ from the usual one."
+    )
+    max_records: int = Field(1, ge=1, le=100_000, description="Most records in one invocation.")
+    max_bytes: Size = Field(
+        limits.INLINE_BODY_BYTES,
+        gt=0,
+        le=limits.INLINE_BODY_BYTES,
+        description="Most bytes of a packed payload; a larger record travels alone.",
+    )
+    linger: Duration = Field(
+        0.1, ge=0, description="Pipes and queues: longest wait for more records for a payload."
+    )
+
+    @field_validator("encodings")
+    @classmethod
+    def _each_once(cls, encodings: list[Encoding]) -> list[Encoding]:
+        if len(set(encodings)) < len(encodings):
+            raise ValueError("an encoding is named twice")
+        return encodings
+
+    @model_validator(mode="after")
+    def _none_is_one_record(self) -> Self:
+        if self.framing == "none" and self.max_records > 1:
+            raise ValueError(
+                "framing none sends one record an invocation; to send up to "
+                f"{self.max_records} set framing to lines, json-array, msgpack-array or template"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _framed_as_encoded(self) -> Self:
+        formats = _FORMATS[self.framing]
+        for encoding in self.encodings:
+            if encoding.partition("+")[0] not in formats:
+                form = encoding.partition("+")[0]
+                fitting = " or ".join(name for name, able in _FORMATS.items() if form in able)
+                raise ValueError(
+                    f"encoding {encoding} cannot be framed as {self.framing}; with it, framing is "
+                    f"{fitting}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _template_has_a_place(self) -> Self:
+        if (self.framing == "template") != (self.template is not None):
+            raise ValueError(
+                "framing template and the key template belong together, such as "
+                "template: '{\"instances\": [...]}'"
+            )
+        if self.template is not None and not _is_template(self.template):
+            raise ValueError(
+                f"template must be JSON with {TEMPLATE_MARK} in the place of the records, once, "
+                f'such as {{"instances": {TEMPLATE_MARK}}}'
+            )
+        return self
+
+
+def _is_template(text: str) -> bool:
+    try:
+        orjson.loads(text.replace(TEMPLATE_MARK, "[]"))
+    except orjson.JSONDecodeError:
+        return False
+    return text.count(TEMPLATE_MARK) == 1
+
+
+class StagingSettings(Section):
+    """Where payloads go that are too large for an inline request."""
+
+    bucket: str | None = Field(
+        None,
+        min_length=3,
+        max_length=63,
+        description="S3 bucket; unset: large records are refused.",
+    )
+    prefix: str = Field(
+        "staged/", max_length=512, description="Prefix of the staged objects' keys."
+    )
+    encryption: Literal["AES256", "aws:kms"] | None = Field(
+        None, description="Server-side encryption; unset: as the bucket says."
+    )
+    kms_key: str | None = Field(
+        None, min_length=1, description="KMS key id or ARN; unset: the account's key for S3."
+    )
+    tags: dict[str, str] = Field(
+        {}, max_length=10, description="Tags of the staged objects, at most ten."
+    )
+    delete: Literal["on_settled", "never", "by_lifecycle"] = Field(
+        "on_settled", description="Who removes staged objects: we do, nobody, or a lifecycle rule."
+    )
+
+    @model_validator(mode="after")
+    def _key_needs_kms(self) -> Self:
+        if self.kms_key is not None and self.encryption != "aws:kms":
+            raise ValueError("kms_key needs encryption: aws:kms")
+        return self
