@@ -17,31 +17,24 @@ from dispatcher import failpoints
 from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
 from dispatcher.completion.event import Completion, Kind
+from dispatcher.completion.outcomes import Answer, Dead, outcomes_of, verdict_on
 from dispatcher.completion.patience import Patience
 from dispatcher.completion.policy import again
-from dispatcher.config.packing import PackingSettings
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere, Rejected
 from dispatcher.ledger.channels import Arrivals, hand_over
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.outcome import Meta, Outcome, Status
+from dispatcher.ledger.outcome import Meta, Outcome
 from dispatcher.ledger.payloads import unreadable_payload
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
-from dispatcher.packing.answers import Mismatch, Outputs, split
 
 _READS = 5
 """Tries to read an output object before it is left to a later event or look."""
 
 _PAUSE_SECONDS = 0.2
-
-_REFUSED = "client error ("
-"""In the failure reason of an event: the container answered with a status of 400 to 499 (E)."""
-
-_MESSAGE_CHARS = 2_000
-"""How much of a container's error goes into a dead letter's message."""
 
 
 class Incoming(Protocol):
@@ -72,26 +65,6 @@ class Claimed:
 
     entry: Entry
     completion: Completion
-
-
-@dataclass(slots=True)
-class _Answer:
-    """What the service made of an invocation: a body, or why there is none."""
-
-    body: bytes | None
-    content_type: str | None
-    reason: str = ""
-    message: str = ""
-    location: str | None = None
-
-
-@dataclass(slots=True, frozen=True)
-class _Dead:
-    """Why an invocation has no outputs."""
-
-    status: Status
-    reason: str
-    message: str
 
 
 @dataclass(slots=True, frozen=True)
@@ -191,17 +164,17 @@ class Joiner:
         except CallError as error:
             self.patience.failed(error)
             return None
-        verdict = _verdict(completion, answer, entry, self.config.packing)
-        if isinstance(verdict, _Dead):
+        verdict = verdict_on(completion, answer, entry, self.config.packing)
+        if isinstance(verdict, Dead):
             policy, dice = self.config.retry.outcomes, self.dice.random()
             if (after := again(verdict.reason, entry.attempt, policy, dice)) is not None:
                 return Again(verdict.reason, after)
         raws: list[bytes | None] = [None] * len(entry.slips)
-        if isinstance(verdict, _Dead) or self.config.sink.join != "output":
+        if isinstance(verdict, Dead) or self.config.sink.join != "output":
             raws = await self.ledger.raws(entry)
             if None in raws:
                 raise unreadable_payload(entry.planned)
-        outcomes = _outcomes(entry, answer, verdict, raws)
+        outcomes = outcomes_of(entry, answer, verdict, raws)
         if self.config.sink.meta:
             self._describe(entry, outcomes)
         return Settlement(entry, outcomes)
@@ -211,30 +184,30 @@ class Joiner:
         needed = kind != "completed" or self.config.sink.join != "output"
         return entry.planned.size if needed else 0
 
-    async def _answer(self, entry: Entry, completion: Completion, share: Share) -> _Answer:
+    async def _answer(self, entry: Entry, completion: Completion, share: Share) -> Answer:
         inputs = self._input_bytes(entry, completion.kind)
         if completion.kind == "expired" or completion.body is not None:
             await share.acquire(inputs + len(completion.body or b""))
             at = None if completion.location is None else str(completion.location)
-            return _Answer(completion.body, completion.content_type, location=at)
+            return Answer(completion.body, completion.content_type, location=at)
         given = entry.output if completion.kind == "completed" else entry.failure
         location = completion.location or (parse_location(given) if given else None)
         if location is None:
             if completion.kind == "failed":
-                return _Answer(None, None)
-            return _Answer(None, None, "output_missing", "the event names no output object")
+                return Answer(None, None)
+            return Answer(None, None, "output_missing", "the event names no output object")
         try:
             return await self._read(location, inputs, share)
         except (NotThere, Denied) as error:
             if completion.kind == "failed":
-                return _Answer(None, None)  # the event's own reason has to do
+                return Answer(None, None)  # the event's own reason has to do
             if isinstance(error, Denied):
                 raise
-            return _Answer(None, None, "output_missing", f"{error}: {location}")
+            return Answer(None, None, "output_missing", f"{error}: {location}")
         except Rejected as error:
-            return _Answer(None, None, "output_unreadable", str(error))
+            return Answer(None, None, "output_unreadable", str(error))
 
-    async def _read(self, location: Location, inputs: int, share: Share) -> _Answer:
+    async def _read(self, location: Location, inputs: int, share: Share) -> Answer:
         most = self.config.completion.max_output
         for left in reversed(range(_READS)):
             try:
@@ -244,10 +217,10 @@ class Joiner:
                             f"{location} has {incoming.size:,} bytes, more than "
                             f"completion.max_output ({most:,})"
                         )
-                        return _Answer(None, None, "output_too_large", message)
+                        return Answer(None, None, "output_too_large", message)
                     await share.acquire(incoming.size + inputs)
                     body, kind = await incoming.read(), incoming.content_type
-                    answer = _Answer(body, kind, location=str(location))
+                    answer = Answer(body, kind, location=str(location))
                     self.patience.succeeded()
                     return answer
             except Rejected:
@@ -264,59 +237,3 @@ class Joiner:
         meta = Meta(planned.id, planned.route, entry.planned_at, entry.accepted_at, self.now())
         for outcome in outcomes:
             outcome.meta = meta
-
-
-def _verdict(
-    completion: Completion, answer: _Answer, entry: Entry, packing: PackingSettings
-) -> Outputs | _Dead:
-    """Return each record's own output, or why there is none."""
-    if completion.kind == "expired":
-        return _Dead("expired", "expired", completion.reason or "no completion in time")
-    if completion.kind == "failed":
-        said = (answer.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
-        message = "; ".join(part for part in (completion.reason, said) if part)
-        # Where only a failure object was found, nobody said whose fault it was.
-        is_refused = _REFUSED in completion.reason
-        reason = "model_error" if is_refused else "model_server_error"
-        return _Dead("failed", reason, message or "the container failed and left no message")
-    if answer.body is None:
-        return _Dead("failed", answer.reason, answer.message)
-    keys = [slip.key for slip in entry.slips]
-    outputs = split(answer.body, answer.content_type, keys, packing)
-    if isinstance(outputs, Mismatch):
-        return _Dead("failed", outputs.reason, outputs.message)
-    return outputs
-
-
-def _outcomes(
-    entry: Entry, answer: _Answer, verdict: Outputs | _Dead, raws: list[bytes | None]
-) -> list[Outcome]:
-    if isinstance(verdict, _Dead):
-        return [
-            Outcome(
-                slip.position,
-                slip.key,
-                verdict.status,
-                None,
-                None,
-                reason=verdict.reason,
-                message=verdict.message,
-                attempts=entry.attempt,
-                input=raw,
-            )
-            for slip, raw in zip(entry.slips, raws, strict=True)
-        ]
-    return [
-        Outcome(
-            slip.position,
-            slip.key,
-            "completed",
-            output,
-            answer.content_type,
-            attempts=entry.attempt,
-            input=raw,
-            is_json=verdict.are_json,
-            location=answer.location,
-        )
-        for slip, output, raw in zip(entry.slips, verdict.values, raws, strict=True)
-    ]

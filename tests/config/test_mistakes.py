@@ -111,7 +111,8 @@ ALL_SECTIONS = ", ".join(Config.model_fields)
         ),
         pytest.param(
             "packing: {encodings: [xml]}",
-            'w.yaml:3: packing.encodings[0] must be json, not "xml"',
+            "w.yaml:3: packing.encodings[0] must be json, json+gzip, json+zstd, msgpack, "
+            'msgpack+gzip, msgpack+zstd or raw, not "xml"',
             id="choice-in-a-list",
         ),
         pytest.param(

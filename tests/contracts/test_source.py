@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from dispatcher.config.places import SourceSettings
 from dispatcher.sources import reader
 from dispatcher.sources.jsonl import JsonlSource
-from dispatcher.sources.record import Item, Record
+from dispatcher.sources.record import Item, Record, Unreadable
 from dispatcher.sources.source import START, Mark, Source
 from dispatcher.sources.sqs import SqsSource
 from tests.contracts.conftest import Place
