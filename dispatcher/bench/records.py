@@ -1,8 +1,8 @@
 """Making input to try things with: ``python -m dispatcher.bench.records``.
 
-The records read like the customer letters that a text model would be given. Sizes are log-uniform,
-so most records are small and, with the defaults, about one in six is too large for an inline
-request.
+Letters, the usual kind, read like those of customers that a text model would be given. Their sizes
+are log-uniform, so most records are small and, with the defaults, about one in six is too large for
+an inline request. The other kinds are made by ``dispatcher.bench.datasets``.
 """
 
 import os
@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
+
+from dispatcher.bench.datasets import DATASETS
 
 _OPENINGS = (
     "Last week I ordered {thing}, and {event}.",
@@ -97,21 +100,49 @@ def _cut(letters: bytes, start: int, size: int) -> bytes:
 
 
 @click.command()
+@click.option(
+    "--kind",
+    type=click.Choice(["letters", *DATASETS]),
+    default="letters",
+    show_default=True,
+    help="What the records are.",
+)
 @click.option("--count", default=2_000, show_default=True, type=click.IntRange(0))
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--seed", default=1, show_default=True)
-@click.option("--min-bytes", default=100, show_default=True, type=click.IntRange(64))
-@click.option("--max-bytes", default=600_000, show_default=True, type=click.IntRange(64))
-def main(count: int, out: Path, seed: int, min_bytes: int, max_bytes: int) -> None:
+@click.option(
+    "--min-bytes", default=100, show_default=True, type=click.IntRange(64), help="Of letters."
+)
+@click.option(
+    "--max-bytes", default=600_000, show_default=True, type=click.IntRange(64), help="Of letters."
+)
+@click.pass_context
+def main(
+    ctx: click.Context,
+    kind: str,
+    count: int,
+    out: Path,
+    seed: int,
+    min_bytes: int,
+    max_bytes: int,
+) -> None:
     """Write COUNT seeded JSON records to a file, one a line."""
     if min_bytes > max_bytes:
         raise click.UsageError("--min-bytes must not be above --max-bytes")
+    if kind == "letters":
+        made = lines(count, min_bytes, max_bytes, seed)
+    else:
+        for name in ("min_bytes", "max_bytes"):
+            if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                option = name.replace("_", "-")
+                raise click.UsageError(f"--{option} is for letters; {kind} has sizes of its own")
+        made = DATASETS[kind](count, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     # A reader never sees half a file, also when this is stopped in between.
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with unfinished.open("wb") as file:
-            for line in lines(count, min_bytes, max_bytes, seed):
+            for line in made:
                 file.write(line + b"\n")
         unfinished.replace(out)
     finally:
