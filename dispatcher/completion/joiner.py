@@ -30,6 +30,7 @@ from dispatcher.ledger.payloads import unreadable_payload
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
+from dispatcher.sources.blob import LARGE_BYTES, Blob
 
 _READS = 5
 """Tries to read an output object before it is left to a later event or look."""
@@ -169,7 +170,7 @@ class Joiner:
             policy, dice = self.config.retry.outcomes, self.dice.random()
             if (after := again(verdict.reason, entry.attempt, policy, dice)) is not None:
                 return Again(verdict.reason, after)
-        raws: list[bytes | None] = [None] * len(entry.slips)
+        raws: list[bytes | Blob | None] = [None] * len(entry.slips)
         if isinstance(verdict, Dead) or self.config.sink.join != "output":
             raws = await self.ledger.raws(entry)
             if None in raws:
@@ -180,9 +181,9 @@ class Joiner:
         return Settlement(entry, outcomes)
 
     def _input_bytes(self, entry: Entry, kind: Kind) -> int:
-        """Return how many bytes of input the outcomes will carry."""
+        """Return how many bytes of input the outcomes will carry in memory."""
         needed = kind != "completed" or self.config.sink.join != "output"
-        return entry.planned.size if needed else 0
+        return entry.planned.size if needed and entry.planned.size < LARGE_BYTES else 0
 
     async def _answer(self, entry: Entry, completion: Completion, share: Share) -> Answer:
         inputs = self._input_bytes(entry, completion.kind)

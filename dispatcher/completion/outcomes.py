@@ -7,6 +7,7 @@ from dispatcher.config.packing import PackingSettings
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.outcome import Outcome, Status
 from dispatcher.packing.answers import Mismatch, Outputs, split
+from dispatcher.sources.blob import Blob
 
 _REFUSED = "client error ("
 """In the failure reason of an event: the container answered with a status of 400 to 499 (E)."""
@@ -58,7 +59,7 @@ def verdict_on(
 
 
 def outcomes_of(
-    entry: Entry, answer: Answer, verdict: Outputs | Dead, raws: list[bytes | None]
+    entry: Entry, answer: Answer, verdict: Outputs | Dead, raws: list[bytes | Blob | None]
 ) -> list[Outcome]:
     """Return one outcome for each record.
 

@@ -239,7 +239,7 @@ class Ledger:
         """Return the bytes of an invocation; None while they are lost and not yet read again."""
         return await self._payloads.read(entry)
 
-    async def raws(self, entry: Entry) -> list[bytes | None]:
+    async def raws(self, entry: Entry) -> list[bytes | Blob | None]:
         """Return the raw bytes of each record of an invocation; None where they are lost."""
         return await self._payloads.raws(entry)
 
@@ -316,7 +316,7 @@ class Ledger:
                 )
             ]
         kept = await self._payloads.kept(entry)
-        if kept is None:
+        if not isinstance(kept, bytes):  # a large record is alone, it has no parts
             raise unreadable_payload(entry.planned)
         new = []
         for slips, ref in parts_of(entry, kept, parts):

@@ -10,8 +10,9 @@ from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.spool import Spool
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.keeping import cut
+from dispatcher.sources.blob import LARGE_BYTES, Blob
 
-_LARGE_BYTES = 256_000
+_THREAD_BYTES = 256_000
 """Payloads from here on are read on a worker thread; below, the hop costs more than the read."""
 
 _FRESH_BYTES = 8_000_000
@@ -57,6 +58,8 @@ class Payloads:
     async def read(self, entry: Entry) -> bytes | None:
         """Return the payload of an invocation; None while its records are lost.
 
+        Not for a large record, whose payload is made piece by piece where it is sent.
+
         Raises:
             NotEncodableError: The records cannot be encoded any more as they were.
         """
@@ -65,20 +68,28 @@ class Payloads:
         kept = await self.kept(entry)
         if kept is None:
             return None
+        assert isinstance(kept, bytes), "a large record is read by its stager"
         raws = cut(kept, [slip.size for slip in entry.slips])
         return self._codec.payload(raws, entry.planned.encoding)
 
-    async def kept(self, entry: Entry) -> bytes | None:
-        """Return the records of an invocation as they are kept; None while they are lost."""
+    async def kept(self, entry: Entry) -> bytes | Blob | None:
+        """Return the records of an invocation as they are kept; None while they are lost.
+
+        A blob, which the caller closes, where they are ``LARGE_BYTES`` or more.
+        """
         if (ref := entry.payload) is None:
             return None
-        if ref.size < _LARGE_BYTES:
+        if ref.size >= LARGE_BYTES:
+            return self._spool.blob(ref)
+        if ref.size < _THREAD_BYTES:
             return self._spool.read(ref)
         return await anyio.to_thread.run_sync(self._spool.read, ref)
 
-    async def raws(self, entry: Entry) -> list[bytes | None]:
+    async def raws(self, entry: Entry) -> list[bytes | Blob | None]:
         """Return the raw bytes of each record of an invocation; None where they are lost."""
         kept = await self.kept(entry)
         if kept is None:
             return [None] * len(entry.slips)
+        if isinstance(kept, Blob):
+            return [kept]
         return list(cut(kept, [slip.size for slip in entry.slips]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.quota import Share
+from dispatcher.sources.blob import Blob
 
 
 @dataclass(slots=True)
@@ -17,7 +18,7 @@ class Settlement:
         entry: The invocation that is over, or None.
         outcomes: One for each of its records, at least one.
         share: Holds the memory that the outcomes take, until they are written.
-        size: Bytes of the outputs and inputs that the outcomes carry.
+        size: Bytes of the outputs and inputs that the outcomes carry in memory.
     """
 
     entry: Entry | None
@@ -27,7 +28,10 @@ class Settlement:
 
     def __post_init__(self) -> None:
         """Weigh it once, for all who keep to a bound."""
-        self.size = sum(len(o.output or b"") + len(o.input or b"") for o in self.outcomes)
+        self.size = sum(
+            len(o.output or b"") + (0 if isinstance(o.input, Blob) else len(o.input or b""))
+            for o in self.outcomes
+        )
 
 
 def tallies_of(settlements: Sequence[Settlement]) -> Counter[str]:

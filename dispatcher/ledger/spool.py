@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dispatcher.errors import StateError
 from dispatcher.ledger.intent import SpoolRef
-from dispatcher.sources.blob import Blob
+from dispatcher.sources.blob import LARGE_BYTES, Blob, ChangedError
 
 SEGMENT_BYTES = 32_000_000
 """A segment that has reached this size is closed: what one stuck payload can keep on disk."""
@@ -28,8 +28,8 @@ _GONE = (errno.ENOENT, errno.EBADF, errno.EIO)
 class Spool:
     """Segments of payloads in a folder.
 
-    ``append`` and ``release`` belong to the ledger's writer; ``read`` may be called from any
-    thread for a payload that is outstanding.
+    ``append`` and ``release`` belong to the ledger's writer; ``read`` and ``blob`` may be called
+    from any thread for a payload that is outstanding.
 
     Attributes:
         size: Bytes in all segments on disk.
@@ -53,7 +53,7 @@ class Spool:
 
         After all are adopted, call ``begin``.
         """
-        if self._sizes.get(ref.segment, 0) < ref.offset + ref.size or self.read(ref) is None:
+        if self._sizes.get(ref.segment, 0) < ref.offset + ref.size or not self._is_whole(ref):
             return False
         self._live[ref.segment] += 1
         return True
@@ -66,24 +66,53 @@ class Spool:
         self._next_segment()
 
     def append(self, payloads: Sequence[bytes | Blob]) -> list[SpoolRef]:
-        """Write payloads and return where they lie.
+        """Write payloads and return where they lie; blobs are closed then.
 
         Raises:
-            StateError: The disk is full or fails.
+            StateError: The disk is full or fails, or what a blob was made of has changed.
         """
+        refs: list[SpoolRef] = []
+        held: list[bytes] = []
+        for payload in payloads:
+            if isinstance(payload, Blob):
+                refs += self._append(held)
+                held = []
+                refs.append(self._append_blob(payload))
+            else:
+                held.append(payload)
+        return refs + self._append(held)
+
+    def _append(self, payloads: Sequence[bytes]) -> list[SpoolRef]:
+        if not payloads:
+            return []
         refs = []
-        offset = self._sizes[self._current]
-        held = [p.read() if isinstance(p, Blob) else p for p in payloads]
-        for payload in held:
+        offset = start = self._sizes[self._current]
+        for payload in payloads:
             refs.append(SpoolRef(self._current, offset, len(payload), zlib.crc32(payload)))
             offset += len(payload)
-        self._write(held[0] if len(held) == 1 else b"".join(held))
-        self._live[self._current] += len(refs)
-        self.size += offset - self._sizes[self._current]
-        self._sizes[self._current] = offset
-        if offset >= self._segment_bytes:
-            self._next_segment()
+        self._write(payloads[0] if len(payloads) == 1 else b"".join(payloads), start)
+        self._written(offset, len(refs))
         return refs
+
+    def _append_blob(self, blob: Blob) -> SpoolRef:
+        offset = self._sizes[self._current]
+        if offset and offset + blob.size > self._segment_bytes:
+            # Or a small payload that is stuck would keep a large one on disk.
+            full = self._current
+            self._next_segment()
+            if not self._live[full]:
+                self._delete(full)
+            offset = 0
+        ref = SpoolRef(self._current, offset, blob.size, self._copy(blob, offset))
+        self._written(offset + blob.size, 1)
+        return ref
+
+    def _written(self, end: int, payloads: int) -> None:
+        self._live[self._current] += payloads
+        self.size += end - self._sizes[self._current]
+        self._sizes[self._current] = end
+        if end >= self._segment_bytes:
+            self._next_segment()
 
     def read(self, ref: SpoolRef) -> bytes | None:
         """Return a payload, or None if its bytes are damaged or gone.
@@ -99,6 +128,20 @@ class Spool:
         if len(payload) != ref.size or zlib.crc32(payload) != ref.crc:
             return None
         return payload
+
+    def blob(self, ref: SpoolRef) -> Blob | None:
+        """Return a large payload unread, or None if it is gone; its checksum is checked on the way.
+
+        It stays readable until the blob is closed, even if it is settled meanwhile.
+        """
+        try:
+            with self._opening:  # or the segment is deleted, and the number given to another file
+                file = os.dup(self._open(ref.segment))
+        except OSError as error:
+            if error.errno in _GONE:
+                return None
+            raise
+        return Blob(file, ref.offset, ref.size, crc=ref.crc)
 
     def share(self, refs: Sequence[SpoolRef]) -> None:
         """Count parts of a payload as payloads of their own."""
@@ -118,8 +161,48 @@ class Spool:
             os.close(file)
         self._files.clear()
 
-    def _write(self, data: bytes) -> None:
-        offset, view = self._sizes[self._current], memoryview(data)
+    def _is_whole(self, ref: SpoolRef) -> bool:
+        if ref.size < LARGE_BYTES:
+            return self.read(ref) is not None
+        blob = self.blob(ref)
+        if blob is None:
+            return False
+        try:
+            for _ in blob.chunks():
+                pass
+        except ChangedError:
+            return False
+        except OSError as error:
+            if error.errno in _GONE:
+                return False
+            raise
+        finally:
+            blob.close()
+        return True
+
+    def _copy(self, blob: Blob, offset: int) -> int:
+        """Write a blob in pieces, close it, and return its CRC-32."""
+        crc = 0
+        try:
+            for chunk in blob.chunks():
+                self._write(chunk, offset)
+                offset += len(chunk)
+                crc = zlib.crc32(chunk, crc)
+        except ChangedError as error:
+            raise StateError(
+                f"a large record changed while it was read: {error}. Give the run files that "
+                "nobody writes to, and run the same command again; everything so far is kept"
+            ) from None
+        except OSError as error:
+            raise StateError(
+                f"a large record could not be read ({error.strerror}). When it can, run the same "
+                "command again; everything so far is kept"
+            ) from error
+        blob.close()
+        return crc
+
+    def _write(self, data: bytes, offset: int) -> None:
+        view = memoryview(data)
         try:
             file = self._file(self._current)
             while view:
@@ -147,9 +230,12 @@ class Spool:
         if (file := self._files.get(segment)) is not None:
             return file
         with self._opening:
-            if segment not in self._files:
-                self._files[segment] = os.open(self._path(segment), os.O_RDWR | os.O_CLOEXEC)
-            return self._files[segment]
+            return self._open(segment)
+
+    def _open(self, segment: int) -> int:
+        if segment not in self._files:
+            self._files[segment] = os.open(self._path(segment), os.O_RDWR | os.O_CLOEXEC)
+        return self._files[segment]
 
     def _delete(self, segment: int) -> None:
         with self._opening:  # or a reader opens it once more in between, and nobody closes it

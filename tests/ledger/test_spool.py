@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from dispatcher.errors import StateError
 from dispatcher.ledger.intent import SpoolRef
 from dispatcher.ledger.spool import Spool
+from dispatcher.sources.blob import Blob, ChangedError
 
 SEGMENT = 100
 
@@ -233,11 +234,15 @@ def test_disk_use_follows_what_is_outstanding(
     outstanding: dict[SpoolRef, bytes] = {}
     try:
         for step in range(data.draw(st.integers(1, 15))):
-            word = data.draw(st.sampled_from(["append", "append", "release", "restart"]))
+            word = data.draw(st.sampled_from(["append", "append", "blob", "release", "restart"]))
             if word == "append":
                 sizes = data.draw(st.lists(st.integers(1, 70), min_size=1, max_size=4))
                 payloads = [bytes([step, n]) * size for n, size in enumerate(sizes)]
                 outstanding.update(zip(spool.append(payloads), payloads, strict=True))
+            elif word == "blob":
+                content = bytes([step]) * data.draw(st.integers(1, 150))
+                [ref] = spool.append([blob_of(folder.parent, content)])
+                outstanding[ref] = content
             elif word == "release" and outstanding:
                 some = data.draw(st.lists(st.sampled_from(list(outstanding)), unique=True))
                 spool.release(some)
@@ -255,6 +260,95 @@ def test_disk_use_follows_what_is_outstanding(
             assert used | {max(on_disk)} == set(on_disk)
     finally:
         spool.close()
+
+
+# Large payloads
+
+
+def blob_of(tmp_path: Path, content: bytes, *, steady: bool = False) -> Blob:
+    path = tmp_path / f"blob-{len(content)}"
+    path.write_bytes(b"??" + content + b"!!")
+    return Blob(os.open(path, os.O_RDONLY), 2, len(content), steady=steady)
+
+
+@pytest.fixture
+def small_blobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let payloads of 50 bytes be large, and be read in pieces of seven."""
+    monkeypatch.setattr("dispatcher.ledger.spool.LARGE_BYTES", 50)
+    monkeypatch.setattr("dispatcher.sources.blob.CHUNK_BYTES", 7)
+
+
+def test_a_blob_is_written_between_other_payloads_and_closed(
+    spool: Spool, tmp_path: Path, folder: Path, small_blobs: None
+) -> None:
+    blob = blob_of(tmp_path, b"L" * 120)
+    before, large, after = spool.append([b"a" * 10, blob, b"b" * 20])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        blob.read()
+    assert [spool.read(ref) for ref in (before, large, after)] == [b"a" * 10, b"L" * 120, b"b" * 20]
+    assert [ref.segment for ref in (before, large, after)] == [1, 2, 3], "it is alone"
+    assert spool.size == 150 == sum(files(folder).values())
+    kept = spool.blob(large)
+    assert kept is not None
+    assert list(kept.chunks())[:2] == [b"L" * 7] * 2
+    spool.release([large])
+    assert "00000002.spool" not in files(folder)
+    assert kept.read() == b"L" * 120, "readable although the segment is gone"
+    kept.close()
+    assert spool.blob(large) is None
+
+
+def test_a_segment_that_a_blob_closes_goes_with_its_last_payload(
+    spool: Spool, tmp_path: Path, folder: Path
+) -> None:
+    [settled] = spool.append([b"a" * 10])
+    spool.release([settled])
+    spool.append([blob_of(tmp_path, b"L" * 95)])
+    assert files(folder) == {"00000002.spool": 95}
+    assert spool.size == 95
+
+
+def test_the_next_process_looks_at_each_byte_of_a_blob(
+    spool: Spool, opened: Callable[[], Spool], tmp_path: Path, folder: Path, small_blobs: None
+) -> None:
+    [ref] = spool.append([blob_of(tmp_path, b"L" * 120)])
+    spool.close()
+    assert opened().adopt(ref)
+    path = folder / f"{ref.segment:08d}.spool"
+    path.write_bytes(b"L" * 119 + b"M")
+    assert not opened().adopt(ref)
+    blob = opened().blob(ref)
+    assert blob is not None
+    with pytest.raises(ChangedError, match="checksum"):
+        blob.read()
+    path.write_bytes(b"L" * 119)
+    assert not opened().adopt(ref)
+    path.unlink()
+    assert not opened().adopt(ref)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda path: os.truncate(path, 20), "bytes are missing"),
+        (lambda path: path.write_bytes(b"?" * 200), "was written to"),
+    ],
+)
+def test_a_blob_that_changes_under_the_spool_is_a_sentence(
+    spool: Spool, tmp_path: Path, change: Callable[[Path], object], told: str
+) -> None:
+    blob = blob_of(tmp_path, b"L" * 120, steady=True)
+    change(tmp_path / "blob-120")
+    with pytest.raises(StateError, match=told):
+        spool.append([blob])
+    [ref] = spool.append([b"fine"])
+    assert spool.read(ref) == b"fine"
+
+
+def test_a_blob_that_nobody_wants_is_closed(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    blob_of(tmp_path, b"L")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_full_disk_is_a_sentence_and_what_was_written_stays(folder: Path) -> None:
