@@ -47,6 +47,7 @@ from dispatcher.ledger.intent import Planned
 from dispatcher.ledger.ledger import REPEATED, Ledger
 from dispatcher.ledger.opening import open_ledger
 from dispatcher.ledger.quota import Quota
+from dispatcher.ledger.renewal import APART, PARTS
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.codec import Codec
@@ -214,6 +215,7 @@ def _restore(meter: Meter, ledger: Ledger, source: Source) -> None:
             meter.dead_reasons[name.removeprefix("dead:")] = records
     meter.dead = meter.dead_reasons.total()
     meter.repeated = ledger.tallies.get(REPEATED, 0)
+    meter.apart, meter.parts = (ledger.tallies.get(name, 0) for name in (APART, PARTS))
     meter.resumed_from = meter.completed + meter.dead
     meter.read = meter.resumed_from + ledger.outstanding_records
     meter.outstanding = ledger.outstanding

@@ -65,6 +65,8 @@ def status_lines(status: LedgerStatus, config: Config, now: float) -> Iterator[s
     ]
     if status.oldest_planned is not None:
         rows.append(["oldest", f"outstanding for {wording.span(now - status.oldest_planned)}"])
+    if status.apart:
+        rows.append(["taken apart", f"{status.apart:,} failed, into {status.parts:,} invocations"])
     if status.repeated:
         rows.append(["repeated", f"perhaps invoked more than once: {status.repeated:,}"])
     rows += [

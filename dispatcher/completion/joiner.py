@@ -7,7 +7,7 @@ is counted and changes nothing.
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import anyio
@@ -19,7 +19,7 @@ from dispatcher.aws.location import parse_location
 from dispatcher.completion.event import Completion, Kind
 from dispatcher.completion.outcomes import Answer, Dead, outcomes_of, verdict_on
 from dispatcher.completion.patience import Patience
-from dispatcher.completion.policy import again
+from dispatcher.completion.policy import Again, Next, allowance, follow
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere, Rejected
 from dispatcher.ledger.channels import Arrivals, hand_over
@@ -66,21 +66,6 @@ class Claimed:
 
     entry: Entry
     completion: Completion
-
-
-@dataclass(slots=True, frozen=True)
-class Again:
-    """An invocation failed in a way that its records are to be invoked anew for.
-
-    Attributes:
-        reason: Why.
-        after: Seconds to wait before.
-        parts: Over how many new invocations they are spread.
-    """
-
-    reason: str
-    after: float
-    parts: int = 1
 
 
 @dataclass(slots=True)
@@ -145,10 +130,16 @@ class Joiner:
     async def _invoke_anew(
         self, entry: Entry, anew: Again, receipts: MemoryObjectSendStream[list[str]]
     ) -> None:
+        if anew.parts > 1:  # before the fact: other loops decide by what is left meanwhile
+            self.meter.apart += 1
+            self.meter.parts += anew.parts
         with anyio.CancelScope(shield=True):  # what is planned is to be waited for, or left
             for planned in await self.ledger.replace(entry, after=anew.after, parts=anew.parts):
                 self.postpone(planned)
-        self.meter.retried[anew.reason] += 1
+        if anew.parts > 1:
+            failpoints.reach("completion.apart")
+        else:
+            self.meter.retried[anew.reason] += 1
         if entry.acks:
             await receipts.send(entry.acks)
 
@@ -167,9 +158,11 @@ class Joiner:
             return None
         verdict = verdict_on(completion, answer, entry, self.config.packing)
         if isinstance(verdict, Dead):
-            policy, dice = self.config.retry.outcomes, self.dice.random()
-            if (after := again(verdict.reason, entry.attempt, policy, dice)) is not None:
-                return Again(verdict.reason, after)
+            following = self._follow(entry, verdict.reason)
+            if isinstance(following, Again):
+                return following
+            if following.note:
+                verdict = replace(verdict, message=f"{verdict.message}; {following.note}")
         raws: list[bytes | Blob | None] = [None] * len(entry.slips)
         if isinstance(verdict, Dead) or self.config.sink.join != "output":
             raws = await self.ledger.raws(entry)
@@ -179,6 +172,17 @@ class Joiner:
         if self.config.sink.meta:
             self._describe(entry, outcomes)
         return Settlement(entry, outcomes)
+
+    def _follow(self, entry: Entry, reason: str) -> Next:
+        policy, meter = self.config.retry, self.meter
+        return follow(
+            reason,
+            tries=entry.tries,
+            records=len(entry.slips),
+            allowed=allowance(policy.bisection, read=meter.read, made=meter.parts),
+            policy=policy,
+            dice=self.dice.random(),
+        )
 
     def _input_bytes(self, entry: Entry, kind: Kind) -> int:
         """Return how many bytes of input the outcomes will carry in memory."""

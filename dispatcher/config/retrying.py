@@ -58,5 +58,6 @@ class RetrySettings(Section):
         0.1,
         ge=0,
         le=2,
-        description="Most invocations that take failed packed ones apart, a share of the records.",
+        description="Most extra invocations to take failed packed ones apart: a share of the "
+        "records read, and 1,000 besides; 0 never takes apart.",
     )

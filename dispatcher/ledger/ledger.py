@@ -26,7 +26,7 @@ from dispatcher.ledger.operations import (
 from dispatcher.ledger.payloads import Payloads, unreadable_payload
 from dispatcher.ledger.pen import Pen
 from dispatcher.ledger.recall import Recall
-from dispatcher.ledger.renewal import parts_of, renewed
+from dispatcher.ledger.renewal import APART, PARTS, parts_of, renewed
 from dispatcher.ledger.settlement import Settlement, messages_of, tallies_of
 from dispatcher.ledger.spool import Spool
 from dispatcher.ledger.states import Move, State, step
@@ -42,9 +42,6 @@ _BEGUN = "accepted"
 
 REPEATED = "repeated"
 """What is counted: invocations that may have reached the service more than once."""
-
-APART = "apart"
-"""What is counted: invocations made of parts of failed ones."""
 
 _LOW_SHARE, _GATHER_SECONDS = 0.95, 0.05
 """Of the most outstanding invocations, and how long that many are waited for: where the other
@@ -160,7 +157,7 @@ class Ledger:
         Invocations whose payload was lost do not count until it is found: a queue may deliver new
         messages before theirs, and nothing else than reading on makes room then.
         """
-        if self._whole >= self._limit or self._spool.size >= self._spool_max:
+        while self._whole >= self._limit or self._spool.size >= self._spool_max:
             while self._whole >= self._limit or self._spool.size >= self._spool_max:
                 await self._change()
             with anyio.move_on_after(_GATHER_SECONDS):
@@ -302,7 +299,8 @@ class Ledger:
         new = await self._renewed(entry, after, parts)
         step(entry.state, Move.REPLACE)
         entry.state = State.REPLACED
-        await self._pen.write(Replace(entry, new), *[Count(APART, parts)] * (parts > 1))
+        counts = [Count(APART), Count(PARTS, parts)] if parts > 1 else []
+        await self._pen.write(Replace(entry, new), *counts)
         self._close(entry)
         self._entries |= {made.planned.number: made for made in new}
         return [made.planned for made in new]

@@ -9,6 +9,9 @@ from dispatcher.ledger.intent import Entry, Planned, Slip, SpoolRef
 from dispatcher.ledger.states import State
 from dispatcher.packing.keeping import spans
 
+APART, PARTS = "apart", "parts"
+"""What is counted: failed invocations that were taken apart, and the ones made of their parts."""
+
 
 def renewed(entry: Entry, planned: Planned, now: float, *, after: float) -> Entry:
     """Return a new attempt for the same records.
@@ -47,7 +50,7 @@ def parts_of(entry: Entry, kept: bytes, count: int) -> list[tuple[list[Slip], Sp
     assert ref is not None, "read a moment ago"
     where = spans(len(kept), [slip.size for slip in slips])
     parts = []
-    for first, last in pairwise(_bounds(len(slips), count)):
+    for first, last in pairwise(bounds(len(slips), count)):
         start, end = where[first][0], where[last - 1][1]
         crc = zlib.crc32(memoryview(kept)[start:end])
         parts.append(
@@ -56,5 +59,6 @@ def parts_of(entry: Entry, kept: bytes, count: int) -> list[tuple[list[Slip], Sp
     return parts
 
 
-def _bounds(records: int, parts: int) -> Sequence[int]:
+def bounds(records: int, parts: int) -> Sequence[int]:
+    """Return where parts as equal as can be begin, and where the last one ends."""
     return [records * part // parts for part in range(parts + 1)]

@@ -10,6 +10,7 @@ from dispatcher.errors import ConfigError, StateError
 from dispatcher.ledger.intent import unpack_slips
 from dispatcher.ledger.ledger import REPEATED
 from dispatcher.ledger.lock import is_locked
+from dispatcher.ledger.renewal import APART, PARTS
 from dispatcher.ledger.states import State
 
 
@@ -31,6 +32,8 @@ class LedgerStatus:
         results_bytes: Length of the settled part of the results file.
         dead_letter_bytes: Length of the settled part of the dead-letter file.
         repeated: Invocations that may have reached the service more than once.
+        apart: Failed invocations of several records that were taken apart.
+        parts: Invocations that were made of their parts.
         running: A process holds the ledger now.
         finished: The source was read to its end and everything is settled.
     """
@@ -49,6 +52,8 @@ class LedgerStatus:
     results_bytes: int
     dead_letter_bytes: int
     repeated: int
+    apart: int
+    parts: int
     running: bool
     finished: bool
 
@@ -115,6 +120,8 @@ def _read(db: sqlite3.Connection, facts: dict[str, str], *, running: bool) -> Le
         results_bytes=sinks.get(agreed.get("sink.path"), 0),
         dead_letter_bytes=sinks.get(agreed.get("dead_letters.path"), 0),
         repeated=tallies.get(REPEATED, 0),
+        apart=tallies.get(APART, 0),
+        parts=tallies.get(PARTS, 0),
         running=running,
         finished=facts.get("finished") == "yes",
     )

@@ -13,8 +13,8 @@ Phase: TypeAlias = Literal["starting", "running", "draining", "ended"]
 class Meter:
     """Counters, levels and latencies of one run.
 
-    ``read``, ``completed``, ``dead``, ``dead_reasons`` and ``repeated`` count the whole run, over
-    restarts; all else counts this process. Latencies are in seconds.
+    ``read``, ``completed``, ``dead``, ``dead_reasons``, ``repeated``, ``apart`` and ``parts`` count
+    the whole run, over restarts; all else counts this process. Latencies are in seconds.
 
     Attributes:
         phase: Where the run stands.
@@ -31,6 +31,8 @@ class Meter:
         outstanding: Invocations without an outcome now.
         repeated: Invocations that may have reached the service more than once, over restarts.
         retried: Invocations that failed and were made anew, by reason.
+        apart: Failed invocations of several records that were taken apart, over restarts.
+        parts: Invocations that were made of their parts, over restarts: what it cost.
         events: Messages of the queue: ``matched``, ``duplicate``, ``foreign``, ``malformed``,
             ``test``.
         troubles: Failed calls of the completion side, by error code.
@@ -57,6 +59,8 @@ class Meter:
     outstanding: int = 0
     repeated: int = 0
     retried: Counter[str] = field(default_factory=Counter)
+    apart: int = 0
+    parts: int = 0
     events: Counter[str] = field(default_factory=Counter)
     troubles: Counter[str] = field(default_factory=Counter)
     looks: Counter[str] = field(default_factory=Counter)

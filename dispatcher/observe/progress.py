@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Literal, TextIO, TypeAlias
 
 import anyio
@@ -119,7 +119,7 @@ def plain_line(snapshot: Snapshot) -> str:
     if snapshot.inline_share is not None:
         parts.append(f"inline {wording.percent(snapshot.inline_share)}")
     line = f"{wording.span(snapshot.seconds):>6} {snapshot.phase}: {', '.join(parts)}"
-    return f"{line}; calls {_troubles(snapshot)}" if snapshot.troubles else line
+    return "; ".join([line, *_notes(snapshot)])
 
 
 def json_line(snapshot: Snapshot) -> str:
@@ -185,10 +185,13 @@ def _counts(snapshot: Snapshot) -> RenderableType:
 
 def _footer(snapshot: Snapshot) -> RenderableType:
     """Return the troubles; an empty line where there are none, so that nothing jumps."""
-    if not snapshot.troubles:
-        return Text("")
-    return Text(f"calls {_troubles(snapshot)}", "yellow")
+    return Text("; ".join(_notes(snapshot)), "yellow")
 
 
-def _troubles(snapshot: Snapshot) -> str:
-    return ", ".join(f"{name} {wording.count(n)}" for name, n in snapshot.troubles.items())
+def _notes(snapshot: Snapshot) -> Iterator[str]:
+    """Yield what does not go as it should."""
+    if snapshot.troubles:
+        counts = [f"{name} {wording.count(n)}" for name, n in snapshot.troubles.items()]
+        yield f"calls {', '.join(counts)}"
+    if snapshot.apart:
+        yield f"taken apart {wording.count(snapshot.apart)} into {wording.count(snapshot.parts)}"

@@ -64,6 +64,8 @@ class Snapshot:
         remaining: Seconds to the end at this rate; None where it cannot be said.
         inline_share: Share of the planned invocations that travel inline; None before the first.
         troubles: Calls that were not accepted, by result, without zeros.
+        apart: Failed invocations of several records that were taken apart, over restarts.
+        parts: Invocations that were made of their parts.
     """
 
     phase: Phase
@@ -79,6 +81,8 @@ class Snapshot:
     remaining: float | None
     inline_share: float | None
     troubles: dict[str, int]
+    apart: int
+    parts: int
 
 
 def take(meter: Meter, now: float, pace: Pace) -> Snapshot:
@@ -111,6 +115,8 @@ def take(meter: Meter, now: float, pace: Pace) -> Snapshot:
         remaining=remaining,
         inline_share=meter.invocations["inline"] / planned if planned else None,
         troubles={name: meter.calls[name] for name in TROUBLES if meter.calls[name]},
+        apart=meter.apart,
+        parts=meter.parts,
     )
 
 

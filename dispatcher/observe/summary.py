@@ -128,6 +128,8 @@ def summary_json(meter: Meter, closing: Closing) -> str:
             "calls": dict(meter.calls),
             "repeated": meter.repeated,
             "retried": dict(meter.retried),
+            "apart": meter.apart,
+            "parts": meter.parts,
             "events": dict(meter.events),
             "troubles": dict(meter.troubles),
             "looks": dict(meter.looks),
@@ -214,7 +216,8 @@ def _calls(meter: Meter) -> Iterator[Text]:
     odd = [f"{name} {n:,}" for name, n in meter.events.most_common() if name not in usual]
     failed = [f"{name} {n:,}" for name, n in meter.troubles.most_common()]
     retried = [f"{name} {n:,}" for name, n in meter.retried.most_common()]
-    if troubles or odd or failed or retried or meter.repeated or meter.looks["found"]:
+    counts = (meter.repeated, meter.apart, meter.looks["found"])
+    if troubles or odd or failed or retried or any(counts):
         yield Text()
     if troubles:
         yield Text(f"calls not accepted: {', '.join(troubles)}")
@@ -222,6 +225,11 @@ def _calls(meter: Meter) -> Iterator[Text]:
         yield Text(f"asking for completions failed: {', '.join(failed)}")
     if retried:
         yield Text(f"failed invocations made anew: {', '.join(retried)}")
+    if meter.apart:
+        yield Text(
+            f"failed invocations taken apart: {meter.apart:,}, "
+            f"at the cost of {meter.parts:,} more invocations"
+        )
     if meter.repeated:
         yield Text(f"perhaps invoked more than once: {meter.repeated:,}")
     if odd:

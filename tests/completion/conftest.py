@@ -16,8 +16,9 @@ import pytest
 from dispatcher import limits
 from dispatcher.aws.calls import Location, Message
 from dispatcher.completion.event import Completion
-from dispatcher.completion.joiner import Again, Claimed, Joiner
+from dispatcher.completion.joiner import Claimed, Joiner
 from dispatcher.completion.patience import Patience
+from dispatcher.completion.policy import Again
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere
 from dispatcher.ledger.intent import Entry, Planned

@@ -136,7 +136,7 @@ async def test_answers_to_several_records_are_paired_in_order(open_scene: OpenSc
 async def test_a_wrong_number_of_answers_kills_all_with_their_inputs(
     open_scene: OpenScene, body: bytes, reason: str
 ) -> None:
-    async with open_scene(packing=LINES) as scene:
+    async with open_scene(packing=LINES, retry={"bisection": 0}) as scene:
         (entry,) = await scene.plan(3)
         outcomes = await scene.join(entry, completed(entry, body=body))
         assert outcomes is not None

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.completion.event import Completion
-from dispatcher.completion.joiner import Again, Claimed
-from dispatcher.completion.policy import again
-from dispatcher.config.retrying import AgainSettings, OutcomeRetrySettings
+from dispatcher.completion.joiner import Claimed
+from dispatcher.completion.policy import DIVISIBLE, FLOOR, Again, Final, Next, allowance, follow
+from dispatcher.config.retrying import AgainSettings, OutcomeRetrySettings, RetrySettings
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.quota import Share
 from dispatcher.ledger.settlement import Settlement
@@ -37,16 +37,73 @@ THRICE = {"outcomes": {"model_server_error": {"attempts": 3, "backoff": "10s"}}}
 def test_attempts_are_as_many_as_allowed_and_waits_grow_to_an_hour(
     reason: str, attempts: int, attempt: int, backoff: float, dice: float
 ) -> None:
-    policy = OutcomeRetrySettings(**{reason: AgainSettings(attempts=attempts, backoff=backoff)})
-    wait = again(reason, attempt, policy, dice)
-    assert (wait is None) == (attempt >= attempts)
-    if wait is not None:
-        assert wait <= min(3_600, backoff * 2 ** (attempt - 1))
-        assert wait >= min(3_600, backoff * 2 ** (attempt - 1)) / 2
+    rule = AgainSettings(attempts=attempts, backoff=backoff)
+    policy = RetrySettings(outcomes=OutcomeRetrySettings(**{reason: rule}))
+    after = follow(reason, tries=attempt, records=1, allowed=99, policy=policy, dice=dice)
+    assert isinstance(after, Again) == (attempt < attempts)
+    if isinstance(after, Again):
+        assert (after.reason, after.parts) == (reason, 1)
+        assert after.after <= min(3_600, backoff * 2 ** (attempt - 1))
+        assert after.after >= min(3_600, backoff * 2 ** (attempt - 1)) / 2
+
+
+def follows(reason: str, records: int, *, allowed: int = 99, **settings: float) -> Next:
+    """Return what follows where no more tries are allowed."""
+    policy = RetrySettings.model_validate({"outcomes": {}, **settings})
+    return follow(reason, tries=100, records=records, allowed=allowed, policy=policy, dice=0.5)
 
 
 def test_a_reason_without_a_policy_is_final() -> None:
-    assert again("output_too_large", 1, OutcomeRetrySettings(), 0.5) is None
+    assert follows("output_too_large", 1) == Final()
+
+
+@pytest.mark.parametrize("reason", sorted(DIVISIBLE))
+def test_what_one_record_may_be_to_blame_for_is_taken_apart_in_three(reason: str) -> None:
+    assert follows(reason, 1) == Final()
+    parts = [follows(reason, records) for records in (2, 3, 4, 200)]
+    assert parts == [Again(reason, 0.0, n) for n in (2, 3, 3, 3)]
+
+
+@pytest.mark.parametrize("reason", ["output_missing", "output_unreadable"])
+def test_what_no_record_is_to_blame_for_is_not_taken_apart(reason: str) -> None:
+    assert follows(reason, 200) == Final()
+
+
+def test_the_same_records_are_tried_together_before_they_are_taken_apart() -> None:
+    policy = RetrySettings()
+    after = [
+        follow("model_server_error", tries=n, records=9, allowed=9, policy=policy, dice=0.0)
+        for n in (1, 2, 3)
+    ]
+    assert [isinstance(a, Again) and a.parts for a in after] == [1, 1, 3]
+
+
+def test_nothing_is_taken_apart_beyond_what_is_allowed_and_the_key_is_named() -> None:
+    assert isinstance(follows("model_error", 50, allowed=3), Again)
+    used_up = follows("model_error", 50, allowed=2)
+    assert used_up == Final(
+        "this invocation of 50 records was not taken apart, as the share in retry.bisection, 0.1, "
+        "is used up; raise it"
+    )
+    assert isinstance(follows("model_error", 2, allowed=2), Again)
+    never = follows("model_error", 50, allowed=0, bisection=0)
+    assert never == Final(
+        "this invocation of 50 records was not taken apart, as retry.bisection is 0"
+    )
+
+
+@given(st.floats(0, 2), st.integers(0, 10**7), st.integers(0, 10**7))
+def test_the_allowance_is_a_share_of_the_records_and_a_floor(
+    share: float, read: int, made: int
+) -> None:
+    left = allowance(share, read=read, made=made)
+    assert left >= 0
+    if share == 0:
+        assert left == 0
+    elif left:
+        assert left + made == FLOOR + int(share * read)
+    else:
+        assert made >= FLOOR + int(share * read)
 
 
 def failed(entry: Entry, reason: str) -> Completion:

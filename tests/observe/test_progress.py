@@ -29,6 +29,8 @@ FULL = Snapshot(
     remaining=250.0,
     inline_share=0.97,
     troubles={"throttled": 12, "transient": 3},
+    apart=41,
+    parts=1_230,
 )
 EMPTY = Snapshot(
     phase="starting",
@@ -44,6 +46,8 @@ EMPTY = Snapshot(
     remaining=None,
     inline_share=None,
     troubles={},
+    apart=0,
+    parts=0,
 )
 
 
@@ -67,7 +71,8 @@ class Closed(io.StringIO):
 def test_a_plain_line() -> None:
     assert plain_line(FULL) == (
         " 1m23s running: read 12,345, sent 12,001, outstanding 1,204, completed 10,797, dead 3, "
-        "812/s, 41% done, 4m10s left, inline 97%; calls throttled 12, transient 3"
+        "812/s, 41% done, 4m10s left, inline 97%; calls throttled 12, transient 3; "
+        "taken apart 41 into 1,230"
     )
 
 
