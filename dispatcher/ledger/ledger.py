@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from dispatcher.ledger import identity
 from dispatcher.ledger.intent import Entry, Planned, Slip
+from dispatcher.ledger.locations import Locations
 from dispatcher.ledger.messages import MessageLog
 from dispatcher.ledger.numbering import Numbering
 from dispatcher.ledger.operations import (
@@ -29,6 +30,7 @@ from dispatcher.ledger.recall import Recall
 from dispatcher.ledger.renewal import APART, PARTS, parts_of, renewed
 from dispatcher.ledger.settlement import Settlement, messages_of, tallies_of
 from dispatcher.ledger.spool import Spool
+from dispatcher.ledger.staged import Staged
 from dispatcher.ledger.states import Move, State, step
 from dispatcher.ledger.store import Store
 from dispatcher.ledger.watermark import Watermark, adjoining
@@ -56,6 +58,7 @@ class Ledger:
         is_new: This process began the run.
         recall: What earlier processes of this run knew about positions.
         resumed: Invocations of earlier processes that may have been sent or not.
+        staged: The objects in S3 that payloads were put into.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Ledger:
         spool_max: int,
         codec: Codec,
         now: Callable[[], float],
+        deletes_staged: bool,
     ) -> None:
         self._store = store
         self._spool = spool
@@ -84,12 +88,11 @@ class Ledger:
         self._entries = {entry.planned.number: entry for entry in store.entries}
         self._marks = store.marks
         self._pen = Pen(store)
+        self.staged = Staged(store, self._pen, deletes=deletes_staged)
         self._changed = anyio.Event()
         self._left: set[int] = set()
         self._lost = {entry.planned.number for entry in store.entries if entry.payload is None}
-        self._named_by_service: dict[str, int] = {}
-        for entry in store.entries:
-            self._index(entry)
+        self._locations = Locations(store.entries)
         self.is_new = "tag" not in store.facts
         self.tag = store.facts.get("tag") or identity.make_tag()
         self._numbers = Numbering(self.tag, store.last_number, is_resumed=bool(store.facts))
@@ -213,14 +216,14 @@ class Ledger:
             return False
         entry.state, entry.accepted_at = state, at
         entry.output, entry.failure = output, failure
-        self._index(entry)
+        self._locations.add(entry)
         self._pen.later(Accept(planned.number, at, output, failure))
         self._begin()
         return True
 
     def find_output(self, location: str) -> Entry | None:
         """Return the outstanding invocation whose output or failure the service put there."""
-        return self._entries.get(self._named_by_service.get(location, 0))
+        return self._entries.get(self._locations.number_at(location) or 0)
 
     def claim(self, entry: Entry) -> bool:
         """Take the right to settle an invocation; False if somebody has it, or it is settled.
@@ -235,6 +238,10 @@ class Ledger:
     async def payload(self, entry: Entry) -> bytes | None:
         """Return the bytes of an invocation; None while they are lost and not yet read again."""
         return await self._payloads.read(entry)
+
+    async def kept(self, entry: Entry) -> bytes | Blob | None:
+        """Return what is kept of the records of an invocation; None while they are lost."""
+        return await self._payloads.kept(entry)
 
     async def raws(self, entry: Entry) -> list[bytes | Blob | None]:
         """Return the raw bytes of each record of an invocation; None where they are lost."""
@@ -280,7 +287,11 @@ class Ledger:
             entry.state = State.SETTLED
         changes = {stream: watermark.changes() for stream, watermark in touched.items()}
         messages = messages_of(settlements)
-        await self._pen.write(Settle(entries, changes, dict(sinks), tallies, messages, self._now()))
+        gone = self.staged.close(entries)
+        await self._pen.write(
+            Settle(entries, changes, dict(sinks), tallies, messages, self._now(), gone)
+        )
+        self.staged.offer(gone)
         for entry in entries:
             self._close(entry)
         self._notify()
@@ -300,7 +311,9 @@ class Ledger:
         step(entry.state, Move.REPLACE)
         entry.state = State.REPLACED
         counts = [Count(APART), Count(PARTS, parts)] if parts > 1 else []
-        await self._pen.write(Replace(entry, new), *counts)
+        gone = self.staged.close([entry], new)
+        await self._pen.write(Replace(entry, new, gone), *counts)
+        self.staged.offer(gone)
         self._close(entry)
         self._entries |= {made.planned.number: made for made in new}
         return [made.planned for made in new]
@@ -319,22 +332,14 @@ class Ledger:
         new = []
         for slips, ref in parts_of(entry, kept, parts):
             made = renewed(entry, self._numbers.anew(entry.planned, ref.size), now, after=after)
-            made.slips, made.payload, made.crc = slips, ref, ref.crc
+            made.slips, made.payload, made.crc, made.staged = slips, ref, ref.crc, None
             made.first_attempt = made.attempt
             new.append(made)
         return new
 
-    def _index(self, entry: Entry) -> None:
-        """Make an invocation known by its locations where they do not tell its id."""
-        for location in (entry.output, entry.failure):
-            if location is not None and entry.planned.id not in location:
-                self._named_by_service[location] = entry.planned.number
-
     def _close(self, entry: Entry) -> None:
         del self._entries[entry.planned.number]
-        if self._named_by_service:
-            for location in (entry.output, entry.failure):
-                self._named_by_service.pop(location or "", None)
+        self._locations.remove(entry)
         self._payloads.let_go(entry.planned)
         self._left.discard(entry.planned.number)
         self._lost.discard(entry.planned.number)

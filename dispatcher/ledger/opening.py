@@ -27,6 +27,7 @@ async def open_ledger(
     durability: Literal["full", "relaxed"] = "full",
     outstanding: int = 2000,
     spool_max: int = 10_000_000_000,
+    deletes_staged: bool = True,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Ledger]:
     """Open a run's ledger, alone, and close it at the end of the block.
@@ -37,6 +38,7 @@ async def open_ledger(
         durability: ``full`` survives power loss, ``relaxed`` a killed process.
         outstanding: Most invocations without an outcome.
         spool_max: Bytes of the spool from which on nothing is planned.
+        deletes_staged: Objects in S3 are discarded when the last invocation that needs them ends.
         now: Epoch seconds.
 
     Raises:
@@ -64,7 +66,13 @@ async def open_ledger(
                 f"cannot use the ledger {path}: {error.strerror} at {where}. {remedy}"
             ) from error
         ledger = Ledger(
-            store, spool, outstanding=outstanding, spool_max=spool_max, codec=codec, now=now
+            store,
+            spool,
+            outstanding=outstanding,
+            spool_max=spool_max,
+            codec=codec,
+            now=now,
+            deletes_staged=deletes_staged,
         )
         if ledger.is_new:
             await ledger.remember(created=repr(now()), tag=ledger.tag)

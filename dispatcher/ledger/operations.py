@@ -53,18 +53,39 @@ class Restore:
 
 @dataclass(slots=True)
 class Stage:
-    """The payload of an invocation is about to be put into S3."""
+    """The payload of an invocation is about to be put into S3.
+
+    Attributes:
+        number: The invocation's.
+        location: Where.
+        discarded: Objects that nobody needs any more.
+    """
 
     number: int
+    location: str
+    discarded: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class Deleted:
+    """An object that was discarded is gone."""
+
     location: str
 
 
 @dataclass(slots=True)
 class Replace:
-    """An invocation is over, and its records go on in new ones, from where they lie."""
+    """An invocation is over, and its records go on in new ones, from where they lie.
+
+    Attributes:
+        old: The invocation.
+        new: The new ones.
+        discarded: Objects that nobody needs any more.
+    """
 
     old: Entry
     new: Sequence[Entry]
+    discarded: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -78,6 +99,7 @@ class Settle:
         tallies: Records to add to the totals: ``completed`` and ``dead:<reason>``.
         messages: Names of the messages that these records came in, by stream.
         at: Epoch seconds.
+        discarded: Objects that nobody needs any more.
     """
 
     entries: list[Entry]
@@ -86,6 +108,7 @@ class Settle:
     tallies: Counter[str] = field(default_factory=Counter)
     messages: dict[str, list[str]] = field(default_factory=dict)
     at: float = 0.0
+    discarded: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -112,5 +135,5 @@ class Remember:
 
 
 Operation: TypeAlias = (
-    Plan | Accept | Restore | Stage | Replace | Settle | Forget | Count | Remember
+    Plan | Accept | Restore | Stage | Deleted | Replace | Settle | Forget | Count | Remember
 )

@@ -3,8 +3,8 @@
 Whoever holds the pen writes for all who wait, so a group waits at most for the commit before it.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -14,6 +14,9 @@ from dispatcher.ledger.operations import Operation
 
 FLUSH_SECONDS = 0.05
 """How long an operation that nobody waits for may wait for a commit to travel with."""
+
+
+_Read = TypeVar("_Read")
 
 
 class Paper(Protocol):
@@ -38,6 +41,13 @@ class Pen:
     def later(self, operation: Operation) -> None:
         """Write an operation with the next group, at most ``FLUSH_SECONDS`` from now."""
         self._waiting.append(operation)
+
+    async def read(self, look: Callable[[], _Read]) -> _Read:
+        """Return what a function reads on a worker thread, while nobody writes."""
+        with anyio.CancelScope(shield=True):
+            async with self._turn:
+                seen = await anyio.to_thread.run_sync(look)
+        return seen
 
     async def write(self, *operations: Operation) -> None:
         """Write operations, in one transaction with all others that wait; return when it is done.

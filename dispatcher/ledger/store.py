@@ -19,6 +19,7 @@ from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.operations import (
     Accept,
     Count,
+    Deleted,
     Forget,
     Operation,
     Plan,
@@ -135,6 +136,18 @@ class Store:
         for entries in settled:
             self._spool.release([entry.payload for entry in entries if entry.payload])
 
+    def discarded(self, after: str, most: int) -> list[str]:
+        """Return objects that are to be deleted: the first ones above a location, in order.
+
+        Raises:
+            StateError: They cannot be read.
+        """
+        query = "SELECT location FROM discarded WHERE location > ? ORDER BY location LIMIT ?"
+        try:
+            return [str(location) for (location,) in self._db.execute(query, (after, most))]
+        except sqlite3.Error as error:
+            raise _unwritten(error) from error
+
     def _roll_back(self) -> None:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
@@ -183,8 +196,9 @@ class Store:
                     "UPDATE invocation SET segment = ?, offset = ? WHERE number = ?",
                     (ref.segment, ref.offset, entry.planned.number),
                 )
-            case Replace(old, new):
+            case Replace(old, new, discarded):
                 self._delete([old])
+                self._discard(discarded)
                 self._insert(new)
                 self._spool.share([entry.payload for entry in new[1:] if entry.payload])
             case Settle():
@@ -195,10 +209,14 @@ class Store:
                         "DELETE FROM settled_message WHERE stream = ? AND name = ?",
                         [(self._streams[name], message) for message in gone],
                     )
-            case Stage(number, location):
+            case Stage(number, location, discarded):
                 self._db.execute(
                     "UPDATE invocation SET staged = ? WHERE number = ?", (location, number)
                 )
+                self._db.execute("DELETE FROM discarded WHERE location = ?", (location,))
+                self._discard(discarded)
+            case Deleted(location):
+                self._db.execute("DELETE FROM discarded WHERE location = ?", (location,))
             case Count(name, more):
                 self._count({name: more})
             case Remember():
@@ -271,12 +289,18 @@ class Store:
             "INSERT OR REPLACE INTO sink VALUES (?, ?, ?, ?)",
             [(name, m.position, m.tail_crc, m.tail_length) for name, m in settle.sinks.items()],
         )
+        self._discard(settle.discarded)
         self._count(settle.tallies)
         for name, messages in settle.messages.items():
             self._db.executemany(
                 "INSERT INTO settled_message VALUES (?, ?, ?)",
                 [(self._streams[name], message, settle.at) for message in messages],
             )
+
+    def _discard(self, locations: Sequence[str]) -> None:
+        self._db.executemany(
+            "INSERT OR IGNORE INTO discarded VALUES (?)", [(location,) for location in locations]
+        )
 
     def _count(self, tallies: Mapping[str, int]) -> None:
         self._db.executemany(
