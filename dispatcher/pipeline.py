@@ -34,6 +34,7 @@ from dispatcher.aws.transport import Transport, open_transport
 from dispatcher.completion.joiner import Claimed, Joiner
 from dispatcher.completion.listener import Listener, acknowledge
 from dispatcher.completion.patience import Patience
+from dispatcher.completion.policy import DIVISIBLE
 from dispatcher.completion.sweeper import Sweeper
 from dispatcher.config.settings import Config
 from dispatcher.dispatch.departures import Departures
@@ -52,6 +53,7 @@ from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
+from dispatcher.packing.sizing import Sizing
 from dispatcher.sinks import sqs as sinks
 from dispatcher.sinks.opening import Render, open_sinks
 from dispatcher.sinks.settler import Settler
@@ -160,7 +162,9 @@ async def run(
             finished="no",
         )
         _restore(meter, ledger, source)
-        line = _Line(config, ledger, source, codec, transport, results, dead_letters, meter, world)
+        sizing = _sizing(ledger)
+        files = (results, dead_letters)
+        line = _Line(config, ledger, source, codec, transport, *files, meter, world, sizing)
         return await line.run()
 
 
@@ -223,6 +227,13 @@ def _restore(meter: Meter, ledger: Ledger, source: Source) -> None:
     meter.bytes_read = source.bytes_read
 
 
+def _sizing(ledger: Ledger) -> Sizing:
+    """Let parcels be as small as bad records made them in earlier processes of this run."""
+    settled = {n: c for n, c in ledger.tallies.items() if n == "completed" or n.startswith("dead:")}
+    bad = sum(settled.get(f"dead:{reason}", 0) for reason in DIVISIBLE)
+    return Sizing(bad=bad, records=sum(settled.values()))
+
+
 @dataclass(slots=True)
 class _Line:
     """One run on open files and clients."""
@@ -236,6 +247,7 @@ class _Line:
     dead_letters: Sink
     meter: Meter
     world: World
+    sizing: Sizing
     _signal: int | None = None
 
     async def run(self) -> Ending:
@@ -293,7 +305,9 @@ class _Line:
             self.world.dice,
         )
         sweeper = Sweeper(config, ledger, objects, meter, looks, now)
-        settler = Settler(self.results, self.dead_letters, ledger, self.source, meter, now)
+        settler = Settler(
+            self.results, self.dead_letters, ledger, self.source, meter, now, self.sizing
+        )
 
         drained = anyio.Event()
         if config.completion.queue_url is None:

@@ -12,11 +12,13 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from dispatcher import failpoints
+from dispatcher.completion.policy import DIVISIBLE
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
+from dispatcher.packing.sizing import Sizing
 from dispatcher.sinks.sink import Sink
 from dispatcher.sources.source import Source
 
@@ -27,7 +29,11 @@ _GROUP_BYTES = 4_000_000
 
 @dataclass(slots=True)
 class Settler:
-    """Writes outcomes until there are no more."""
+    """Writes outcomes until there are no more.
+
+    Attributes:
+        sizing: Learns how many records are bad, for the size of the next parcels.
+    """
 
     results: Sink
     dead_letters: Sink
@@ -35,6 +41,7 @@ class Settler:
     source: Source
     meter: Meter
     now: Callable[[], float]
+    sizing: Sizing = field(default_factory=Sizing)
     _adopted: set[str] = field(default_factory=set)
 
     async def run(
@@ -100,6 +107,7 @@ class Settler:
         self.meter.dead += len(dead)
         self.meter.dead_reasons.update(outcome.reason for outcome in dead)
         self.meter.outstanding = self.ledger.outstanding
+        self.sizing.observe(len(completed) + len(dead), sum(map(_is_bad, group)))
         for settlement in group:
             if settlement.entry is not None and settlement.entry.accepted_at is not None:
                 self.meter.completion_latency.add(now - settlement.entry.accepted_at)
@@ -108,3 +116,11 @@ class Settler:
 def _extent(group: Sequence[Settlement]) -> tuple[int, int]:
     """Return how many records and bytes are to be written."""
     return sum(len(s.outcomes) for s in group), sum(s.size for s in group)
+
+
+def _is_bad(settlement: Settlement) -> bool:
+    """Return whether an invocation failed as one bad record makes it fail.
+
+    Where its records were not taken apart, nobody knows how many they are: one at least.
+    """
+    return settlement.outcomes[0].reason in DIVISIBLE

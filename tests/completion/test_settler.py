@@ -219,6 +219,19 @@ async def test_counters_move_after_the_fact(desk: Desk) -> None:
     assert (meter.completion_latency.count, meter.completion_latency.total) == (3, 9.0)
 
 
+async def test_a_packed_invocation_that_was_not_taken_apart_has_one_bad_record_at_least(
+    desk: Desk,
+) -> None:
+    seen: list[tuple[int, int]] = []
+    desk.settler.sizing.observe = lambda *told: seen.append(told)  # type: ignore[method-assign]
+    good, bad = await desk.scene.accepted(2)
+    (packed,) = await desk.scene.plan(50)
+    never = Outcome(Position("in", 990, 999, 99), "x", "rejected", None, None, reason="bad_json")
+    group = [settlement(good), settlement(bad, "failed"), settlement(packed, "failed")]
+    await desk.run([*group, Settlement(None, [never])])
+    assert seen == [(53, 2)]
+
+
 @pytest.mark.parametrize("broken", ["results", "ledger"])
 async def test_a_failure_acknowledges_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, broken: str
