@@ -29,12 +29,16 @@ class Frame:
             item_bytes: Bytes of all its records together.
             count: Number of its records, at least 1.
         """
-        header = len(_array_header(count)) if self.counts else len(self.before)
-        return header + item_bytes + len(self.between) * (count - 1) + len(self.after)
+        around = len(self.header(count)) + len(self.after)
+        return around + item_bytes + len(self.between) * (count - 1)
+
+    def header(self, count: int) -> bytes:
+        """Return what stands before so many records."""
+        return _array_header(count) if self.counts else self.before
 
     def join(self, items: Sequence[bytes]) -> bytes:
         """Return the payload of one or more records."""
-        before = _array_header(len(items)) if self.counts else self.before
+        before = self.header(len(items))
         if len(items) == 1:
             return before + items[0] + self.after
         return before + self.between.join(items) + self.after
