@@ -43,7 +43,7 @@ from dispatcher.dispatch.intake import Intake
 from dispatcher.dispatch.sender import Sender, Wire
 from dispatcher.dispatch.staging import Staging
 from dispatcher.errors import Denied
-from dispatcher.ledger.agreement import agree, terms
+from dispatcher.ledger.agreement import agree, packing_terms, terms
 from dispatcher.ledger.intent import Planned
 from dispatcher.ledger.ledger import REPEATED, Ledger
 from dispatcher.ledger.opening import open_ledger
@@ -130,7 +130,11 @@ async def run(
         ConfigError: The configuration cannot be run as it is.
         RunStopped: A person has to mend something; the state is kept.
     """
-    codec = Codec(config.packing, content_type=config.request.content_type)
+    codec = Codec(
+        config.packing,
+        content_type=config.request.content_type,
+        json_source=config.source.type in ("jsonl", "sqs"),
+    )
     world = world or World()
     async with AsyncExitStack() as stack:
         connect = world.connect or (lambda: _connect(config, access))
@@ -157,7 +161,7 @@ async def run(
         # Only now: what could not even be opened may be corrected in the next command.
         await ledger.remember(
             terms=terms(config),
-            framing=config.packing.framing,
+            packing=packing_terms(config),
             heads=json.dumps(heads),
             finished="no",
         )

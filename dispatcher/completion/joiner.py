@@ -17,7 +17,7 @@ from dispatcher import failpoints
 from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
 from dispatcher.completion.event import Completion, Kind
-from dispatcher.completion.outcomes import Answer, Dead, outcomes_of, verdict_on
+from dispatcher.completion.outcomes import Answer, Dead, outcomes_of, reshaped, verdict_on
 from dispatcher.completion.patience import Patience
 from dispatcher.completion.policy import Again, Next, allowance, follow
 from dispatcher.config.settings import Config
@@ -30,6 +30,7 @@ from dispatcher.ledger.payloads import unreadable_payload
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
+from dispatcher.packing.answers import decompressed_size
 from dispatcher.sources.blob import LARGE_BYTES, Blob
 
 _READS = 5
@@ -156,22 +157,33 @@ class Joiner:
         except CallError as error:
             self.patience.failed(error)
             return None
-        verdict = verdict_on(completion, answer, entry, self.config.packing)
+        await self._make_room(entry, completion, answer, share)
+        verdict = verdict_on(completion, answer, entry, self.config)
         if isinstance(verdict, Dead):
             following = self._follow(entry, verdict.reason)
             if isinstance(following, Again):
                 return following
             if following.note:
                 verdict = replace(verdict, message=f"{verdict.message}; {following.note}")
+        sink = self.config.sink
         raws: list[bytes | Blob | None] = [None] * len(entry.slips)
-        if isinstance(verdict, Dead) or self.config.sink.join != "output":
-            raws = await self.ledger.raws(entry)
-            if None in raws:
-                raise unreadable_payload(entry.planned)
+        if isinstance(verdict, Dead) or sink.join != "output":
+            raws = await self._raws(entry)
         outcomes = outcomes_of(entry, answer, verdict, raws)
-        if self.config.sink.meta:
+        if sink.meta or sink.select is not None:
             self._describe(entry, outcomes)
+        if sink.select is not None and not isinstance(verdict, Dead):
+            outcomes = reshaped(outcomes, sink)
+            if any(outcome.status != "completed" for outcome in outcomes):
+                for outcome, raw in zip(outcomes, await self._raws(entry), strict=True):
+                    outcome.input = None if outcome.status == "completed" else raw
         return Settlement(entry, outcomes)
+
+    async def _raws(self, entry: Entry) -> list[bytes | Blob | None]:
+        raws = await self.ledger.raws(entry)
+        if None in raws:
+            raise unreadable_payload(entry.planned)
+        return raws
 
     def _follow(self, entry: Entry, reason: str) -> Next:
         policy, meter = self.config.retry, self.meter
@@ -236,6 +248,17 @@ class Joiner:
                     raise
             await anyio.sleep(_PAUSE_SECONDS * (_READS - left))
         raise AssertionError
+
+    async def _make_room(
+        self, entry: Entry, completion: Completion, answer: Answer, share: Share
+    ) -> None:
+        """Hold the memory that a compressed answer takes when it is decompressed, too."""
+        body, most = answer.body or b"", self.config.completion.max_output
+        if completion.kind != "completed":
+            return
+        if more := decompressed_size(body, answer.content_type, most):
+            share.give_back()  # two that hold some and want more would wait for each other
+            await share.acquire(more + len(body) + self._input_bytes(entry, completion.kind))
 
     def _describe(self, entry: Entry, outcomes: list[Outcome]) -> None:
         planned = entry.planned

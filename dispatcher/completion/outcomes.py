@@ -1,12 +1,17 @@
 """What a completion and its answer mean for each record of an invocation. Pure."""
 
-from dataclasses import dataclass
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from dispatcher.completion.event import Completion
-from dispatcher.config.packing import PackingSettings
+from dispatcher.config.places import SinkSettings
+from dispatcher.config.settings import Config
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.outcome import Outcome, Status
 from dispatcher.packing.answers import Mismatch, Outputs, split
+from dispatcher.packing.select import SelectError, select
+from dispatcher.packing.values import NotEncodableError, encode, parse
 from dispatcher.sources.blob import Blob
 
 _REFUSED = "client error ("
@@ -37,7 +42,7 @@ class Dead:
 
 
 def verdict_on(
-    completion: Completion, answer: Answer, entry: Entry, packing: PackingSettings
+    completion: Completion, answer: Answer, entry: Entry, config: Config
 ) -> Outputs | Dead:
     """Return each record's own output, or why there is none."""
     if completion.kind == "expired":
@@ -52,7 +57,8 @@ def verdict_on(
     if answer.body is None:
         return Dead("failed", answer.reason, answer.message)
     keys = [slip.key for slip in entry.slips]
-    outputs = split(answer.body, answer.content_type, keys, packing)
+    most = config.completion.max_output
+    outputs = split(answer.body, answer.content_type, keys, config.packing, most=most)
     if isinstance(outputs, Mismatch):
         return Dead("failed", outputs.reason, outputs.message)
     return outputs
@@ -90,7 +96,7 @@ def outcomes_of(
             slip.key,
             "completed",
             output,
-            answer.content_type,
+            verdict.content_type,
             attempts=entry.attempt,
             input=raw,
             is_json=verdict.are_json,
@@ -98,3 +104,56 @@ def outcomes_of(
         )
         for slip, output, raw in zip(entry.slips, verdict.values, raws, strict=True)
     ]
+
+
+def reshaped(outcomes: Sequence[Outcome], sink: SinkSettings) -> list[Outcome]:
+    """Return completed outcomes with what ``sink.select`` makes of them as their output.
+
+    It is evaluated over what a result line shows: key, status, output, meta, and the input where
+    the sink joins it, which is then not written besides. Where that fails the record is dead.
+
+    Args:
+        outcomes: With inputs where the sink joins them, and with their meta.
+        sink: Its ``select`` is set.
+    """
+    assert sink.select is not None
+    made = []
+    for outcome in outcomes:
+        try:
+            output = encode(select(sink.select, _document(outcome, sink)), "json")
+        except (SelectError, NotEncodableError) as error:
+            lies = f"; the output is at {outcome.location}" if outcome.location else ""
+            message = f"sink.select {error}{lies}"
+            made.append(
+                replace(
+                    outcome,
+                    status="failed",
+                    output=None,
+                    output_type=None,
+                    reason="select_failed",
+                    message=message,
+                )
+            )
+        else:
+            made.append(replace(outcome, output=output, is_json=True, input=None))
+    return made
+
+
+def _document(outcome: Outcome, sink: SinkSettings) -> dict[str, object]:
+    document = {
+        "key": outcome.key,
+        "status": outcome.status,
+        "output": _value(outcome.output or b"", content_type=outcome.output_type),
+        "meta": None if outcome.meta is None else outcome.meta.document(outcome.attempts),
+    }
+    if sink.join != "output" and outcome.input is not None:
+        raw = outcome.input
+        document["input"] = _value(raw.read() if isinstance(raw, Blob) else raw)
+    return document
+
+
+def _value(text: bytes, **about: object) -> object:
+    try:
+        return parse(text)
+    except NotEncodableError:
+        return {"base64": base64.b64encode(text).decode(), **about}

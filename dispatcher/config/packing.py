@@ -1,10 +1,13 @@
 """How records become payloads, and where payloads go that do not fit inline."""
 
+import difflib
 import re
-from typing import Annotated, Literal, Self, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import jmespath
 import orjson
+from jmespath.functions import Functions
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from dispatcher import limits
@@ -28,14 +31,39 @@ _FORMATS: dict[Framing, tuple[str, ...]] = {
 }
 """What can be framed how."""
 
+_FUNCTIONS: Mapping[str, Any] = Functions.FUNCTION_TABLE
+
 
 def _expression(text: str) -> str:
     try:
-        jmespath.compile(text)
+        parsed = jmespath.compile(text).parsed
     except jmespath.exceptions.JMESPathError as error:
         lines = str(error).splitlines()
         raise ValueError(f"{text!r} is no JMESPath expression: {lines[0]}") from None
+    _check_functions(text, parsed)
     return text
+
+
+def _check_functions(text: str, parsed: Any) -> None:
+    """Refuse calls that cannot work; the library would only notice with the first record."""
+    nodes = [parsed]
+    while nodes:
+        node = nodes.pop()
+        if not isinstance(node, dict):
+            continue  # the bounds of a slice
+        nodes += node["children"]
+        if node["type"] != "function_expression":
+            continue
+        name, given = node["value"], len(node["children"])
+        if name not in _FUNCTIONS:
+            near = difflib.get_close_matches(name, _FUNCTIONS, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"{text!r}: JMESPath has no function {name}{meant}")
+        wanted = _FUNCTIONS[name]["signature"]
+        is_open = bool(wanted) and wanted[-1].get("variadic", False)
+        if given < len(wanted) or (given > len(wanted) and not is_open):
+            least = "at least " if is_open else ""
+            raise ValueError(f"{text!r}: {name} takes {least}{len(wanted)} arguments, not {given}")
 
 
 Expression: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_expression)]
@@ -139,7 +167,8 @@ class PackingSettings(Section):
 
 def _is_template(text: str) -> bool:
     try:
-        orjson.loads(text.replace(TEMPLATE_MARK, "[]"))
+        # Inside of a string this would end it.
+        orjson.loads(text.replace(TEMPLATE_MARK, '["x"]'))
     except orjson.JSONDecodeError:
         return False
     return text.count(TEMPLATE_MARK) == 1

@@ -224,6 +224,27 @@ class Config(Section):
     )
 
     @model_validator(mode="after")
+    def _answers_have_keys(self) -> Self:
+        if self.packing.answer.id is not None and self.source.key is None:
+            raise ValueError(
+                "packing.answer.id finds the output of a record by its key: set source.key to the "
+                "field of a record that the container copies into its output"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_type_for_one_format(self) -> Self:
+        packing = self.packing
+        others = [e for e in packing.encodings if e not in packing.content_types]
+        formats = list(dict.fromkeys(encoding.partition("+")[0] for encoding in others))
+        if self.request.content_type is not None and len(formats) > 1:
+            raise ValueError(
+                f"request.content_type would call {' and '.join(formats)} by one name; give each "
+                "encoding its own in packing.content_types"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _places_differ(self) -> Self:
         sink, dead = self.sink, self.dead_letters
         if sink.type == dead.type == "jsonl" and sink.path == dead.path:

@@ -26,17 +26,42 @@ def agree(config: Config, ledger: Ledger, *, force: bool) -> None:
             f"{'; '.join(changed)}. Change it back to go on with that run, name another file in "
             "ledger.path to begin a new one, or give --force to go on all the same"
         )
-    framing = ledger.fact("framing")
-    if framing not in (None, config.packing.framing) and ledger.outstanding:
+    sent = json.loads(ledger.fact("packing") or "{}")
+    if not sent and (framing := ledger.fact("framing")) is not None:
+        sent = {"packing.framing": framing}  # which was all that ledgers knew before
+    now = json.loads(packing_terms(config))
+    changed = differences(json.dumps(sent), json.dumps({n: now[n] for n in sent}), begun=True)
+    if changed and ledger.outstanding:
         raise ConfigError(
-            f"packing.framing cannot change from {framing} while {ledger.outstanding} invocations "
-            "are outstanding: their payloads could not be read any more. Finish the run first"
+            f"{'; '.join(changed)}. That cannot change, nor be forced, while {ledger.outstanding} "
+            "invocations are outstanding: their answers are read as their records were sent, and "
+            "what is sent again must be the same. Change it back and finish the run first"
         )
     if config.staging.bucket is None and ledger.stages:
         raise ConfigError(
             "staging.bucket cannot be removed while payloads that need it are outstanding; set it "
             "again, and finish the run first"
         )
+
+
+def packing_terms(config: Config) -> str:
+    """Return what must not change while anything is outstanding, as JSON.
+
+    It says how payloads are made of records, and how answers are split into the records' own.
+    """
+    return json.dumps(_packing(config))
+
+
+def _packing(config: Config) -> dict[str, Any]:
+    packing = config.packing
+    return {
+        "packing.encodings": packing.encodings,
+        "packing.framing": packing.framing,
+        "packing.template": packing.template,
+        "packing.select": packing.select,
+        "packing.answer.list": packing.answer.list or None,
+        "packing.answer.id": packing.answer.id,
+    }
 
 
 def terms(config: Config) -> str:
@@ -46,6 +71,7 @@ def terms(config: Config) -> str:
     """
     naming = config.request.output_naming
     kept: dict[str, Any] = {
+        **_packing(config),
         "endpoint.name": config.endpoint.name,
         "source.type": config.source.type,
         "source.path": config.source.path,
@@ -56,12 +82,12 @@ def terms(config: Config) -> str:
         "request.accept": config.request.accept,
         "request.custom_attributes": config.request.custom_attributes,
         "request.output_naming": naming if naming != "chosen" else None,
-        "packing.encodings": config.packing.encodings,
-        "packing.framing": config.packing.framing,
+        "packing.content_types": config.packing.content_types or None,
         "sink.type": config.sink.type,
         "sink.path": config.sink.path,
         "sink.queue_url": config.sink.queue_url,
         "sink.join": config.sink.join,
+        "sink.select": config.sink.select,
         "sink.meta": config.sink.meta,
         "dead_letters.type": config.dead_letters.type,
         "dead_letters.path": config.dead_letters.path,

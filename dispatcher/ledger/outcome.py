@@ -33,6 +33,21 @@ class Meta:
     accepted: float | None
     settled: float
 
+    def document(self, attempts: int) -> dict[str, object]:
+        """Return it as a result line tells it.
+
+        Args:
+            attempts: Invocations that were made for the record.
+        """
+        return {
+            "invocation_id": self.invocation_id,
+            "route": self.route,
+            "attempts": attempts,
+            "planned": self.planned,
+            "accepted": self.accepted,
+            "settled": self.settled,
+        }
+
 
 @dataclass(slots=True)
 class Outcome:

@@ -1,16 +1,22 @@
 """The way back: an answer to several records is split into one output each."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, TypeAlias
 
 import orjson
 
-from dispatcher.config.packing import PackingSettings
+from dispatcher.config.packing import AnswerSettings, PackingSettings
+from dispatcher.packing import json_text, msgpack_text
+from dispatcher.packing.json_text import NothingThereError, NotJsonError
+from dispatcher.packing.msgpack_text import NotMsgpackError
+from dispatcher.sources.compression import DamagedError, decoder
 from dispatcher.sources.record import Key
 
-MismatchReason: TypeAlias = Literal["count_mismatch", "bad_answer"]
+MismatchReason: TypeAlias = Literal[
+    "count_mismatch", "bad_answer", "id_mismatch", "output_too_large"
+]
 
 _LINES_TYPES = frozenset(
     {
@@ -22,13 +28,13 @@ _LINES_TYPES = frozenset(
         "application/ndjson",
     }
 )
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_INSIDE = rb'[^{}\[\]"]*+'
-# A string, an array or object that holds no other, or one character of structure.
-_TOKEN = re.compile(
-    rb"%b|[\[{]%b(?:%b%b)*+[\]}]|[\[\]{},]" % (_STRING, _INSIDE, _STRING, _INSIDE), re.DOTALL
+_MSGPACK_TYPES = frozenset(
+    {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}
 )
-_OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
+_EXCESS = 1_000
+"""So many outputs too many are counted to tell the user; what is beyond takes memory and time."""
+
+_SHOWN_CHARS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class Mismatch:
 
     Attributes:
         reason: ``count_mismatch``: a wrong number of outputs. ``bad_answer``: not readable.
+            ``id_mismatch``: outputs that do not name the records of the request, each once.
+            ``output_too_large``: it is, when decompressed.
         message: A sentence for the user.
     """
 
@@ -49,55 +57,177 @@ class Outputs:
     """One output for each record, in order.
 
     Attributes:
-        values: Slices of the answer.
+        values: Slices of the answer; of MessagePack, the same as JSON where that is exact.
         are_json: Each is known to be one JSON value.
+        content_type: MIME type of those that are not JSON, or None where the container gave none.
     """
 
     values: list[bytes]
     are_json: bool
+    content_type: str | None = None
+
+
+class _TooLargeError(ValueError):
+    """More content than there may be."""
+
+
+_Reader: TypeAlias = Callable[[bytes], Iterator[bytes]]
 
 
 def split(
-    body: bytes, content_type: str | None, keys: Sequence[Key], settings: PackingSettings
+    body: bytes,
+    content_type: str | None,
+    keys: Sequence[Key],
+    settings: PackingSettings,
+    *,
+    most: int,
 ) -> Outputs | Mismatch:
-    """Split an answer into one output a record, by position.
+    """Split an answer into one output a record, by position or by the records' keys.
 
     Outputs are slices of the answer, so numbers keep their digits. The content type says how to
-    read it: as JSON lines, or as one JSON document, whose elements are the outputs if it is an
-    array, and which is one output if not. ``text/...`` is read as a document, else as lines of any
-    text; all else as a document, else as JSON lines (which many containers label as JSON). The
-    first of these that can be read decides; an answer of the wrong length is never guessed at.
+    read it: as JSON lines, as MessagePack, or as one JSON document. The elements of an array, or of
+    the list that ``answer.list`` points to, are the outputs; any other value is one output.
+    ``text/...`` is read as a document, else as lines of any text; all else as a document, else as
+    JSON lines (which many containers label as JSON). The first of these that can be read decides;
+    an answer of the wrong length is never guessed at. With a parameter ``encoding=gzip`` or
+    ``encoding=zstd`` the answer is decompressed first.
 
     Args:
         body: The answer, verbatim.
         content_type: MIME type that the container gave it; None where it gave none.
         keys: The keys of the records in the request, in order.
-        settings: How the request was framed; with ``none`` the whole answer is the output.
+        settings: How the request was framed, and how its answer is; with the framing ``none``, and
+            nothing said of the answer, the whole answer is the output.
+        most: Most bytes that a compressed answer may have when it is decompressed.
     """
-    count, framing = len(keys), settings.framing
-    if framing == "none":
-        return Outputs([body], are_json=False)
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    as_lines: Callable[[bytes], list[bytes] | None]
-    as_lines = _text_lines if kind.startswith("text/") else _json_lines
-    labelled = kind == "application/json" or kind.endswith("+json")
-    readers: list[Callable[[bytes], list[bytes] | None]]
-    if kind in _LINES_TYPES:
-        readers = [_json_lines]
-    elif framing == "lines" and count == 1 and not labelled and b"\n" not in body.strip():
-        # One line in, one line out: it may hold an array of its own.
-        readers = [as_lines, _document]
-    else:
-        readers = [_document, as_lines]
-    for read in readers:
-        outputs = read(body)
-        if outputs is None:
-            continue
-        if len(outputs) == count:
-            return Outputs(outputs, are_json=read is not _text_lines)
-        return Mismatch(
-            "count_mismatch", f"the answer holds {len(outputs)} outputs for {count} records"
+    compression, content_type = _uncompressed_type(content_type)
+    if compression is not None:
+        try:
+            body = b"".join(_decompressed(body, compression, most))
+        except DamagedError as error:
+            return Mismatch("bad_answer", f"the answer is labelled encoding={compression}: {error}")
+        except _TooLargeError:
+            return Mismatch(
+                "output_too_large",
+                f"the answer of {len(body):,} bytes has more than completion.max_output "
+                f"({most:,}) when decompressed",
+            )
+    kind = _kind(content_type)
+    if settings.framing == "none" and settings.answer == AnswerSettings():
+        return (
+            _converted([body], content_type)
+            if kind in _MSGPACK_TYPES
+            else Outputs([body], are_json=False, content_type=content_type)
         )
+    if kind in _MSGPACK_TYPES:
+        found = _of_msgpack(body, len(keys), settings.answer)
+    else:
+        found = _of_text(body, content_type, len(keys), settings)
+    if isinstance(found, Outputs) and settings.answer.id is not None:
+        found = _in_order(found, keys, settings.answer.id, is_msgpack=kind in _MSGPACK_TYPES)
+    if isinstance(found, Outputs) and kind in _MSGPACK_TYPES:
+        return _converted(found.values, content_type)
+    return found
+
+
+def decompressed_size(body: bytes, content_type: str | None, most: int) -> int:
+    """Return how many bytes ``split`` will make of an answer besides it; 0 where it is plain.
+
+    Args:
+        body: The answer, verbatim.
+        content_type: Its MIME type.
+        most: As ``split`` takes it; the result is no larger.
+    """
+    compression, _ = _uncompressed_type(content_type)
+    if compression is None:
+        return 0
+    try:
+        return sum(map(len, _decompressed(body, compression, most)))
+    except (DamagedError, _TooLargeError):
+        return 0  # it will be refused
+
+
+def _decompressed(body: bytes, compression: Literal["gzip", "zstd"], most: int) -> Iterator[bytes]:
+    read, size = decoder(compression), 0
+    for content in chain(read.feed(body), read.end()):
+        size += len(content)
+        if size > most:
+            raise _TooLargeError
+        yield content
+
+
+def _uncompressed_type(
+    content_type: str | None,
+) -> tuple[Literal["gzip", "zstd"] | None, str | None]:
+    """Return the compression that a MIME type tells of, and the type of what is inside."""
+    if content_type is None or ";" not in content_type:
+        return None, content_type
+    compression: Literal["gzip", "zstd"] | None = None
+    kind, *parameters = content_type.split(";")
+    kept = [kind.strip()]
+    for parameter in parameters:
+        match parameter.replace('"', "").replace(" ", "").lower():
+            case "encoding=gzip":
+                compression = "gzip"
+            case "encoding=zstd":
+                compression = "zstd"
+            case _:
+                kept.append(parameter.strip())
+    return compression, content_type if compression is None else "; ".join(kept)
+
+
+def _kind(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def _of_msgpack(body: bytes, count: int, answer: AnswerSettings) -> Outputs | Mismatch:
+    try:
+        place = msgpack_text.at(body, answer.list)
+        if place is None:
+            return _nothing_there(answer.list)
+    except NotMsgpackError as error:
+        return Mismatch("bad_answer", f"the answer is not MessagePack: {error}")
+    values, found = msgpack_text.elements(place, count)
+    return (
+        Outputs(values, are_json=False)
+        if found == count
+        else _miscounted(f"{found:,} outputs", count)
+    )
+
+
+def _converted(values: list[bytes], content_type: str | None) -> Outputs:
+    """Return outputs of MessagePack as JSON; where that would not be exact, as they are.
+
+    Those cannot be taken for JSON, as they do not begin with ASCII.
+    """
+    found = [msgpack_text.as_json(value) for value in values]
+    return Outputs(
+        [value if text is None else text for value, text in zip(values, found, strict=True)],
+        are_json=None not in found,
+        content_type=content_type,
+    )
+
+
+def _of_text(
+    body: bytes, content_type: str | None, count: int, settings: PackingSettings
+) -> Outputs | Mismatch:
+    for read in _readers(body, content_type, count, settings):
+        values: list[bytes] = []
+        found = 0
+        try:
+            for value in read(body):
+                found += 1
+                if found <= count:
+                    values.append(value)
+                elif found == count + _EXCESS:
+                    return _miscounted(f"{found:,} outputs or more", count)
+        except NotJsonError:
+            continue
+        except NothingThereError:
+            return _nothing_there(settings.answer.list)
+        if found == count:
+            return Outputs(values, are_json=read is not _text_lines, content_type=content_type)
+        return _miscounted(f"{found:,} outputs", count)
     return Mismatch(
         "bad_answer",
         f"the answer to {count} records ({content_type or 'without a content type'}, "
@@ -105,53 +235,89 @@ def split(
     )
 
 
-def _document(body: bytes) -> list[bytes] | None:
-    if not _is_json(body):
-        return None
-    body = body.strip()
-    if not body.startswith(b"["):
-        return [body]
-    # The document is valid, so brackets and commas outside of strings tell its structure.
-    outputs = []
-    depth = 0
-    start = 1
-    for token in _TOKEN.finditer(body, 1, len(body) - 1):
-        at, end = token.span()
-        if end - at > 1:
-            continue
-        mark = body[at]
-        if mark in _OPENING:
-            depth += 1
-        elif mark in _CLOSING:
-            depth -= 1
-        elif depth == 0:
-            outputs.append(body[start:at].strip())
-            start = end
-    last = body[start:-1].strip()
-    return [*outputs, last] if last else outputs
+def _readers(
+    body: bytes, content_type: str | None, count: int, settings: PackingSettings
+) -> Sequence[_Reader]:
+    """Return the ways to read an answer, the first one first."""
+    kind, pointer = _kind(content_type), settings.answer.list
+
+    def document(body: bytes) -> Iterator[bytes]:
+        return json_text.elements(json_text.at(body, pointer))
+
+    if pointer:
+        return [document]
+    if kind in _LINES_TYPES:
+        return [_json_lines]
+    # An output that names its record is an object.
+    is_any_text = kind.startswith("text/") and settings.answer.id is None
+    as_lines: _Reader = _text_lines if is_any_text else _json_lines
+    is_labelled = kind == "application/json" or kind.endswith("+json")
+    is_one_line = settings.framing == "lines" and count == 1 and b"\n" not in body.strip()
+    if is_one_line and not is_labelled:
+        # One line in, one line out: it may hold an array of its own.
+        return [as_lines, document]
+    return [document, as_lines]
 
 
-def _json_lines(body: bytes) -> list[bytes] | None:
-    lines = [line for raw in body.split(b"\n") if (line := raw.strip())]
-    try:
-        for line in lines:
-            orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return lines
+def _json_lines(body: bytes) -> Iterator[bytes]:
+    for line in _lines(body):
+        if value := line.strip():
+            json_text.check(value)
+            yield value
 
 
-def _text_lines(body: bytes) -> list[bytes]:
+def _text_lines(body: bytes) -> Iterator[bytes]:
     # Any text goes, and an empty line may be an output; only the last break is none.
-    lines = body.split(b"\n")
-    if not lines[-1]:
-        del lines[-1]
-    return [line.removesuffix(b"\r") for line in lines]
+    return (line.removesuffix(b"\r") for line in _lines(body))
 
 
-def _is_json(text: bytes) -> bool:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+def _lines(body: bytes) -> Iterator[bytes]:
+    start = 0
+    while (end := body.find(b"\n", start)) >= 0:
+        yield body[start:end]
+        start = end + 1
+    if start < len(body):
+        yield body[start:]
+
+
+def _in_order(
+    outputs: Outputs, keys: Sequence[Key], field: str, *, is_msgpack: bool
+) -> Outputs | Mismatch:
+    """Return the outputs in the order of their records."""
+    wanted = {str(key): index for index, key in enumerate(keys)}
+    if len(wanted) < len(keys):
+        return Mismatch("id_mismatch", "two records of the request have the same key")
+    ordered: list[bytes | None] = [None] * len(keys)
+    for value in outputs.values:
+        found = _field(value, field, is_msgpack=is_msgpack)
+        if not isinstance(found, str | int) or isinstance(found, bool):
+            return Mismatch(
+                "id_mismatch",
+                f"an output has no field {field!r} that holds its record's key, which "
+                "packing.answer.id names",
+            )
+        index = wanted.get(str(found))
+        if index is None or ordered[index] is not None:
+            wrong = "of no record of the request" if index is None else "of another output, too"
+            shown = repr(found)[:_SHOWN_CHARS]
+            return Mismatch("id_mismatch", f"the field {field!r} of an output is {shown}, {wrong}")
+        ordered[index] = value
+    values = [value for value in ordered if value is not None]
+    return Outputs(values, are_json=outputs.are_json, content_type=outputs.content_type)
+
+
+def _field(value: bytes, field: str, *, is_msgpack: bool) -> object:
+    if is_msgpack:
+        return msgpack_text.member(value, field)
+    document = orjson.loads(value)
+    return document.get(field) if isinstance(document, dict) else None
+
+
+def _miscounted(found: str, count: int) -> Mismatch:
+    return Mismatch("count_mismatch", f"the answer holds {found} for {count} records")
+
+
+def _nothing_there(pointer: str) -> Mismatch:
+    return Mismatch(
+        "bad_answer", f"the answer has nothing at {pointer}, where packing.answer.list points"
+    )

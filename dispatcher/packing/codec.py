@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import cast
 
-import orjson
-
 from dispatcher.config.packing import Encoding, PackingSettings
-from dispatcher.packing.compression import Compression, compress
+from dispatcher.packing.compression import Compression
+from dispatcher.packing.filling import fill
 from dispatcher.packing.framing import Frame, frame_of
-from dispatcher.packing.values import Format, encode
+from dispatcher.packing.select import SelectError, select
+from dispatcher.packing.values import Format, NotEncodableError, encode, parse
 
 _COMPRESSED = "; encoding="
 
@@ -20,31 +20,53 @@ class Codec:
         settings: The section ``packing``.
         content_type: The configured content type before compression; None goes by encoding and
             framing.
+        json_source: Every record is known to be one JSON value without line breaks; else it may be
+            a file of any kind.
 
     Attributes:
         encodings: The ladder, in order of preference.
         frame: How records are framed.
     """
 
-    def __init__(self, settings: PackingSettings, *, content_type: str | None) -> None:
+    def __init__(
+        self, settings: PackingSettings, *, content_type: str | None, json_source: bool = True
+    ) -> None:
         self.encodings: Sequence[Encoding] = tuple(settings.encodings)
         self.frame: Frame = frame_of(settings)
         self._settings = settings
         self._content_type = content_type
+        self._json_source = json_source
+        self._as_read: Format | None = None
+        if settings.select is None:
+            self._as_read = "json" if json_source else "raw"
 
     def splices(self, encoding: Encoding) -> bool:
         """Return whether records travel as they were read, without being parsed."""
-        return format_of(encoding) == "json" and self._settings.select is None
+        return format_of(encoding) == self._as_read
 
     def item(self, raw: bytes, form: Format) -> bytes:
-        """Return one record as it stands in a payload before compression.
+        """Return one record as it stands in a payload before compression; at least one byte.
 
         Raises:
             NotEncodableError: The format cannot carry it.
         """
-        if form == "json" and self._settings.select is None:
-            return raw
-        return encode(orjson.loads(raw), form)
+        item = raw if form == self._as_read else self._made(raw, form)
+        if not item:
+            # It would count as a request without a body.
+            raise NotEncodableError("the record is empty, and a request needs at least one byte")
+        return item
+
+    def _made(self, raw: bytes, form: Format) -> bytes:
+        value, expression = parse(raw), self._settings.select
+        if expression is None and form == "json":
+            # A file: it may have line breaks, which are only between tokens.
+            return raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
+        if expression is not None:
+            try:
+                value = select(expression, value)
+            except SelectError as error:
+                raise NotEncodableError(f"packing.select {error}") from error
+        return encode(value, form)
 
     def payload(self, raws: Sequence[bytes], encoding: Encoding) -> bytes:
         """Return the payload of records.
@@ -52,13 +74,11 @@ class Codec:
         Raises:
             NotEncodableError: The encoding cannot carry one of them.
         """
-        form = format_of(encoding)
-        return self.finish(self.frame.join([self.item(raw, form) for raw in raws]), encoding)
-
-    def finish(self, framed: bytes, encoding: Encoding) -> bytes:
-        """Return a payload of what ``frame`` joined: compressed where the encoding says so."""
-        compression = compression_of(encoding)
-        return framed if compression is None else compress(framed, compression)
+        form, compression = format_of(encoding), compression_of(encoding)
+        items = [self.item(raw, form) for raw in raws]
+        if compression is None:
+            return self.frame.join(items)
+        return fill(self.frame, compression, self._settings.max_bytes, items).payload()
 
     def content_type(self, encoding: Encoding) -> str:
         """Return the MIME type of payloads in an encoding."""

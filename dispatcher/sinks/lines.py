@@ -120,15 +120,4 @@ def _text(value: Key) -> bytes:
 
 
 def _meta(meta: Meta | None, attempts: int) -> bytes:
-    if meta is None:
-        return b"null"
-    return orjson.dumps(
-        {
-            "invocation_id": meta.invocation_id,
-            "route": meta.route,
-            "attempts": attempts,
-            "planned": meta.planned,
-            "accepted": meta.accepted,
-            "settled": meta.settled,
-        }
-    )
+    return b"null" if meta is None else orjson.dumps(meta.document(attempts))

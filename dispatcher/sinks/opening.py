@@ -33,6 +33,8 @@ def open_sinks(
     """
     durable = config.ledger.durability == "full"
     join, meta = config.sink.join, config.sink.meta
+    if config.sink.select is not None:
+        join = "output"  # which has of the input what was selected
     with ExitStack() as stack:
 
         def opened(place: SinkSettings | DeadLetterSettings, render: Render) -> Sink:

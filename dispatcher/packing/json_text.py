@@ -1,0 +1,129 @@
+"""Cuts JSON text apart without making values of it, so that numbers keep their digits.
+
+What is cut is checked piece by piece, which takes the memory of the largest piece only: a text is
+JSON if it is an array or object by its brackets and commas, and each piece between them is JSON.
+"""
+
+import re
+from collections.abc import Iterator
+
+import orjson
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_INSIDE = rb'[^{}\[\]"]*+'
+# A string, an array or object that holds no other, or one character of structure; a quotation mark
+# alone begins a string that does not end.
+_TOKEN = re.compile(
+    rb'%b|[\[{]%b(?:%b%b)*+[\]}]|[\[\]{},"]' % (_STRING, _INSIDE, _STRING, _INSIDE), re.DOTALL
+)
+_MEMBER = re.compile(rb"\s*(%b)\s*:" % _STRING, re.DOTALL)
+_OPENING, _CLOSING, _QUOTE = frozenset(b"[{"), frozenset(b"]}"), ord('"')
+_ENDS = {b"[": b"]", b"{": b"}"}
+
+
+class NotJsonError(ValueError):
+    """Text that is not one JSON value."""
+
+
+class NothingThereError(LookupError):
+    """A document without the place that a pointer leads to."""
+
+
+def check(text: bytes) -> None:
+    """Return if text is one JSON value.
+
+    Raises:
+        NotJsonError: It is not.
+    """
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise NotJsonError(str(error)) from None
+
+
+def elements(text: bytes) -> Iterator[bytes]:
+    """Yield the elements of an array, each checked; a text that is no array is its only element.
+
+    Args:
+        text: Without blanks around.
+
+    Raises:
+        NotJsonError: It is not JSON.
+    """
+    if not text.startswith(b"["):
+        check(text)
+        yield text
+        return
+    for start, end in _children(text):
+        element = text[start:end].strip()
+        check(element)
+        yield element
+
+
+def at(text: bytes, pointer: str) -> bytes:
+    """Return the value that a JSON pointer (RFC 6901) leads to, unchecked; all else is checked.
+
+    Args:
+        text: Of a JSON document.
+        pointer: Empty for the whole of it.
+
+    Raises:
+        NotJsonError: It is not JSON.
+        NothingThereError: It has no such place.
+    """
+    text = text.strip()
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        found: bytes | None = None
+        for key, child in _named_children(text):
+            if key == name:
+                if found is not None:
+                    check(found)  # of two members with one name the last one counts
+                found = child
+            else:
+                check(child)
+        if found is None:
+            raise NothingThereError(pointer)
+        text = found
+    return text
+
+
+def _named_children(text: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield members by their names, and elements by their indexes."""
+    if text[:1] not in _ENDS:
+        check(text)
+        return
+    is_array = text.startswith(b"[")
+    for index, (start, end) in enumerate(_children(text)):
+        if is_array:
+            yield str(index), text[start:end].strip()
+            continue
+        member = _MEMBER.match(text, start, end)
+        if member is None:
+            raise NotJsonError("a member of an object has no name")
+        check(member[1])
+        yield orjson.loads(member[1]), text[member.end() : end].strip()
+
+
+def _children(text: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where what lies between the outer brackets and commas of a text begins and ends."""
+    last = len(text) - 1
+    if last < 1 or text[-1:] != _ENDS[text[:1]]:
+        raise NotJsonError("the text ends too early")
+    depth, start = 0, 1
+    for token in _TOKEN.finditer(text, 1, last):
+        begin, end = token.span()
+        if end - begin > 1:
+            continue
+        mark = text[begin]
+        if mark in _OPENING:
+            depth += 1
+        elif mark in _CLOSING:
+            depth -= 1
+        elif mark == _QUOTE:
+            raise NotJsonError("a string does not end")
+        elif depth == 0:
+            yield start, begin
+            start = end
+    if start > 1 or text[1:last].strip():
+        yield start, last

@@ -1,0 +1,123 @@
+"""Cuts MessagePack apart without making values of it."""
+
+from collections.abc import Iterator
+
+import msgpack
+
+from dispatcher.packing.values import NotEncodableError, encode, unpack
+
+
+class NotMsgpackError(ValueError):
+    """Bytes that are not one MessagePack value."""
+
+
+def at(packed: bytes, pointer: str) -> bytes | None:
+    """Return the value that a JSON pointer (RFC 6901) leads to, or None; all of it is checked.
+
+    Args:
+        packed: A document.
+        pointer: Empty for the whole of it.
+
+    Raises:
+        NotMsgpackError: It is not MessagePack.
+    """
+    _check(packed)
+    found: bytes | None = packed
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if found is None:
+            break
+        if _is_map(found):
+            found = _member(found, name)
+        elif _is_array(found):
+            children = enumerate(_children(found))
+            found = next((child for index, child in children if str(index) == name), None)
+        else:
+            found = None
+    return found
+
+
+def elements(packed: bytes, most: int) -> tuple[list[bytes], int]:
+    """Return the elements of an array, and how many it has; another value is its only element.
+
+    Args:
+        packed: One value, checked.
+        most: So many elements are returned at most.
+    """
+    if not _is_array(packed):
+        return [packed], 1
+    count: int = _reader(packed).read_array_header()
+    children = _children(packed)
+    return [next(children) for _ in range(min(count, most))], count
+
+
+def member(packed: bytes, name: str) -> object:
+    """Return a member of a map; None where there is none, or it is no map.
+
+    Args:
+        packed: One value, checked.
+        name: Of the member.
+    """
+    found = _member(packed, name) if _is_map(packed) else None
+    return None if found is None else _value(found)
+
+
+def as_json(packed: bytes) -> bytes | None:
+    """Return a value as JSON, or None where JSON cannot carry it exactly."""
+    try:
+        return encode(unpack(packed), "json")
+    except NotEncodableError:
+        return None
+
+
+def _is_array(packed: bytes) -> bool:
+    return packed[0] >> 4 == 0x9 or packed[0] in (0xDC, 0xDD)
+
+
+def _is_map(packed: bytes) -> bool:
+    return packed[0] >> 4 == 0x8 or packed[0] in (0xDE, 0xDF)
+
+
+def _member(packed: bytes, name: str) -> bytes | None:
+    found = None
+    children = _children(packed)
+    for key, child in zip(children, children, strict=True):
+        if _value(key) == name:
+            found = child  # of two members with one name the last one counts
+    return found
+
+
+def _children(packed: bytes) -> Iterator[bytes]:
+    """Yield the elements of an array; the keys of a map, each followed by its value."""
+    reader = _reader(packed)
+    count: int = reader.read_array_header() if _is_array(packed) else 2 * reader.read_map_header()
+    for _ in range(count):
+        begin: int = reader.tell()
+        reader.skip()
+        end: int = reader.tell()
+        yield packed[begin:end]
+
+
+def _value(packed: bytes) -> object:
+    try:
+        return unpack(packed)
+    except NotEncodableError:
+        return None
+
+
+def _reader(packed: bytes) -> msgpack.Unpacker:
+    reader = msgpack.Unpacker(max_buffer_size=len(packed))
+    reader.feed(packed)
+    return reader
+
+
+def _check(packed: bytes) -> None:
+    if not packed:
+        raise NotMsgpackError("it is empty")
+    reader = _reader(packed)
+    try:
+        reader.skip()
+    except (msgpack.UnpackException, ValueError) as error:
+        raise NotMsgpackError(str(error) or type(error).__name__) from None
+    if reader.tell() != len(packed):
+        raise NotMsgpackError("something follows the value")
