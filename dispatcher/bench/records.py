@@ -119,6 +119,7 @@ def _cut(letters: bytes, start: int, size: int) -> bytes:
 @click.pass_context
 def main(
     ctx: click.Context,
+    *,
     kind: str,
     count: int,
     out: Path,

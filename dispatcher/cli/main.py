@@ -17,6 +17,7 @@ from dispatcher.cli.shell import Shell, say
 COMMANDS = {
     "run": "Dispatch the records of a configuration and collect the results.",
     "check": "Check a configuration, and with --aws the account.",
+    "plan": "Show what a run would send and cost, without sending anything.",
     "status": "Show how far a run is.",
     "ledger": "Verify the ledger of a run.",
     "emulate": "Play SageMaker asynchronous inference on this machine.",

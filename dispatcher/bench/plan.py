@@ -1,0 +1,247 @@
+"""What a run would send, found by packing its input without sending any; pure.
+
+The records go through the codec and the packer of a run, so the requests, their routes and what is
+refused are those of a run over the same input. Beside it the first part of the input is packed in
+other ways, to know what they would save.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dispatcher.bench.cost import Assumptions, Prices, total
+from dispatcher.bench.plan_tally import Classic, Refusal, Spread, Tally, refuse
+from dispatcher.bench.plan_ways import Way, base64_field, ways
+from dispatcher.config.settings import Config
+from dispatcher.packing.codec import Codec
+from dispatcher.packing.packer import Packer
+from dispatcher.sources.record import Item, Large, Record, Unreadable
+
+TRIAL_BYTES = 16_000_000
+"""How much of the input is packed in other ways, in bytes."""
+
+_WORTH = 0.2
+"""Share of the cost that has to be saved by a change; else it is not recommended."""
+
+_WORTH_OF_CLASSIC = 0.01
+"""The same as a share of what the usual flow costs: what is cheap already may stay as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One way to pack, tried on the first part of the input.
+
+    Attributes:
+        way: The way.
+        tally: What it made.
+        used_dollars: What that costs.
+        records: Records that it sent.
+    """
+
+    way: Way
+    tally: Tally
+    used_dollars: float
+    records: int
+
+    @property
+    def dollars_each(self) -> float:
+        """Return what a record costs that is sent."""
+        return self.used_dollars / self.records if self.records else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """The change that is recommended.
+
+    Attributes:
+        trial: The way to pack, tried.
+        now: The configured way, tried on the same records.
+    """
+
+    trial: Trial
+    now: Trial
+
+    @property
+    def saving(self) -> float:
+        """Return the share of today's cost of a record that it saves, 0..1."""
+        return 1 - self.trial.dollars_each / self.now.dollars_each
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was found.
+
+    Attributes:
+        config: What was planned.
+        assumed: What the cost depends on besides.
+        prices: US dollars per million.
+        records: Records that could be read.
+        bytes: Bytes of them as read.
+        sizes: How large they are.
+        tally: The requests.
+        unreadable: Input that could not become a record, by reason.
+        classic: What the records cost in the usual flow, in US dollars.
+        dollars: What the requests cost.
+        trials: The ways that were tried; the first is the configured one.
+        tried_records: On how many records.
+    """
+
+    config: Config
+    assumed: Assumptions
+    prices: Prices
+    sizes: Spread
+    tally: Tally
+    unreadable: dict[str, Refusal]
+    classic: Classic
+    trials: Sequence[Trial]
+    tried_records: int
+
+    @property
+    def read(self) -> int:
+        """Return all records, those that cannot be sent included."""
+        return self.sizes.count + sum(refusal.records for refusal in self.unreadable.values())
+
+    @property
+    def refused(self) -> dict[str, Refusal]:
+        """Return what would be dead letters, by reason."""
+        found = dict(self.unreadable)
+        for reason, refusal in self.tally.refused.items():
+            if (known := found.get(reason)) is not None:
+                refusal = Refusal(known.records + refusal.records, known.place, known.message)
+            found[reason] = refusal
+        return found
+
+    @property
+    def dollars(self) -> float:
+        """Return what the requests cost."""
+        return total(self.tally.usage(self.assumed), self.prices)
+
+    @property
+    def classic_dollars(self) -> float:
+        """Return what the records cost in the usual flow."""
+        return total(self.classic.usage(), self.prices)
+
+    def advice(self) -> Advice | None:
+        """Return the change that is worth it, and None where there is none."""
+        if not self.trials or not self.trials[0].records:
+            return None
+        now = best = self.trials[0]
+        least = _WORTH_OF_CLASSIC * self.classic_dollars / self.sizes.count
+        for trial in sorted(
+            self.trials[1:], key=lambda tried: (tried.way.level, tried.dollars_each)
+        ):
+            if trial.tally.refused_records > now.tally.refused_records:
+                continue
+            saved = best.dollars_each - trial.dollars_each
+            if saved >= max(_WORTH * best.dollars_each, least):
+                best = trial
+        return Advice(best, now) if best is not now else None
+
+
+class Planner:
+    """Packs an input, batch by batch, and counts what comes of it.
+
+    Args:
+        config: What would be run.
+        assumed: What the cost depends on besides.
+        prices: US dollars per million.
+        trial_bytes: How much is packed in other ways.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        assumed: Assumptions,
+        prices: Prices,
+        *,
+        trial_bytes: int = TRIAL_BYTES,
+    ) -> None:
+        self._config = config
+        self._assumed = assumed
+        self._prices = prices
+        self._lane = _Lane(config, Way(config.packing))
+        self._trials: list[_Lane] | None = None
+        self._tried_bytes = 0
+        self._tried_records = 0
+        self._trial_bytes = trial_bytes
+        self._sizes = Spread()
+        self._classic = Classic()
+        self._unreadable: dict[str, Refusal] = {}
+
+    @property
+    def read(self) -> int:
+        """Records so far, those that cannot be sent included."""
+        return self._sizes.count + sum(refusal.records for refusal in self._unreadable.values())
+
+    def add(self, items: Sequence[Item]) -> None:
+        """Pack the next items of the input, in order."""
+        records: list[Record | Large] = []
+        for item in items:
+            if isinstance(item, Unreadable):
+                refuse(self._unreadable, item)
+            else:
+                records.append(item)
+        for record in records:
+            self._sizes.add(record.size)
+        self._classic.add(records)
+        self._lane.add(records)
+        self._try(records)
+
+    def finish(self) -> Plan:
+        """Return what was found; nothing can be added any more."""
+        self._lane.finish()
+        tried = []
+        for lane in self._trials or ():
+            lane.finish()
+            dollars = total(lane.tally.usage(self._assumed), self._prices)
+            tried.append(Trial(lane.way, lane.tally, dollars, lane.tally.sizes.total))
+        return Plan(
+            self._config,
+            self._assumed,
+            self._prices,
+            self._sizes,
+            self._lane.tally,
+            self._unreadable,
+            self._classic,
+            tried,
+            self._tried_records,
+        )
+
+    def _try(self, records: list[Record | Large]) -> None:
+        """Pack the first records in the other ways too."""
+        room = self._trial_bytes - self._tried_bytes
+        few: list[Record | Large] = []
+        for record in records:
+            if room <= 0:
+                break
+            room -= record.size
+            few.append(record)
+        if not few:
+            return
+        if self._trials is None:
+            found = ways(self._config.packing, base64_field(few))
+            self._trials = [_Lane(self._config, way) for way in found]
+        self._tried_bytes = self._trial_bytes - room
+        self._tried_records += len(few)
+        for lane in self._trials:
+            lane.add(few)
+
+
+class _Lane:
+    """A packer with what it made counted."""
+
+    def __init__(self, config: Config, way: Way) -> None:
+        self.way = way
+        self.tally = Tally()
+        codec = Codec(way.packing, content_type=config.request.content_type)
+        self._packer = Packer(way.packing, codec, staging=stages(config))
+
+    def add(self, records: Sequence[Record | Large]) -> None:
+        self.tally.add(self._packer.add(records, 0.0))
+
+    def finish(self) -> None:
+        self.tally.add(self._packer.flush())
+
+
+def stages(config: Config) -> bool:
+    """Return whether a run would have a bucket for large payloads; an emulator brings its own."""
+    return config.staging.bucket is not None or config.emulator is not None

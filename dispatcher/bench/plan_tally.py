@@ -1,0 +1,193 @@
+"""What one way of packing makes of an input, counted without keeping any of it; pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from dispatcher import limits
+from dispatcher.bench.cost import Assumptions, Usage, classic, invocation, put_requests
+from dispatcher.packing.packer import Refused
+from dispatcher.packing.parcel import Parcel, sent_bytes
+from dispatcher.sources.record import Large, Position, Record, Unreadable
+
+_DIGITS = 1_000
+"""Numbers below this are counted exactly, others to three digits."""
+
+_STEPS = (1, 2, 5)
+
+
+class Spread:
+    """How numbers are distributed, in bounded memory: to three digits, so within half a percent.
+
+    Attributes:
+        count: How many.
+        total: Their sum.
+        smallest: The smallest, exactly; 0 where there is none.
+        largest: The largest, exactly; 0 where there is none.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0
+        self.smallest = 0
+        self.largest = 0
+        self._counts: Counter[int] = Counter()
+
+    def add(self, number: int) -> None:
+        """Count one number, 0 or more."""
+        if number < self.smallest or not self.count:
+            self.smallest = number
+        self.largest = max(self.largest, number)
+        self.count += 1
+        self.total += number
+        unit = 1
+        while number >= _DIGITS * unit:
+            unit *= 10
+        self._counts[number - number % unit] += 1
+
+    @property
+    def mean(self) -> float:
+        """The mean; 0.0 where there is none."""
+        return self.total / self.count if self.count else 0.0
+
+    def percentile(self, share: float) -> int:
+        """Return the number that ``share`` (0..1) of them do not exceed; 0 where there is none."""
+        left = share * self.count
+        for number in sorted(self._counts):
+            left -= self._counts[number]
+            if left <= 0:
+                return min(max(number, self.smallest), self.largest)
+        return self.largest
+
+    def steps(self) -> Iterator[tuple[int, int, int]]:
+        """Yield from, below and how many, in steps of 1, 2, 5, 10, 20 ... with the empty ones."""
+        if not self.count:
+            return
+        edges = [0]
+        unit = 1
+        while edges[-1] <= self.largest:
+            edges += [step * unit for step in _STEPS]
+            unit *= 10
+        for low, high in pairwise(edges):
+            if high > self.smallest and low <= self.largest:
+                found = sum(n for number, n in self._counts.items() if low <= number < high)
+                yield low, high, found
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Records that are refused for one reason.
+
+    Attributes:
+        records: How many.
+        place: Where the first one is, as ``in.jsonl, line 7``.
+        message: What is wrong with it.
+    """
+
+    records: int
+    place: str
+    message: str
+
+
+def refuse(refused: dict[str, Refusal], item: Unreadable | Refused) -> None:
+    """Count a record that would be a dead letter."""
+    known = refused.get(item.reason)
+    if known is not None:
+        known.records += 1
+        return
+    position = item.position if isinstance(item, Unreadable) else item.record.position
+    refused[item.reason] = Refusal(1, place_of(position), item.message)
+
+
+def place_of(position: Position) -> str:
+    """Say where a record is."""
+    return f"{position.stream}, line {position.line}"
+
+
+@dataclass(slots=True)
+class Tally:
+    """The requests that one way of packing makes.
+
+    Attributes:
+        requests: Requests by encoding and route.
+        records: Records by encoding and route.
+        bytes: Bytes of the payloads, by route.
+        content_types: How many requests there are of each content type.
+        sizes: Records a request.
+        fills: Bytes of the inline payloads.
+        refused: Records that cannot be sent, by reason.
+        shapes: Requests by their records and PUT requests, which decide what they cost.
+    """
+
+    requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    records: Counter[tuple[str, str]] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+    content_types: Counter[str] = field(default_factory=Counter)
+    sizes: Spread = field(default_factory=Spread)
+    fills: Spread = field(default_factory=Spread)
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    shapes: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+    def add(self, packed: Iterable[Parcel | Refused]) -> None:
+        """Count what the packer made."""
+        for item in packed:
+            if isinstance(item, Refused):
+                refuse(self.refused, item)
+                continue
+            count, size = len(item.records), sent_bytes(item)
+            self.requests[item.encoding, item.route] += 1
+            self.records[item.encoding, item.route] += count
+            self.bytes[item.route] += size
+            self.content_types[item.content_type] += 1
+            self.sizes.add(count)
+            puts = 0
+            if item.route == "inline":
+                self.fills.add(size)
+            else:
+                puts = put_requests(size)
+            self.shapes[count, puts] += 1
+
+    @property
+    def total(self) -> int:
+        """All requests."""
+        return sum(self.requests.values())
+
+    @property
+    def refused_records(self) -> int:
+        """All records that cannot be sent."""
+        return sum(refusal.records for refusal in self.refused.values())
+
+    def by_route(self, counts: Counter[tuple[str, str]], route: str) -> int:
+        """Return the part of ``requests`` or ``records`` that takes one route."""
+        return sum(n for (_, taken), n in counts.items() if taken == route)
+
+    @property
+    def fill(self) -> float:
+        """Return the mean share of the inline limit that inline payloads take, 0..1."""
+        return self.fills.mean / limits.INLINE_BODY_BYTES
+
+    def usage(self, assumed: Assumptions) -> Usage:
+        """Return what all of it uses."""
+        used = Usage()
+        for (records, puts), times in sorted(self.shapes.items()):
+            used.add(invocation(records, puts, assumed), times)
+        return used
+
+
+class Classic:
+    """The same records in today's usual flow: each uploaded, invoked and fetched by itself."""
+
+    def __init__(self) -> None:
+        self._puts: Counter[int] = Counter()
+
+    def add(self, records: Sequence[Record | Large]) -> None:
+        """Count records."""
+        self._puts.update(put_requests(record.size) for record in records)
+
+    def usage(self) -> Usage:
+        """Return what all of it uses."""
+        used = Usage()
+        for puts, times in sorted(self._puts.items()):
+            used.add(classic(puts), times)
+        return used
