@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -27,10 +28,19 @@ NEVER = 10**9
 
 RECORDS = 32
 
+STORIES = {"completion.apart": ("packed",)}
+"""Where a moment is in no run of the usual kinds."""
 
-def story(moment: str, *, from_queue: bool) -> Scenario:
-    """Return a small run whose every part is visited some times: little is outstanding at once."""
-    return Scenario(
+
+def story(moment: str, kind: str) -> Scenario:
+    """Return a small run whose every part is visited some times: little is outstanding at once.
+
+    Args:
+        moment: Where its first two processes die.
+        kind: Where records come from; ``packed``: from a file, and a container that takes one at a
+            time gets several.
+    """
+    told = Scenario(
         seed=1,
         records=RECORDS,
         large_share=0.4,
@@ -42,18 +52,27 @@ def story(moment: str, *, from_queue: bool) -> Scenario:
         },
         emulator={"instances": 4, "service_time": 0.01},
         without_queue=False,
-        from_queue=from_queue,
+        from_queue=kind == "queue",
         blows=tuple(Blow("kill", NEVER, 0.0, f"{moment}:{visit}") for visit in (1, LATER)),
+    )
+    if kind != "packed":
+        return told
+    packing = {"framing": "lines", "max_records": 4, "linger": "5ms"}
+    return replace(
+        told,
+        large_share=0.0,
+        sections={**told.sections, "packing": packing},
+        emulator={**told.emulator, "model": "tests.faults.containers:alone"},
     )
 
 
 def die_at(moment: str) -> Report:
     """Let a run die at a moment; its folder stays where something is wrong.
 
-    The run reads a file, or a queue if the moment is of no other run.
+    The run is that of the first story that comes there often enough.
     """
-    for from_queue in (False, True):
-        told = story(moment, from_queue=from_queue)
+    for kind in STORIES.get(moment, ("file", "queue")):
+        told = story(moment, kind)
         folder = Path(tempfile.mkdtemp(prefix=f"{moment}-"))
         report = undergo(told, folder)
         if report.wrong:
