@@ -4,14 +4,22 @@ from collections.abc import Sequence
 
 import orjson
 
-from dispatcher.sources.record import Held, Item, Key, Position, Record, Unreadable
+from dispatcher.sources.blob import LARGE_BYTES
+from dispatcher.sources.large_json import MISSING, OVERLONG, MalformedError
+from dispatcher.sources.long_value import UTF8_MARK, LongValue
+from dispatcher.sources.record import (
+    KEY_CHARS,
+    Held,
+    Item,
+    Key,
+    Large,
+    Position,
+    Record,
+    Unreadable,
+)
 from dispatcher.sources.source import Mark
 
-KEY_CHARS = 1024
-"""Longest key that is text, in characters: keys stay in the ledger and in every result line."""
-
 _RETURN = ord("\r")  # searched as a number: seven times faster than as bytes
-_UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -53,8 +61,8 @@ class JsonLines:
             number += 1
             end += len(line) + 1
             raw = line.strip()
-            if number == 1 and raw.startswith(_UTF8_MARK):
-                raw = raw[len(_UTF8_MARK) :].strip()
+            if number == 1 and raw.startswith(UTF8_MARK):
+                raw = raw[len(UTF8_MARK) :].strip()
             if not raw:
                 continue
             position = Position(stream, start, end, number)
@@ -77,6 +85,17 @@ class JsonLines:
         position = Position(self._stream, self._start, self._end, self._line)
         self._start = self._end
         return self._too_long(position, length)
+
+    def take(self, value: LongValue) -> list[Item]:
+        """Return the item of a line that is not in memory; none for a blank one."""
+        self._line += 1
+        self._end += value.length + 1
+        position = Position(self._stream, self._start, self._end, self._line)
+        item = item_of_long(position, value, self._key)
+        if item is None:
+            return []
+        self._start = self._end
+        return [item]
 
     def damaged(self, damage: str, held: int) -> Unreadable:
         """Return the item for the rest of the stream, which cannot be decoded.
@@ -126,11 +145,50 @@ def item_of(position: Position, raw: bytes, field: str | None) -> Held:
     try:
         key: Key = value[field]
     except (KeyError, TypeError):
-        return _nameless(position, raw, field, value)
+        return _nameless(position, raw, field, is_object=isinstance(value, dict))
     kind = type(key)
     if kind is not int and (kind is not str or len(key) > KEY_CHARS):  # type: ignore[arg-type]
         return _misnamed(position, raw, field, key)
     return Record(position, key, raw)
+
+
+def item_of_long(position: Position, value: LongValue, field: str | None) -> Item | None:
+    """Return the item of one JSON value whose end has come; None where there were only blanks.
+
+    One that is none has no bytes: they are too many to keep.
+
+    Args:
+        position: Where it was found.
+        value: It, ended here.
+        field: The field that names it; None names it by its position.
+    """
+    blob = value.end()
+    if blob is None:
+        return None
+    if isinstance(blob, MalformedError):
+        message = (
+            f"{_place(position)}: the record of {value.length:,} bytes is not JSON at its byte "
+            f"{blob.at:,}, {blob}"
+        )
+        if blob.reason == "bad_utf8":
+            message = f"{_place(position)}: not UTF-8 at byte {blob.at:,} of the record"
+        return Unreadable(position, _name(position), b"", blob.reason, message)
+    key: Key = _name(position)
+    if field is not None:
+        found = value.found
+        if found is MISSING:
+            blob.close()
+            return _nameless(position, b"", field, is_object=value.is_object)
+        if found is OVERLONG or type(found) not in (int, str):
+            blob.close()
+            return _misnamed(position, b"", field, found)
+        assert isinstance(found, int | str)
+        key = found
+    if blob.size < LARGE_BYTES:  # nearly all were blanks
+        raw = blob.read()
+        blob.close()
+        return Record(position, key, raw)
+    return Large(position, key, blob)
 
 
 def _place(position: Position) -> str:
@@ -157,14 +215,16 @@ def _malformed(position: Position, raw: bytes, error: orjson.JSONDecodeError) ->
     return Unreadable(position, _name(position), raw, reason, message)
 
 
-def _nameless(position: Position, raw: bytes, field: str, value: object) -> Unreadable:
-    lack = "has no field" if isinstance(value, dict) else "is not an object, so it has no field"
+def _nameless(position: Position, raw: bytes, field: str, *, is_object: bool) -> Unreadable:
+    lack = "has no field" if is_object else "is not an object, so it has no field"
     message = f"{_place(position)}: the record {lack} {field!r}, which source.key names"
     return Unreadable(position, _name(position), raw, "missing_key", message)
 
 
 def _misnamed(position: Position, raw: bytes, field: str, key: object) -> Unreadable:
-    if isinstance(key, str):
+    if key is OVERLONG:
+        wrong = f"is too long, a key has at most {KEY_CHARS} characters"
+    elif isinstance(key, str):
         wrong = f"is text of {len(key)} characters, a key has at most {KEY_CHARS}"
     else:
         kinds = {float: "a fraction or beyond 64 bits", bool: "true or false", type(None): "null"}

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import anyio
 from anyio import to_thread
@@ -24,11 +25,15 @@ class JsonlSource:
     Args:
         settings: The section ``source``.
         stdin: File descriptor of standard input; it is never closed.
+        spill: Folder for records that are too large for memory; None: the one for temporary files.
     """
 
-    def __init__(self, settings: SourceSettings, *, stdin: int = 0) -> None:
+    def __init__(
+        self, settings: SourceSettings, *, stdin: int = 0, spill: Path | None = None
+    ) -> None:
         self._settings = settings
         self._stdin = stdin
+        self._spill = spill
         self._marks: Mapping[str, Mark] = {}
         self._streams: list[Stream] = []
         self._at = 0
@@ -106,7 +111,7 @@ class JsonlSource:
         name = stream.name
         mark = self._marks.get(name, START)
         if name == STDIN:
-            return StreamReader(name, self._stdin, self._settings, mark)
+            return StreamReader(name, self._stdin, self._settings, mark, spill=self._spill)
         try:
             # Without O_NONBLOCK, opening a named pipe blocks until it has a writer.
             file = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
@@ -115,7 +120,7 @@ class JsonlSource:
                 f"{name} can no longer be opened ({error.strerror}); restore it and run the same "
                 "command again to go on"
             ) from None
-        return StreamReader(name, file, self._settings, mark)
+        return StreamReader(name, file, self._settings, mark, spill=self._spill)
 
     def _close(self) -> None:
         reader, self._reader = self._reader, None

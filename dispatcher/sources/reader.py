@@ -2,7 +2,9 @@
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from dispatcher.config.places import SourceSettings
 from dispatcher.errors import StateError
@@ -15,7 +17,8 @@ from dispatcher.sources.compression import (
     undecided,
 )
 from dispatcher.sources.json_lines import JsonLines
-from dispatcher.sources.lines import LineSplitter, TooLong
+from dispatcher.sources.lines import LineSplitter, Piece, TooLong
+from dispatcher.sources.long_value import LongValue
 from dispatcher.sources.paths import STDIN, changed, shorter
 from dispatcher.sources.record import Item
 from dispatcher.sources.source import Mark
@@ -35,6 +38,7 @@ class StreamReader:
         file: Its file descriptor, read from where it stands (a plain file: from the mark).
         settings: The section ``source``.
         mark: Where to resume.
+        spill: Folder for records that are too large for memory; None: the one for temporary files.
 
     Attributes:
         file: The file descriptor.
@@ -42,14 +46,26 @@ class StreamReader:
         consumed: Bytes read of the file as it lies on disk.
     """
 
-    def __init__(self, name: str, file: int, settings: SourceSettings, mark: Mark) -> None:
+    def __init__(
+        self,
+        name: str,
+        file: int,
+        settings: SourceSettings,
+        mark: Mark,
+        *,
+        spill: Path | None = None,
+    ) -> None:
         self.file = file
         self.waits = _waits(file)
         self.consumed = 0
         self._name = name
         self._mark = mark
         self._skip = mark.offset
-        self._splitter = LineSplitter(settings.max_record)
+        folder, key, is_start = spill or Path(tempfile.gettempdir()), settings.key, mark.line == 0
+        self._splitter = LineSplitter(
+            settings.max_record,
+            lambda is_first: LongValue(folder, key, is_first=is_first and is_start),
+        )
         self._parser = JsonLines(name, key=settings.key, longest=settings.max_record, mark=mark)
         self._compression = None if settings.compression == "auto" else settings.compression
         self._head = b""
@@ -164,10 +180,14 @@ class StreamReader:
         if last not in (b"\n", b""):
             raise changed(self._name)
 
-    def _items(self, pieces: Iterator[list[bytes] | TooLong]) -> Iterator[list[Item]]:
+    def _items(self, pieces: Iterator[Piece]) -> Iterator[list[Item]]:
         for piece in pieces:
             if isinstance(piece, TooLong):
                 yield [self._parser.skip(piece.length)]
+                continue
+            if isinstance(piece, LongValue):
+                if items := self._parser.take(piece):
+                    yield items
                 continue
             for start in range(0, len(piece), BATCH_RECORDS):
                 lines = piece[start : start + BATCH_RECORDS]

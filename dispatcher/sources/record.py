@@ -8,6 +8,9 @@ from dispatcher.sources.blob import Blob
 Key: TypeAlias = str | int
 """The user's name for a record; travels to the result unchanged."""
 
+KEY_CHARS = 1024
+"""Longest key that is text, in characters: keys stay in the ledger and in every result line."""
+
 
 @dataclass(slots=True, eq=True)
 class Position:
