@@ -4,8 +4,8 @@ The first records are compressed once they might fill the payload if nothing bec
 they became tells the ratio, and the next ones are those that would fill nine tenths of the room
 left, and so on: after four or five pieces there is next to no room. So each record is compressed
 once, and the exact size is known after each piece, never estimated. A piece that became larger than
-the room is taken back, and a part of it compressed in a second attempt; that needs records that
-compress a tenth worse than those before them.
+the room is taken back. If it was more than one record, all is compressed once more with a part of
+them; that takes records that compress a tenth worse than those before them.
 
 Where pieces end is decided by the records of the payload and nothing else. So a payload that is
 made anew, hours later, is the same byte for byte (with the same version of the compressor), and no
@@ -13,6 +13,7 @@ larger than it was.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from dispatcher.packing.compression import Compression, Stream
 from dispatcher.packing.framing import Frame
@@ -38,72 +39,93 @@ class Filling:
 
     def __init__(self, frame: Frame, compression: Compression, most: int) -> None:
         self._frame = frame
-        self._stream = Stream(compression)
+        self._compression = compression
         self._most = most
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._pressed = 0
-        self._ratio = 1.0
-        self._piece = _CAREFUL * most
+        self._begin()
+
+    def _begin(self) -> None:
+        self._items: list[bytes] = []
+        self._stream = Stream(self._compression)
         self._size = 0
-
-    @property
-    def size(self) -> int:
-        """Exact bytes of the payload if it ends with what is compressed."""
-        return self._size
-
-    @property
-    def is_over(self) -> bool:
-        """Whether what is compressed is too much."""
-        return self._size > self._most
+        self._pressed = 0
+        self._waiting_bytes = 0
+        self._ratio = 1.0
+        self._piece = _CAREFUL * self._most
 
     def is_due(self, item: bytes) -> bool:
         """Return whether what waits is to be compressed before this record is added."""
-        return self._waiting_bytes + len(item) > self._piece and bool(self._waiting)
+        return self._waiting_bytes + len(item) > self._piece and self._waiting_bytes > 0
 
     def add(self, item: bytes) -> None:
         """Add a record to what waits."""
-        self._waiting.append(item)
+        self._items.append(item)
         self._waiting_bytes += len(item) + len(self._frame.between)
 
     def press(self) -> int:
-        """Compress what waits, at least one record; return how many they were."""
-        waiting, self._waiting = self._waiting, []
-        piece = self._frame.between.join(waiting)
+        """Compress what waits, at least one record.
+
+        Returns:
+            How many records, from the last, are too many and were left out; nothing can be added
+            any more then. All, where the first is too large by itself.
+        """
+        room, sure, spare = self._most - self._size, self._pressed, self._stream
+        became = self._compress()
+        if self._size <= self._most:
+            return 0
+        items = self._items
+        part = self._part(sure, _CAREFUL * room / became)
+        while part:
+            self._begin()
+            self.add_all(items[: sure + part])
+            if self._size <= self._most:
+                break
+            part //= 2
+        else:
+            spare.take_back()
+            self._stream, self._pressed = spare, sure
+        return len(items) - sure - part
+
+    def add_all(self, items: Sequence[bytes]) -> None:
+        """Add records, and compress them all, whether or not they fit."""
+        for item in items:
+            if self.is_due(item):
+                self._compress()
+            self.add(item)
+        self._compress()
+
+    def is_full_for(self, item: bytes) -> bool:
+        """Return whether the payload is to end without this record; nothing waits."""
+        room = self._most - self._size
+        return room < _FULL * self._most or len(item) * self._ratio > _HOPELESS * room
+
+    def payload(self) -> bytes:
+        """Return the payload of all that is compressed, at least one record."""
+        return self._stream.payload(self._frame.header(self._pressed), self._frame.after)
+
+    def _compress(self) -> int:
+        between = self._frame.between
+        piece = between.join(self._items[self._pressed :])
         if self._pressed:
-            piece = self._frame.between + piece
+            piece = between + piece
         became = self._stream.put(piece)
-        self._pressed += len(waiting)
+        self._pressed = len(self._items)
         self._waiting_bytes = 0
         self._size = self._stream.size(self._frame.header(self._pressed), self._frame.after)
         self._ratio = became / len(piece)
         self._piece = _CAREFUL * (self._most - self._size) / self._ratio
-        return len(waiting)
+        return became
 
-    def take_back(self, count: int) -> None:
-        """Take back what was compressed last, so many records; nothing can be added any more."""
-        self._stream.take_back()
-        self._pressed -= count
-
-    def is_full_for(self, item: bytes) -> bool:
-        """Return whether the payload is to end without this record, nothing waiting."""
-        room = self._most - self._size
-        if room < _FULL * self._most:
-            return True
-        # Whatever it is made of, it grows by no more than its frame and a block's head.
-        return len(item) * min(self._ratio, 1.0) > _HOPELESS * room
-
-    def payload(self) -> bytes:
-        """Return the payload of all that is compressed."""
-        return self._stream.payload(self._frame.header(self._pressed), self._frame.after)
+    def _part(self, sure: int, share: float) -> int:
+        """Return how many records after the first ones have this share of their bytes."""
+        sizes = [len(item) for item in self._items[sure:]]
+        allowed = share * sum(sizes)
+        part = sum(total <= allowed for total in accumulate(sizes))
+        # Where nothing is sure the first is tried, unless it was alone and has been.
+        return min(max(part, 1 if sure == 0 else 0), len(sizes) - 1)
 
 
-def fill(frame: Frame, compression: Compression, most: int, items: Sequence[bytes]) -> Filling:
-    """Return a payload's filling with all these records compressed, whether or not it is over."""
+def fill(frame: Frame, compression: Compression, most: int, items: Sequence[bytes]) -> bytes:
+    """Return the payload of all these records, even if it is too large."""
     filling = Filling(frame, compression, most)
-    for item in items:
-        if filling.is_due(item):
-            filling.press()
-        filling.add(item)
-    filling.press()
-    return filling
+    filling.add_all(items)
+    return filling.payload()

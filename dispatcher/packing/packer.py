@@ -1,64 +1,78 @@
 """Records become parcels: as many in each as fit, by exact bytes, in order."""
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
-from dispatcher import limits
 from dispatcher.config.packing import PackingSettings
-from dispatcher.packing.codec import Codec
+from dispatcher.packing.codec import Codec, compression_of, format_of
+from dispatcher.packing.filling import Filling
 from dispatcher.packing.keeping import keep
+from dispatcher.packing.ladder import Ladder, Refused
 from dispatcher.packing.parcel import Parcel
+from dispatcher.packing.sizing import Sizing
+from dispatcher.packing.values import NotEncodableError
+from dispatcher.sources.blob import LARGE_BYTES
 from dispatcher.sources.record import Large, Record
 
-RefusedReason: TypeAlias = Literal["no_staging", "too_large"]
+__all__ = ["Packer", "Refused"]
 
-
-@dataclass(slots=True)
-class Refused:
-    """A record that cannot be sent; it ends as a dead letter.
-
-    Attributes:
-        record: The record.
-        reason: ``no_staging``: too large for an inline request, and no bucket to stage it in.
-            ``too_large``: larger than the service takes at all.
-        message: A sentence with sizes in bytes, and what to do.
-    """
-
-    record: Record | Large
-    reason: RefusedReason
-    message: str
+KEPT_BYTES = LARGE_BYTES
+"""Most bytes, as read, of the records that share a parcel: what they become may be tiny."""
 
 
 class Packer:
-    """Fills one parcel after the other; it decides, and never waits.
+    """Fills one parcel after the other, in the first encoding; it decides, and never waits.
 
     A parcel is full when the next record would break a bound: ``max_records``, ``max_bytes``, or
-    the service's limit of an inline body. A record that breaks a bound by itself travels alone, so
-    only parcels of one record are ever staged.
+    the service's limit of an inline body. A record that breaks a bound by itself, or that the first
+    encoding cannot carry, travels alone, see ``ladder.Ladder``; so only parcels of one record are
+    ever staged. Where answers are told apart by an id, no two records of a parcel have the same key
+    as text. What comes out depends on the records and on nothing else, not on how they are handed
+    over.
 
     Args:
         settings: The section ``packing``.
         codec: Makes payloads.
         staging: Whether there is a bucket for payloads that are too large for inline.
+        sizing: Limits the records of a parcel where many are bad; asked whenever one is begun.
     """
 
-    def __init__(self, settings: PackingSettings, codec: Codec, *, staging: bool) -> None:
+    def __init__(
+        self,
+        settings: PackingSettings,
+        codec: Codec,
+        *,
+        staging: bool,
+        sizing: Sizing | None = None,
+    ) -> None:
         self._codec = codec
+        self._ladder = Ladder(codec, staging=staging)
         self._frame = codec.frame
         self._encoding = codec.encodings[0]
-        self._staging = staging
-        self._most_bytes = min(settings.max_bytes, limits.INLINE_BODY_BYTES)
-        self._most_records = settings.max_records
+        self._form = format_of(self._encoding)
+        self._splices = codec.splices(self._encoding)
+        self._compression = compression_of(self._encoding)
+        self._content_type = codec.content_type(self._encoding)
+        # Spliced lines are already what is kept of them.
+        self._is_kept = self._splices and self._compression is None
+        self._is_kept &= self._frame.join([b"1", b"2"]) == keep([b"1", b"2"])
+        self._most_bytes = settings.max_bytes
+        self._max_records = self._most_records = settings.max_records
         self._linger = settings.linger
+        self._sizing = sizing
         self._open: list[Record] = []
+        self._began = 0.0
+        self._keys: set[str] | None = None if settings.answer.id is None else set()
+        # Of the open parcel: bytes as read, and what its records are in the payload.
+        self._raw_bytes = 0
+        self._items: list[bytes] = []
         self._size = 0
-        self._deadline: float | None = None
+        self._filling: Filling | None = None
 
     @property
     def deadline(self) -> float | None:
         """When the open parcel must go, on the clock of ``add``; None where none is open."""
-        return self._deadline
+        return self._began + self._linger if self._open else None
 
     def add(self, records: Sequence[Record | Large], now: float) -> list[Parcel | Refused]:
         """Pack records, and return the parcels that became full, in order of their first record.
@@ -68,70 +82,181 @@ class Packer:
             now: Seconds on any steady clock.
         """
         full: list[Parcel | Refused] = []
-        most_bytes, most_records = self._most_bytes, self._most_records
-        between = len(self._frame.between)
-        around = self._frame.size(0, 1)
+        if self._max_records == 1:
+            full.extend(map(self._alone, records))
+        elif self._compression is None:
+            self._add_plain(records, now, full)
+        else:
+            self._add_pressed(records, now, full)
+        return full
+
+    def flush(self) -> list[Parcel | Refused]:
+        """Return the open parcel, full or not; empty where none is open.
+
+        Compressed, its records may turn out to be too many for one.
+        """
+        full: list[Parcel | Refused] = []
+        while self._open:
+            if self._filling is None:
+                full.append(self._close())
+            else:
+                rest = self._shut(self._filling, full)
+                self._add_pressed(rest, self._began, full)
+        return full
+
+    def _add_plain(
+        self, records: Sequence[Record | Large], now: float, full: list[Parcel | Refused]
+    ) -> None:
+        most_bytes, between = self._most_bytes, len(self._frame.between)
+        around, counts = self._frame.size(0, 1), self._frame.counts
+        splices, is_simple = self._splices, self._splices and self._keys is None
         for record in records:
             if isinstance(record, Large):
-                raise NotImplementedError
-            size = len(record.raw)
+                self._pass(record, full)
+                continue
+            item = record.raw if splices else self._item(record.raw)
+            if item is None:
+                self._pass(record, full)
+                continue
+            size = len(item)
             if self._open:
-                if self._size + between + size <= most_bytes:
+                step = between + size
+                if counts:
+                    count = len(self._open)
+                    step += self._frame.size(0, count + 1) - self._frame.size(0, count)
+                if self._size + step <= most_bytes and (is_simple or self._may_join(record)):
                     self._open.append(record)
-                    self._size += between + size
+                    self._size += step
+                    if not is_simple:
+                        self._note(record, item)
                     # Every record has a byte: with no room for another one, waiting is in vain.
-                    if len(self._open) == most_records or self._size + between >= most_bytes:
+                    if len(self._open) == self._most_records or self._size + between >= most_bytes:
                         full.append(self._close())
                     continue
                 full.append(self._close())
-            if most_records == 1 or around + size + between >= most_bytes:
-                full.append(self._alone(record, around + size))
-            else:
-                self._open.append(record)
-                self._size = around + size
-                self._deadline = now + self._linger
-        return full
+            if around + size + between >= most_bytes or not self._may_be_many():
+                full.append(self._ladder.alone(record))
+                continue
+            self._open.append(record)
+            self._began, self._size = now, around + size
+            if not is_simple:
+                self._note(record, item)
 
-    def flush(self) -> list[Parcel]:
-        """Return the open parcel, full or not; empty where none is open."""
-        return [self._close()] if self._open else []
+    def _add_pressed(
+        self, records: Sequence[Record | Large], now: float, full: list[Parcel | Refused]
+    ) -> None:
+        assert self._compression is not None
+        coming = deque(records)
+        while coming:
+            record = coming.popleft()
+            item = None if isinstance(record, Large) else self._item(record.raw)
+            if isinstance(record, Large) or item is None:
+                self._pass(record, full)
+                continue
+            if self._filling is not None:
+                if not self._may_join(record):
+                    rest = self._shut(self._filling, full)
+                elif self._filling.is_due(item):
+                    rest = self._press(self._filling, full)
+                    if self._open and self._filling.is_full_for(item):
+                        full.append(self._close())
+                else:
+                    rest = []
+                if rest:
+                    coming.extendleft((record, *reversed(rest)))
+                    continue
+            if self._filling is None:
+                if not self._may_be_many():
+                    full.append(self._ladder.alone(record))
+                    continue
+                self._began = now
+                self._filling = Filling(self._frame, self._compression, self._most_bytes)
+            self._open.append(record)
+            self._note(record, item)
+            self._filling.add(item)
+            if len(self._open) == self._most_records:
+                coming.extendleft(reversed(self._shut(self._filling, full)))
+
+    def _shut(self, filling: Filling, full: list[Parcel | Refused]) -> list[Record]:
+        """Close the open parcel; return records that turned out to be too many for it."""
+        rest = self._press(filling, full)
+        if self._open:
+            full.append(self._close())
+        return rest
+
+    def _press(self, filling: Filling, full: list[Parcel | Refused]) -> list[Record]:
+        """Compress what waits; where that is too much, close the parcel and return the others."""
+        left = filling.press()
+        if not left:
+            return []
+        fits = len(self._open) - left
+        rest = self._open[fits:]
+        if fits:
+            del self._open[fits:]
+            full.append(self._close())
+        else:
+            self._reset()
+            full.append(self._ladder.alone(rest.pop(0)))
+        return rest
+
+    def _item(self, raw: bytes) -> bytes | None:
+        """Return a record as it stands in the payload; None where the encoding cannot carry it."""
+        try:
+            return self._codec.item(raw, self._form)
+        except NotEncodableError:
+            return None
+
+    def _pass(self, record: Record | Large, full: list[Parcel | Refused]) -> None:
+        """Let a record travel alone that cannot be in any parcel with others."""
+        full.extend(self.flush())
+        full.append(self._alone(record))
+
+    def _alone(self, record: Record | Large) -> Parcel | Refused:
+        if isinstance(record, Large):
+            return self._ladder.large(record)
+        return self._ladder.alone(record)
+
+    def _may_be_many(self) -> bool:
+        """Ask how many records the next parcel may have; return whether it is more than one."""
+        if self._sizing is not None:
+            self._most_records = self._sizing.most(self._max_records)
+        return self._most_records > 1
+
+    def _may_join(self, record: Record) -> bool:
+        """Return whether a record may be in the open parcel, if it fits."""
+        if self._raw_bytes + record.size > KEPT_BYTES:
+            return False
+        return self._keys is None or str(record.key) not in self._keys
+
+    def _note(self, record: Record, item: bytes) -> None:
+        """Take note of a record that is now in the open parcel."""
+        self._raw_bytes += len(record.raw)
+        if not self._splices and self._filling is None:
+            self._items.append(item)
+        if self._keys is not None:
+            self._keys.add(str(record.key))
 
     def _close(self) -> Parcel:
-        records, self._open = self._open, []
-        self._deadline = None
+        records, items, filling = self._open, self._items, self._filling
+        self._reset()
         raws = [record.raw for record in records]
-        payload = self._codec.payload(raws, self._encoding)
+        if filling is not None:
+            payload = filling.payload()
+        else:
+            payload = self._frame.join(raws if self._splices else items)
         return Parcel(
             records,
             payload,
-            self._codec.content_type(self._encoding),
+            self._content_type,
             "inline",
             self._encoding,
-            keep(raws),
+            None if self._is_kept else keep(raws),
         )
 
-    def _alone(self, record: Record, size: int) -> Parcel | Refused:
-        if size > limits.STAGED_BODY_BYTES:
-            return Refused(
-                record,
-                "too_large",
-                f"the payload would have {size} bytes; the service takes at most "
-                f"{limits.STAGED_BODY_BYTES}",
-            )
-        inline = size <= limits.INLINE_BODY_BYTES
-        if not inline and not self._staging:
-            return Refused(
-                record,
-                "no_staging",
-                f"the payload would have {size} bytes, inline requests take at most "
-                f"{limits.INLINE_BODY_BYTES}; set staging.bucket to send larger ones through S3",
-            )
-        payload = self._codec.payload([record.raw], self._encoding)
-        return Parcel(
-            [record],
-            payload,
-            self._codec.content_type(self._encoding),
-            "inline" if inline else "s3",
-            self._encoding,
-            record.raw,
-        )
+    def _reset(self) -> None:
+        self._open = []
+        self._items = []
+        self._filling = None
+        self._raw_bytes = 0
+        if self._keys is not None:
+            self._keys = set()
