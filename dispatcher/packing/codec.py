@@ -78,7 +78,7 @@ class Codec:
         items = [self.item(raw, form) for raw in raws]
         if compression is None:
             return self.frame.join(items)
-        return fill(self.frame, compression, self._settings.max_bytes, items).payload()
+        return fill(self.frame, compression, self._settings.max_bytes, items)
 
     def content_type(self, encoding: Encoding) -> str:
         """Return the MIME type of payloads in an encoding."""

@@ -152,10 +152,3 @@ def _parts(content: bytes, most: int, *, last: bool) -> list[tuple[bytes, bool]]
     """Return content in parts, and whether each ends it all; an end needs a part, even empty."""
     starts = range(0, len(content), most) or ((0,) if last else ())
     return [(content[at : at + most], last and at + most >= len(content)) for at in starts]
-
-
-def compress(content: bytes, compression: Compression) -> bytes:
-    """Return a payload of this content; the same for the same content."""
-    stream = Stream(compression)
-    stream.put(content)
-    return stream.payload(b"", b"")
