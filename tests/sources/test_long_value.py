@@ -110,33 +110,32 @@ def test_a_long_line_is_a_blob_and_a_short_value_among_blanks_is_not(tmp_path: P
         (
             b'{"id":1,"x":"aaaaaaaaaaaaaa" 1}',
             "bad_json",
-            "f, line 1: the record of 31 bytes is not JSON at its byte 30, a comma or an end was "
-            "expected",
+            "the record of 31 bytes is not JSON at its byte 30, a comma or an end was expected",
         ),
         (
             b'{"id":1,"x":"aaaaaaaaaaaaaa\xff"}',
             "bad_utf8",
-            "f, line 1: not UTF-8 at byte 28 of the record",
+            "not UTF-8 at byte 28 of the record",
         ),
         (
             b'{"ID":1,"x":"aaaaaaaaaaaaaa"}',
             "missing_key",
-            "f, line 1: the record has no field 'id', which source.key names",
+            "the record has no field 'id', which source.key names",
         ),
         (
             b"[[[[[[[[1,2,3,4,5,6]]]]]]]]",
             "missing_key",
-            "f, line 1: the record is not an object, so it has no field 'id', which source.key names",
+            "the record is not an object, so it has no field 'id', which source.key names",
         ),
         (
             b'{"id":[1],"x":"aaaaaaaaaaaaa"}',
             "bad_key",
-            "f, line 1: the field 'id' is an array or object, a key is text or an integer",
+            "the field 'id' is an array or object, a key is text or an integer",
         ),
         (
             b'{"id":1.%b}' % (b"0" * 40),
             "bad_key",
-            "f, line 1: the field 'id' is a fraction or beyond 64 bits, a key is text or an integer",
+            "the field 'id' is a fraction or beyond 64 bits, a key is text or an integer",
         ),
     ],
 )
@@ -144,7 +143,7 @@ def test_what_is_wrong_is_told_without_the_bytes(
     tmp_path: Path, line: bytes, reason: str, message: str
 ) -> None:
     (item,) = items_of(line + b"\n", [10], 20, tmp_path)
-    assert item == Unreadable(item.position, "f:1", b"", reason, message)
+    assert item == Unreadable(item.position, "f:1", b"", reason, f"f, line 1: {message}")
 
 
 def test_a_file_is_let_go_when_the_value_is_none(tmp_path: Path) -> None:
