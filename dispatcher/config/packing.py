@@ -63,7 +63,8 @@ def _check_functions(text: str, parsed: Any) -> None:
         is_open = bool(wanted) and wanted[-1].get("variadic", False)
         if given < len(wanted) or (given > len(wanted) and not is_open):
             least = "at least " if is_open else ""
-            raise ValueError(f"{text!r}: {name} takes {least}{len(wanted)} arguments, not {given}")
+            noun = "argument" if len(wanted) == 1 else "arguments"
+            raise ValueError(f"{text!r}: {name} takes {least}{len(wanted)} {noun}, not {given}")
 
 
 Expression: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_expression)]

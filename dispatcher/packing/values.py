@@ -74,7 +74,7 @@ def _json(value: object) -> bytes:
 def _exact_json(value: object) -> bytes:
     try:
         text = _EXACT.encode(value).encode()
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise NotEncodableError(f"JSON cannot carry the value: {_sentence(error)}") from None
     _check_keys(value)
     return text
