@@ -16,14 +16,18 @@ from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
 from dispatcher.sources.record import Item, Large, Record, Unreadable
 
-TRIAL_BYTES = 16_000_000
-"""How much of the input is packed in other ways, in bytes."""
+TRIAL_BYTES = 32_000_000
+TRIAL_RECORDS = 20_000
+"""How much of the input is packed in other ways; that takes a few seconds."""
 
 _WORTH = 0.2
 """Share of the cost that has to be saved by a change; else it is not recommended."""
 
 _WORTH_OF_CLASSIC = 0.01
 """The same as a share of what the usual flow costs: what is cheap already may stay as it is."""
+
+_LIGHTER = 0.2
+"""Share of the bytes that has to be saved to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,13 @@ class Advice:
 
     @property
     def saving(self) -> float:
-        """Return the share of today's cost of a record that it saves, 0..1."""
+        """Return the share of the cost of a record that it saves, 0..1."""
         return 1 - self.trial.dollars_each / self.now.dollars_each
+
+    @property
+    def lighter(self) -> float:
+        """Return the share of the bytes that it saves, 0..1."""
+        return 1 - self.trial.tally.bytes.total() / self.now.tally.bytes.total()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +144,18 @@ class Plan:
             if saved >= max(_WORTH * best.dollars_each, least):
                 best = trial
         return Advice(best, now) if best is not now else None
+
+    def lighter(self) -> Advice | None:
+        """Return the change that sends files as they are instead of in base64, if it is one.
+
+        It saves little in dollars, and bytes and work at both ends.
+        """
+        for trial in self.trials:
+            if trial.way.unwraps and trial.records:
+                advice = Advice(trial, self.trials[0])
+                refused = trial.tally.refused_records - advice.now.tally.refused_records
+                return advice if advice.lighter >= _LIGHTER and refused <= 0 else None
+        return None
 
 
 class Planner:
@@ -208,20 +229,18 @@ class Planner:
 
     def _try(self, records: list[Record | Large]) -> None:
         """Pack the first records in the other ways too."""
-        room = self._trial_bytes - self._tried_bytes
         few: list[Record | Large] = []
         for record in records:
-            if room <= 0:
+            if self._tried_bytes >= self._trial_bytes or self._tried_records >= TRIAL_RECORDS:
                 break
-            room -= record.size
+            self._tried_bytes += record.size
+            self._tried_records += 1
             few.append(record)
         if not few:
             return
         if self._trials is None:
             found = ways(self._config.packing, base64_field(few))
             self._trials = [_Lane(self._config, way) for way in found]
-        self._tried_bytes = self._trial_bytes - room
-        self._tried_records += len(few)
         for lane in self._trials:
             lane.add(few)
 

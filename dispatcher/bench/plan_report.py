@@ -1,7 +1,7 @@
 """A plan as people read it, the important figure first."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from dispatcher.packing.codec import Codec
 _MILLION = 1_000_000
 _BAR = 40
 _MOST_STEPS = 9
+_CHANGE_CHARS = 67
 _PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 _ITEMS = {
     "s3_input_put": "S3 PUT of inputs",
@@ -30,8 +31,8 @@ _ITEMS = {
 
 def report(plan: Plan, extent: Extent) -> Iterator[Text]:
     """Yield the plan line by line; the plain text of a line is what a file shows."""
-    scale = extent.scale or 1.0
-    yield Text(_headline(plan, extent, scale), "bold")
+    for line in _headline(plan, extent):
+        yield Text(line, "bold")
     yield Text()
     yield from map(Text, wording.columns(list(_summary(plan, extent)), left=2))
     if not plan.sizes.count:
@@ -42,22 +43,24 @@ def report(plan: Plan, extent: Extent) -> Iterator[Text]:
     yield from _advice(plan)
 
 
-def _headline(plan: Plan, extent: Extent, scale: float) -> str:
-    about = "" if extent.complete else "about "
+def _headline(plan: Plan, extent: Extent) -> Iterator[str]:
+    scale = extent.scale or 1.0
+    about = "" if extent.scale == 1.0 else "about " if extent.scale else "at least "
     requests, records = round(plan.tally.total * scale), round(plan.read * scale)
-    text = f"{about}{requests:,} requests for {about}{records:,} records"
-    if not plan.classic_dollars:
-        return text
-    ours, classic = dollars(plan.dollars * scale), dollars(plan.classic_dollars * scale)
-    return f"{text}: {ours}; an upload and a call for each would be {classic}"
+    yield f"{about}{requests:,} requests for {about}{records:,} records"
+    if plan.sizes.count:
+        ours, classic = dollars(plan.dollars * scale), dollars(plan.classic_dollars * scale)
+        yield f"{about}{ours}; an upload and a call for each record would cost {classic}"
 
 
 def _summary(plan: Plan, extent: Extent) -> Iterator[list[str]]:
     tally = plan.tally
     read = f"{plan.read:,} of {wording.size(plan.sizes.total)}"
-    if not extent.complete:
-        share = "an unknown part" if extent.scale is None else wording.percent(1 / extent.scale)
-        read += f", {share} of the input: what is above is an estimate, what is below is these"
+    if not extent.complete and extent.scale is None:
+        read += ", the first part of the input; how much more there is, is not known"
+    elif not extent.complete:
+        assert extent.scale is not None
+        read += f", {wording.percent(1 / extent.scale)} of the input: the totals are estimates"
     yield ["records", read]
     for route, way in (("inline", "inline"), ("s3", "through S3")):
         requests = tally.by_route(tally.requests, route)
@@ -139,21 +142,25 @@ def _trials(plan: Plan) -> Iterator[Text]:
         return
     part = "" if plan.tried_records == plan.sizes.count else f" the first {plan.tried_records:,}"
     rows = [[f"tried{part}", "requests", "inline", "S3", "refused", "per million"]]
-    same: dict[tuple[str, ...], str] = {}
+    same: dict[tuple[str, ...], list[str]] = {}
     for trial in plan.trials:
-        cells = tuple(_cells(trial))
-        if cells not in same:
-            same[cells] = trial.way.name
-        elif len(same[cells]) + len(trial.way.name) < 34:
-            same[cells] += f"; {trial.way.name}"
-        elif not same[cells].endswith("; ..."):
-            same[cells] += "; ..."
-    rows += [[name, *cells] for cells, name in same.items()]
-    rows[1][0] += "  (now)"
+        same.setdefault((trial.way.framed, *_cells(trial)), []).append(trial.way.encoded)
+    for (framed, *cells), names in same.items():
+        rows.append([f"{framed}: {_joined(names)}" if framed else _joined(names), *cells])
+    rows[1][0] += " (now)"
     if not any(trial.tally.refused_records for trial in plan.trials):
         for row in rows:
             del row[4]
     yield from _table(rows)
+
+
+def _joined(names: list[str]) -> str:
+    """Name encodings that make no difference; gzip is not named where zstd is."""
+    return ", ".join(
+        name
+        for name in names
+        if not name.endswith("+gzip") or name.replace("gzip", "zstd") not in names
+    )
 
 
 def _cells(trial: Trial) -> Iterator[str]:
@@ -171,19 +178,55 @@ def _advice(plan: Plan) -> Iterator[Text]:
     if missing is not None:
         yield Text("recommended  staging: {bucket: ...}", "bold")
         yield Text(f"saves        {missing.records:,} records from the dead letters")
-    advice = plan.advice()
+    advice, lighter = plan.advice(), plan.lighter()
     if advice is not None:
-        first, *more = container(plan, advice)
-        yield Text(f"recommended  packing: {flow(advice.trial.way.changes)}", "bold")
-        yield Text(f"saves        {saving(advice)}")
-        yield Text(f"container    must understand {first}")
-        yield from (Text(f"{'':13}{line}") for line in more)
+        yield from _change("recommended", advice)
+        yield Text(f"saves        {_saving(advice)}")
+        yield from _container(plan, advice)
     elif missing is None:
-        yield Text("recommended  nothing: no other packing that was tried is worth a change")
+        yield Text("recommended  nothing: no other packing that was tried saves enough to change")
+    if lighter is not None and (advice is None or advice.trial is not lighter.trial):
+        yield from _change("lighter", lighter)
+        yield Text(
+            f"saves        {wording.percent(lighter.lighter)} of the bytes: "
+            "files travel as they are, not in base64"
+        )
+        yield from _container(plan, lighter)
 
 
-def flow(changes: Any) -> str:
-    """Write keys of a section as YAML on one line."""
+def _saving(advice: Advice) -> str:
+    now, then = advice.now, advice.trial
+    each = f"{dollars(then.dollars_each * _MILLION)} per million records"
+    usual = dollars(now.dollars_each * _MILLION)
+    return f"{then.tally.total:,} requests, not {now.tally.total:,}; {each}, not {usual}"
+
+
+def _container(plan: Plan, advice: Advice) -> Iterator[Text]:
+    """Yield what the container has to understand after a change."""
+    packing, most = advice.trial.way.packing, advice.trial.tally.sizes.largest
+    seen = " or ".join(content_types(plan, advice.trial))
+    yield Text(f"container    must understand {seen},")
+    if packing.framing != "none":
+        yield Text(f"{'':13}up to {most:,} records ({packing.framing}), one output for each")
+    elif advice.trial.way.unwraps:
+        yield Text(f"{'':13}the decoded bytes and nothing else of the record")
+    else:
+        yield Text(f"{'':13}one record each as now")
+
+
+def _change(label: str, advice: Advice) -> Iterator[Text]:
+    """Yield the change as YAML, with a break where it would be too long for a terminal."""
+    whole = f"packing: {flow(advice.trial.way.changes)}"
+    if len(whole) <= _CHANGE_CHARS:
+        yield Text(f"{label:11}  {whole}", "bold")
+        return
+    first, last = whole.rsplit(", ", 1)
+    yield Text(f"{label:11}  {first},", "bold")
+    yield Text(f"{'':13}{'':10}{last}", "bold")
+
+
+def flow(changes: Mapping[str, Any]) -> str:
+    """Write changed keys of a section as YAML on one line."""
     return "{" + ", ".join(f"{k.split('.')[-1]}: {_yaml(v)}" for k, v in changes.items()) + "}"
 
 
@@ -193,29 +236,6 @@ def _yaml(value: object) -> str:
     if isinstance(value, str) and not value.replace("-", "").replace("+", "").isalnum():
         return "'" + value.replace("'", "''") + "'"
     return "null" if value is None else str(value)
-
-
-def saving(advice: Advice) -> str:
-    """Say what the recommended change saves."""
-    now, then = advice.now, advice.trial
-    return (
-        f"{then.tally.total:,} requests instead of {now.tally.total:,}, "
-        f"{dollars(then.dollars_each * _MILLION)} a million records instead of "
-        f"{dollars(now.dollars_each * _MILLION)}"
-    )
-
-
-def container(plan: Plan, advice: Advice) -> Iterator[str]:
-    """Yield what the container has to understand after the recommended change."""
-    packing, most = advice.trial.way.packing, advice.trial.tally.sizes.largest
-    seen = " or ".join(content_types(plan, advice.trial))
-    if packing.framing != "none":
-        yield f"{seen}, up to {most:,} records ({packing.framing}),"
-        yield "and answer with one output for each"
-    elif packing.select is not None:
-        yield f"{seen}: only what is selected, nothing else of a record"
-    else:
-        yield seen
 
 
 def content_types(plan: Plan, trial: Trial) -> list[str]:
@@ -251,7 +271,7 @@ def dollars(amount: float) -> str:
 def report_json(plan: Plan, extent: Extent) -> str:
     """Return the plan as one JSON document; docs/plan.md names its fields."""
     tally, sizes = plan.tally, plan.sizes
-    advice = plan.advice()
+    advice, lighter = plan.advice(), plan.lighter()
     document = {
         "records": plan.read,
         "bytes": sizes.total,
@@ -290,6 +310,9 @@ def report_json(plan: Plan, extent: Extent) -> str:
         "recommendation": None
         if advice is None
         else {**_tried(plan, advice.trial), "saving": round(advice.saving, 4)},
+        "lighter": None
+        if lighter is None
+        else {**_tried(plan, lighter.trial), "saving": round(lighter.lighter, 4)},
     }
     return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
 
@@ -324,5 +347,6 @@ def _tried(plan: Plan, trial: Trial) -> dict[str, Any]:
         },
         "records": {route: tally.by_route(tally.records, route) for route in ("inline", "s3")},
         "refused": tally.refused_records,
+        "bytes": {route: tally.bytes[route] for route in ("inline", "s3")},
         "dollars_per_million_records": trial.dollars_each * _MILLION,
     }

@@ -6,6 +6,7 @@ a higher level has to save enough to be worth it.
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -57,15 +58,20 @@ class Way:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def name(self) -> str:
-        """Return the encodings and the framing in a few words."""
+    def framed(self) -> str:
+        """Return the framing with its bound, in a few words; empty for one record a request."""
         packing = self.packing
-        name = " or ".join(packing.encodings)
-        if packing.framing != "none":
-            name = f"{name}, {packing.framing} of {packing.max_records:,}"
-        elif packing.select is not None and packing.encodings == ["raw"]:
-            name = f"raw of {packing.select}"
-        return name
+        return "" if packing.framing == "none" else f"{packing.framing} of {packing.max_records:,}"
+
+    @property
+    def encoded(self) -> str:
+        """Return the encodings in a few words."""
+        return " or ".join(self.packing.encodings)
+
+    @property
+    def unwraps(self) -> bool:
+        """Whether it sends the bytes that base64 text of the record stands for."""
+        return "packing.select" in self.changes
 
 
 def ways(packing: PackingSettings, image: str | None) -> list[Way]:
@@ -104,9 +110,14 @@ def _changes(packing: PackingSettings, image: str | None) -> Iterator[dict[str, 
             "framing": "none",
             "template": None,
             "encodings": ["raw"],
-            "select": f'{{base64: "{image}"}}',
+            "select": f"{{base64: {_identifier(image)}}}",
             "max_records": 1,
         }
+
+
+def _identifier(name: str) -> str:
+    """Write the name of a field as JMESPath does."""
+    return name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else orjson.dumps(name).decode()
 
 
 def _way(packing: PackingSettings, changes: dict[str, Any]) -> Way | None:
@@ -137,7 +148,10 @@ def base64_field(records: Sequence[Record | Large]) -> str | None:
     """
     common: set[str] | None = None
     for record in _held(records):
-        value = orjson.loads(record.raw)
+        try:
+            value = orjson.loads(record.raw)
+        except orjson.JSONDecodeError:
+            return None
         if not isinstance(value, dict):
             return None
         fields = {name for name, text in value.items() if _is_base64(text)}

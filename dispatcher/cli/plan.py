@@ -127,7 +127,7 @@ def command(
         )
     assumed = assumptions(config, output_size, response_in_event)
     planner = Planner(config, assumed, with_prices(prices))
-    number, extent = anyio.run(_read, config, planner, sample)
+    number, extent = anyio.run(read_input, config, planner, sample)
     plan = planner.finish()
     if as_json:
         emit(report_json(plan, extent))
@@ -149,8 +149,22 @@ def assumptions(config: Config, output_bytes: int, response_in_event: bool) -> A
     )
 
 
-async def _read(config: Config, planner: Planner, sample: int | None) -> tuple[int | None, Extent]:
-    """Return the signal that ended the reading, if one did, and how much was planned."""
+async def read_input(
+    config: Config, planner: Planner, sample: int | None
+) -> tuple[int | None, Extent]:
+    """Read the input into a planner.
+
+    Args:
+        config: Names the input.
+        planner: Packs it.
+        sample: Most records to read; None: all.
+
+    Returns:
+        The signal that ended the reading, if one did, and how much was read.
+
+    Raises:
+        ConfigError, StateError: The input cannot be read.
+    """
     source = JsonlSource(config.source)
     reading = _Reading(source, planner, sample)
     try:

@@ -1,0 +1,169 @@
+"""What ``plan`` says of an input is what ``run`` then does with it."""
+
+import gzip
+import json
+import sys
+from typing import Any
+
+import anyio
+import msgpack
+import orjson
+import pytest
+import zstandard
+
+from dispatcher.bench import records as letters
+from dispatcher.bench.cost import Assumptions, Prices
+from dispatcher.bench.datasets import DATASETS
+from dispatcher.bench.plan import Planner
+from dispatcher.bench.plan_report import report_json
+from dispatcher.cli.plan import read_input
+from dispatcher.config.settings import Config
+from dispatcher.emulator.model import ModelRequest, ModelResponse
+from tests.e2e.conftest import Json, Way, WayTo
+
+ANSWERS = {"service_time": 0, "model": "tests.e2e.test_plan:lengths"}
+
+
+def lengths(request: ModelRequest) -> ModelResponse:
+    """Answer with the size of each record, whatever it came in."""
+    kind, _, compression = (request.content_type or "").partition("; encoding=")
+    body = request.body
+    if compression:
+        body = gzip.decompress(body) if compression == "gzip" else zstandard.decompress(body)
+    if kind == "application/jsonlines":
+        found = [len(line) for line in body.split(b"\n")]
+    elif kind == "application/msgpack":
+        value = msgpack.unpackb(body)
+        found = [len(value)] if isinstance(value, dict) else [len(item) for item in value]
+    elif kind == "application/json":
+        value = orjson.loads(body)
+        found = [len(value)] if isinstance(value, dict) else [len(item) for item in value]
+    else:
+        assert body.startswith(b"\xff\xd8"), "an image as it is"
+        found = [len(body)]
+    return ModelResponse(orjson.dumps(found))
+
+
+def mixed() -> list[bytes]:
+    """Short texts, with letters up to 300 kB and what cannot be read among them."""
+    texts = list(DATASETS["short-text"](2_500, 3))
+    texts[100:100] = letters.lines(12, 100, 300_000, 3)
+    texts[50] = b'{"id": "broken'
+    texts[60] = b'{"text": "without a name"}'
+    texts[70] = b'{"id": null}'
+    return texts
+
+
+async def plan(way: Way, *options: str, **sections: Json) -> Json:
+    """Plan as a command of its own."""
+    path = way.folder / "plan.yaml"
+    path.write_text(way.config(**sections).model_dump_json())
+    done = await anyio.run_process(
+        [sys.executable, "-m", "dispatcher", "plan", str(path), "--json", *options], check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    found: Json = json.loads(done.stdout)
+    return found
+
+
+async def plan_alone(config: Config) -> Json:
+    """Plan in this process, without trying other ways."""
+    planner = Planner(config, Assumptions(), Prices(), trial_bytes=0)
+    _, extent = await read_input(config, planner, None)
+    found: Json = json.loads(report_json(planner.finish(), extent))
+    return found
+
+
+def sections(packing: Json, **others: Any) -> dict[str, Json]:
+    return {"packing": packing, **others}
+
+
+MANY = {"max_records": 1000}
+CASES = {
+    "as it is": ("mixed", sections({})),
+    "without a bucket": ("mixed", sections({}, staging={"bucket": None})),
+    "lines": ("mixed", sections({"framing": "lines", **MANY})),
+    "json array, few": ("mixed", sections({"framing": "json-array", "max_records": 7})),
+    "json+zstd": ("mixed", sections({"framing": "lines", "encodings": ["json+zstd"], **MANY})),
+    "json+gzip": (
+        "mixed",
+        sections(
+            {"framing": "json-array", "encodings": ["json+gzip"], "max_bytes": "20kB", **MANY}
+        ),
+    ),
+    "ladder": (
+        "mixed",
+        sections({"framing": "lines", "encodings": ["json", "json+zstd"], **MANY}),
+    ),
+    "msgpack": (
+        "embeddings",
+        sections({"framing": "msgpack-array", "encodings": ["msgpack"], **MANY}),
+    ),
+    "msgpack+zstd": (
+        "embeddings",
+        sections({"framing": "msgpack-array", "encodings": ["msgpack+zstd"], **MANY}),
+    ),
+    "images": ("images", sections({"encodings": ["raw"], "select": "{base64: image}"})),
+    "images in a ladder": ("images", sections({"encodings": ["json", "msgpack+zstd"]})),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_a_run_does_what_was_planned(way_to: WayTo, case: str) -> None:
+    way = await way_to(**ANSWERS)
+    kind, settings = CASES[case]
+    lines = mixed() if kind == "mixed" else DATASETS[kind](40, 3)
+    (way.folder / "in.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+
+    planned = await plan_alone(way.config(**settings))
+    await way.run(**settings)
+
+    meter = way.meter
+    requests, refused = planned["requests"], planned["refused"]
+    for route in ("inline", "s3"):
+        assert requests[route] == meter.invocations[route]
+        assert requests["records"][route] == meter.records[route]
+        assert requests["bytes"][route] == meter.payload_bytes[route]
+    assert {entry["reason"]: entry["records"] for entry in refused} == meter.dead_reasons
+    assert planned["records"] == meter.read == meter.completed + meter.dead
+    assert planned["complete"]
+    assert requests["total"] > 1
+
+
+async def test_what_is_recommended_does_what_it_says(way_to: WayTo) -> None:
+    way = await way_to(**ANSWERS)
+    (way.folder / "in.jsonl").write_bytes(b"\n".join(DATASETS["embeddings"](60, 3)))
+    told = (await plan(way))["recommendation"]
+    changes = [
+        option
+        for key, value in told["set"].items()
+        for option in ("--set", f"{key}={json.dumps(value)}")
+    ]
+    then = await plan(way, *changes)
+    assert then["requests"]["total"] == told["requests"]["total"] < 10
+    assert then["recommendation"] is None
+    # Tried, the configured way is the same once more.
+    assert then["tried"][0]["requests"] == {
+        route: then["requests"][route] for route in ("total", "inline", "s3")
+    }
+    assert list(then["requests"]["content_types"]) == told["content_types"]
+
+
+async def test_a_sample_tells_nearly_what_the_whole_does(way_to: WayTo) -> None:
+    way = await way_to(**ANSWERS)
+    text = b"".join(line + b"\n" for line in DATASETS["short-text"](6_000, 3))
+    half = text.index(b"\n", len(text) // 2) + 1
+    compressed = gzip.compress(text[half:])
+    for name, content in (("a.jsonl", text), ("b.jsonl.gz", compressed)):
+        path = way.folder / name
+        path.write_bytes(content)
+        packing = {"framing": "lines", "max_records": 50}
+        settings = sections(packing, source={"path": str(path)})
+        whole = await plan(way, **settings)
+        part = await plan(way, "--sample", "1000", **settings)
+        assert not part["complete"]
+        assert part["records"] == 1_000
+        estimate = part["scale"] * part["requests"]["total"]
+        assert estimate == pytest.approx(whole["requests"]["total"], rel=0.05), name
+    everything = await plan(way, "--sample", "6000", source={"path": str(way.folder / "a.jsonl")})
+    assert everything["complete"]
