@@ -60,7 +60,8 @@ from dispatcher.sinks.settler import Settler
 from dispatcher.sinks.sink import Sink
 from dispatcher.sinks.sqs import SqsSink
 from dispatcher.sources import sqs as sources
-from dispatcher.sources.jsonl import JsonlSource
+from dispatcher.sources.files import must_be_json
+from dispatcher.sources.opening import file_source
 from dispatcher.sources.source import Source
 from dispatcher.sources.sqs import SqsSource
 
@@ -133,7 +134,7 @@ async def run(
     codec = Codec(
         config.packing,
         content_type=config.request.content_type,
-        json_source=config.source.type in ("jsonl", "sqs"),
+        json_source=must_be_json(config.source, config.packing),
     )
     world = world or World()
     async with AsyncExitStack() as stack:
@@ -193,7 +194,7 @@ def _source(
     """Make what records come from."""
     url = config.source.queue_url
     if url is None:
-        return JsonlSource(config.source)
+        return file_source(config.source, config.packing, Path(config.ledger.path))
     patience = _patience(config, meter, world, f"{url} could not be received from")
     log = ledger.messages(url)
     return SqsSource(config.source, transport.queue(url), log, patience, world.now, world.dice)

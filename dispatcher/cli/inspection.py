@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from dispatcher.config.settings import Config
 from dispatcher.errors import DispatcherError
 from dispatcher.ledger.status import LedgerStatus, read_status
 from dispatcher.observe import wording
+from dispatcher.sources.files import must_be_json
+from dispatcher.sources.globbing import matches
 from dispatcher.sources.paths import STDIN, Stream, expand, survey
 
 
@@ -31,6 +34,8 @@ def inspect_source(config: Config) -> tuple[list[Finding], list[Stream]]:
     """Look at every file of the source, without reading any; a queue is looked at by ``--aws``."""
     if config.source.type == "sqs":
         return list(_in_flight(config)), []
+    if config.source.type == "files":
+        return [_found(config)], []
     findings: list[Finding] = []
     streams: list[Stream] = []
     try:
@@ -49,6 +54,20 @@ def inspect_source(config: Config) -> tuple[list[Finding], list[Stream]]:
         label = "standard input" if name == STDIN else name
         findings.append(Finding("source", ok=True, detail=f"{label}, {size}"))
     return findings, streams
+
+
+def _found(config: Config) -> Finding:
+    """Count the files that are records; none is opened."""
+    count = size = 0
+    try:
+        for pattern in config.source.path:
+            for path in matches(pattern):
+                count += 1
+                with suppress(OSError):
+                    size += Path(path).stat().st_size
+    except DispatcherError as error:
+        return Finding("source", ok=False, detail=str(error))
+    return Finding("source", ok=True, detail=f"{count:,} files, {wording.size(size)}")
 
 
 def _in_flight(config: Config) -> Iterator[Finding]:
@@ -192,6 +211,9 @@ def describe(config: Config, streams: list[Stream]) -> list[list[str]]:
 def _source(config: Config, streams: list[Stream]) -> str:
     """Say where records come from, and how they are named."""
     source = config.source
+    if source.type == "files":
+        kind = "one JSON value" if must_be_json(source, config.packing) else "a record as it is"
+        return f"{', '.join(source.path)}, each file is {kind}, key is its path"
     if source.type == "sqs":
         key = f"the field {source.key}" if source.key else "the message's id"
         end = "waits for more for ever"

@@ -23,13 +23,14 @@ class _Place(Section):
     """A section whose ``type`` decides which of its keys are used."""
 
     OWN: ClassVar[dict[str, tuple[str, ...]]]
-    """Keys that only one type has; the first of each is the one that it cannot do without."""
+    """Keys that not every type has; the first of each is the one that it cannot do without."""
 
     @model_validator(mode="after")
     def _keys_of_its_type(self) -> Self:
         kind = str(self.model_dump(include={"type"})["type"])
         for other, keys in self.OWN.items():
-            if other != kind and (alien := self._set(keys)):
+            alien = self._set(key for key in keys if key not in self.OWN[kind])
+            if alien is not None:
                 raise ValueError(f"{alien} is a key of type {other}; this is type {kind}")
         needed = self.OWN[kind][0]
         if not getattr(self, needed):
@@ -57,12 +58,14 @@ class SourceSettings(_Place):
     """Where records come from."""
 
     OWN: ClassVar[dict[str, tuple[str, ...]]] = {
-        "jsonl": ("path", "compression"),
-        "sqs": ("queue_url", "receivers", "until_empty"),
+        "jsonl": ("path", "key", "compression"),
+        "files": ("path",),
+        "sqs": ("queue_url", "key", "receivers", "until_empty"),
     }
 
-    type: Literal["jsonl", "sqs"] = Field(
-        "jsonl", description="Kind of source: files of JSON lines, or an SQS queue."
+    type: Literal["jsonl", "files", "sqs"] = Field(
+        "jsonl",
+        description="Kind of source: files of JSON lines, files that are a record each, SQS.",
     )
     path: Annotated[
         list[Annotated[str, Field(min_length=1)]],
@@ -80,7 +83,7 @@ class SourceSettings(_Place):
         100_000_000,
         gt=0,
         le=limits.STAGED_BODY_BYTES,
-        description="Largest record in bytes; a longer line is a dead letter, never in memory.",
+        description="Largest record in bytes; a longer one is a dead letter, never in memory.",
     )
     queue_url: str | None = Field(
         None, pattern=_URL, description="SQS queue; the body of a message is a record."

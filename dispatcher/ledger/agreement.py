@@ -99,14 +99,16 @@ def terms(config: Config) -> str:
 def differences(before: str, now: str, *, begun: bool) -> list[str]:
     """Return what changed, one sentence each.
 
-    Files may be added to the source. Until the endpoint has taken something (``begun``) its name
-    may be corrected.
+    Files of lines may be added to the source. Until the endpoint has taken something (``begun``)
+    its name may be corrected.
     """
     old, new = json.loads(before), json.loads(now)
     changed = []
     for name in sorted(old.keys() | new.keys()):
         was, is_ = old.get(name), new.get(name)
-        is_addition = name == "source.path" and set(was or ()) <= set(is_ or ())
+        is_more = name == "source.path" and set(was or ()) <= set(is_ or ())
+        # Which files are records is decided once, when the run begins.
+        is_addition = is_more and new.get("source.type") != "files"
         is_correction = name == "endpoint.name" and not begun
         if was != is_ and not is_addition and not is_correction:
             changed.append(f"{name} was {_shown(was)} and is now {_shown(is_)}")

@@ -126,22 +126,23 @@ class JsonLines:
         return Unreadable(position, _name(position), b"", "too_large", message)
 
 
-def item_of(position: Position, raw: bytes, field: str | None) -> Held:
+def item_of(position: Position, raw: bytes, field: str | None, *, name: str | None = None) -> Held:
     """Return the item of one JSON value.
 
     Args:
         position: Where it was found.
         raw: Its text, without line breaks between its tokens other than carriage returns.
         field: The field that names it; None names it by its position.
+        name: Names it in the place of its position.
     """
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        return _malformed(position, raw, error)
+        return _malformed(position, raw, error, name)
     if _RETURN in raw:
         raw = raw.replace(b"\r", b" ")
     if field is None:
-        return Record(position, _name(position), raw)
+        return Record(position, name or _name(position), raw)
     try:
         key: Key = value[field]
     except (KeyError, TypeError):
@@ -152,7 +153,9 @@ def item_of(position: Position, raw: bytes, field: str | None) -> Held:
     return Record(position, key, raw)
 
 
-def item_of_long(position: Position, value: LongValue, field: str | None) -> Item | None:
+def item_of_long(
+    position: Position, value: LongValue, field: str | None, *, name: str | None = None
+) -> Item | None:
     """Return the item of one JSON value whose end has come; None where there were only blanks.
 
     One that is none has no bytes: they are too many to keep.
@@ -161,19 +164,21 @@ def item_of_long(position: Position, value: LongValue, field: str | None) -> Ite
         position: Where it was found.
         value: It, ended here.
         field: The field that names it; None names it by its position.
+        name: Names it in the place of its position.
     """
     blob = value.end()
     if blob is None:
         return None
     if isinstance(blob, MalformedError):
+        place = name or _place(position)
         message = (
-            f"{_place(position)}: the record of {value.length:,} bytes is not JSON at its byte "
+            f"{place}: the record of {value.length:,} bytes is not JSON at its byte "
             f"{blob.at:,}, {blob}"
         )
         if blob.reason == "bad_utf8":
-            message = f"{_place(position)}: not UTF-8 at byte {blob.at:,} of the record"
-        return Unreadable(position, _name(position), b"", blob.reason, message)
-    key: Key = _name(position)
+            message = f"{place}: not UTF-8 at byte {blob.at:,} of the record"
+        return Unreadable(position, name or _name(position), b"", blob.reason, message)
+    key: Key = name or _name(position)
     if field is not None:
         found = value.found
         if found is MISSING:
@@ -201,18 +206,22 @@ def _name(position: Position) -> str:
     return position.message or f"{position.stream}:{position.line}"
 
 
-def _malformed(position: Position, raw: bytes, error: orjson.JSONDecodeError) -> Unreadable:
+def _malformed(
+    position: Position, raw: bytes, error: orjson.JSONDecodeError, name: str | None
+) -> Unreadable:
+    place = name or _place(position)
     try:
         raw.decode()
     except UnicodeDecodeError as wrong:
         reason = "bad_utf8"
-        message = f"{_place(position)}: not UTF-8 at byte {wrong.start + 1} of the record"
+        message = f"{place}: not UTF-8 at byte {wrong.start + 1} of the record"
         if position.line == 1 and raw.startswith(_UTF16_MARKS):
             message += "; the file begins like UTF-16: convert it to UTF-8"
     else:
         reason = "bad_json"
-        message = f"{_place(position)}, column {error.colno}: not JSON, {error.msg}"
-    return Unreadable(position, _name(position), raw, reason, message)
+        where = f"line {error.lineno}, column" if name else "column"
+        message = f"{place}, {where} {error.colno}: not JSON, {error.msg}"
+    return Unreadable(position, name or _name(position), raw, reason, message)
 
 
 def _nameless(position: Position, raw: bytes, field: str, *, is_object: bool) -> Unreadable:

@@ -307,7 +307,7 @@ class JsonScanner:
             self._state = _COLON
             return
         if captured is not None:
-            text = orjson.loads(b'"%b"' % captured) if is_whole else ""
+            text = orjson.loads(b'"%b"' % bytes(captured)) if is_whole else ""
             self._found(text if is_whole and len(text) <= KEY_CHARS else OVERLONG)
         self._end_value()
 

@@ -20,8 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.config.places import SourceSettings
-from dispatcher.sources import json_lines, reader
+from dispatcher.sources import files, json_lines, reader
 from dispatcher.sources import lines as lines_of
+from dispatcher.sources.files import FilesSource
 from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.record import Item, Record, Unreadable
 from dispatcher.sources.source import START, Mark, Source
@@ -187,6 +188,39 @@ async def test_reading_on_from_any_item_gives_the_items_after_it(
     assert [nameless(item) for item in rest] == [nameless(item) for item in items[done:]]
 
 
+@settings(max_examples=60, deadline=None)
+@given(contents=st.lists(st.binary(max_size=40), min_size=1, max_size=12), data=st.data())
+async def test_files_are_read_on_from_any_of_them(
+    contents: list[bytes], data: st.DataObject
+) -> None:
+    async def read_files(folder: str, mark: Mark) -> list[Item]:
+        given_settings = SourceSettings(type="files", path=[f"{folder}/in/*"], max_record=30)
+        source = FilesSource(given_settings, Path(folder) / "list", is_json=False)
+        await source.open(marks_of(files.STREAM, mark), {})
+        items: list[Item] = []
+        while batch := await source.read():
+            items += batch
+        await source.aclose()
+        return items
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(files, "LARGE_BYTES", 15),
+        mock.patch.object(files, "BLOCK_BYTES", 20),
+        mock.patch.object(files, "BATCH_RECORDS", 3),
+    ):
+        (Path(folder) / "in").mkdir()
+        for number, content in enumerate(contents):
+            (Path(folder) / f"in/{number:03d}").write_bytes(content)
+        items = await read_files(folder, START)
+        assert [i.raw for i in items] == [c if len(c) <= 30 else b"" for c in contents]
+        assert [i.position.line for i in items] == list(range(1, len(contents) + 1))
+        assert [i.position.start for i in items] == [0, *(i.position.end for i in items[:-1])]
+        at = items[data.draw(st.integers(0, len(items) - 1))].position
+        rest = await read_files(folder, Mark(at.end, at.line))
+        assert [nameless(item) for item in rest] == [nameless(item) for item in items[at.line :]]
+
+
 @sources
 async def test_a_source_may_be_closed_before_its_end(opened: Opened) -> None:
     async with opened(b'{"id":1}\n' * 5000, START) as source:
@@ -203,14 +237,14 @@ class Delivering:
     forgotten: Callable[[], Awaitable[int]]
 
 
-@pytest.fixture(params=["files", "queue"])
+@pytest.fixture(params=["lines", "files", "queue"])
 async def delivering(
     request: pytest.FixtureRequest, tmp_path: Path, boxed: Place
 ) -> AsyncIterator[Callable[[int], Awaitable[Delivering]]]:
     """Make sources of so many records, by either kind."""
     async with AsyncExitStack() as stack:
 
-        async def files(count: int) -> Delivering:
+        async def lines(count: int) -> Delivering:
             path = tmp_path / "in.jsonl"
             path.write_text("".join(f'{{"id":{n}}}\n' for n in range(count)))
 
@@ -218,6 +252,18 @@ async def delivering(
                 return 0
 
             return Delivering(make(str(path)), forgotten)
+
+        async def files(count: int) -> Delivering:
+            (tmp_path / "in").mkdir()
+            for n in range(count):
+                (tmp_path / f"in/{n:03d}").write_bytes(b"%d" % n)
+
+            async def forgotten() -> int:
+                return 0
+
+            path = str(tmp_path / "in" / "*")
+            settings = SourceSettings(type="files", path=[path])
+            return Delivering(FilesSource(settings, tmp_path / "list", is_json=True), forgotten)
 
         async def queue(count: int) -> Delivering:
             transport = await stack.enter_async_context(boxed.connect("direct"))
@@ -239,7 +285,7 @@ async def delivering(
             source = SqsSource(settings, calls, log, patience, time.monotonic, random.Random(1))
             return Delivering(source, forgotten)
 
-        yield files if request.param == "files" else queue
+        yield {"lines": lines, "files": files, "queue": queue}[request.param]
 
 
 async def test_read_to_the_end_and_settled_it_is_finished(
@@ -256,7 +302,11 @@ async def test_read_to_the_end_and_settled_it_is_finished(
         assert await source.read() == []
         await source.finish()
     await source.aclose()
-    assert sorted(item.key for item in items if isinstance(item, Record)) == list(range(25))
+    records = [item for item in items if isinstance(item, Record)]
+    if isinstance(source, FilesSource):
+        assert sorted(int(item.raw) for item in records) == list(range(25))
+    else:
+        assert sorted(item.key for item in records) == list(range(25))
     ends = [0, *(item.position.end for item in items)]
     assert [item.position.start for item in items] == ends[:-1]
     assert source.bytes_read > 0
