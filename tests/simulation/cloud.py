@@ -17,10 +17,11 @@ from dispatcher.emulator.endpoint import Endpoint, Failure
 from dispatcher.emulator.faults import FaultPlan
 from dispatcher.emulator.invocation import HEADER, Invocation
 from dispatcher.emulator.mailbox import Mailbox, Queues
-from dispatcher.emulator.model import ModelError, ModelRequest, ModelResponse, ServiceTimes
+from dispatcher.emulator.model import ModelRequest, ModelResponse, ServiceTimes
 from dispatcher.emulator.objects import MemoryObjects
 from dispatcher.emulator.sqs import Sqs
 from dispatcher.emulator.topics import Topics
+from tests.simulation.container import numbers_in, predict, records_in, spoils
 from tests.simulation.history import Came, Ended, Fact, Sink, Taken
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.scenario import QUEUES, SQS, STAGING, Item, Scenario
@@ -29,7 +30,6 @@ OUTPUT = "outputs"
 _REGION = "r"
 _EXPIRY_SECONDS = 5.0
 _ID = re.compile(r'inferenceId\\?": ?\\?"([^"\\]+)')
-_NUMBER = re.compile(rb'"n": ?(\d+)')
 
 
 class _Clock:
@@ -50,18 +50,28 @@ class _Topics(Topics):
 
 
 class _Outcomes(Delivery):
-    """Notes what became of each invocation."""
+    """Notes what became of each invocation.
+
+    Attributes:
+        note: Takes what is to be noted.
+        by_id: Outputs are told by their ids.
+    """
 
     note: Callable[[Fact], None]
+    by_id: bool
     _garbled = 0
 
     def completed(
         self, invocation: Invocation, response: ModelResponse, *, silent: bool = False
     ) -> None:
         garbled = self._faults.struck["wrong_count"]
-        how: Ended = "completed" if garbled == self._garbled else "garbled"
+        payload = self.payload(invocation)
+        is_whole = garbled == self._garbled and not spoils(
+            records_in(payload, invocation.content_type), by_id=self.by_id
+        )
+        how: Ended = "completed" if is_whole else "garbled"
         self._garbled = garbled
-        self.note(_came(invocation, how, self.payload(invocation)))
+        self.note(_came(invocation, how, payload))
         super().completed(invocation, response, silent=silent)
 
     def failed(self, invocation: Invocation, failure: Failure, *, silent: bool = False) -> None:
@@ -82,12 +92,7 @@ class _Outcomes(Delivery):
 
 
 def _came(invocation: Invocation, how: Ended, payload: bytes) -> Came:
-    return Came(invocation.inference_id, how, numbers(payload))
-
-
-def numbers(payload: bytes) -> tuple[int, ...]:
-    """Return which records a payload holds."""
-    return tuple(int(number) for number in _NUMBER.findall(payload))
+    return Came(invocation.inference_id, how, numbers_in(payload, invocation.content_type))
 
 
 class Cloud:
@@ -139,6 +144,8 @@ class Cloud:
             response_in_event=service.response_in_event,
         )
         self._outcomes.note = note
+        self._packing = scenario.config.packing
+        self._outcomes.by_id = self._packing.answer.id is not None
         arn = topics.create("t")
         topics.subscribe(arn, completions.arn).raw = service.raw_delivery
         self._outcomes.add_endpoint("e", success_topic=arn, error_topic=arn)
@@ -176,7 +183,8 @@ class Cloud:
         taken = invocation.read(
             "e", headers, body, serial=next(self._serials), now=self.loop.wall()
         )
-        self.note(Taken(taken.inference_id, numbers(self._outcomes.payload(taken))))
+        payload = self._outcomes.payload(taken)
+        self.note(Taken(taken.inference_id, numbers_in(payload, taken.content_type)))
         self._endpoint.offer(taken)
         return Accepted(
             self._outcomes.location(taken.output_key), self._outcomes.location(taken.failure_key)
@@ -227,19 +235,11 @@ class Cloud:
             self._endpoint.expire()
 
     async def _predict(self, request: ModelRequest) -> ModelResponse:
-        kind = request.content_type or ""
-        if kind.endswith("jsonlines"):
-            records = [orjson.loads(line) for line in request.body.splitlines() if line]
-        else:
-            value = orjson.loads(request.body)
-            records = value if isinstance(value, list) else [value]
-        for record in records:
-            if "fail" in record:
-                raise ModelError(record["fail"], "the record fails")
-        outputs = [{"n": record["n"], "twice": 2 * record["n"]} for record in records]
-        if request.content_type == "application/json" and not isinstance(value, list):
-            return ModelResponse(orjson.dumps(outputs[0]))
-        if self._lines:
-            body = b"".join(orjson.dumps(output) + b"\n" for output in outputs)
-            return ModelResponse(body, "application/jsonlines")
-        return ModelResponse(orjson.dumps(outputs))
+        by_id = self._packing.answer.id is not None
+        return predict(
+            request.body,
+            request.content_type,
+            self._packing.framing,
+            lines=self._lines,
+            shuffle=f"{self._seed} {request.inference_id}" if by_id else None,
+        )

@@ -4,7 +4,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tests.simulation.apart import Apart
 from tests.simulation.history import Answer, Final, Line, Sink, Terms
+
+DIVISIBLE = (
+    "model_error",
+    "model_server_error",
+    "expired",
+    "count_mismatch",
+    "bad_answer",
+    "id_mismatch",
+    "output_too_large",
+)
+"""Reasons of which nobody knows whose they are while records share an invocation."""
 
 
 @dataclass(slots=True)
@@ -17,6 +29,7 @@ class Lived:
         called: When it was first called for, in seconds.
         taken: When the service first accepted one, in seconds.
         answers: How their calls were answered.
+        apart: What was taken apart of their invocations.
     """
 
     attempts: Counter[int] = field(default_factory=Counter)
@@ -24,6 +37,7 @@ class Lived:
     called: dict[int, float] = field(default_factory=dict)
     taken: dict[int, float] = field(default_factory=dict)
     answers: defaultdict[int, Counter[Answer]] = field(default_factory=lambda: defaultdict(Counter))
+    apart: Apart = field(default_factory=Apart)
 
 
 def judge(final: Final, terms: Terms, lived: Lived, now: float) -> Iterator[tuple[str, str]]:
@@ -40,6 +54,10 @@ def judge(final: Final, terms: Terms, lived: Lived, now: float) -> Iterator[tupl
     for line in final.dead:
         if why_not := _unjust(line, terms, lived, now):
             yield "dead for a reason", f"record {line.record}: {why_not}"
+        if line.verdict in DIVISIBLE and lived.apart.has_company(line.record, terms):
+            told = f"record {line.record} is dead with {lived.apart.last[line.record]}"
+            yield "dead on its own", told
+    yield from lived.apart.judge(terms, final.parts)
     seen = Counter(line.record for line in (*final.results, *final.dead))
     for line in (*final.results, *final.dead):
         made = lived.attempts[line.record]
@@ -77,7 +95,7 @@ def _unjust(line: Line, terms: Terms, lived: Lived, now: float) -> str:
     match reason:
         case "model_error" | "model_server_error":
             just = "failed" in came
-        case "count_mismatch" | "bad_answer":
+        case "count_mismatch" | "bad_answer" | "id_mismatch":
             just = "garbled" in came
         case "expired":
             taken = lived.taken.get(record)

@@ -211,6 +211,7 @@ class Final:
         repeated: How many invocations the run says may have been called more than once.
         unread: Records whose messages are still in the source.
         leftovers: Whatever the ledger or the meter still holds or says wrongly, as sentences.
+        parts: How many invocations the run says were made of parts of failed ones.
     """
 
     results: tuple[Line, ...]
@@ -218,6 +219,7 @@ class Final:
     repeated: int
     unread: tuple[int, ...]
     leftovers: tuple[str, ...]
+    parts: int = 0
 
 
 Fact: TypeAlias = (
@@ -275,6 +277,9 @@ class Terms:
         chosen: Output keys are chosen before a call.
         listens: There is a queue of events.
         queues: The sinks that are queues, and may hold a line more than once.
+        bisection: Invocations of parts that are allowed, a share of the records, beside ``floor``;
+            0 allows none.
+        floor: So many are always allowed.
     """
 
     records: frozenset[int]
@@ -289,3 +294,5 @@ class Terms:
     chosen: bool
     listens: bool
     queues: frozenset[Sink]
+    bisection: float = 0.1
+    floor: int = 1_000

@@ -130,6 +130,7 @@ class _Checker:
         self._in_flight: Counter[int] = Counter()
         self._taken_at: dict[str, float] = {}
         self._over: set[str] = set()
+        self._failed: set[str] = set()
         self._refused: set[str] = set()
         self._heard_all = False
         self._began = self._end_by = 0.0
@@ -161,10 +162,14 @@ class _Checker:
                 self._heard_all = True
             case Taken(id_, records):
                 self._taken_at.setdefault(id_, event.at)
+                if id_ in self._ever and records != self._ever[id_]:
+                    self.blame("a call carries its records", f"{id_} carries {records}")
                 for record in records:
                     self._lived.taken.setdefault(record, event.at)
             case Came(id_, how, records):
                 self._over.add(id_)
+                if how in ("failed", "garbled", "expired"):
+                    self._failed.add(id_)
                 for record in records:
                     self._lived.came[record].add(how)
             case Wrote() as wrote:
@@ -238,11 +243,13 @@ class _Checker:
     def _commit(self, commit: Committed) -> None:
         self._base_known = commit.base_known
         self._accepted.update(commit.accepted)
-        ended: list[int] = []
+        closed = {id_: self._open.pop(id_, ()) for id_ in commit.closed}
+        ended = [record for records in closed.values() for record in records]
         for id_ in commit.closed:
-            ended += self._open.pop(id_, ())
             self._closed.add(id_)
             age = self._at - self._taken_at.get(id_, self._at)
+            if age >= self.terms.deadline:
+                self._failed.add(id_)
             if not (id_ in self._over or id_ in self._refused or age >= self.terms.deadline):
                 self.blame("settled by its own completion", f"{id_} is closed and not over")
         for record in ended:
@@ -250,8 +257,12 @@ class _Checker:
         going_on: set[int] = set()
         for id_, records in commit.planned:
             self._plan(id_, records, going_on)
+        for law, text in self._lived.apart.take(closed, commit.planned, self._failed):
+            self.blame(law, text)
         most = self.terms.outstanding + self._lost
-        if commit.outstanding > most:
+        # What failed ones were taken apart into comes on top: it is bounded by its own budget.
+        parts = len(self._open) - self._lived.apart.outstanding(self._open)
+        if commit.outstanding - parts > most:
             self.blame("bounds held", f"{commit.outstanding} outstanding, {most} at most")
         self._settle({record for record in ended if record not in going_on}, commit.marks)
 

@@ -7,28 +7,32 @@ import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 from unittest import mock
 
 import anyio
 
 from dispatcher import limits
-from dispatcher.completion import joiner
+from dispatcher.completion import joiner, outcomes, policy
 from dispatcher.completion.listener import Listener
+from dispatcher.completion.policy import Again, Final, Next
 from dispatcher.completion.sweeper import Sweeper
 from dispatcher.dispatch import departures, sender
 from dispatcher.dispatch.evidence import Evidence
 from dispatcher.dispatch.intake import Intake
-from dispatcher.ledger import identity, ledger
+from dispatcher.ledger import identity, ledger, renewal
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.numbering import Numbering
-from dispatcher.ledger.operations import Operation, Plan, Settle, SinkMark
+from dispatcher.ledger.operations import Count, Operation, Plan, Replace, Settle, SinkMark
 from dispatcher.ledger.pen import Pen
 from dispatcher.ledger.quota import Share
 from dispatcher.ledger.recall import Known, Recall
+from dispatcher.ledger.renewal import PARTS
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.spool import Spool
+from dispatcher.ledger.store import Store
 from dispatcher.ledger.watermark import Watermark
 from dispatcher.packing import answers
 from dispatcher.packing.answers import Mismatch, Outputs
@@ -65,6 +69,7 @@ def _with(owner: Any, name: str, value: Any) -> Mutant:
 
 _write, _invocation_id, _split = Pen.write, identity.invocation_id, answers.split
 _planned, _find_id, _take = Numbering.anew, Ledger.find_id, Intake._take
+_write_one, _follow = Store._write, policy.follow
 
 
 async def _write_plans_later(self: Pen, *operations: Operation) -> None:
@@ -153,6 +158,49 @@ def _find_any(self: Ledger, invocation: str) -> tuple[bool, Entry | None]:
     return ours, entry or (next(later, None) if ours else None)
 
 
+def _find_a_part(self: Ledger, invocation: str) -> tuple[bool, Entry | None]:
+    """Let an event of an invocation that was taken apart settle one of its parts."""
+    ours, entry = _find_id(self, invocation)
+    parts = (e for e in self.planned() + self.accepted() if e.first_attempt > 1)
+    return ours, entry or (next(parts, None) if ours else None)
+
+
+def _replace_in_two(self: Store, operation: Operation) -> None:
+    """Commit in between when parts take the place of an invocation."""
+    if not isinstance(operation, Replace) or len(operation.new) == 1:
+        _write_one(self, operation)
+        return
+    self._delete([operation.old])
+    self._db.execute("COMMIT")
+    self._db.execute("BEGIN IMMEDIATE")
+    self._insert(operation.new)
+    self._spool.share([entry.payload for entry in operation.new[1:] if entry.payload])
+
+
+def _overlapping(bounds: Sequence[int]) -> list[tuple[int, int]]:
+    return [(max(0, start - 1), end) for start, end in pairwise(bounds)]
+
+
+def _without_the_last(bounds: Sequence[int]) -> list[tuple[int, int]]:
+    *all_but_one, (start, end) = pairwise(bounds)
+    return [*all_but_one, (start, max(start + 1, end - 1))]
+
+
+def _never_apart(reason: str, **given: Any) -> Next:
+    after = _follow(reason, **given)
+    return Final() if isinstance(after, Again) and after.parts > 1 else after
+
+
+def _by_position(outputs: Outputs, *_: Any, **__: Any) -> Outputs:
+    """Pair outputs that name their records by their order."""
+    return outputs
+
+
+async def _write_without_parts(self: Pen, *operations: Operation) -> None:
+    kept = [op for op in operations if not (isinstance(op, Count) and op.name == PARTS)]
+    await _write(self, *kept)
+
+
 async def _take_and_acknowledge(self: Intake, items: Sequence[Item]) -> None:
     self.source.acknowledge([item.position for item in items])
     await _take(self, items)
@@ -191,7 +239,15 @@ MUTANTS: dict[str, Mutant] = {
     "delete a message when it is read": _with(Intake, "_take", _take_and_acknowledge),
     "settle before a queue has the line": _with(SqsSink, "write", _send_nothing),
     "name the output anew for each call": lambda: mock.patch.object(sender, "filename", _names()),
-    "give outputs to other records": _with(joiner, "split", _reversed_outputs),
+    "give outputs to other records": _with(outcomes, "split", _reversed_outputs),
+    "plan parts in a transaction of their own": _with(Store, "_write", _replace_in_two),
+    "let parts overlap": _with(renewal, "pairwise", _overlapping),
+    "leave a record out of the parts": _with(renewal, "pairwise", _without_the_last),
+    "let a late event settle a part": _with(Ledger, "find_id", _find_a_part),
+    "never take apart": _with(joiner, "follow", _never_apart),
+    "take apart without a budget": _with(joiner, "allowance", lambda *_, **__: 10**9),
+    "do not count parts": _with(Pen, "write", _write_without_parts),
+    "pair outputs with ids by their order": _with(answers, "_in_order", _by_position),
     "forget the totals": _with(ledger, "tallies_of", lambda _: {}),
     "trust the spool": _with(Spool, "read", _read_unchecked),
 }

@@ -30,6 +30,7 @@ from dispatcher.errors import (
 )
 from tests.simulation.chance import Chance
 from tests.simulation.cloud import OUTPUT, Cloud
+from tests.simulation.container import records_in
 from tests.simulation.history import (
     Answer,
     Answered,
@@ -167,7 +168,7 @@ class _Runtime:
             raise OutcomeUnknown("reset", code="ConnectionReset")
         if verdict.refusal is not None:
             raise _refused(verdict.refusal, "invoking")
-        if b'"poison"' in payload:
+        if any("poison" in record for record in records_in(payload, request.content_type)):
             raise Rejected("a poisonous record", code="ValidationError")
         if chance.strikes("late_arrival"):
             ports.cloud.loop.call_later(3 * chance.dice.random(), ports.cloud.take, request)

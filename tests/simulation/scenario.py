@@ -12,7 +12,7 @@ from typing import Any, Literal
 import dispatcher
 from dispatcher.config.faults import FaultSettings
 from dispatcher.config.settings import Config
-from tests.simulation import chance
+from tests.simulation import chance, container
 from tests.simulation.history import Sink, Terms
 
 SQS = "http://sqs/000000000000"
@@ -23,6 +23,14 @@ RESULTS, DEAD, LEDGER = "results.jsonl", "dead.jsonl", "state/ledger.db"
 
 MOMENTS = ("disk.write", "disk.synced", "disk.commit", "wire.left", "wire.answered")
 """Moments of the simulation itself, beside those that the code names."""
+
+FRAMINGS = {
+    "lines": "json",
+    "json-array": "json",
+    "template": "json",
+    "msgpack-array": "msgpack",
+}
+"""What frames several records, and how these are written then."""
 
 _LARGE = 131_000
 _MOST = 150_000
@@ -117,6 +125,7 @@ class Scenario:
         faults: The emulator's part of them.
         deaths: Where the first processes end; the last one is left alone, and nothing goes wrong.
         again: The same command once more when it is finished.
+        floor: Invocations made of parts of failed ones that are always allowed.
     """
 
     seed: int
@@ -127,6 +136,7 @@ class Scenario:
     faults: FaultSettings
     deaths: tuple[Death, ...]
     again: bool
+    floor: int
 
     @property
     def queues(self) -> frozenset[Sink]:
@@ -153,6 +163,8 @@ class Scenario:
             chosen=request.output_naming == "chosen",
             listens=config.completion.queue_url is not None,
             queues=self.queues,
+            bisection=config.retry.bisection,
+            floor=self.floor,
         )
 
 
@@ -174,26 +186,21 @@ def make(seed: int) -> Scenario:
     deaths = tuple(_death(dice, config) for _ in range(dice.choice((0, 1, 1, 2, 2, 3, 4, 5))))
     service, faults = _service(dice), chance.settings(levels, dice)
     again = dice.random() < 0.2
-    return Scenario(seed, items, config, service, levels, faults, deaths, again)
+    floor = dice.choice((0, 6, 30, 1_000, 1_000))
+    return Scenario(seed, items, config, service, levels, faults, deaths, again, floor)
 
 
 def _config(dice: random.Random) -> Config:
-    framing = dice.choice(("none", "none", "lines", "json-array"))
-    most = 1 if framing == "none" else dice.choice((1, 2, 3, 5, 8))
+    source = _source(dice)
     sections: dict[str, Any] = {
         "endpoint": "e",
-        "source": _source(dice),
+        "source": source,
         "request": {
             "ttl": 60,
             "timeout": dice.choice((1, 5, 20)),
             "output_naming": "chosen" if dice.random() < 0.85 else "service",
         },
-        "packing": {
-            "framing": framing,
-            "max_records": most,
-            "max_bytes": dice.choice((300, 2000, 128_000)),
-            "linger": dice.choice((0, 0.05, 1)),
-        },
+        "packing": _packing(dice, named=source["key"] is not None),
         "staging": {"bucket": STAGING if dice.random() < 0.8 else None},
         "limits": {
             "concurrency": dice.choice((1, 2, 4, 8, 32)),
@@ -207,6 +214,7 @@ def _config(dice: random.Random) -> Config:
             "cap": dice.choice((1, 5)),
             "give_up_after": dice.choice((15, 60, 300)),
             "outcomes": _outcomes(dice),
+            "bisection": dice.choice((0, 0.1, 0.1, 2)),
         },
         "completion": {
             "queue_url": COMPLETIONS if dice.random() < 0.9 else None,
@@ -226,6 +234,25 @@ def _config(dice: random.Random) -> Config:
         "dead_letters": _place(dice, DEAD, QUEUES["dead"]),
     }
     return Config.model_validate(sections)
+
+
+def _packing(dice: random.Random, *, named: bool) -> dict[str, Any]:
+    """Return framing, encodings and the way back; ``named``: a record's key is in it."""
+    framing = dice.choice(("none", "none", *FRAMINGS))
+    form = dice.choice(("json", "msgpack")) if framing == "none" else FRAMINGS[framing]
+    pressed = f"{form}+{dice.choice(('gzip', 'zstd'))}"
+    answer = {"id": "id"} if named and framing != "none" and dice.random() < 0.3 else {}
+    if framing == "template":
+        answer["list"] = container.POINTER
+    return {
+        "framing": framing,
+        "encodings": dice.choice(([form], [form], [pressed], [form, pressed])),
+        "template": container.TEMPLATE if framing == "template" else None,
+        "answer": answer,
+        "max_records": 1 if framing == "none" else dice.choice((1, 2, 3, 5, 8, 30)),
+        "max_bytes": dice.choice((300, 2000, 128_000, 128_000)),
+        "linger": dice.choice((0, 0.05, 1)),
+    }
 
 
 def _source(dice: random.Random) -> dict[str, Any]:
@@ -260,7 +287,9 @@ def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
     poisons = set(dice.sample(range(1, count + 1), 2)) if dice.random() < 0.2 else set()
     if config.limits.outstanding <= 2:
         poisons.clear()
-    failing = dice.choice((0.0, 0.0, 0.1))
+    failing = dice.choice((0.0, 0.03, 0.1, 0.3))
+    packed = config.packing.framing != "none"
+    failures = (400, 500, "short", "garble") if packed else (400, 500)
     odd = dice.choice((0.0, 0.0, 0.1))
     large = dice.choice((0.0, 0.0, 0.0, 0.05))
     items: list[Item] = []
@@ -272,12 +301,16 @@ def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
             continue
         value: dict[str, Any] = {"id": name, "n": number}
         if dice.random() < failing:
-            value["fail"] = dice.choice((400, 500))
+            value["fail"] = dice.choice(failures)
         if number in poisons:
             value["poison"] = True
         value["pad"] = "x" * (_LARGE if dice.random() < large else dice.choice((0, 10, 200)))
         raw = json.dumps(value).encode()
-        unstaged = len(value["pad"]) == _LARGE and config.staging.bucket is None
+        # Compressed, nothing is large here.
+        is_large = len(value["pad"]) == _LARGE and not any(
+            "+" in e for e in config.packing.encodings
+        )
+        unstaged = is_large and config.staging.bucket is None
         items.append(
             Item(
                 number,

@@ -20,6 +20,7 @@ import orjson
 
 from dispatcher import pipeline
 from dispatcher.aws.transport import Transport
+from dispatcher.completion import policy
 from dispatcher.errors import RunStopped, StateError
 from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.reading import read_holdings
@@ -128,6 +129,7 @@ class _Simulation:
                     determined(self.machine, scenario.seed, disk=service.disk, flush=service.flush)
                 )
                 stack.enter_context(mock.patch.object(pipeline, "Quota", self._quota))
+                stack.enter_context(mock.patch.object(policy, "FLOOR", scenario.floor))
                 asyncio.set_event_loop(self.loop)
                 self.loop.run_until_complete(self._lives())
         finally:
@@ -287,6 +289,8 @@ class _Simulation:
             left.append(f"the status is {status}")
         if (status.read, status.completed, status.dead) != (count, meter.completed, meter.dead):
             left.append(f"the status balances otherwise than the meter: {status}")
+        if (status.apart, status.parts) != (meter.apart, meter.parts):
+            left.append(f"taken apart {meter.apart} into {meter.parts}, by the status: {status}")
         lines: dict[Sink, tuple[Line, ...]] = {}
         for sink, path in FILES.items():
             if sink in self.scenario.queues:
@@ -304,7 +308,14 @@ class _Simulation:
         if unread and self.is_calm:
             left.append(f"messages left in the source: {unread}")
         self.note(
-            Final(lines["results"], lines["dead"], status.repeated, tuple(unread), tuple(left))
+            Final(
+                lines["results"],
+                lines["dead"],
+                status.repeated,
+                tuple(unread),
+                tuple(left),
+                status.parts,
+            )
         )
 
     def _verify(self) -> list[str]:
@@ -336,8 +347,10 @@ class _Simulation:
         item = self.by_number[number]
         if line["status"] != "completed" or line["key"] != item.key:
             return number, f"key {line['key']!r}, status {line['status']}"
-        if join != "input" and line["output"] != {"n": number, "twice": 2 * number}:
-            return number, "the output is wrong"
+        if join != "input":
+            named = {} if self.scenario.config.packing.answer.id is None else {"id": item.key}
+            if line["output"] != {"n": number, "twice": 2 * number, **named}:
+                return number, "the output is wrong"
         if join != "output" and line["input"] != orjson.loads(item.raw):
             return number, "the input is wrong"
         return number, "right"
