@@ -1,151 +1,222 @@
-"""Every record in exactly one parcel, in order, as many as fit, none over the limit."""
+"""What bounds a parcel, to the byte; which encoding and route a record takes; in which company."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+import msgpack
+import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dispatcher import limits
-from dispatcher.config.packing import Framing, PackingSettings
+from dispatcher.config.packing import Encoding, Framing
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.framing import frame_of
-from dispatcher.packing.packer import Packer, Refused
+from dispatcher.packing.packer import KEPT_BYTES, Packer, Refused
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.record import Position, Record
-from tests.payloads import packing
+from dispatcher.packing.sizing import Sizing
+from dispatcher.sources.blob import Blob
+from dispatcher.sources.record import Large, Position
+from tests.packing.parcels import (
+    ALONE,
+    FRAMED,
+    PLAIN,
+    is_kept,
+    keys,
+    pack,
+    packer_of,
+    parcels_of,
+    records,
+    settings,
+    text,
+)
 
-FRAMINGS: list[Framing] = ["none", "lines", "json-array"]
-framings = pytest.mark.parametrize("framing", FRAMINGS)
-several = pytest.mark.parametrize("framing", ["lines", "json-array"])
-
-
-def records(sizes: Sequence[int]) -> list[Record]:
-    return [Record(Position("f", n, n + 1, n + 1), n, b"7" * size) for n, size in enumerate(sizes)]
-
-
-def packer(
-    framing: Framing,
-    *,
-    max_records: int = 1000,
-    max_bytes: int = limits.INLINE_BODY_BYTES,
-    linger: float = 1.0,
-    content_type: str | None = None,
-    staging: bool = True,
-) -> Packer:
-    settings = PackingSettings(
-        framing=framing,
-        max_records=1 if framing == "none" else max_records,
-        max_bytes=max_bytes,
-        linger=linger,
-    )
-    return Packer(settings, Codec(settings, content_type=content_type), staging=staging)
+in_each = pytest.mark.parametrize(("framing", "encoding"), [*FRAMED, *ALONE])
+in_each_framed = pytest.mark.parametrize(("framing", "encoding"), FRAMED)
+in_each_plain = pytest.mark.parametrize(("framing", "encoding"), PLAIN)
 
 
-def pack(made: Packer, sizes: Sequence[int]) -> list[Parcel | Refused]:
-    packed = made.add(records(sizes), 0.0)
-    packed.extend(made.flush())
-    return packed
+# Bounds
 
 
-def due(made: Packer) -> float | None:
-    return made.deadline
-
-
-def keys(packed: Sequence[Parcel | Refused]) -> list[list[object]]:
-    return [
-        [record.key for record in one.records] if isinstance(one, Parcel) else [one.record.key]
-        for one in packed
-    ]
-
-
-def test_framing_none_sends_each_record_as_it_is() -> None:
-    one, two = packer("none").add(records([3, 4]), 0.0)
-    assert isinstance(one, Parcel)
-    assert (one.payload, one.content_type, one.route) == (b"777", "application/json", "inline")
-    assert isinstance(two, Parcel)
-    assert [record.key for record in two.records] == [1]
-
-
-@several
-def test_a_parcel_of_max_records_goes_at_once(framing: Framing) -> None:
-    made = packer(framing, max_records=2)
-    assert keys(made.add(records([1, 1, 1]), 5.0)) == [[0, 1]]
-    assert due(made) == 6.0
+@in_each_framed
+def test_a_parcel_of_max_records_goes_at_once(framing: Framing, encoding: Encoding) -> None:
+    made = packer_of(settings(framing, encoding, max_records=2))
+    assert keys(made.add(records([b"1", b"2", b"3"]), 5.0)) == [[0, 1]]
+    assert made.deadline == 6.0
     assert keys(made.flush()) == [[2]]
-    assert due(made) is None
     assert made.flush() == []
 
 
-def test_the_deadline_is_that_of_the_first_record() -> None:
-    made = packer("lines", max_bytes=5, linger=0.5)
-    assert due(made) is None
-    assert made.add(records([1]), 10.0) == []
-    assert made.add(records([1]), 10.4) == []
-    assert due(made) == 10.5
-    assert keys(made.add(records([3]), 10.45)) == [[0, 0]]
-    assert due(made) == 10.95
+@in_each_framed
+def test_the_deadline_is_that_of_the_first_record(framing: Framing, encoding: Encoding) -> None:
+    made = packer_of(settings(framing, encoding, linger=0.5))
+    assert made.add(records([b"1"]), 10.0) == []
+    assert made.add(records([b"1"]), 10.4) == []
+    assert made.deadline == 10.5
+    (parcel,) = parcels_of(made.flush())
+    assert len(parcel.records) == 2
+    made = packer_of(settings(framing, encoding, linger=0.5))
+    assert made.add(records([b"1"]), 10.6) == []
+    assert made.deadline == 11.1
 
 
-@several
-@pytest.mark.parametrize("sizes", [[4], [1, 2]])
+@in_each_plain
+@pytest.mark.parametrize("raws", [[b"1"], [b"1", b"2"]])
 def test_a_parcel_without_room_for_another_byte_goes_at_once(
-    framing: Framing, sizes: list[int]
+    framing: Framing, encoding: Encoding, raws: list[bytes]
 ) -> None:
-    full = frame_of(packing(framing)).size(sum(sizes), len(sizes))
-    made = packer(framing, max_bytes=full + 1)
-    assert len(made.add(records(sizes), 0.0)) == 1
-    assert due(made) is None
-    made = packer(framing, max_bytes=full + 2)
-    assert made.add(records(sizes), 0.0) == []
-    assert due(made) is not None
+    made_with = settings(framing, encoding)
+    full = len(Codec(made_with, content_type=None).payload(raws, encoding))
+    full += len(frame_of(made_with).between)
+    made = packer_of(settings(framing, encoding, max_bytes=full))
+    assert len(made.add(records(raws), 0.0)) == 1
+    assert made.flush() == []
+    made = packer_of(settings(framing, encoding, max_bytes=full + 1))
+    assert made.add(records(raws), 0.0) == []
+    assert len(made.flush()) == 1
 
 
-def test_a_configured_content_type_wins() -> None:
-    (parcel,) = packer("none", content_type="text/plain").add(records([1]), 0.0)
-    assert isinstance(parcel, Parcel)
-    assert parcel.content_type == "text/plain"
+def test_content_types_go_by_encoding() -> None:
+    made_with = settings("lines", "json", "json+zstd", content_types={"json+zstd": "text/z"})
+    made = Packer(made_with, Codec(made_with, content_type="text/plain"), staging=True)
+    small, large = parcels_of(pack(made, records([b"1", b'"%b"' % (b"x" * 200_000)])))
+    assert (small.encoding, small.content_type) == ("json", "text/plain")
+    assert (large.encoding, large.content_type) == ("json+zstd", "text/z")
 
 
-@framings
+@pytest.mark.parametrize("encoding", ["json", "json+zstd"])
+def test_a_record_above_max_bytes_travels_alone_and_inline(encoding: Encoding) -> None:
+    made = packer_of(settings("lines", encoding, max_bytes=60))
+    packed = parcels_of(pack(made, records([b"1234", text(100), b"1234"])))
+    assert keys(packed) == [[0], [1], [2]]
+    assert {(one.route, one.encoding) for one in packed} == {("inline", encoding)}
+
+
+@pytest.mark.parametrize("count", [15, 16, 17, 65_535, 65_536, 65_537])
+def test_the_header_of_a_messagepack_array_grows(count: int) -> None:
+    full = frame_of(settings("msgpack-array", "msgpack")).size(count, count)
+    for max_bytes, parcels in ((full, 1), (full - 1, 2)):
+        made = packer_of(settings("msgpack-array", "msgpack", max_bytes=max_bytes))
+        packed = parcels_of(pack(made, records([b"1"] * count)))
+        assert len(packed) == parcels
+        assert all(len(one.payload) <= max_bytes for one in packed)
+        assert [n for one in packed for n in msgpack.unpackb(one.payload)] == [1] * count
+
+
+@pytest.mark.parametrize("framing", ["lines", "json-array"])
+def test_little_of_much_does_not_pile_up(framing: Framing) -> None:
+    """Records that are large as read, and tiny as sent, are held until their parcel is closed."""
+    raw = orjson.dumps({"keep": 1, "drop": "x" * 1_000_000})
+    for made_with in (settings(framing, "json", select="keep"), settings(framing, "json+zstd")):
+        packed = parcels_of(pack(packer_of(made_with), records([raw] * 40)))
+        assert [len(one.records) for one in packed] == [15, 15, 10]
+        assert all(sum(len(r.raw) for r in one.records) <= KEPT_BYTES for one in packed)
+
+
+# The limit, to the byte
+
+
+def exactly(codec: Codec, encoding: Encoding, size: int, before: Sequence[bytes] = ()) -> bytes:
+    """Return a record that makes, after others, a payload of exactly this size."""
+    for seed in range(50):
+        length = size
+        for _ in range(12):
+            raw = text(max(length, 2), seed)
+            missing = size - len(codec.payload([*before, raw], encoding))
+            if missing == 0:
+                return raw
+            length += missing if abs(missing) < 50 else round(missing / 0.8)
+    raise AssertionError(f"no record makes {size} bytes of {encoding}")
+
+
+@in_each
 @pytest.mark.parametrize(
     ("size", "route"), [(127_999, "inline"), (128_000, "inline"), (128_001, "s3")]
 )
 def test_one_record_is_staged_where_it_does_not_fit_inline(
-    framing: Framing, size: int, route: str
+    framing: Framing, encoding: Encoding, size: int, route: str
 ) -> None:
-    made = packer(framing)
-    raw = size - frame_of(packing(framing)).size(0, 1)
-    (parcel,) = pack(made, [raw])
-    assert isinstance(parcel, Parcel)
-    assert (len(parcel.payload), parcel.route) == (size, route)
+    made_with = settings(framing, encoding)
+    raw = exactly(Codec(made_with, content_type=None), encoding, size)
+    (parcel,) = parcels_of(pack(packer_of(made_with), records([raw])))
+    assert (len(parcel.payload), parcel.route, parcel.encoding) == (size, route, encoding)
+    (unstaged,) = pack(packer_of(made_with, staging=False), records([raw]))
+    assert isinstance(unstaged, Refused) == (route == "s3")
 
 
-@several
+@in_each_framed
 @pytest.mark.parametrize(("size", "count"), [(127_999, 1), (128_000, 1), (128_001, 2)])
-def test_two_records_share_a_parcel_up_to_the_last_byte(
-    framing: Framing, size: int, count: int
+@pytest.mark.parametrize("before", [[60_000], [1_000] * 100], ids=["two", "many"])
+def test_records_share_a_parcel_up_to_the_last_byte(
+    framing: Framing, encoding: Encoding, size: int, count: int, before: list[int]
 ) -> None:
-    made = packer(framing)
-    raw = size - frame_of(packing(framing)).size(0, 2)
-    parcels = pack(made, [raw - 1000, 1000])
-    assert len(parcels) == count
-    assert all(isinstance(one, Parcel) and one.route == "inline" for one in parcels)
-    assert all(isinstance(one, Parcel) and len(one.payload) <= 128_000 for one in parcels)
+    made_with = settings(framing, encoding)
+    raws = [text(length, seed + 100) for seed, length in enumerate(before)]
+    raws.append(exactly(Codec(made_with, content_type=None), encoding, size, raws))
+    packed = parcels_of(pack(packer_of(made_with), records(raws)))
+    assert {one.route for one in packed} == {"inline"}
+    whole = list(range(len(raws)))
+    if count == 1:
+        assert [len(one.payload) for one in packed] == [size]
+        assert keys(packed) == [whole]
+    else:
+        assert keys(packed) == [whole[:-1], whole[-1:]]
 
 
-def test_a_record_above_max_bytes_travels_alone_and_inline() -> None:
-    made = packer("lines", max_bytes=10)
-    packed = pack(made, [4, 11, 4])
-    assert keys(packed) == [[0], [1], [2]]
-    assert all(isinstance(one, Parcel) and one.route == "inline" for one in packed)
+# The ladder
 
 
-@framings
-def test_without_staging_a_large_record_is_refused(framing: Framing) -> None:
-    made = packer(framing, staging=False)
-    packed = pack(made, [5, 128_001, 5])
+def test_the_first_encoding_that_fits_inline_wins() -> None:
+    made_with = settings("none", "json", "msgpack", "json+gzip")
+    small = text(127_999)
+    longer = orjson.dumps(["a"] * 40_000)  # 4 bytes each in JSON, 2 in MessagePack
+    shorter = orjson.dumps([1.5] * 32_100)  # 4 bytes each in JSON, 9 in MessagePack
+    hard = text(150_000)
+    never = text(300_000)
+    packed = parcels_of(pack(packer_of(made_with), records([small, longer, shorter, hard, never])))
+    assert [(one.encoding, one.route) for one in packed] == [
+        ("json", "inline"),
+        ("msgpack", "inline"),
+        ("json+gzip", "inline"),
+        ("json+gzip", "inline"),
+        ("json", "s3"),
+    ]
+    assert packed[4].payload == never
+    assert all(is_kept(one) for one in packed)
+
+
+def test_packed_parcels_are_in_the_first_encoding() -> None:
+    made = packer_of(settings("lines", "json", "json+zstd"))
+    large = b'"%b"' % (b"x" * 200_000)
+    packed = parcels_of(pack(made, records([b"1", large, b"2", b"3"])))
+    assert keys(packed) == [[0], [1], [2, 3]]
+    assert [one.encoding for one in packed] == ["json", "json+zstd", "json"]
+
+
+def test_what_the_first_encoding_cannot_carry_takes_the_next() -> None:
+    """JSON carries an integer beyond 64 bits, MessagePack does not."""
+    made_with = settings("none", "msgpack", "json")
+    packed = parcels_of(pack(packer_of(made_with), records([b"1", b"1" * 40, b"2"])))
+    assert [one.encoding for one in packed] == ["msgpack", "json", "msgpack"]
+    assert packed[1].payload == b"1" * 40
+
+
+@pytest.mark.parametrize("encodings", [["msgpack", "msgpack+zstd"], ["msgpack+zstd", "msgpack"]])
+def test_what_no_encoding_can_carry_is_refused(encodings: list[Encoding]) -> None:
+    made = packer_of(settings("msgpack-array", *encodings))
+    packed = pack(made, records([b"1", b"1" * 40, b"2", b"3"]))
+    assert keys(packed) == [[0], [1], [2, 3]]
+    refused = packed[1]
+    assert isinstance(refused, Refused)
+    assert refused.reason == "not_encodable"
+    assert "MessagePack" in refused.message
+
+
+@pytest.mark.parametrize("encoding", ["json", "json+gzip"])
+def test_without_staging_a_large_record_is_refused(encoding: Encoding) -> None:
+    made = packer_of(settings("lines", encoding), staging=False)
+    packed = pack(made, records([b"12345", text(200_000), b"12345"]))
     assert keys(packed) == [[0], [1], [2]]
     refused = packed[1]
     assert isinstance(refused, Refused)
@@ -155,42 +226,101 @@ def test_without_staging_a_large_record_is_refused(framing: Framing) -> None:
 
 def test_more_than_the_service_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STAGED_BODY_BYTES", 200_000)
-    fits, refused = packer("none").add(records([200_000, 200_001]), 0.0)
+    made = packer_of(settings("none", "json"))
+    fits, refused = made.add(records([text(200_000), text(200_001)]), 0.0)
     assert isinstance(fits, Parcel)
     assert fits.route == "s3"
     assert isinstance(refused, Refused)
     assert refused.reason == "too_large"
     assert "200001 bytes" in refused.message
+    made = packer_of(settings("none", "json", "json+zstd"))
+    (compressed,) = parcels_of(made.add(records([text(200_001)]), 0.0))
+    assert (compressed.encoding, compressed.route) == ("json+zstd", "s3")
 
 
-@given(
-    framing=st.sampled_from(FRAMINGS),
-    sizes=st.lists(st.integers(1, 40), max_size=60),
-    max_records=st.integers(1, 8),
-    max_bytes=st.integers(1, 60),
-    cuts=st.lists(st.integers(0, 60), max_size=5),
-)
-def test_packing_keeps_its_laws(
-    framing: Framing, sizes: list[int], max_records: int, max_bytes: int, cuts: list[int]
+# Records that are not held in memory
+
+Making = Callable[[bytes], Large]
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Iterator[Making]:
+    opened: list[Blob] = []
+
+    def make(content: bytes) -> Large:
+        path = tmp_path / f"large-{len(opened)}"
+        path.write_bytes(content)
+        file = os.open(path, os.O_RDONLY)
+        opened.append(Blob(file, 0, len(content)))
+        return Large(Position("f", 0, 1, 1), "large", opened[-1])
+
+    yield make
+    for blob in opened:
+        blob.close()
+
+
+@pytest.mark.parametrize("encodings", [["json", "json+zstd"], ["json+zstd", "json"]])
+def test_a_large_record_goes_to_s3_unread(
+    large: Making, encodings: list[Encoding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = packer(framing, max_records=max_records, max_bytes=max_bytes)
-    most = 1 if framing == "none" else max_records
-    given_records = records(sizes)
-    parcels: list[Parcel] = []
-    edges = sorted({0, len(sizes), *(cut for cut in cuts if cut < len(sizes))})
-    for start, end in pairwise(edges):
-        for one in made.add(given_records[start:end], 0.0):
-            assert isinstance(one, Parcel)
-            parcels.append(one)
-        assert (due(made) is None) == (sum(len(p.records) for p in parcels) == end)
-    parcels += made.flush()
-    assert [record for parcel in parcels for record in parcel.records] == given_records
-    shape = frame_of(packing(framing))
-    for parcel in parcels:
-        raws = [record.raw for record in parcel.records]
-        assert 1 <= len(raws) <= most
-        assert len(parcel.payload) <= max_bytes or len(raws) == 1
-        assert parcel.payload == shape.join(raws)
-    for parcel, following in pairwise(parcels):
-        raws = [record.raw for record in [*parcel.records, following.records[0]]]
-        assert len(raws) > most or len(shape.join(raws)) > max_bytes
+    record = large(b"[1]")
+    made = packer_of(settings("lines", *encodings))
+    small = records([b"1", b"2"])
+    with monkeypatch.context() as patch:
+        patch.setattr(Blob, "chunks", None)
+        packed = parcels_of(pack(made, [small[0], record, small[1]]))
+    assert keys(packed) == [[0], ["large"], [1]]
+    assert (packed[1].route, packed[1].payload) == ("s3", b"")
+    assert packed[1].encoding == encodings[0]
+    assert packed[1].kept is record.blob
+
+
+def test_a_large_record_takes_the_first_encoding_that_can_carry_it(large: Making) -> None:
+    made_with = settings("none", "msgpack", "json")
+    for content, encoding in ((b"[1]", "msgpack"), (b"1" * 40, "json")):
+        (parcel,) = parcels_of(pack(packer_of(made_with), [large(content)]))
+        assert (parcel.encoding, parcel.route, parcel.payload) == (encoding, "s3", b"")
+    (refused,) = pack(packer_of(settings("msgpack-array", "msgpack")), [large(b"1" * 40)])
+    assert isinstance(refused, Refused)
+    assert refused.reason == "not_encodable"
+
+
+def test_a_large_record_needs_staging(large: Making) -> None:
+    (refused,) = pack(packer_of(settings("none", "json"), staging=False), [large(b"[1]")])
+    assert isinstance(refused, Refused)
+    assert refused.reason == "no_staging"
+
+
+def test_a_large_record_may_be_too_large(large: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STAGED_BODY_BYTES", 10)
+    record = large(b"1" * 11)
+    (refused,) = pack(packer_of(settings("none", "json")), [record])
+    assert isinstance(refused, Refused)
+    assert refused.reason == "too_large"
+    # What it is when compressed is not known before it is sent.
+    (parcel,) = parcels_of(pack(packer_of(settings("none", "json", "json+gzip")), [record]))
+    assert parcel.encoding == "json+gzip"
+
+
+# Company
+
+
+@in_each_framed
+def test_answers_told_apart_by_id_need_different_keys(framing: Framing, encoding: Encoding) -> None:
+    some = records([b"1"] * 6, keys=["a", 1, "1", "b", "a", "a"])
+    made = packer_of(settings(framing, encoding, answer={"id": "id"}))
+    assert keys(pack(made, some)) == [["a", 1], ["1", "b", "a"], ["a"]]
+    made = packer_of(settings(framing, encoding))
+    assert keys(pack(made, some)) == [["a", 1, "1", "b", "a", "a"]]
+
+
+@in_each_framed
+def test_bad_records_make_the_next_parcels_smaller(framing: Framing, encoding: Encoding) -> None:
+    sizing = Sizing()
+    made = packer_of(settings(framing, encoding, max_records=100), sizing=sizing)
+    assert made.add(records([b"1"] * 10), 0.0) == []
+    sizing.observe(100_000, 10_000)
+    packed = made.add(records([b"1"] * 98), 0.0)
+    assert [len(one.records) for one in parcels_of(packed)] == [100, 4, 4]
+    sizing.observe(1_000_000, 900_000)
+    assert [len(one.records) for one in parcels_of(made.add(records([b"1"] * 2), 0.0))] == [1, 1]
