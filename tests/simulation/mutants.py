@@ -97,9 +97,9 @@ async def _settle_first(self: Settler, group: Sequence[Settlement]) -> None:
     completed = [o for s in group for o in s.outcomes if o.status == "completed"]
     dead = [o for s in group for o in s.outcomes if o.status != "completed"]
     await self.ledger.settle(group, {})
-    for sink, outcomes in ((self.results, completed), (self.dead_letters, dead)):
-        if outcomes:
-            await sink.write(outcomes)
+    for sink, some in ((self.results, completed), (self.dead_letters, dead)):
+        if some:
+            await sink.write(some)
     self._count(group, completed, dead)
 
 
