@@ -16,6 +16,7 @@ from dispatcher.ledger import identity, schema
 from dispatcher.ledger.holdings import Holdings, Row, Written
 from dispatcher.ledger.intent import Slip, unpack_slips
 from dispatcher.ledger.states import State
+from dispatcher.packing.keeping import spans
 
 _Read = TypeVar("_Read")
 
@@ -186,6 +187,7 @@ class _Look:
         slips = unpack_slips(manifest, self._names)
         if not slips:
             raise ValueError("it has no records")
+        spans(_whole(size), [slip.size for slip in slips])
         return _whole(number), _text(id_), _text(shard), slips
 
     def at_records(self) -> None:
