@@ -1,6 +1,8 @@
 """Containers of the e2e tests, named to the emulator as ``containers:function``."""
 
 import asyncio
+from collections.abc import Callable
+from functools import cache
 
 import orjson
 
@@ -46,3 +48,56 @@ gate = Gate()
 
 async def gated(request: ModelRequest) -> bytes:
     return await gate.echo(request)
+
+
+Handler = Callable[[ModelRequest], ModelResponse]
+
+
+def _undocumented(request: ModelRequest) -> ModelResponse:
+    raise ModelError(500, "no handler is set")
+
+
+handler: Handler = _undocumented
+"""To be replaced by a test."""
+
+
+def handled(request: ModelRequest) -> ModelResponse:
+    return handler(request)
+
+
+def lines_but_of_poison(request: ModelRequest) -> ModelResponse:
+    """Echo JSON lines, and say nothing of poison: the answer is short."""
+    lines = [line for line in request.body.split(b"\n") if b'"poison"' not in line]
+    return ModelResponse(b"\n".join(lines), "application/jsonlines")
+
+
+def backwards(request: ModelRequest) -> ModelResponse:
+    """Echo a JSON array from its end, with another record's id for poison."""
+    outputs = [orjson.loads(line) for line in request.body.split(b"\n")]
+    for output in outputs:
+        if "poison" in output["text"]:
+            output["id"] = "somebody else's"
+    return ModelResponse(orjson.dumps(outputs[::-1]), "application/json")
+
+
+def broken(request: ModelRequest) -> ModelResponse:
+    """Echo JSON lines, which end in the middle after poison."""
+    if b'"poison"' in request.body:
+        return ModelResponse(b'{"id": "r0", "text": ', "application/json")
+    return ModelResponse(request.body, "application/jsonlines")
+
+
+HUGE_BYTES = 200_000_000
+
+
+@cache
+def _huge_array() -> bytes:
+    text = b'"' + b"x" * 1_000_000 + b'",'
+    return b"[" + text * (HUGE_BYTES // len(text)) + b"0]"
+
+
+def huge(request: ModelRequest) -> ModelResponse:
+    """Echo JSON lines, and answer 200 MB for poison: an array of long texts."""
+    if b'"poison"' in request.body:
+        return ModelResponse(_huge_array(), "application/json")
+    return ModelResponse(request.body, "application/jsonlines")
