@@ -5,7 +5,7 @@ import fcntl
 import os
 import stat
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +16,8 @@ from dispatcher.errors import ConfigError, StateError
 from dispatcher.ledger.folders import make_folder, sync_folder
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
+from dispatcher.sinks.lines import in_pieces
+from dispatcher.sources.blob import Blob, ChangedError
 
 TAIL_BYTES = 4096
 """How much before the recorded position is compared, to know the file as the one written."""
@@ -74,20 +76,29 @@ class JsonlFile:
         """How far the file is written."""
         return SinkMark(self._position, zlib.crc32(self._last), len(self._last))
 
-    def append(self, lines: Sequence[bytes]) -> SinkMark:
+    def append(self, lines: Sequence[bytes | Iterable[bytes]]) -> SinkMark:
         """Write lines, each with a line break after it; all of them or none.
 
         Args:
-            lines: Lines without line breaks.
+            lines: Lines without line breaks, those that are too long for memory in pieces.
 
         Raises:
             StateError: They cannot be written, and the file is as long as before; or somebody else
                 has moved, cut or written it.
         """
         self._see_that_it_is_ours()
-        data = b"\n".join([*lines, b""])
+        position, last = self._position, self._last
         try:
-            self._write(data)
+            for data in _joined(lines):
+                self._write(data, position)
+                position += len(data)
+                last = (last + data[-TAIL_BYTES:])[-TAIL_BYTES:]
+        except ChangedError as error:
+            self._undo()
+            raise StateError(
+                f"a large record for {self._path} cannot be read from the spool beside the ledger "
+                f"({error}). Run the same command again: it is then read from the source"
+            ) from None
         except OSError as error:
             self._undo()
             if error.errno in _FULL:
@@ -99,8 +110,7 @@ class JsonlFile:
                 f"{self._path} cannot be written ({error.strerror}); when it can, run the same "
                 "command again, nothing is lost"
             ) from None
-        self._position += len(data)
-        self._last = (self._last + data[-TAIL_BYTES:])[-TAIL_BYTES:]
+        self._position, self._last = position, last
         return self.mark
 
     def sync(self) -> None:
@@ -138,9 +148,8 @@ class JsonlFile:
                 "again"
             )
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, at: int) -> None:
         rest = memoryview(data)
-        at = self._position
         while rest:
             written = os.pwrite(self._file, rest, at)
             at += written
@@ -181,15 +190,41 @@ class JsonlSink:
         return self._file.mark
 
     async def write(self, outcomes: Sequence[Outcome]) -> None:
-        """Append a line for each outcome, see ``Sink``."""
+        """Append a line for each outcome, see ``Sink``; large inputs are closed then."""
         await anyio.to_thread.run_sync(self._write, outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome.input, Blob):
+                outcome.input.close()
 
     def _write(self, outcomes: Sequence[Outcome]) -> None:
-        self._file.append([self._render(outcome) for outcome in outcomes])
+        self._file.append(
+            [
+                in_pieces(outcome, self._render)
+                if isinstance(outcome.input, Blob)
+                else self._render(outcome)
+                for outcome in outcomes
+            ]
+        )
         failpoints.reach("sink.appended")
         if self._durable:
             self._file.sync()
         failpoints.reach("sink.written")
+
+
+def _joined(lines: Sequence[bytes | Iterable[bytes]]) -> Iterable[bytes]:
+    """Yield lines with their breaks: together what is in memory, by itself what is not."""
+    held: list[bytes] = []
+    for line in lines:
+        if isinstance(line, bytes):
+            held.append(line)
+            continue
+        if held:
+            yield b"\n".join([*held, b""])
+            held = []
+        yield from line
+        yield b"\n"
+    if held:
+        yield b"\n".join([*held, b""])
 
 
 def _open(path: str, *, missing_is_fine: bool) -> int:

@@ -1,12 +1,15 @@
 """Outcomes as lines of JSON: what the container answered, verbatim wherever it is JSON."""
 
 import base64
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Literal
 
 import orjson
 
 from dispatcher.ledger.outcome import Meta, Outcome
-from dispatcher.sources.blob import Blob
+from dispatcher.sources.blob import Blob, ChangedError
+from dispatcher.sources.large_json import JsonScanner, MalformedError
 from dispatcher.sources.record import Key
 
 DEEPEST = 500
@@ -16,15 +19,16 @@ JSON has no limit, its readers do: Python's ``json`` stops at the recursion limi
 the caller uses), ``orjson`` at 1,024. A deeper value is written as base64.
 """
 
-
 _NEWLINE, _RETURN = 0x0A, 0x0D  # searched as numbers: some times faster than as bytes
+_ON_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 def result_line(outcome: Outcome, join: Literal["output", "input", "both"], *, meta: bool) -> bytes:
     """Return the result line of a completed record, without a line break.
 
     Args:
-        outcome: Completed; with its ``input`` unless ``join`` is ``output``.
+        outcome: Completed; with its ``input`` unless ``join`` is ``output``. One that is a blob
+            takes ``in_pieces``.
         join: Which of input and output the line carries.
         meta: Whether it also tells how the record travelled.
     """
@@ -63,11 +67,71 @@ def dead_letter_line(outcome: Outcome) -> bytes:
     )
 
 
+def in_pieces(outcome: Outcome, render: Callable[[Outcome], bytes]) -> Iterator[bytes]:
+    """Yield the line of an outcome whose input is a blob, without a line break.
+
+    Args:
+        outcome: Its ``input`` is a blob.
+        render: Makes a line of an outcome whose input is in memory.
+
+    Raises:
+        ChangedError: The blob cannot be read as it was.
+    """
+    blob = outcome.input
+    assert isinstance(blob, Blob)
+    # Where two lines of one outcome begin to differ, there is its input.
+    without, other = (render(replace(outcome, input=raw)) for raw in (None, b"0"))
+    at = _first_difference(without, other)
+    yield without[:at]
+    if at < len(without):
+        try:
+            yield from _value_in_pieces(blob)
+        except OSError as error:
+            raise ChangedError(error.strerror) from error
+        yield without[at + len(b"null") :]
+
+
+def _first_difference(one: bytes, other: bytes) -> int:
+    same, most = 0, min(len(one), len(other))
+    while same < most:
+        middle = (same + most + 1) // 2
+        if one.startswith(memoryview(other)[same:middle], same):
+            same = middle
+        else:
+            most = middle - 1
+    return same
+
+
+def _value_in_pieces(blob: Blob) -> Iterator[bytes]:
+    if _is_embeddable(blob):
+        for chunk in blob.chunks():
+            yield chunk.translate(_ON_ONE_LINE) if _has_breaks(chunk) else chunk
+        return
+    yield b'{"base64":"'
+    rest = b""
+    for chunk in blob.chunks():
+        data = rest + chunk
+        whole = len(data) - len(data) % 3
+        yield base64.b64encode(memoryview(data)[:whole])
+        rest = data[whole:]
+    yield base64.b64encode(rest) + b'"}'
+
+
+def _is_embeddable(blob: Blob) -> bool:
+    scanner = JsonScanner(deepest=DEEPEST)
+    try:
+        for chunk in blob.chunks():
+            scanner.feed(chunk)
+        scanner.end()
+    except MalformedError:
+        return False
+    return True
+
+
 def _input(raw: bytes | Blob | None) -> bytes:
     if raw is None:
         return b"null"
-    if isinstance(raw, Blob):
-        raw = raw.read()
+    assert isinstance(raw, bytes), "a large input is written in pieces"
     if embeddable(raw):
         return _on_one_line(raw)
     return orjson.dumps({"base64": base64.b64encode(raw).decode()})
@@ -106,9 +170,11 @@ def embeddable(text: bytes, *, is_json: bool = False) -> bool:
 def _on_one_line(text: bytes) -> bytes:
     # Valid JSON has line breaks only between tokens, where a blank means the same.
     text = text.strip()
-    if _NEWLINE in text or _RETURN in text:
-        text = text.replace(b"\n", b" ").replace(b"\r", b" ")
-    return text
+    return text.translate(_ON_ONE_LINE) if _has_breaks(text) else text
+
+
+def _has_breaks(text: bytes) -> bool:
+    return _NEWLINE in text or _RETURN in text
 
 
 def _text(value: Key) -> bytes:

@@ -14,6 +14,7 @@ from dispatcher.completion.patience import Patience
 from dispatcher.errors import CallError, Rejected, RunStopped
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
+from dispatcher.sources.blob import Blob
 
 CALLS = 8
 """Calls at once."""
@@ -92,10 +93,15 @@ class SqsSink:
         return [self._message(outcome, longest) for outcome in outcomes]
 
     def _message(self, outcome: Outcome, longest: int) -> bytes:
-        line = sendable(self.render(outcome))
-        if len(line) <= longest:
-            return line
-        line = sendable(without_content(outcome, self.render, len(line), longest))
+        if isinstance(outcome.input, Blob):  # no message is so long
+            length = outcome.input.size
+            outcome.input.close()
+        else:
+            line = sendable(self.render(outcome))
+            if len(line) <= longest:
+                return line
+            length = len(line)
+        line = sendable(without_content(outcome, self.render, length, longest))
         if len(line) <= longest:
             return line
         raise RunStopped(
@@ -191,10 +197,11 @@ def without_content(
     Args:
         outcome: It.
         render: Makes a line of an outcome.
-        length: Bytes of its whole line.
+        length: Bytes of its whole line; at least so many where its input is a blob.
         longest: Most bytes of a message.
     """
-    why = f"the line has {length} bytes, a message of this queue at most {longest}"
+    more_or_less = "at least " if isinstance(outcome.input, Blob) else ""
+    why = f"the line has {more_or_less}{length} bytes, a message of this queue at most {longest}"
     more: dict[str, str | None] = {"omitted": why}
     bare = replace(outcome, input=None)
     if outcome.status == "completed":

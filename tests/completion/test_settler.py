@@ -34,7 +34,7 @@ class Watched(JsonlFile):
     log: list[str]
     name: str
 
-    def append(self, lines: Sequence[bytes]) -> SinkMark:
+    def append(self, lines: Sequence[bytes | Iterable[bytes]]) -> SinkMark:
         self.log.append(f"append {self.name} {len(lines)}")
         return super().append(lines)
 
@@ -259,7 +259,7 @@ async def test_a_group_that_is_begun_is_ended_though_cancelled(desk: Desk) -> No
     with anyio.CancelScope() as scope:
         write = desk.results.append
 
-        def cancelled_meanwhile(lines: Sequence[bytes]) -> SinkMark:
+        def cancelled_meanwhile(lines: Sequence[bytes | Iterable[bytes]]) -> SinkMark:
             scope.cancel()
             return write(lines)
 

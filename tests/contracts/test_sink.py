@@ -1,10 +1,12 @@
 """What holds for every sink: what it wrote is there, each outcome as one line, whole."""
 
+import base64
 import json
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +21,7 @@ from dispatcher.sinks.jsonl import JsonlFile, JsonlSink
 from dispatcher.sinks.lines import result_line
 from dispatcher.sinks.sink import Sink
 from dispatcher.sinks.sqs import SqsSink
+from dispatcher.sources.blob import Blob
 from dispatcher.sources.record import Position
 from tests.contracts.conftest import Place
 
@@ -114,3 +117,40 @@ async def test_it_has_a_name_that_stays(kept: Kept) -> None:
     name = kept.sink.name
     await kept.sink.write(outcomes_of(["a"]))
     assert kept.sink.name == name
+
+
+async def test_an_input_that_is_too_large_for_memory_is_written_or_left_out_by_name(
+    kept: Kept, tmp_path: Path
+) -> None:
+    raw = b'{"x": "' + b"x" * 3_000_000 + b'"}\n'
+    outcomes = outcomes_of(["a", "b", "c"])
+    for outcome, content in zip(outcomes[1:], (raw, b"\xff" * 2_000_000), strict=True):
+        (tmp_path / str(outcome.key)).write_bytes(content)
+        file = os.open(tmp_path / str(outcome.key), os.O_RDONLY)
+        outcome.input = Blob(file, 0, len(content))
+    outcomes[0].input = b"5"
+    await joined(kept.sink).write(outcomes)
+    lines = {line["key"]: line for line in await kept.lines()}
+    assert lines["k0"] == {"key": "k0", "status": "completed", "output": "a", "input": 5}
+    if kept.sink.mark is None:
+        assert [lines[key]["input"] for key in ("k1", "k2")] == [None, None]
+        assert "at least 2000000 bytes" in lines["k2"]["omitted"]
+    else:
+        assert lines["k1"]["input"] == json.loads(raw)
+        assert base64.b64decode(lines["k2"]["input"]["base64"]) == b"\xff" * 2_000_000
+    for outcome in outcomes[1:]:
+        assert isinstance(outcome.input, Blob)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            outcome.input.read()
+
+
+def joined(sink: Sink) -> Sink:
+    """Return the same sink, whose lines show the input too."""
+
+    def both(outcome: Outcome) -> bytes:
+        return result_line(outcome, "both", meta=False)
+
+    if isinstance(sink, SqsSink):
+        return replace(sink, render=both)
+    assert isinstance(sink, JsonlSink)
+    return JsonlSink(sink._file, both, durable=True)

@@ -4,15 +4,17 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.errors import ConfigError, StateError
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.sinks.jsonl import TAIL_BYTES, JsonlFile
+from dispatcher.sources.blob import ChangedError
 
 
 @pytest.fixture
@@ -102,6 +104,7 @@ def test_an_edited_file_is_not_the_one(path: str, size: int) -> None:
     assert Path(path).read_bytes() == content + b"more"
 
 
+@settings(deadline=None)
 @given(batches=st.lists(st.lists(st.binary(max_size=3000).map(bytes.hex), max_size=4), max_size=5))
 def test_any_mark_can_be_gone_back_to(
     batches: list[list[str]], tmp_path_factory: pytest.TempPathFactory
@@ -183,6 +186,32 @@ def test_a_failing_sync_is_told(path: str, monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(StateError, match="could not be written to disk"):
             file.sync()
     file.close()
+
+
+def test_a_line_may_come_in_pieces(path: str) -> None:
+    file = new(path)
+    pieces = [b"x" * 3_000, b"", b"y" * 3_000, b"z"]
+    lines: list[bytes | Iterable[bytes]] = [b"1", b"2", iter(pieces), b"3", iter([b"4"])]
+    mark = file.append(lines)
+    file.close()
+    assert Path(path).read_bytes() == b"1\n2\n" + b"".join(pieces) + b"\n3\n4\n"
+    again(path, mark)
+
+
+def test_nothing_stays_of_a_line_that_cannot_be_read_to_its_end(path: str) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"x" * 5_000
+        raise ChangedError("the checksum is another")
+
+    file = new(path)
+    before = file.append([b"1"])
+    with pytest.raises(StateError, match=r"read from the spool .*\(the checksum is another\)"):
+        file.append([b"2", broken(), b"3"])
+    assert Path(path).read_bytes() == b"1\n"
+    assert file.mark == before
+    file.append([b"4"])
+    file.close()
+    assert Path(path).read_bytes() == b"1\n4\n"
 
 
 FULL_DISK = """

@@ -2,15 +2,20 @@
 
 import base64
 import json
+import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dispatcher.ledger.outcome import Meta, Outcome
-from dispatcher.sinks.lines import DEEPEST, dead_letter_line, result_line
+from dispatcher.sinks.lines import DEEPEST, dead_letter_line, in_pieces, result_line
+from dispatcher.sources.blob import Blob, ChangedError
 from dispatcher.sources.record import Key, Position
 
 Join = Literal["output", "input", "both"]
@@ -160,3 +165,54 @@ def test_every_result_line_can_be_read_and_gives_the_output_back(
 def test_every_dead_letter_line_can_be_read(raw: bytes | None, key: Key, message: str) -> None:
     value = read(dead_letter_line(dead(raw, key=key, message=message)))
     assert list(value) == ["key", "status", "reason", "message", "attempts", "input"]
+
+
+# Inputs that are too large for memory
+
+
+def blob_of(tmp_path: Path, raw: bytes, *, crc: int | None = None) -> Blob:
+    path = tmp_path / "blob"
+    path.write_bytes(b"..." + raw)
+    return Blob(os.open(path, os.O_RDONLY), 3, len(raw), crc=crc)
+
+
+@settings(deadline=None)
+@given(
+    raw=almost_json,
+    key=keys,
+    shown=st.tuples(st.sampled_from(["output", "input", "both"]), st.booleans()),
+    chunk=st.integers(1, 9),
+)
+@example(b"[" * DEEPEST + b"]" * DEEPEST, "k", ("both", False), 7)
+@example(b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1), "k", ("both", False), 7)
+@example(b"null", "null", ("input", False), 2)
+@example(b"0", 0, ("both", True), 1)
+def test_in_pieces_a_line_says_the_same(
+    tmp_path_factory: pytest.TempPathFactory,
+    raw: bytes,
+    key: Key,
+    shown: tuple[Join, bool],
+    chunk: int,
+) -> None:
+    join, meta = shown
+    folder = tmp_path_factory.getbasetemp()
+    with mock.patch("dispatcher.sources.blob.CHUNK_BYTES", chunk):
+        for outcome, render in (
+            (completed(b"[2]", key=key), lambda o: result_line(o, join, meta=meta)),
+            (dead(b"", key=key), dead_letter_line),
+        ):
+            whole = render(replace(outcome, input=raw))
+            large = replace(outcome, input=blob_of(folder, raw))
+            line = b"".join(in_pieces(large, render))
+            assert read(line) == read(whole)
+
+
+def test_what_is_not_the_record_any_more_is_never_a_whole_line(tmp_path: Path) -> None:
+    outcome = dead(b"")
+    pieces = in_pieces(replace(outcome, input=blob_of(tmp_path, b"[1]", crc=5)), dead_letter_line)
+    with pytest.raises(ChangedError):
+        list(pieces)
+    gone = blob_of(tmp_path, b"[1]")
+    gone.close()
+    with pytest.raises(ChangedError, match="Bad file descriptor"):
+        list(in_pieces(replace(outcome, input=gone), dead_letter_line))

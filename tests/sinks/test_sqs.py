@@ -1,10 +1,12 @@
 """A queue as a sink: what does not fit is told, what fails is sent again, nothing is left out."""
 
 import json
+import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -21,6 +23,7 @@ from dispatcher.observe.meter import Meter
 from dispatcher.sinks import sqs
 from dispatcher.sinks.lines import dead_letter_line, result_line
 from dispatcher.sinks.sqs import SqsSink, batched, sendable, without_content
+from dispatcher.sources.blob import Blob
 from dispatcher.sources.record import Position
 
 URL = "https://sqs.eu-west-1.amazonaws.com/1/out"
@@ -36,7 +39,7 @@ def completed(key: str, output: bytes = b"1", **more: str) -> Outcome:
     return Outcome(Position("f", 0, 1, 1), key, "completed", output, None, **more)  # type: ignore[arg-type]
 
 
-def dead(key: str, message: str = "no", **more: bytes) -> Outcome:
+def dead(key: str, message: str = "no", **more: bytes | Blob) -> Outcome:
     at = Position("f", 0, 1, 1)
     return Outcome(at, key, "rejected", None, None, "bad_json", message, **more)  # type: ignore[arg-type]
 
@@ -173,6 +176,19 @@ def test_a_dead_letter_loses_its_input_first_and_then_most_of_its_message() -> N
             "input": None,
             "omitted": "the line has 9000 bytes, a message of this queue at most 1024",
         }
+
+
+async def test_a_large_input_is_left_out_without_being_read(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(b"1")
+    blob = Blob(os.open(tmp_path / "blob", os.O_RDONLY), 0, 900_000_000)
+    queue = Queue()
+    to_queue = replace(sink(queue), render=dead_letter_line)
+    await to_queue.write([dead("k", "no", input=blob)])
+    told = json.loads(queue.sent[0])
+    assert told["input"] is None
+    assert told["omitted"].startswith("the line has at least 900000000 bytes, a message of this")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        blob.read()
 
 
 def test_with_both_joined_and_meta_the_rest_of_the_line_is_kept() -> None:
