@@ -1,11 +1,13 @@
 """From the source to durable intents: skip what is known, pack, plan.
 
-One task reads and packs in batches. A second one only sends a payload on its way that has waited
-for more records long enough; the two take turns.
+One task reads and packs in batches. Where the source may pause, a second one sends a payload on its
+way that has waited for more records long enough; the two take turns. Only silence of the source
+counts: how long planning is held back does not show in what is packed together. So what a run over
+files sends depends on its input and its configuration, and ``plan`` can tell it.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import anyio
@@ -24,7 +26,7 @@ from dispatcher.observe.meter import Meter
 from dispatcher.packing.keeping import crc32_of, keep_all
 from dispatcher.packing.packer import Packer, Refused
 from dispatcher.packing.parcel import Parcel, sent_bytes
-from dispatcher.sources.blob import Blob
+from dispatcher.sources.blob import Blob, ChangedError
 from dispatcher.sources.record import Item, Large, Position, Record, Unreadable
 from dispatcher.sources.source import Source
 
@@ -42,6 +44,7 @@ class Intake:
     memory: Quota
     meter: Meter
     monotonic: Callable[[], float]
+    _held_back: float = 0.0
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
     _opened: anyio.Event = field(default_factory=anyio.Event)
     _waiting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -53,7 +56,8 @@ class Intake:
         What is packed and not yet planned at a stop is read again by the next process.
         """
         async with self.intents, self.settlements, anyio.create_task_group() as group:
-            group.start_soon(self._linger)
+            if self.source.may_pause:
+                group.start_soon(self._linger)
             with self._waiting:
                 while items := await self.source.read():
                     self.meter.bytes_read = self.source.bytes_read
@@ -85,7 +89,14 @@ class Intake:
                 await self._find(entry, item)
         if dead:
             await self._refuse(dead)
-        await self._plan(self.packer.add(records, self.monotonic()))
+        try:
+            packed = self.packer.add(records, self._clock())
+        except ChangedError as error:
+            raise StateError(
+                f"the input changed while it was read: {error}. Restore it, and run the same "
+                "command again"
+            ) from None
+        await self._plan(packed)
         if self.packer.deadline is not None:
             self._opened.set()
 
@@ -95,12 +106,14 @@ class Intake:
             await self._refuse(refused)
         parcels = [item for item in packed if isinstance(item, Parcel)]
         while parcels:
-            room = await self.ledger.room(len(parcels))
-            now, parcels = parcels[:room], parcels[room:]
-            # From the intent to the senders in one piece: a stop in between would leave it unsent.
-            with anyio.CancelScope(shield=True):
-                for planned in await self.ledger.plan(now):
-                    await self._hand_over(planned)
+            with self._clock_stopped():
+                room = await self.ledger.room(len(parcels))
+                now, parcels = parcels[:room], parcels[room:]
+                # From the intent to the senders in one piece: a stop in between would leave it
+                # unsent.
+                with anyio.CancelScope(shield=True):
+                    for planned in await self.ledger.plan(now):
+                        await self._hand_over(planned)
             self.meter.outstanding = self.ledger.outstanding
             for parcel in now:
                 self.meter.read += len(parcel.records)
@@ -117,8 +130,9 @@ class Intake:
         settlement = Settlement(None, outcomes)
         settlement.share = share = Share(self.memory)
         try:
-            await share.acquire(settlement.size)
-            await self.settlements.send([settlement])
+            with self._clock_stopped():
+                await share.acquire(settlement.size)
+                await self.settlements.send([settlement])
         except BaseException:
             share.give_back()
             raise
@@ -129,12 +143,25 @@ class Intake:
             await self._opened.wait()
             self._opened = anyio.Event()
             while (deadline := self.packer.deadline) is not None:
-                if (wait := deadline - self.monotonic()) > 0:
+                if (wait := deadline - self._clock()) > 0:
                     await anyio.sleep(wait)
                     continue
                 async with self._turn:
-                    if self.packer.deadline == deadline:
+                    # Meanwhile it may have become full, and the clock may have been stopped.
+                    if self.packer.deadline == deadline <= self._clock():
                         await self._plan(self.packer.flush())
+
+    def _clock(self) -> float:
+        """Return seconds on a clock that stands still while the rest of the line is waited for."""
+        return self.monotonic() - self._held_back
+
+    @contextmanager
+    def _clock_stopped(self) -> Iterator[None]:
+        began = self.monotonic()
+        try:
+            yield
+        finally:
+            self._held_back += self.monotonic() - began
 
     async def _find(self, entry: Entry, record: Record | Large) -> None:
         """Collect the records of a payload that was lost with the power, until it is whole."""

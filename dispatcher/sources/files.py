@@ -112,6 +112,11 @@ class FilesSource:
             self._long = None
 
     @property
+    def may_pause(self) -> bool:
+        """Files are there."""
+        return False
+
+    @property
     def bytes_expected(self) -> int | None:
         """Nobody asks a million files for their sizes."""
         return None

@@ -93,6 +93,11 @@ class JsonlSource:
         self._close()
 
     @property
+    def may_pause(self) -> bool:
+        """Whether anything to be read is a pipe or a terminal."""
+        return any(stream.size is None for stream in self._streams)
+
+    @property
     def bytes_expected(self) -> int | None:
         """Bytes behind the reader, and what the rest measured at the start."""
         expected = self._behind

@@ -90,6 +90,11 @@ class Source(Protocol):
         ...
 
     @property
+    def may_pause(self) -> bool:
+        """Whether there may be nothing to read for a while, and more later; known once open."""
+        ...
+
+    @property
     def bytes_expected(self) -> int | None:
         """Size of the whole input as it lies on disk; None where it cannot be known."""
         ...

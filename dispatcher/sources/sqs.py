@@ -207,6 +207,11 @@ class SqsSource:
         """Do nothing: what is in hand is delivered again."""
 
     @property
+    def may_pause(self) -> bool:
+        """Messages come when they come."""
+        return True
+
+    @property
     def bytes_expected(self) -> int | None:
         """Nobody knows what will be sent."""
         return None

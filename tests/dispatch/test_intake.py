@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from dispatcher.config.places import SourceSettings
 from dispatcher.dispatch.departures import Departures
 from dispatcher.dispatch.intake import Intake
 from dispatcher.errors import StateError
@@ -18,7 +20,9 @@ from dispatcher.ledger.intent import Planned
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
-from dispatcher.sources.record import Item, Position, Record, Unreadable
+from dispatcher.sources.blob import Blob
+from dispatcher.sources.jsonl import JsonlSource
+from dispatcher.sources.record import Item, Large, Position, Record, Unreadable
 from dispatcher.sources.source import Mark
 from tests.payloads import codec
 
@@ -35,6 +39,7 @@ class Batches:
     batches: list[list[Item] | float]
     bytes_expected: int | None = None
     bytes_read: int = 0
+    may_pause: bool = True
     opened: bool = field(default=False, init=False)
 
     async def open(self, marks: Mapping[str, Mark], heads: Mapping[str, str]) -> dict[str, str]:
@@ -96,6 +101,7 @@ async def started(
     *,
     each_call: float = 0.0,
     first_settlement: float = 0.0,
+    may_pause: bool = True,
 ) -> AsyncIterator[Running]:
     """Run an intake; ``each_call`` and ``first_settlement`` are seconds that others keep it."""
     intents, to_send = anyio.create_memory_object_stream[Planned](0)
@@ -103,7 +109,7 @@ async def started(
     packing = scene.config.packing
     departures = Departures(scene.ledger, scene.now)
     intake = Intake(
-        Batches(list(batches)),
+        Batches(list(batches), may_pause=may_pause),
         Packer(
             packing,
             Codec(packing, content_type=None),
@@ -150,9 +156,15 @@ async def started(
 
 
 async def finish(
-    scene: Scene, batches: Sequence[list[Item] | float], *, first_settlement: float = 0.0
+    scene: Scene,
+    batches: Sequence[list[Item] | float],
+    *,
+    first_settlement: float = 0.0,
+    may_pause: bool = True,
 ) -> Running:
-    async with started(scene, batches, first_settlement=first_settlement) as running:
+    async with started(
+        scene, batches, first_settlement=first_settlement, may_pause=may_pause
+    ) as running:
         pass
     assert running.ended.is_set()
     return running
@@ -213,6 +225,56 @@ async def test_a_payload_opened_while_the_flush_waited_keeps_its_own_time(
         running = await finish(scene, batches, first_settlement=1.0)
         assert running.keys(scene) == [["key-0", "key-2", "key-3"], ["key-4"]]
         assert running.times == pytest.approx([1.0, 1.5])
+
+
+async def test_a_payload_never_waits_for_files_that_are_read_slowly(open_scene: OpenScene) -> None:
+    async with open_scene(packing=LINES) as scene:
+        batches: list[list[Item] | float] = [records(0), 9.0, records(1), 9.0, records(2), 9.0]
+        running = await finish(scene, batches, may_pause=False)
+        assert running.keys(scene) == [["key-0", "key-1", "key-2"]]
+
+
+async def test_pipes_may_pause_and_files_may_not(tmp_path: Path) -> None:
+    path, pipe = tmp_path / "in.jsonl", tmp_path / "pipe"
+    path.write_bytes(b"{}\n")
+    os.mkfifo(pipe)
+    for paths, may_pause in (([path], False), ([path, pipe], True)):
+        source = JsonlSource(SourceSettings(path=[str(each) for each in paths]))
+        await source.open({}, {})
+        assert source.may_pause is may_pause
+
+
+async def test_an_open_payload_is_not_cut_while_planning_is_held_back(
+    open_scene: OpenScene,
+) -> None:
+    """The limit holds each of them back for a minute, and the source was never silent."""
+    packed = []
+    async with open_scene(packing=LINES, limits={"outstanding": 1}) as scene:
+        batches: list[list[Item] | float] = [records(0, 1, 2, 3), 0.1, records(4, 5, 6), records(7)]
+        async with started(scene, [*batches, 0.3, records(8, 9), 9.0]) as running:
+            while not running.ended.is_set():
+                await anyio.sleep(60)
+                packed += running.keys(scene)
+                (planned,) = (one for _, one in running.planned)
+                running.planned.clear()
+                await scene.settle(planned.number)
+        assert packed == [
+            ["key-0", "key-1", "key-2"],
+            ["key-3", "key-4", "key-5"],
+            ["key-6", "key-7", "key-8"],
+            ["key-9"],
+        ]
+
+
+async def test_silence_before_and_after_it_was_held_back_counts_together(
+    open_scene: OpenScene,
+) -> None:
+    bad = Unreadable(record(1).position, "in:2", b"", "bad_json", "line 2 is no JSON")
+    async with open_scene(packing=LINES) as scene:
+        batches: list[list[Item] | float] = [records(0), 0.3, [bad], 9.0]
+        running = await finish(scene, batches, first_settlement=60)
+        assert running.keys(scene) == [["key-0"]]
+        assert running.times == pytest.approx([60.2])
 
 
 async def test_nothing_is_planned_beyond_the_limit_of_outstanding(open_scene: OpenScene) -> None:
@@ -399,3 +461,17 @@ async def test_a_lost_payload_of_records_from_two_files_is_found(
         running = await finish(scene, [[records_of_two[0]], [records_of_two[1]]])
         assert [one.id for _, one in running.planned] == [planned.id]
         assert await scene.ledger.payload(scene.entry(planned)) == payload
+
+
+async def test_a_large_record_that_changes_while_it_is_read_stops_the_run(
+    open_scene: OpenScene, tmp_path: Path
+) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(b"[1, 2]")
+    blob = Blob(os.open(path, os.O_RDONLY), 0, 6)
+    path.write_bytes(b"[1")
+    async with open_scene(packing={"encodings": ["msgpack"]}) as scene:
+        with pytest.raises(BaseExceptionGroup) as stopped:
+            await finish(scene, [[Large(record(0).position, "key-0", blob)]])
+        assert stopped.group_contains(StateError, match="changed while it was read")
+    blob.close()
