@@ -40,6 +40,7 @@ from dispatcher.config.settings import Config
 from dispatcher.dispatch.departures import Departures
 from dispatcher.dispatch.evidence import Evidence
 from dispatcher.dispatch.intake import Intake
+from dispatcher.dispatch.refitting import Refitting
 from dispatcher.dispatch.sender import Sender, Wire
 from dispatcher.dispatch.staging import Staging
 from dispatcher.errors import Denied
@@ -147,6 +148,7 @@ async def run(
                 durability=config.ledger.durability,
                 outstanding=config.limits.outstanding,
                 spool_max=config.ledger.spool_max,
+                deletes_staged=config.staging.delete == "on_settled",
                 now=world.now,
             )
         )
@@ -212,6 +214,14 @@ def _queue_sinks(
     return make
 
 
+def _drained(config: Config) -> anyio.Event:
+    """Return what is set when the queue of completions has given all that earlier ones left."""
+    drained = anyio.Event()
+    if config.completion.queue_url is None:
+        drained.set()
+    return drained
+
+
 def _patience(config: Config, meter: Meter, world: World, what: str) -> Patience:
     return Patience(config.retry.give_up_after, world.monotonic, meter, what)
 
@@ -265,7 +275,8 @@ class _Line:
         claims, to_join = anyio.create_memory_object_stream[Claimed](config.completion.fetchers)
         settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](_GATHERED)
         receipts, to_delete = anyio.create_memory_object_stream[list[str]](100)
-        packer = Packer(config.packing, self.codec, staging=config.staging.bucket is not None)
+        stages = config.staging.bucket is not None
+        packer = Packer(config.packing, self.codec, staging=stages, sizing=self.sizing)
         departures = Departures(ledger, now)
         intake = Intake(
             self.source,
@@ -280,11 +291,15 @@ class _Line:
         )
         chosen = config.request.output_naming == "chosen"
         wire = Wire(monotonic())
+        staging = Staging(
+            config, ledger, self.codec, objects, memory, meter, monotonic, self.world.dice
+        )
         sender = Sender(
             config,
             ledger,
             self.transport.runtime,
-            Staging(config.staging, ledger, objects),
+            staging,
+            Refitting(config, ledger, staging, meter, departures.add),
             Evidence(ledger, objects, chosen=chosen),
             memory,
             meter,
@@ -313,15 +328,11 @@ class _Line:
         settler = Settler(
             self.results, self.dead_letters, ledger, self.source, meter, now, self.sizing
         )
-
-        drained = anyio.Event()
-        if config.completion.queue_url is None:
-            drained.set()
-
+        drained = _drained(config)
         async with anyio.create_task_group() as everything:
             everything.start_soon(self._heed_signals, intake, departures, wire, everything)
-            everything.start_soon(ledger.flush_forever)
-            everything.start_soon(self.source.run)
+            for task in (ledger.flush_forever, self.source.run, staging.disposal.run):
+                everything.start_soon(task)
             async with anyio.create_task_group() as tail:
                 tail.start_soon(settler.run, to_settle, receipts.clone())
                 async with anyio.create_task_group() as hearing:
@@ -350,6 +361,7 @@ class _Line:
                         departures.close()
                     hearing.cancel_scope.cancel()
             await self.source.finish()
+            await staging.disposal.finish()
             everything.cancel_scope.cancel()
         if self._signal is None:
             await ledger.remember(finished="yes")

@@ -1,6 +1,8 @@
 """What travels over the seam: requests and answers of exactly the calls that are made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote, urlencode
 
 from dispatcher import limits
 from dispatcher.errors import Rejected
@@ -69,6 +71,30 @@ class Location:
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(slots=True, frozen=True)
+class PutOptions:
+    """How S3 is to keep an object.
+
+    Attributes:
+        encryption: x-amz-server-side-encryption, or None: as the bucket says.
+        kms_key: Id or ARN of the key of ``aws:kms``, or None.
+        tagging: x-amz-tagging, see ``tagging_of``; or None.
+    """
+
+    encryption: str | None = None
+    kms_key: str | None = None
+    tagging: str | None = None
+
+
+PLAIN = PutOptions()
+"""As the bucket says, without tags."""
+
+
+def tagging_of(tags: Mapping[str, str]) -> str | None:
+    """Return tags as the header x-amz-tagging has them; None for none."""
+    return urlencode(tags, quote_via=quote, safe="") or None
 
 
 def check_invocation(request: InvokeRequest) -> None:

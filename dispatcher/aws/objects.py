@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Protocol
 
-from dispatcher.aws.calls import Location
+from dispatcher.aws.calls import PLAIN, Location, PutOptions
 from dispatcher.errors import Denied, NotThere, Rejected
 
 _REFUSED = ("AccessDenied", "403")
@@ -28,6 +28,27 @@ class Incoming(Protocol):
         """Let go of what was not read."""
 
 
+class Upload(Protocol):
+    """An object that is written in parts, and is there once all of them are.
+
+    Raises what ``Bucket`` does.
+    """
+
+    async def part(self, number: int, body: bytes) -> None:
+        """Write a part, which S3 checks.
+
+        Args:
+            number: Its place, from 1 to 10,000; those of different parts may be under way at once.
+            body: At least 5 MiB, but for the last one.
+        """
+
+    async def complete(self) -> None:
+        """Make the object of the parts."""
+
+    async def abort(self) -> None:
+        """Delete the parts; harmless when there are none any more."""
+
+
 class Bucket(Protocol):
     """The calls to the objects of one bucket.
 
@@ -35,14 +56,20 @@ class Bucket(Protocol):
     ``Denied`` (a person has to mend it).
     """
 
-    async def put(self, key: str, body: bytes, content_type: str) -> None:
-        """Write an object."""
+    async def put(self, key: str, body: bytes, content_type: str, options: PutOptions) -> None:
+        """Write an object, which S3 checks."""
+
+    async def upload(self, key: str, content_type: str, options: PutOptions) -> Upload:
+        """Begin to write an object in parts."""
+
+    async def abort_uploads(self, key: str) -> None:
+        """Delete the parts of all uploads of an object that were begun and not completed."""
 
     async def get(self, key: str) -> Incoming:
         """Begin to read an object, which the caller has to ``close``; raises ``NotThere``."""
 
-    async def head(self, key: str) -> None:
-        """Return if an object is there; raises ``NotThere``."""
+    async def head(self, key: str) -> int:
+        """Return the bytes of an object; raises ``NotThere``."""
 
     async def page(self, prefix: str) -> set[str]:
         """Return the first 1,000 keys that begin with ``prefix``."""
@@ -67,9 +94,19 @@ class Objects:
         self._buckets: dict[str, Bucket] = {}
         self._seen: dict[str, str] = {}
 
-    async def put(self, location: Location, body: bytes, content_type: str) -> None:
-        """Write an object."""
-        await (await self._bucket(location)).put(location.key, body, content_type)
+    async def put(
+        self, location: Location, body: bytes, content_type: str, options: PutOptions = PLAIN
+    ) -> None:
+        """Write an object, which S3 checks."""
+        await (await self._bucket(location)).put(location.key, body, content_type, options)
+
+    async def upload(self, location: Location, content_type: str, options: PutOptions) -> Upload:
+        """Begin to write an object in parts; the caller has to complete or to abort it."""
+        return await (await self._bucket(location)).upload(location.key, content_type, options)
+
+    async def abort_uploads(self, location: Location) -> None:
+        """Delete the parts of all uploads of an object that were begun and not completed."""
+        await (await self._bucket(location)).abort_uploads(location.key)
 
     def open(self, location: Location) -> "_Opening":
         """Begin to read an object, in the block that this is the context of.
@@ -96,21 +133,34 @@ class Objects:
 
     async def exists(self, location: Location) -> bool | None:
         """Return whether an object is there, or None if that cannot be seen."""
+        try:
+            return None if await self.size(location) is None else True
+        except NotThere:
+            return False
+
+    async def size(self, location: Location) -> int | None:
+        """Return the bytes of an object, or None if it cannot be seen.
+
+        Raises:
+            NotThere: It does not exist.
+        """
         bucket = await self._bucket(location)
         try:
             try:
-                await bucket.head(location.key)
+                size = await bucket.head(location.key)
             except Rejected as error:
                 if error.code != "400":
                     raise
                 # A HEAD is refused without a word. A GET says why, and that can be mended.
-                (await bucket.get(location.key)).close()
-        except NotThere:
-            return False
+                incoming = await bucket.get(location.key)
+                incoming.close()
+                size = incoming.size
         except Denied as error:
-            return False if await self._is_missing(location, error) else None
+            if await self._is_missing(location, error):
+                raise NotThere(f"no such object: {location}", code="403") from error
+            return None
         self._seen[location.bucket] = location.key
-        return True
+        return size
 
     async def page(self, folder: Location) -> set[str]:
         """Return the first 1,000 keys that begin with ``folder.key``."""

@@ -8,13 +8,14 @@ from typing import Protocol
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from dispatcher import failpoints
+from dispatcher import failpoints, limits
 from dispatcher.aws.calls import Accepted, InvokeRequest, Location
 from dispatcher.aws.location import parse_location
 from dispatcher.config.settings import Config
 from dispatcher.dispatch.evidence import Evidence
+from dispatcher.dispatch.refitting import NO_STAGING, Refitting
 from dispatcher.dispatch.retry import Attempt, GiveUp, Stop, decide
-from dispatcher.dispatch.staging import Staging
+from dispatcher.dispatch.staging import NOT_ENCODABLE, Staging
 from dispatcher.errors import (
     CallError,
     Denied,
@@ -36,6 +37,9 @@ from dispatcher.observe.meter import Meter
 
 _ALL_REFUSED = 10
 """So many refused requests, and none accepted, mean that it is not the records' fault."""
+
+_RECORDS_FAULT = {NOT_ENCODABLE: "not_encodable", NO_STAGING: "no_staging"}
+"""Reasons of dead letters whose records were never offered to the service, by the error's code."""
 
 
 class Invoker(Protocol):
@@ -106,6 +110,7 @@ class Sender:
     ledger: Ledger
     invoker: Invoker
     staging: Staging
+    refitting: Refitting
     evidence: Evidence
     memory: Quota
     meter: Meter
@@ -231,39 +236,49 @@ class Sender:
         return entry is not None and not entry.claimed and entry.state is State.PLANNED
 
     async def _call(self, planned: Planned, history: _History) -> None:
+        if planned.route == "s3":
+            if history.staged is None and (entry := self.ledger.find(planned.number)) is not None:
+                # It holds what it takes of the memory itself, and only as long as it takes it.
+                history.staged = await self.staging.stage(entry)
+            await self._invoke(planned, history, None)
+            return
         async with self.memory.take(planned.size):
             entry = self.ledger.find(planned.number)
             if entry is None:
                 return
-            payload = None
-            if planned.route == "inline":
-                payload = await self.ledger.payload(entry)
-                if payload is None and self._is_ours(planned):
-                    raise unreadable_payload(planned)
-            elif history.staged is None:
-                history.staged = await self.staging.stage(entry)
+            payload = await self.ledger.payload(entry)
+            if payload is None and self._is_ours(planned):
+                raise unreadable_payload(planned)
+            if payload is None or len(payload) <= limits.INLINE_BODY_BYTES:
+                await self._invoke(planned, history, payload)
+                return
+        history.staged = await self.refitting.refit(entry)
+        if history.staged is not None:
+            await self._invoke(planned, history, None)
+
+    async def _invoke(self, planned: Planned, history: _History, payload: bytes | None) -> None:
+        if not self._is_ours(planned):
+            return  # it completed while this waited for memory or bytes
+        if history.unsure and not history.repeated:
+            history.repeated = True
+            self.meter.repeated += 1
+            await self.ledger.count(REPEATED)
             if not self._is_ours(planned):
-                return  # it completed while this waited for memory or bytes
-            if history.unsure and not history.repeated:
-                history.repeated = True
-                self.meter.repeated += 1
-                await self.ledger.count(REPEATED)
-                if not self._is_ours(planned):
-                    return  # it completed meanwhile
-            self.meter.on_wire += 1
-            began = self.monotonic()
-            try:
-                failpoints.reach("dispatch.calling")
-                answer = await self.invoker.invoke(self._request(planned, payload, history.staged))
-                failpoints.reach("dispatch.answered")
-            except CallError as error:
-                self.meter.calls[_result(error)] += 1
-                raise
-            except Denied:
-                self.meter.calls["denied"] += 1
-                raise
-            finally:
-                self.meter.on_wire -= 1
+                return  # it completed meanwhile
+        self.meter.on_wire += 1
+        began = self.monotonic()
+        try:
+            failpoints.reach("dispatch.calling")
+            answer = await self.invoker.invoke(self._request(planned, payload, history.staged))
+            failpoints.reach("dispatch.answered")
+        except CallError as error:
+            self.meter.calls[_result(error)] += 1
+            raise
+        except Denied:
+            self.meter.calls["denied"] += 1
+            raise
+        finally:
+            self.meter.on_wire -= 1
         self.wire.succeeded_at = self.monotonic()
         self.wire.accepted = True
         self.meter.calls["accepted"] += 1
@@ -313,7 +328,8 @@ class Sender:
         if entry is None or not self.ledger.claim(entry):
             return None
         message = str(error) if calls == 1 else f"{error}; the last of {calls} calls"
-        return _Refused(entry, f"call_{_result(error)}", message)
+        reason = _RECORDS_FAULT.get(error.code or "", f"call_{_result(error)}")
+        return _Refused(entry, reason, message)
 
     def _stopped(self, error: CallError) -> RunStopped:
         minutes = self.config.retry.give_up_after / 60

@@ -14,6 +14,7 @@ import anyio
 from dispatcher.ledger.intent import Entry
 from dispatcher.ledger.operations import Deleted, Stage
 from dispatcher.ledger.pen import Pen
+from dispatcher.ledger.states import State
 from dispatcher.ledger.store import Store
 
 PAGE = 1_000
@@ -44,19 +45,25 @@ class Staged:
         """Return whether an outstanding invocation has its payload there."""
         return location in self._uses
 
-    async def stage(self, entry: Entry, location: str) -> None:
-        """Make it durable that the payload of an outstanding invocation is going to lie there.
+    async def stage(self, entry: Entry, location: str) -> bool:
+        """Make it durable that the payload of an invocation is going to lie there.
+
+        Returns:
+            Whether the invocation is still outstanding.
 
         Raises:
             StateError: It could not be stored; nothing may be written there.
         """
+        if entry.state not in (State.PLANNED, State.ACCEPTED):
+            return False
         if entry.staged == location:
-            return
+            return True
         self._uses[location] += 1
         gone = self._unused([entry.staged] if entry.staged is not None else [])
         entry.staged = location
         await self._pen.write(Stage(entry.planned.number, location, gone))
         self.offer(gone)
+        return True
 
     def close(self, closed: Iterable[Entry], new: Iterable[Entry] = ()) -> list[str]:
         """Return what is to be discarded in the transaction that closes invocations.

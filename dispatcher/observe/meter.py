@@ -33,6 +33,9 @@ class Meter:
         retried: Invocations that failed and were made anew, by reason.
         apart: Failed invocations of several records that were taken apart, over restarts.
         parts: Invocations that were made of their parts, over restarts: what it cost.
+        staged: Payloads too large for inline: ``uploaded`` to S3, ``found`` there from before,
+            ``shared`` with another of the same content; and objects ``deleted`` again, or not
+            (``deletion_denied``, ``deletion_failed``).
         events: Messages of the queue: ``matched``, ``duplicate``, ``foreign``, ``malformed``,
             ``test``.
         troubles: Failed calls of the completion side, by error code.
@@ -61,6 +64,7 @@ class Meter:
     retried: Counter[str] = field(default_factory=Counter)
     apart: int = 0
     parts: int = 0
+    staged: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     troubles: Counter[str] = field(default_factory=Counter)
     looks: Counter[str] = field(default_factory=Counter)

@@ -4,13 +4,13 @@ import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.aws.calls import InvokeRequest
+from dispatcher.aws.calls import InvokeRequest, PutOptions, tagging_of
 from dispatcher.aws.direct.address import Address
 from dispatcher.aws.direct.bucket import DirectBucket
 from dispatcher.aws.direct.caller import Caller
@@ -30,6 +30,7 @@ from dispatcher.aws.http.answer import AnswerReader
 from dispatcher.aws.http.connection import Connection
 from dispatcher.aws.http.pool import Pool
 from dispatcher.aws.queue import Queue
+from dispatcher.aws.sdk.bucket import SdkBucket
 from dispatcher.aws.sigv4 import Keys, Signer, canonical_headers
 from dispatcher.errors import Denied, Rejected
 from tests.aws.reference import signed_by_botocore, texts
@@ -298,11 +299,20 @@ async def test_text_that_is_not_ascii_is_sent_in_utf_8() -> None:
         assert f"\r\n{PREFIX}{name}:{value}\r\n".encode() in raw
 
 
+NO_SDK = SdkBucket(None, "bucket", 1.0)
+"""None of these calls goes there."""
+
 BucketCall = Callable[[DirectBucket, str], Awaitable[object]]
 
 
 async def put(bucket: DirectBucket, key: str) -> None:
     await bucket.put(key, b"body", " application/json;  encoding=gzip ")
+
+
+async def put_encrypted(bucket: DirectBucket, key: str) -> None:
+    tagging = tagging_of({"team": "search & rescue", key[:9]: "ä+ü/="})
+    options = PutOptions("aws:kms", "arn:aws:kms:eu-west-1:1:key/a-b", tagging)
+    await bucket.put(key, b"body", "application/json", options)
 
 
 async def get(bucket: DirectBucket, key: str) -> None:
@@ -317,7 +327,13 @@ async def never() -> None:
 @pytest.mark.parametrize("base", ["", "/bucket", "/some%20api/bucket"])
 @pytest.mark.parametrize(
     ("method", "call"),
-    [("PUT", put), ("GET", get), ("HEAD", DirectBucket.head), ("DELETE", DirectBucket.delete)],
+    [
+        ("PUT", put),
+        ("PUT", put_encrypted),
+        ("GET", get),
+        ("HEAD", DirectBucket.head),
+        ("DELETE", DirectBucket.delete),
+    ],
 )
 async def test_a_call_to_an_object_is_signed_as_botocore_would(
     keys: Keys, where: str, base: str, method: str, call: BucketCall
@@ -325,7 +341,7 @@ async def test_a_call_to_an_object_is_signed_as_botocore_would(
     for key in ODD_KEYS:
         address = ADDRESSES[where]
         made, wire = caller(address, keys, base=base)
-        await call(DirectBucket("bucket", made, never), key)
+        await call(DirectBucket("bucket", made, never, NO_SDK), key)
         head = check(wire, address, keys)
         assert head.method == method
         assert head.target.startswith(f"{base}/")
@@ -343,7 +359,7 @@ async def test_a_list_is_signed_as_botocore_would(keys: Keys, base: str) -> None
     for prefix in ["", *ODD_KEYS]:
         address = ADDRESSES["s3"]
         made, wire = caller(address, keys, base=base, body=b"<ListBucketResult/>")
-        assert await DirectBucket("bucket", made, never).page(prefix) == set()
+        assert await DirectBucket("bucket", made, never, NO_SDK).page(prefix) == set()
         path, _, query = check(wire, address, keys).target.partition("?")
         assert path == (base or "/")
         sent = [pair.split("=") for pair in query.split("&")]
@@ -445,7 +461,7 @@ async def test_no_text_begins_another_header(
 async def test_no_key_and_no_content_type_begins_another_header(text: str) -> None:
     address = ADDRESSES["s3"]
     made, wire = caller(address, KEYS)
-    bucket = DirectBucket("bucket", made, never)
+    bucket = DirectBucket("bucket", made, never, NO_SDK)
     await bucket.put(text, b"", "a/b")
     assert check(wire, address, KEYS)["content-type"] == "a/b"
     wire.sent.clear()
@@ -456,6 +472,30 @@ async def test_no_key_and_no_content_type_begins_another_header(text: str) -> No
         assert wire.sent == []
     else:
         assert check(wire, address, KEYS).target == "/key"
+
+
+@by_example
+@given(
+    st.sampled_from([None, "AES256", "aws:kms"]),
+    st.none() | st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1),
+    st.dictionaries(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))),
+    st.booleans(),
+)
+async def test_any_options_of_a_put_are_signed_as_botocore_would(
+    encryption: str | None, kms_key: str | None, tags: dict[str, str], has_token: bool
+) -> None:
+    keys = replace(KEYS, session_token="token" if has_token else None)
+    address = ADDRESSES["s3"]
+    made, wire = caller(address, keys)
+    options = PutOptions(encryption, kms_key, tagging_of(tags))
+    await DirectBucket("bucket", made, never, NO_SDK).put("key", b"", "a/b", options)
+    head = check(wire, address, keys)
+    names = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id")
+    sent = dict(head.headers)
+    values = [sent.get(name) for name in (*names, "x-amz-tagging")]
+    assert values == [encryption, kms_key, tagging_of(tags)]
+    if tags:
+        assert dict(parse_qsl(head["x-amz-tagging"], keep_blank_values=True)) == tags
 
 
 text_in_a_header = texts(

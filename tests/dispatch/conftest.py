@@ -12,12 +12,13 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from dispatcher.aws.calls import Accepted, InvokeRequest, Location
+from dispatcher.aws.calls import Accepted, InvokeRequest, Location, PutOptions
 from dispatcher.config.settings import Config
 from dispatcher.dispatch.evidence import Evidence
+from dispatcher.dispatch.refitting import Refitting
 from dispatcher.dispatch.sender import Sender, Wire
 from dispatcher.dispatch.staging import Staging
-from dispatcher.errors import CallError, Denied
+from dispatcher.errors import CallError, Denied, NotThere
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.opening import open_ledger
@@ -71,26 +72,88 @@ class Service:
 
 
 @dataclass
+class Upload:
+    """An object in parts; a fault of ``part_faults`` strikes each time that a part is written."""
+
+    bucket: "Bucket"
+    location: Location
+    content_type: str
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+    async def part(self, number: int, body: bytes) -> None:
+        await anyio.sleep(self.bucket.seconds)
+        if self.bucket.part_faults and (fault := self.bucket.part_faults.pop(0)) is not None:
+            raise fault
+        self.parts[number] = body
+
+    async def complete(self) -> None:
+        await anyio.sleep(self.bucket.seconds)
+        body = b"".join(self.parts[number] for number in sorted(self.parts))
+        self.bucket.objects[str(self.location)] = body, self.content_type
+        self.bucket.uploads.remove(self)
+
+    async def abort(self) -> None:
+        await anyio.sleep(self.bucket.seconds)
+        if self in self.bucket.uploads:
+            self.bucket.uploads.remove(self)
+            self.bucket.aborted += 1
+
+
+@dataclass
 class Bucket:
     """Keeps what is put; looks are answered from it after the faults have been raised."""
 
     objects: dict[str, tuple[bytes, str]] = field(default_factory=dict)
+    options: list[PutOptions] = field(default_factory=list)
     puts: int = 0
+    seconds: float = 0.0
+    uploads: list[Upload] = field(default_factory=list)
+    aborted: int = 0
     looks: list[str] = field(default_factory=list)
-    put_faults: list[CallError] = field(default_factory=list)
+    deletes: list[str] = field(default_factory=list)
+    sees: bool = True
+    put_faults: list[CallError | Denied] = field(default_factory=list)
+    part_faults: list[CallError | Denied | None] = field(default_factory=list)
     look_faults: list[CallError] = field(default_factory=list)
+    delete_faults: list[CallError | Denied] = field(default_factory=list)
 
-    async def put(self, location: Location, body: bytes, content_type: str) -> None:
+    async def put(
+        self, location: Location, body: bytes, content_type: str, options: PutOptions
+    ) -> None:
         self.puts += 1
+        self.options.append(options)
+        await anyio.sleep(self.seconds)
         if self.put_faults:
             raise self.put_faults.pop(0)
         self.objects[str(location)] = body, content_type
+
+    async def upload(self, location: Location, content_type: str, options: PutOptions) -> Upload:
+        self.options.append(options)
+        upload = Upload(self, location, content_type)
+        self.uploads.append(upload)
+        return upload
+
+    async def abort_uploads(self, location: Location) -> None:
+        for upload in [upload for upload in self.uploads if upload.location == location]:
+            await upload.abort()
 
     async def exists(self, location: Location) -> bool | None:
         self.looks.append(str(location))
         if self.look_faults:
             raise self.look_faults.pop(0)
         return str(location) in self.objects
+
+    async def size(self, location: Location) -> int | None:
+        if not await self.exists(location):
+            raise NotThere("gone", code="404")
+        return len(self.objects[str(location)][0]) if self.sees else None
+
+    async def delete(self, location: Location) -> None:
+        self.deletes.append(str(location))
+        await anyio.sleep(self.seconds)
+        if self.delete_faults:
+            raise self.delete_faults.pop(0)
+        self.objects.pop(str(location), None)
 
 
 def record(number: int, raw: bytes | None = None, stream: str = "in") -> Record:
@@ -109,17 +172,29 @@ class Scene:
     meter: Meter = field(default_factory=Meter)
     memory: Quota = field(default_factory=lambda: Quota(64_000_000))
     wire: Wire = field(default_factory=lambda: Wire(BEGAN))
+    postponed: list[Planned] = field(default_factory=list)
 
     @property
     def now(self) -> Callable[[], float]:
         return now
 
     def __post_init__(self) -> None:
+        self.staging = Staging(
+            self.config,
+            self.ledger,
+            Codec(self.config.packing, content_type=None),
+            self.bucket,
+            self.memory,
+            self.meter,
+            monotonic,
+            random.Random(5),
+        )
         self.sender = Sender(
             self.config,
             self.ledger,
             self.service,
-            Staging(self.config.staging, self.ledger, self.bucket),
+            self.staging,
+            Refitting(self.config, self.ledger, self.staging, self.meter, self.postponed.append),
             Evidence(self.ledger, self.bucket),
             self.memory,
             self.meter,

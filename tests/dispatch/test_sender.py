@@ -22,6 +22,7 @@ from dispatcher.errors import (
 )
 from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.states import State
+from dispatcher.packing.streaming import digest_of_payload
 
 if TYPE_CHECKING:
     from tests.dispatch.conftest import OpenScene, Scene
@@ -313,7 +314,8 @@ async def test_silence_in_which_nobody_called_is_no_outage(scene: Scene) -> None
 
 async def test_a_large_payload_is_put_once_before_the_call_that_names_it(scene: Scene) -> None:
     (planned,) = await scene.plan(route="s3")
-    location = f"s3://inputs/staged/{planned.shard}/{planned.id}"
+    digest = digest_of_payload(b'{"n":0}', "json", "application/json")
+    location = f"s3://inputs/staged/{digest[:2]}/{scene.ledger.tag}/{digest}"
 
     async def is_there(request: InvokeRequest) -> None:
         assert request.input_location == location

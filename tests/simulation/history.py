@@ -85,9 +85,9 @@ class Answered:
 
 @dataclass(slots=True, frozen=True)
 class Unstaged:
-    """A payload could not be written to S3, as far as the caller knows."""
+    """A payload of these records could not be written to S3, as far as the caller knows."""
 
-    id: str
+    records: tuple[int, ...]
 
 
 @dataclass(slots=True, frozen=True)

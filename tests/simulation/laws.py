@@ -154,9 +154,10 @@ class _Checker:
                 self._call(call)
             case Answered(id_, answer):
                 self._answer(id_, answer)
-            case Unstaged(id_):
-                self._refused.add(id_)
-                for record in self._ever.get(id_, ()):
+            case Unstaged(records):
+                # Others that hold just the same may have waited for it.
+                self._refused.update(id_ for id_, held in self._open.items() if held == records)
+                for record in records:
                     self._lived.answers[record]["transient"] += 1
             case Polled(0):
                 self._heard_all = True

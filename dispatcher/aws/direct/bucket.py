@@ -5,16 +5,21 @@ import hashlib
 import re
 import zlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree as ET
 
 import anyio
 import anyio.to_thread
 
+from dispatcher.aws.calls import PLAIN, PutOptions
 from dispatcher.aws.direct.caller import ERROR_BYTES, Caller, Doing, Fetched
 from dispatcher.aws.direct.refusal import parse_xml
 from dispatcher.aws.direct.request import EMPTY_SHA256, Form, Request
 from dispatcher.aws.http.answer import Answer
+from dispatcher.aws.sdk.bucket import SdkBucket
+from dispatcher.aws.sdk.upload import SdkUpload
 from dispatcher.aws.sigv4 import UNSIGNED_PAYLOAD, canonical_value
 from dispatcher.errors import Denied, Rejected, Transient
 
@@ -44,7 +49,10 @@ _GET = Form("GET", between="x-amz-checksum-mode;x-amz-content-sha256;")
 _HEAD, _DELETE, _LIST = (
     Form(method, between="x-amz-content-sha256;") for method in ("HEAD", "DELETE", "GET")
 )
-_PUT = Form("PUT", before="content-type;", between="x-amz-checksum-crc32;x-amz-content-sha256;")
+
+_ENCRYPTION = "x-amz-server-side-encryption"
+_OPTIONAL = (_ENCRYPTION, f"{_ENCRYPTION}-aws-kms-key-id", "x-amz-tagging")
+"""What a put may say besides, sorted."""
 
 
 class DirectIncoming:
@@ -91,33 +99,51 @@ class DirectBucket:
         caller: Of the bucket's address.
         find: Finds out where the bucket really is; returns the caller of another address, or None
             if it is this one.
+        sdk: The calls to the same bucket through aioboto3, for those that are not hot.
     """
 
     def __init__(
-        self, name: str, caller: Caller, find: Callable[[], Awaitable[Caller | None]]
+        self,
+        name: str,
+        caller: Caller,
+        find: Callable[[], Awaitable[Caller | None]],
+        sdk: SdkBucket,
     ) -> None:
         self._name = name
         self._caller = caller
         self._find = find
+        self._sdk = sdk
         self._is_found = False
         self._finding = anyio.Lock()
 
-    async def put(self, key: str, body: bytes, content_type: str) -> None:
+    async def put(
+        self, key: str, body: bytes, content_type: str, options: PutOptions = PLAIN
+    ) -> None:
         """Write an object."""
+        kept = _kept(options)
         checksum = await _offloaded(_crc32, body)
         # TLS and the checksum protect the body; hashing it once more would cost the most of all.
         payload_hash = UNSIGNED_PAYLOAD
         if not self._caller.is_encrypted:
             payload_hash = (await _offloaded(_sha256, body)).decode()
         request = Request(
-            _PUT,
+            kept.form,
             _path(key),
             before=f"content-type:{canonical_value(content_type)}\n",
             between=f"x-amz-checksum-crc32:{checksum.decode()}\n{_hashed(payload_hash)}",
+            after=kept.lines,
             body=body,
             payload_hash=payload_hash,
         )
         await self._call(request, Doing(f"writing to bucket {self._name}"))
+
+    async def upload(self, key: str, content_type: str, options: PutOptions) -> SdkUpload:
+        """Begin to write an object in parts."""
+        return await self._sdk.upload(key, content_type, options)
+
+    async def abort_uploads(self, key: str) -> None:
+        """Delete the parts of all uploads of an object that were begun and not completed."""
+        await self._sdk.abort_uploads(key)
 
     async def get(self, key: str) -> DirectIncoming:
         """Begin to read an object; the caller has to ``close`` it.
@@ -136,14 +162,18 @@ class DirectBucket:
             fetched = await self._caller.fetch(request, doing)
         return DirectIncoming(fetched, doing.what)
 
-    async def head(self, key: str) -> None:
-        """Return if an object is there.
+    async def head(self, key: str) -> int:
+        """Return the bytes of an object.
 
         Raises:
             NotThere: It does not exist.
         """
         doing = Doing(f"looking at s3://{self._name}/{key}", reading=True)
-        await self._call(Request(_HEAD, _path(key), between=_EMPTY), doing)
+        answer = await self._call(Request(_HEAD, _path(key), between=_EMPTY), doing)
+        size = answer.header(b"content-length") or ""
+        if not (size.isascii() and size.isdecimal()):
+            raise Transient(f"no size while {doing.what}", code="NoAnswer")
+        return int(size)
 
     async def page(self, prefix: str) -> set[str]:
         """Return the first 1,000 keys that begin with ``prefix``."""
@@ -188,6 +218,34 @@ class DirectBucket:
                 self._is_found = found is not None or error.code != "400"
                 self._caller = found or self._caller
         return self._caller is not asked
+
+
+@dataclass(slots=True, frozen=True)
+class _Kept:
+    """What puts with the same options share.
+
+    Attributes:
+        form: Of the request.
+        lines: The headers of the options.
+    """
+
+    form: Form
+    lines: str
+
+
+@lru_cache(maxsize=16)
+def _kept(options: PutOptions) -> _Kept:
+    values = (options.encryption, options.kms_key, options.tagging)
+    given = [(n, v) for n, v in zip(_OPTIONAL, values, strict=True) if v is not None]
+    return _Kept(
+        Form(
+            "PUT",
+            before="content-type;",
+            between="x-amz-checksum-crc32;x-amz-content-sha256;",
+            after="".join(f";{name}" for name, _ in given),
+        ),
+        "".join(f"{name}:{canonical_value(value)}\n" for name, value in given),
+    )
 
 
 def _path(key: str) -> str:

@@ -100,8 +100,9 @@ class Direct:
 
     async def bucket(self, name: str) -> DirectBucket | SdkBucket:
         """Return the calls to a bucket; those of aioboto3 where it is one that we cannot call."""
+        sdk = SdkBucket(self._clients.s3, name, self._settings.total_timeout)
         if (address := await self._where_is(name)) is None:
-            return SdkBucket(self._clients.s3, name, self._settings.total_timeout)
+            return sdk
         here = address
 
         async def find() -> Caller | None:
@@ -115,7 +116,7 @@ class Direct:
             there = await self._where_is(name)
             return None if there in (None, here) else self._bucket_caller(there)
 
-        return DirectBucket(name, self._bucket_caller(address), find)
+        return DirectBucket(name, self._bucket_caller(address), find, sdk)
 
     def caller(
         self, address: Address, base: str, read_refusal: Callable[[Answer], tuple[str, str]]

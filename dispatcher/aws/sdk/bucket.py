@@ -5,7 +5,9 @@ from typing import Any
 
 import anyio
 
+from dispatcher.aws.calls import PLAIN, PutOptions
 from dispatcher.aws.mapping import translate
+from dispatcher.aws.sdk.upload import SdkUpload, abort_uploads, parameters_of
 
 
 class SdkIncoming:
@@ -48,7 +50,9 @@ class SdkBucket:
         self._name = name
         self._total = total
 
-    async def put(self, key: str, body: bytes, content_type: str) -> None:
+    async def put(
+        self, key: str, body: bytes, content_type: str, options: PutOptions = PLAIN
+    ) -> None:
         """Write an object."""
         await self._call(
             "put_object",
@@ -56,7 +60,18 @@ class SdkBucket:
             Key=key,
             Body=io.BytesIO(body),  # a stream is sent in pieces, and lets the loop breathe
             ContentType=content_type,
+            **parameters_of(options),
         )
+
+    async def upload(self, key: str, content_type: str, options: PutOptions) -> SdkUpload:
+        """Begin to write an object in parts."""
+        return await SdkUpload.begin(
+            self._client, self._name, key, content_type, options, total=self._total
+        )
+
+    async def abort_uploads(self, key: str) -> None:
+        """Delete the parts of all uploads of an object that were begun and not completed."""
+        await abort_uploads(self._client, self._name, key, total=self._total)
 
     async def get(self, key: str) -> SdkIncoming:
         """Begin to read an object; the caller has to ``close`` it."""
@@ -65,11 +80,12 @@ class SdkBucket:
             await self._call("get_object", doing, reading=True, Key=key), doing, self._total
         )
 
-    async def head(self, key: str) -> None:
-        """Return if an object is there."""
-        await self._call(
-            "head_object", f"looking at s3://{self._name}/{key}", reading=True, Key=key
-        )
+    async def head(self, key: str) -> int:
+        """Return the bytes of an object."""
+        doing = f"looking at s3://{self._name}/{key}"
+        answer = await self._call("head_object", doing, reading=True, Key=key)
+        size: int = answer.get("ContentLength", 0)
+        return size
 
     async def page(self, prefix: str) -> set[str]:
         """Return the first 1,000 keys that begin with ``prefix``."""

@@ -27,6 +27,7 @@ from dispatcher.aws.http.dialing import Origin
 from dispatcher.aws.http.pool import Pool
 from dispatcher.aws.objects import Objects
 from dispatcher.aws.queue import Queue
+from dispatcher.aws.sdk.bucket import SdkBucket
 
 HOST = "127.0.0.1"
 PATIENCE = Patience(silence=60.0, total=600.0, idle=12.0, age=300.0)
@@ -312,7 +313,8 @@ def make_client(pool: Pool, port: int, *, is_encrypted: bool = False) -> Client:
         return None
 
     async def bucket(name: str) -> DirectBucket:
-        return DirectBucket(name, caller("s3", f"/{name}"), stay)
+        sdk = SdkBucket(None, name, 1.0)  # nothing here is written in parts
+        return DirectBucket(name, caller("s3", f"/{name}"), stay, sdk)
 
     return Client(
         pool,

@@ -1,0 +1,126 @@
+"""Staged objects that nobody needs any more are deleted, in the background.
+
+What is to be deleted is in the ledger until it is gone, so a crash leaves nothing behind that the
+next process does not delete.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Protocol
+
+import anyio
+
+from dispatcher.aws.calls import Location
+from dispatcher.aws.location import parse_location
+from dispatcher.dispatch.presence import Presence
+from dispatcher.errors import CallError, Denied, Rejected
+from dispatcher.ledger.staged import Staged
+from dispatcher.observe.meter import Meter
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 8
+"""Deletions that are under way together."""
+
+_PAUSES_SECONDS = (0.5, 2.0, 8.0, 30.0)
+"""Before each repeated deletion; after them it is left to the next process."""
+
+
+class Remover(Protocol):
+    """Deletes objects."""
+
+    async def delete(self, location: Location) -> None:
+        """Delete an object; one that does not exist is no error."""
+
+
+class Disposal:
+    """Deletes what the ledger has discarded.
+
+    Args:
+        staged: What that is.
+        remover: S3.
+        presence: Who is busy with an object, and whether it is there; shared with who stages.
+        meter: Counts.
+        is_ours: It is for us to delete.
+    """
+
+    def __init__(
+        self,
+        staged: Staged,
+        remover: Remover,
+        presence: Presence,
+        meter: Meter,
+        *,
+        is_ours: bool = True,
+    ) -> None:
+        self._staged = staged
+        self._remover = remover
+        self._presence = presence
+        self._meter = meter
+        self._is_ours = is_ours
+        self._is_closing = False
+        self._has_warned = False
+        self._ended = anyio.Event()
+
+    async def run(self) -> None:
+        """Delete what is discarded until ``finish``, and then what is left."""
+        while self._is_ours:
+            if found := await self._staged.discarded():
+                locations = iter(found)
+                async with anyio.create_task_group() as group:
+                    for _ in range(min(_AT_ONCE, len(found))):
+                        group.start_soon(self._delete_all, locations)
+            elif self._is_closing:
+                break
+            else:
+                await self._staged.change()
+        self._ended.set()
+
+    async def finish(self) -> None:
+        """Return when everything that was discarded is deleted, or was tried in vain."""
+        self._is_closing = True
+        self._staged.wake()
+        await self._ended.wait()
+
+    async def _delete_all(self, locations: Iterator[str]) -> None:
+        for name in locations:
+            location = parse_location(name)
+            assert location is not None, "as it was staged"
+            try:
+                await self._delete(name, location)
+            except Denied as error:
+                self._warn("denied", f"{error}. Allow s3:DeleteObject there, or set staging.delete")
+            except CallError as error:
+                self._warn("failed", str(error))
+
+    async def _delete(self, name: str, location: Location) -> None:
+        for pause in _PAUSES_SECONDS:
+            try:
+                await self._delete_once(name, location)
+            except Rejected:
+                raise
+            except CallError:
+                await anyio.sleep(pause)
+            else:
+                return
+        await self._delete_once(name, location)
+
+    async def _delete_once(self, name: str, location: Location) -> None:
+        async with self._presence.alone(name):
+            if self._staged.is_used(name):  # the same content was staged anew
+                return
+            self._presence.forget(name)
+            await self._remover.delete(location)
+            self._staged.deleted(name)
+        self._meter.staged["deleted"] += 1
+
+    def _warn(self, how: str, why: str) -> None:
+        """Count an object that stays, and say so of the first one: it stops nobody."""
+        self._meter.staged[f"deletion_{how}"] += 1
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "a staged object was not deleted: %s. Such objects are left to the next process of "
+                "this run, which tries again",
+                why,
+            )
