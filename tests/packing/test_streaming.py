@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from dispatcher.sources import blob as blobs
 from dispatcher.sources.blob import Blob
 from tests.payloads import codec
 
-PLAIN = {
+PLAIN: dict[Encoding, Callable[[bytes], bytes]] = {
     "json": bytes,
     "json+gzip": gzip.decompress,
     "json+zstd": zstandard.decompress,
