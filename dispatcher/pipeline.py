@@ -34,7 +34,6 @@ from dispatcher.aws.transport import Transport, open_transport
 from dispatcher.completion.joiner import Claimed, Joiner
 from dispatcher.completion.listener import Listener, acknowledge
 from dispatcher.completion.patience import Patience
-from dispatcher.completion.policy import DIVISIBLE
 from dispatcher.completion.sweeper import Sweeper
 from dispatcher.config.settings import Config
 from dispatcher.dispatch.departures import Departures
@@ -57,7 +56,7 @@ from dispatcher.packing.packer import Packer
 from dispatcher.packing.sizing import Sizing
 from dispatcher.sinks import sqs as sinks
 from dispatcher.sinks.opening import Render, open_sinks
-from dispatcher.sinks.settler import Settler
+from dispatcher.sinks.settler import Settler, sizing_of
 from dispatcher.sinks.sink import Sink
 from dispatcher.sinks.sqs import SqsSink
 from dispatcher.sources import sqs as sources
@@ -169,7 +168,7 @@ async def run(
             finished="no",
         )
         _restore(meter, ledger, source)
-        sizing = _sizing(ledger)
+        sizing = sizing_of(ledger.tallies)
         files = (results, dead_letters)
         line = _Line(config, ledger, source, codec, transport, *files, meter, world, sizing)
         return await line.run()
@@ -240,13 +239,6 @@ def _restore(meter: Meter, ledger: Ledger, source: Source) -> None:
     meter.outstanding = ledger.outstanding
     meter.bytes_expected = source.bytes_expected
     meter.bytes_read = source.bytes_read
-
-
-def _sizing(ledger: Ledger) -> Sizing:
-    """Let parcels be as small as bad records made them in earlier processes of this run."""
-    settled = {n: c for n, c in ledger.tallies.items() if n == "completed" or n.startswith("dead:")}
-    bad = sum(settled.get(f"dead:{reason}", 0) for reason in DIVISIBLE)
-    return Sizing(bad=bad, records=sum(settled.values()))
 
 
 @dataclass(slots=True)

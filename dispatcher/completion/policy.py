@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from dispatcher.config.retrying import RetrySettings
 from dispatcher.ledger.intent import BACKOFF_CAP_SECONDS
+from dispatcher.ledger.renewal import MOST_PARTS
 
 DIVISIBLE = frozenset(
     {
@@ -28,8 +29,6 @@ DIVISIBLE = frozenset(
 )
 """Reasons that one record can be to blame for. An output that is missing or may not be read is
 nobody's fault but the way's."""
-
-MOST_PARTS = 3
 
 FLOOR = 1_000
 """Invocations made of parts that are always allowed, so that small runs can be taken apart, too."""

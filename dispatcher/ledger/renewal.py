@@ -12,6 +12,9 @@ from dispatcher.packing.keeping import spans
 APART, PARTS = "apart", "parts"
 """What is counted: failed invocations that were taken apart, and the ones made of their parts."""
 
+MOST_PARTS = 3
+"""Into so many parts an invocation is taken apart at a time; why, says ``completion.policy``."""
+
 
 def renewed(entry: Entry, planned: Planned, now: float, *, after: float) -> Entry:
     """Return a new attempt for the same records.

@@ -4,7 +4,7 @@ One task. Outcomes that arrive while a sink is busy are written together: one ap
 each file, one transaction, and only then may anybody forget about these records.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -116,6 +116,13 @@ class Settler:
 def _extent(group: Sequence[Settlement]) -> tuple[int, int]:
     """Return how many records and bytes are to be written."""
     return sum(len(s.outcomes) for s in group), sum(s.size for s in group)
+
+
+def sizing_of(tallies: Mapping[str, int]) -> Sizing:
+    """Return what earlier processes of a run learned, by what the ledger counted."""
+    settled = {n: c for n, c in tallies.items() if n == "completed" or n.startswith("dead:")}
+    bad = sum(settled.get(f"dead:{reason}", 0) for reason in DIVISIBLE)
+    return Sizing(bad=bad, records=sum(settled.values()))
 
 
 def _is_bad(settlement: Settlement) -> bool:

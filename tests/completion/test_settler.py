@@ -18,9 +18,10 @@ from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome, Status
 from dispatcher.ledger.settlement import Settlement
+from dispatcher.packing.sizing import Sizing
 from dispatcher.sinks.jsonl import JsonlFile, JsonlSink
 from dispatcher.sinks.lines import dead_letter_line, result_line
-from dispatcher.sinks.settler import Settler
+from dispatcher.sinks.settler import Settler, sizing_of
 from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.record import Position
 
@@ -230,6 +231,12 @@ async def test_a_packed_invocation_that_was_not_taken_apart_has_one_bad_record_a
     group = [settlement(good), settlement(bad, "failed"), settlement(packed, "failed")]
     await desk.run([*group, Settlement(None, [never])])
     assert seen == [(53, 2)]
+
+
+def test_the_share_of_bad_records_is_known_again_from_the_tallies() -> None:
+    tallies = {"completed": 9_000, "dead:model_error": 1_000, "dead:bad_json": 1, "parts": 99_999}
+    assert sizing_of(tallies).most(1_000) == Sizing(bad=1_000, records=10_001).most(1_000) < 10
+    assert sizing_of({"completed": 10, "dead:no_staging": 500}).most(1_000) == 1_000
 
 
 @pytest.mark.parametrize("broken", ["results", "ledger"])
