@@ -14,6 +14,7 @@ from dispatcher.bench.plan_ways import Way, base64_field, ways
 from dispatcher.config.settings import Config
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
+from dispatcher.sources.files import must_be_json
 from dispatcher.sources.record import Item, Large, Record, Unreadable
 
 TRIAL_BYTES = 32_000_000
@@ -198,7 +199,7 @@ class Planner:
         records: list[Record | Large] = []
         for item in items:
             if isinstance(item, Unreadable):
-                refuse(self._unreadable, item)
+                refuse(self._unreadable, item, named=is_named(self._config))
             else:
                 records.append(item)
         for record in records:
@@ -210,11 +211,14 @@ class Planner:
     def finish(self) -> Plan:
         """Return what was found; nothing can be added any more."""
         self._lane.finish()
-        tried = []
+        tried: list[Trial] = []
         for lane in self._trials or ():
             lane.finish()
             dollars = total(lane.tally.usage(self._assumed), self._prices)
-            tried.append(Trial(lane.way, lane.tally, dollars, lane.tally.sizes.total))
+            trial = Trial(lane.way, lane.tally, dollars, lane.tally.sizes.total)
+            # What no record can be sent in is no way.
+            if trial.records or not tried:
+                tried.append(trial)
         return Plan(
             self._config,
             self._assumed,
@@ -250,8 +254,8 @@ class _Lane:
 
     def __init__(self, config: Config, way: Way) -> None:
         self.way = way
-        self.tally = Tally()
-        codec = Codec(way.packing, content_type=config.request.content_type)
+        self.tally = Tally(is_named(config))
+        codec = codec_of(config, way)
         self._packer = Packer(way.packing, codec, staging=stages(config))
 
     def add(self, records: Sequence[Record | Large]) -> None:
@@ -261,6 +265,19 @@ class _Lane:
         self.tally.add(self._packer.flush())
 
 
+def codec_of(config: Config, way: Way) -> Codec:
+    """Return what a run that packs this way would encode with."""
+    # Whether records are JSON was up to the source, which read them for the configured way.
+    json_source = must_be_json(config.source, config.packing)
+    content_type = config.request.content_type
+    return Codec(way.packing, content_type=content_type, json_source=json_source)
+
+
 def stages(config: Config) -> bool:
     """Return whether a run would have a bucket for large payloads; an emulator brings its own."""
     return config.staging.bucket is not None or config.emulator is not None
+
+
+def is_named(config: Config) -> bool:
+    """Return whether records are files, known by their paths."""
+    return config.source.type == "files"

@@ -8,11 +8,10 @@ import orjson
 from rich.text import Text
 
 from dispatcher.bench.cost import PRICE_NAMES, Prices, Usage, bill, total
-from dispatcher.bench.plan import Advice, Plan, Trial
+from dispatcher.bench.plan import Advice, Plan, Trial, codec_of
 from dispatcher.bench.plan_extent import Extent
 from dispatcher.bench.plan_tally import Spread
 from dispatcher.observe import wording
-from dispatcher.packing.codec import Codec
 
 _MILLION = 1_000_000
 _BAR = 40
@@ -67,7 +66,13 @@ def _summary(plan: Plan, extent: Extent) -> Iterator[list[str]]:
         if requests or route == "inline":
             records = tally.by_route(tally.records, route)
             size = wording.size(tally.bytes[route])
-            yield [way, f"{requests:,} requests with {records:,} records, {size}"]
+            # Most are in the first encoding of the ladder; the others are worth telling.
+            others = "".join(
+                f"; {tally.requests[encoding, route]:,} as {encoding}"
+                for encoding in plan.config.packing.encodings[1:]
+                if tally.requests[encoding, route]
+            )
+            yield [way, f"{requests:,} requests with {records:,} records, {size}{others}"]
     if tally.total:
         sizes = tally.sizes
         span = f"{sizes.smallest:,} to {sizes.largest:,} records"
@@ -177,7 +182,8 @@ def _advice(plan: Plan) -> Iterator[Text]:
     missing = plan.tally.refused.get("no_staging")
     if missing is not None:
         yield Text("recommended  staging: {bucket: ...}", "bold")
-        yield Text(f"saves        {missing.records:,} records from the dead letters")
+        records = "1 record" if missing.records == 1 else f"{missing.records:,} records"
+        yield Text(f"saves        {records} from the dead letters")
     advice, lighter = plan.advice(), plan.lighter()
     if advice is not None:
         yield from _change("recommended", advice)
@@ -240,7 +246,7 @@ def _yaml(value: object) -> str:
 
 def content_types(plan: Plan, trial: Trial) -> list[str]:
     """Return what the container is told of the payloads of a way, one for each encoding."""
-    codec = Codec(trial.way.packing, content_type=plan.config.request.content_type)
+    codec = codec_of(plan.config, trial.way)
     return [codec.content_type(encoding) for encoding in codec.encodings]
 
 
@@ -286,6 +292,10 @@ def report_json(plan: Plan, extent: Extent) -> str:
             **{route: tally.by_route(tally.requests, route) for route in ("inline", "s3")},
             "records": {route: tally.by_route(tally.records, route) for route in ("inline", "s3")},
             "bytes": {route: tally.bytes[route] for route in ("inline", "s3")},
+            "encodings": {
+                encoding: {route: tally.requests[encoding, route] for route in ("inline", "s3")}
+                for encoding in plan.config.packing.encodings
+            },
             "content_types": dict(tally.content_types),
             "records_per_request": _spread(tally.sizes),
             "fill": round(tally.fill, 4),

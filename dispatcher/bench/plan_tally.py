@@ -9,7 +9,7 @@ from dispatcher import limits
 from dispatcher.bench.cost import Assumptions, Usage, classic, invocation, put_requests
 from dispatcher.packing.packer import Refused
 from dispatcher.packing.parcel import Parcel, sent_bytes
-from dispatcher.sources.record import Large, Position, Record, Unreadable
+from dispatcher.sources.record import Large, Record, Unreadable
 
 _DIGITS = 1_000
 """Numbers below this are counted exactly, others to three digits."""
@@ -90,19 +90,21 @@ class Refusal:
     message: str
 
 
-def refuse(refused: dict[str, Refusal], item: Unreadable | Refused) -> None:
-    """Count a record that would be a dead letter."""
+def refuse(refused: dict[str, Refusal], item: Unreadable | Refused, *, named: bool) -> None:
+    """Count a record that would be a dead letter.
+
+    Args:
+        refused: Those so far, by reason.
+        item: The record.
+        named: It is known by its key, as files are; otherwise by its stream and line.
+    """
     known = refused.get(item.reason)
     if known is not None:
         known.records += 1
         return
-    position = item.position if isinstance(item, Unreadable) else item.record.position
-    refused[item.reason] = Refusal(1, place_of(position), item.message)
-
-
-def place_of(position: Position) -> str:
-    """Say where a record is."""
-    return f"{position.stream}, line {position.line}"
+    record = item.record if isinstance(item, Refused) else item
+    place = str(record.key) if named else f"{record.position.stream}, line {record.position.line}"
+    refused[item.reason] = Refusal(1, place, item.message)
 
 
 @dataclass(slots=True)
@@ -110,6 +112,7 @@ class Tally:
     """The requests that one way of packing makes.
 
     Attributes:
+        named: Records are known by their keys, see ``refuse``.
         requests: Requests by encoding and route.
         records: Records by encoding and route.
         bytes: Bytes of the payloads, by route.
@@ -120,6 +123,7 @@ class Tally:
         shapes: Requests by their records and PUT requests, which decide what they cost.
     """
 
+    named: bool
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     records: Counter[tuple[str, str]] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
@@ -133,7 +137,7 @@ class Tally:
         """Count what the packer made."""
         for item in packed:
             if isinstance(item, Refused):
-                refuse(self.refused, item)
+                refuse(self.refused, item, named=self.named)
                 continue
             count, size = len(item.records), sent_bytes(item)
             self.requests[item.encoding, item.route] += 1

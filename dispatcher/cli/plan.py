@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anyio
 import click
@@ -26,12 +27,12 @@ from dispatcher.errors import ConfigError
 from dispatcher.observe import wording
 from dispatcher.observe.console import open_console
 from dispatcher.observe.progress import choose_style
-from dispatcher.sources.jsonl import JsonlSource
-from dispatcher.sources.record import Large
+from dispatcher.sources.opening import file_source
 from dispatcher.sources.source import Source
 
 _LIVE_SECONDS = 0.25
 _LINE_SECONDS = 5.0
+_FIRST_LINE_SECONDS = 1.0
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str) -> int:
@@ -119,7 +120,7 @@ def command(
     Nothing is sent or written, and no credentials are needed. ctrl-C shows what was read so far.
     """
     config = load_config(config_path, overrides)
-    if config.source.type != "jsonl":
+    if config.source.type == "sqs":
         raise ConfigError(
             "plan would have to take messages out of the queue. Save some of them, one a line, and "
             "plan from that: --set source.type=jsonl --set source.queue_url=null "
@@ -165,45 +166,50 @@ async def read_input(
     Raises:
         ConfigError, StateError: The input cannot be read.
     """
-    source = JsonlSource(config.source)
-    reading = _Reading(source, planner, sample)
-    try:
-        await source.open({}, {})
-        async with anyio.create_task_group() as group:
-            group.start_soon(reading.heed_signals)
-            group.start_soon(_show, planner, source)
-            await reading.run()
-            group.cancel_scope.cancel()
-        extent = reading.measure.extent(ended=reading.ended, expected=source.bytes_expected)
-    finally:
-        await source.aclose()
-    return reading.signal, extent
+    with TemporaryDirectory(prefix="dispatcher-plan-") as folder:
+        # What a source lists, or cannot hold in memory, lies beside the ledger in a run.
+        ledger = Path(folder) / "ledger.db"
+        source = file_source(config.source, config.packing, ledger)
+        listing = ledger.with_name(f"{ledger.name}.files")
+        reading = _Reading(source, listing, planner, sample)
+        try:
+            await source.open({}, {})
+            async with anyio.create_task_group() as group:
+                group.start_soon(reading.heed_signals)
+                group.start_soon(_show, planner, source)
+                await reading.run()
+                group.cancel_scope.cancel()
+            return reading.signal, reading.extent()
+        finally:
+            await source.aclose()
 
 
 class _Reading:
     """Reads the input, or the first part of it, into a planner.
 
     Attributes:
-        measure: How far it came.
-        ended: The input was read to its end.
-        signal: What ended it before.
+        signal: What ended it before its end.
     """
 
-    def __init__(self, source: Source, planner: Planner, sample: int | None) -> None:
-        self.measure = Measure()
-        self.ended = False
+    def __init__(self, source: Source, listing: Path, planner: Planner, sample: int | None) -> None:
         self.signal: int | None = None
         self._source = source
+        self._listing = listing
         self._planner = planner
         self._sample = sample
+        self._ended = False
+        self._measure = Measure()
         self._scope = anyio.CancelScope()
 
     async def run(self) -> None:
         """Read until the end, the sample's end, or a signal."""
-        source, measure = self._source, self.measure
+        source, measure = self._source, self._measure
         with self._scope:
             while items := await source.read():
-                measure.follow(items, source.bytes_read)
+                # Files that are a record each are many: their list stands for them.
+                listed = self._listing.exists()
+                disk = items[-1].position.end if listed else source.bytes_read
+                measure.follow(items, disk)
                 left = self._left(len(items))
                 if left:
                     self._planner.add(items[:left])
@@ -211,13 +217,20 @@ class _Reading:
                 elif measure.is_even:
                     # There is more, and what is known of files says how much.
                     return
-                for item in items:
-                    if isinstance(item, Large):
-                        item.blob.close()
-                if source.bytes_expected is None and not self._left(1):
+                if self._expected is None and not self._left(1):
                     # The rest of a pipe may be long in coming, and tells nothing.
                     return
-            self.ended = True
+            self._ended = True
+
+    def extent(self) -> Extent:
+        """Return how much of the input was read."""
+        return self._measure.extent(ended=self._ended, expected=self._expected)
+
+    @property
+    def _expected(self) -> int | None:
+        if self._listing.exists():
+            return self._listing.stat().st_size
+        return self._source.bytes_expected
 
     def _left(self, wanted: int) -> int:
         return wanted if self._sample is None else min(wanted, self._sample - self._planner.read)
@@ -237,9 +250,10 @@ async def _show(planner: Planner, source: Source) -> None:
             while True:
                 await anyio.sleep(_LIVE_SECONDS)
                 live.update(Text(_progress(planner, source), "dim"), refresh=True)
+    await anyio.sleep(_FIRST_LINE_SECONDS)
     while True:
-        await anyio.sleep(_LINE_SECONDS)
         say(_progress(planner, source))
+        await anyio.sleep(_LINE_SECONDS)
 
 
 def _progress(planner: Planner, source: Source) -> str:

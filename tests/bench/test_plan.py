@@ -207,7 +207,17 @@ def test_what_cannot_be_sent_is_told_with_its_first_example() -> None:
     }
     text = text_of(plan)
     assert "refused    2 bad_json; the first, in.jsonl, line 1: wrong 1" in text
-    assert "recommended  staging: {bucket: ...}\nsaves        1 records" in text
+    assert (
+        "recommended  staging: {bucket: ...}\nsaves        1 record from the dead letters" in text
+    )
+
+
+def test_what_the_ladder_made_fit_is_told() -> None:
+    lines = records([b'"%b"' % (b"x" * size) for size in (10, 200_000, 20)])
+    plan = plan_of(lines, config(encodings=["json", "json+zstd"]))
+    assert "inline     3 requests with 3 records, " in text_of(plan)
+    assert "; 1 as json+zstd\n" in text_of(plan)
+    assert plan.tally.by_route(plan.tally.requests, "s3") == 0
 
 
 def test_an_input_without_records() -> None:

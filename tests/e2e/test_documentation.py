@@ -49,7 +49,8 @@ def checkout(folder: Path) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "docs/emulator.md", "docs/guarantees.md"]
+    "document",
+    ["README.md", "CONTRIBUTING.md", "docs/emulator.md", "docs/guarantees.md", "docs/plan.md"],
 )
 async def test_commands_of_the_documentation(document: str, tmp_path: Path) -> None:
     checkout(tmp_path)

@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import os
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -21,6 +24,7 @@ from dispatcher.config.settings import Config
 from dispatcher.emulator.model import ModelRequest, ModelResponse
 from tests.e2e.conftest import Json, Way, WayTo
 
+ROOT = Path(__file__).parents[2]
 ANSWERS = {"service_time": 0, "model": "tests.e2e.test_plan:lengths"}
 
 
@@ -167,3 +171,23 @@ async def test_a_sample_tells_nearly_what_the_whole_does(way_to: WayTo) -> None:
         assert estimate == pytest.approx(whole["requests"]["total"], rel=0.05), name
     everything = await plan(way, "--sample", "6000", source={"path": str(way.folder / "a.jsonl")})
     assert everything["complete"]
+
+
+BLOCKS = re.compile(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+
+
+async def test_the_documentation_quotes_what_is_printed(tmp_path: Path) -> None:
+    blocks = BLOCKS.findall((ROOT / "docs" / "plan.md").read_text())
+    quoted = 0
+    for commands, told in blocks:
+        done = await anyio.run_process(
+            ["bash", "-euo", "pipefail", "-c", commands],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        if told:
+            assert done.stdout.decode() == told, "docs/plan.md is to be brought up to date"
+            quoted += 1
+    assert quoted == 4
