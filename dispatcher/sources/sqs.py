@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import anyio
 
@@ -88,6 +89,7 @@ class SqsSource:
         dice: Jitters what must not happen at once.
     """
 
+    may_pause: ClassVar[bool] = True
     settings: SourceSettings
     queue: SourceQueue
     log: MessageLog
@@ -205,11 +207,6 @@ class SqsSource:
 
     async def aclose(self) -> None:
         """Do nothing: what is in hand is delivered again."""
-
-    @property
-    def may_pause(self) -> bool:
-        """Messages come when they come."""
-        return True
 
     @property
     def bytes_expected(self) -> int | None:
@@ -330,8 +327,7 @@ class SqsSource:
         deliveries = self._deliveries
         while True:
             asked = self.now()
-            beats = deliveries.beats(asked)
-            if not beats:
+            if not (beats := deliveries.beats(asked)):
                 # Nothing that arrives meanwhile is due sooner than that.
                 wait = deliveries.visibility / 6
                 if deliveries.next_beat is not None:
@@ -392,8 +388,7 @@ class SqsSource:
 
     async def _forget(self) -> None:
         while True:
-            names = self._deliveries.forget(self.now())
-            if names:
+            if names := self._deliveries.forget(self.now()):
                 self.log.forget(names)
             await anyio.sleep(_FORGET_SECONDS)
 
