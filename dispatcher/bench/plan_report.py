@@ -189,6 +189,8 @@ def _advice(plan: Plan) -> Iterator[Text]:
         yield from _change("recommended", advice)
         yield Text(f"saves        {_saving(advice)}")
         yield from _container(plan, advice)
+    elif missing is None and len(plan.trials) < 2:
+        yield Text("recommended  nothing: these records cannot be packed in another way")
     elif missing is None:
         yield Text("recommended  nothing: no other packing that was tried saves enough to change")
     if lighter is not None and (advice is None or advice.trial is not lighter.trial):
