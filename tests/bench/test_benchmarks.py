@@ -67,3 +67,13 @@ def test_a_backlog_with_stuck_invocations_is_finished_after_a_kill(tmp_path: Pat
     assert max(sample["held"] for sample in samples) == found["held"] == 200
     assert found["at_kill"]["invocations"] >= 200
     assert 0 < found["first_new_call"] < 10
+
+
+def test_the_packer_keeps_every_record_and_fills_payloads(tmp_path: Path) -> None:
+    packer = ["benchmarks.packer", "--bytes", "300", "--megabytes", "2", "--repetitions", "1"]
+    text, found = run(packer, tmp_path)
+    assert "| json spliced " in text
+    fill = {run["contender"]: run["fill"] for run in found["runs"]}
+    assert len(fill) == 10
+    assert min(fill[name] for name in fill if "+" in name) > 0.95
+    assert min(fill[name] for name in fill if "spliced" in name or "parsed" in name) > 0.97
