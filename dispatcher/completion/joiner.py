@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import anyio
+import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from dispatcher import failpoints
@@ -30,13 +31,16 @@ from dispatcher.ledger.payloads import unreadable_payload
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
-from dispatcher.packing.answers import decompressed_size
+from dispatcher.packing.answers import Outputs, decompressed_size
 from dispatcher.sources.blob import LARGE_BYTES, Blob
 
 _READS = 5
 """Tries to read an output object before it is left to a later event or look."""
 
 _PAUSE_SECONDS = 0.2
+
+_THREAD_BYTES = 1_000_000
+"""Answers from here on are split on a worker thread: some ten milliseconds."""
 
 
 class Incoming(Protocol):
@@ -137,6 +141,7 @@ class Joiner:
         with anyio.CancelScope(shield=True):  # what is planned is to be waited for, or left
             for planned in await self.ledger.replace(entry, after=anew.after, parts=anew.parts):
                 self.postpone(planned)
+        self.meter.outstanding = self.ledger.outstanding
         if anew.parts > 1:
             failpoints.reach("completion.apart")
         else:
@@ -157,8 +162,7 @@ class Joiner:
         except CallError as error:
             self.patience.failed(error)
             return None
-        await self._make_room(entry, completion, answer, share)
-        verdict = verdict_on(completion, answer, entry, self.config)
+        verdict = await self._verdict(claimed, answer, share)
         if isinstance(verdict, Dead):
             following = self._follow(entry, verdict.reason)
             if isinstance(following, Again):
@@ -249,16 +253,24 @@ class Joiner:
             await anyio.sleep(_PAUSE_SECONDS * (_READS - left))
         raise AssertionError
 
-    async def _make_room(
-        self, entry: Entry, completion: Completion, answer: Answer, share: Share
-    ) -> None:
-        """Hold the memory that a compressed answer takes when it is decompressed, too."""
-        body, most = answer.body or b"", self.config.completion.max_output
-        if completion.kind != "completed":
-            return
-        if more := decompressed_size(body, answer.content_type, most):
+    async def _verdict(self, claimed: Claimed, answer: Answer, share: Share) -> Outputs | Dead:
+        """Split an answer; a large one on a worker thread, as others wait meanwhile."""
+        entry, completion = claimed.entry, claimed.completion
+        size, most = len(answer.body or b""), self.config.completion.max_output
+        if (
+            answer.body
+            and completion.kind == "completed"
+            and "encoding" in (answer.content_type or "")
+        ):
+            more = await anyio.to_thread.run_sync(
+                decompressed_size, answer.body, answer.content_type, most
+            )
             share.give_back()  # two that hold some and want more would wait for each other
-            await share.acquire(more + len(body) + self._input_bytes(entry, completion.kind))
+            size += more
+            await share.acquire(size + self._input_bytes(entry, completion.kind))
+        if size < _THREAD_BYTES:
+            return verdict_on(completion, answer, entry, self.config)
+        return await anyio.to_thread.run_sync(verdict_on, completion, answer, entry, self.config)
 
     def _describe(self, entry: Entry, outcomes: list[Outcome]) -> None:
         planned = entry.planned
