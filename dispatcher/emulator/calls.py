@@ -67,7 +67,11 @@ def _s3_call(request: Request) -> Call:
     bucket, key = resource(request)
     query = request.query
     if not key:
+        if "uploads" in query and request.method == "GET":
+            return Call("s3", "ListMultipartUploads", bucket)
         return Call("s3", _OF_BUCKETS.get(request.method, ""), bucket)
+    if "tagging" in query:
+        return Call("s3", "GetObjectTagging", f"{bucket}/{key}")
     if "uploadId" in query:
         operation = _OF_UPLOADS.get(request.method, "")
     elif request.method == "POST":

@@ -23,6 +23,15 @@ def given_checksum(headers: dict[str, str]) -> tuple[str, str] | None:
     return None
 
 
+def digest_of(name: str, data: bytes) -> str | None:
+    """Return the checksum of a header's kind, as it stands there; None where we cannot make it."""
+    if name == PREFIX + "crc32":
+        return _base64(zlib.crc32(data).to_bytes(4, "big"))
+    if (kind := _HASHES.get(name)) is not None:
+        return _base64(hashlib.new(kind, data, usedforsecurity=False).digest())
+    return None
+
+
 async def check_body(blob: Blob, headers: dict[str, str]) -> str:
     """Check a body against the digests in its headers and return its MD5 in hexadecimal.
 

@@ -8,6 +8,7 @@ from typing import Any
 from dispatcher.emulator.blob import SPOOL_PREFIX, Blob
 from dispatcher.emulator.journal import Journal
 from dispatcher.emulator.objects import Bucket, ObjectStore, StoredObject
+from dispatcher.emulator.s3_keeping import Keeping
 from dispatcher.errors import StateError
 
 _FOLDERS = 256
@@ -57,11 +58,17 @@ class FolderObjects(ObjectStore):
                 self.buckets.setdefault(name, Bucket())
             case ["delete", bucket, key]:
                 self.buckets[bucket].remove(key)
-            case ["put", bucket, key, number, size, etag, content_type, modified, meta, checksum]:
+            case ["put", bucket, key, number, size, etag, content_type, modified, meta, *more]:
                 blob = Blob(size, path=self._path(number))
                 self._next = max(self._next, number + 1)
                 stored = StoredObject(
-                    blob, etag, content_type, modified, meta, tuple(checksum) if checksum else None
+                    blob,
+                    etag,
+                    content_type,
+                    modified,
+                    meta,
+                    tuple(more[0]) if more[0] else None,
+                    Keeping(*more[1:]),  # nothing of it in journals of older versions
                 )
                 self.buckets[bucket].set(key, stored)
 
@@ -85,6 +92,8 @@ class FolderObjects(ObjectStore):
             stored.modified,
             stored.metadata,
             stored.checksum,
+            stored.keeping.encryption,
+            stored.keeping.tags,
         ]
 
     def _sweep(self) -> None:

@@ -1,6 +1,7 @@
 """Multipart uploads: parts that become one object."""
 
 import asyncio
+import base64
 import hashlib
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -8,7 +9,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from dispatcher.emulator.blob import Blob, new_file
-from dispatcher.emulator.http import Refusal
+from dispatcher.emulator.checksums import digest_of
+from dispatcher.emulator.http import Refusal, whole_number
+from dispatcher.emulator.s3_keeping import Keeping
 
 PART_BYTES = 5 * 1024 * 1024
 """Least bytes of any part but the last (D: 5 MiB)."""
@@ -24,10 +27,28 @@ class Part:
     Attributes:
         blob: Its bytes.
         etag: MD5 in hexadecimal.
+        checksum: Header name and value of the ``x-amz-checksum-*`` that came with it, or None; of a
+            whole, that of its parts' checksums.
     """
 
     blob: Blob
     etag: str
+    checksum: tuple[str, str] | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Chosen:
+    """A part as a completion names it.
+
+    Attributes:
+        number: Its number.
+        etag: Its ETag, without quotes.
+        checksums: Its checksums by the names of their headers, where it names them.
+    """
+
+    number: int
+    etag: str
+    checksums: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -39,6 +60,8 @@ class Upload:
         key: Its key.
         content_type: Its content type.
         metadata: Its user metadata.
+        keeping: Its encryption and its tags.
+        is_composite: Its checksum is that of its parts' checksums.
         parts: Parts by number.
     """
 
@@ -46,6 +69,8 @@ class Upload:
     key: str
     content_type: str
     metadata: dict[str, str]
+    keeping: Keeping = field(default_factory=Keeping)
+    is_composite: bool = True
     parts: dict[int, Part] = field(default_factory=dict)
 
     def discard(self) -> None:
@@ -71,6 +96,14 @@ class Uploads:
         upload_id = uuid4().hex
         self._open[upload_id] = upload
         return upload_id
+
+    def of(self, bucket: str, prefix: str) -> list[tuple[str, str]]:
+        """Return key and id of the uploads under way to keys of a bucket, in order."""
+        return sorted(
+            (upload.key, upload_id)
+            for upload_id, upload in self._open.items()
+            if upload.bucket == bucket and upload.key.startswith(prefix)
+        )
 
     def get(self, upload_id: str, bucket: str, key: str) -> Upload:
         """Return an upload.
@@ -98,18 +131,26 @@ class Uploads:
         if before is not None:
             before.blob.discard()
 
-    async def join(self, upload_id: str, upload: Upload, chosen: list[tuple[int, str]]) -> Part:
+    async def join(self, upload_id: str, upload: Upload, chosen: list[Chosen], size: str) -> Part:
         """Close an upload and return its whole content with its ETag.
 
         Args:
             upload_id: Its id.
             upload: The upload.
-            chosen: Number and ETag of the parts that make the object, in order.
+            chosen: The parts that make the object, in order.
+            size: How many bytes the object is said to have, or nothing.
 
         Raises:
             Refusal: The parts are not those that were uploaded; the upload stays open.
         """
         parts = chosen_parts(upload, chosen)
+        if size and whole_number(size) != sum(part.blob.size for part in parts):
+            raise Refusal(
+                400,
+                "InvalidRequest",
+                f"The provided 'x-amz-mp-object-size' header value {size} does not match what was "
+                "computed.",
+            )
         del self._open[upload_id]
         try:
             blob = await asyncio.to_thread(_join, [part.blob for part in parts], self.folder)
@@ -117,7 +158,8 @@ class Uploads:
             upload.discard()
         digests = b"".join(bytes.fromhex(part.etag) for part in parts)
         md5 = hashlib.md5(digests, usedforsecurity=False).hexdigest()
-        return Part(blob, f"{md5}-{len(parts)}")
+        checksum = composite([part.checksum for part in parts]) if upload.is_composite else None
+        return Part(blob, f"{md5}-{len(parts)}", checksum)
 
     def abort(self, upload_id: str, upload: Upload) -> None:
         """Forget an upload."""
@@ -125,7 +167,7 @@ class Uploads:
         upload.discard()
 
 
-def chosen_parts(upload: Upload, chosen: list[tuple[int, str]]) -> list[Part]:
+def chosen_parts(upload: Upload, chosen: list[Chosen]) -> list[Part]:
     """Return the parts that a completion names.
 
     Raises:
@@ -133,13 +175,13 @@ def chosen_parts(upload: Upload, chosen: list[tuple[int, str]]) -> list[Part]:
     """
     if not chosen:
         raise Refusal(400, "MalformedXML", "You must specify at least one part.")
-    numbers = [number for number, _ in chosen]
+    numbers = [named.number for named in chosen]
     if any(a >= b for a, b in pairwise(numbers)):
         raise Refusal(400, "InvalidPartOrder", "The list of parts was not in ascending order.")
     parts = []
-    for number, etag in chosen:
-        part = upload.parts.get(number)
-        if part is None or part.etag != etag:
+    for named in chosen:
+        part = upload.parts.get(named.number)
+        if part is None or part.etag != named.etag or not _agree(part, named):
             raise Refusal(400, "InvalidPart", "One or more of the specified parts was not found.")
         parts.append(part)
     if any(part.blob.size < PART_BYTES for part in parts[:-1]):
@@ -149,6 +191,27 @@ def chosen_parts(upload: Upload, chosen: list[tuple[int, str]]) -> list[Part]:
             "Your proposed upload is smaller than the minimum allowed object size.",
         )
     return parts
+
+
+def _agree(part: Part, named: Chosen) -> bool:
+    """Return whether the checksums that a completion names are those of the part."""
+    name, value = part.checksum or ("", "")
+    return named.checksums.get(name, value) == value
+
+
+def composite(checksums: list[tuple[str, str] | None]) -> tuple[str, str] | None:
+    """Return the checksum of the parts' checksums, where all have the same kind that is known.
+
+    As S3 makes it: over the bytes of the parts' ones, with their number behind a dash.
+    """
+    known = [checksum for checksum in checksums if checksum is not None]
+    names = {name for name, _ in known}
+    if len(known) < len(checksums) or len(names) != 1:
+        return None
+    (name,) = names
+    together = b"".join(base64.b64decode(value) for _, value in known)
+    digest = digest_of(name, together)
+    return None if digest is None else (name, f"{digest}-{len(known)}")
 
 
 def _join(blobs: list[Blob], folder: Path | None) -> Blob:

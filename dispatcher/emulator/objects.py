@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dispatcher.emulator.blob import Blob
 from dispatcher.emulator.listing import SortedKeys
+from dispatcher.emulator.s3_keeping import Keeping
 
 
 @dataclass(slots=True)
@@ -20,6 +21,7 @@ class StoredObject:
         modified: When it was put, in seconds since the epoch.
         metadata: User metadata without the ``x-amz-meta-`` of its headers.
         checksum: Header name and value of an ``x-amz-checksum-*`` given at the put, or None.
+        keeping: Its encryption and its tags.
     """
 
     blob: Blob
@@ -28,6 +30,7 @@ class StoredObject:
     modified: float
     metadata: dict[str, str] = field(default_factory=dict)
     checksum: tuple[str, str] | None = None
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 class Bucket:

@@ -50,7 +50,7 @@ class S3:
         name, key = resource(request)
         query = request.query
         unknown = _SUBRESOURCES.intersection(query)
-        if unknown:
+        if unknown and not _is_played(request.method, name, key, unknown):
             raise _not_played(f"?{min(unknown)}")
         if not name:
             return self._list_buckets(request)
@@ -90,6 +90,8 @@ class S3:
         bucket = self._existing(name)
         if request.method == "HEAD":
             return Response(200, {"x-amz-bucket-region": "us-east-1"})
+        if request.method == "GET" and "uploads" in query:
+            return self._objects.uploads(name, query)
         if request.method == "GET" and query.get("list-type") == "2":
             return self._list(name, bucket, query)
         if request.method == "POST" and "delete" in query:
@@ -142,6 +144,11 @@ def resource(request: Request) -> tuple[str, str]:
         return host[1], path
     bucket, _, key = path.partition("/")
     return bucket, key
+
+
+def _is_played(method: str, bucket: str, key: str, subresources: set[str]) -> bool:
+    """Return whether another operation than the plain one is played all the same."""
+    return subresources == {"tagging"} and method == "GET" and bool(bucket and key)
 
 
 def _read_token(token: str) -> str:

@@ -4,14 +4,16 @@ import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final
+from xml.etree.ElementTree import Element
 
 from dispatcher.emulator import s3_xml
 from dispatcher.emulator.blob import Blob
 from dispatcher.emulator.checksums import PREFIX, check_body, given_checksum
 from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.http import Answer, Refusal, Request, Response, Slice, whole_number
-from dispatcher.emulator.multipart import Part, Upload, Uploads
+from dispatcher.emulator.multipart import Chosen, Part, Upload, Uploads
 from dispatcher.emulator.objects import ObjectStore, StoredObject
+from dispatcher.emulator.s3_keeping import read_keeping
 
 KEY_BYTES = 1024
 """Longest key in bytes of UTF-8 (D)."""
@@ -38,6 +40,8 @@ class S3Objects:
         """Answer one call; ``bucket`` exists and ``key`` is not empty."""
         upload_id = query.get("uploadId")
         match request.method:
+            case "GET" if "tagging" in query:
+                return Response(200, dict(_XML), self._existing(bucket, key).keeping.tagging())
             case "GET" | "HEAD" if upload_id is None:
                 return self._get(request, bucket, key)
             case "PUT" if upload_id is not None:
@@ -60,7 +64,19 @@ class S3Objects:
             501, "NotImplemented", f"The emulator does not play this {request.method} of an object."
         )
 
+    def uploads(self, bucket: str, query: dict[str, str]) -> Response:
+        """Answer ListMultipartUploads; all of them are on one page."""
+        prefix = query.get("prefix", "")
+        found = "".join(
+            f"<Upload>{s3_xml.element('Key', key)}{s3_xml.element('UploadId', upload_id)}</Upload>"
+            for key, upload_id in self._uploads.of(bucket, prefix)
+        )
+        content = s3_xml.element("Bucket", bucket) + s3_xml.element("Prefix", prefix)
+        content += s3_xml.element("IsTruncated", "false") + found
+        return Response(200, dict(_XML), s3_xml.document("ListMultipartUploadsResult", content))
+
     async def _put(self, request: Request, bucket: str, key: str) -> Response:
+        keeping = read_keeping(request.headers)
         md5 = await check_body(request.body, _digests(request))
         self._check_absent(request, bucket, key)
         checksum = given_checksum(_digests(request))
@@ -71,13 +87,20 @@ class S3Objects:
             self._clock.now(),
             _metadata(request),
             checksum,
+            keeping,
         )
         self._store.put(bucket, key, stored)
         request.body = Blob(0)  # now the store's, which discards it
-        headers = {"ETag": s3_xml.quoted(md5)}
+        headers = {"ETag": s3_xml.quoted(md5), **keeping.encryption}
         if checksum is not None:
             headers[checksum[0]] = checksum[1]
         return Response(200, headers)
+
+    def _existing(self, bucket: str, key: str) -> StoredObject:
+        stored = self._store.get(bucket, key)
+        if stored is None:
+            raise Refusal(404, "NoSuchKey", "The specified key does not exist.")
+        return stored
 
     def _check_absent(self, request: Request, bucket: str, key: str) -> None:
         condition = request.headers.get("if-none-match")
@@ -93,15 +116,14 @@ class S3Objects:
             )
 
     def _get(self, request: Request, bucket: str, key: str) -> Response:
-        stored = self._store.get(bucket, key)
-        if stored is None:
-            raise Refusal(404, "NoSuchKey", "The specified key does not exist.")
+        stored = self._existing(bucket, key)
         modified = datetime.fromtimestamp(int(stored.modified), UTC)
         headers = {
             "ETag": s3_xml.quoted(stored.etag),
             "Last-Modified": format_datetime(modified, usegmt=True),
             "Content-Type": stored.content_type,
             "Accept-Ranges": "bytes",
+            **stored.keeping.told(),
         }
         headers.update({_META + name: value for name, value in stored.metadata.items()})
         span = None
@@ -122,7 +144,15 @@ class S3Objects:
     # Multipart
 
     def _create_upload(self, request: Request, bucket: str, key: str) -> Response:
-        upload = Upload(bucket, key, _content_type(request), _metadata(request))
+        keeping = read_keeping(request.headers)
+        upload = Upload(
+            bucket,
+            key,
+            _content_type(request),
+            _metadata(request),
+            keeping,
+            request.headers.get("x-amz-checksum-type", "COMPOSITE") == "COMPOSITE",
+        )
         upload_id = self._uploads.create(upload)
         body = s3_xml.document(
             "InitiateMultipartUploadResult",
@@ -130,7 +160,7 @@ class S3Objects:
             + s3_xml.element("Key", key)
             + s3_xml.element("UploadId", upload_id),
         )
-        headers = dict(_XML)
+        headers = _XML | keeping.encryption
         for name in ("x-amz-checksum-algorithm", "x-amz-checksum-type"):
             if name in request.headers:
                 headers[name] = request.headers[name]
@@ -143,11 +173,11 @@ class S3Objects:
         md5 = await check_body(request.body, _digests(request))
         # Looked up after the wait: the upload may have been aborted meanwhile.
         upload = self._uploads.get(upload_id, bucket, key)
-        part = Part(request.body, md5)
+        checksum = given_checksum(_digests(request))
+        part = Part(request.body, md5, checksum)
         self._uploads.put_part(upload, whole_number(number) or 0, part)
         request.body = Blob(0)  # now the store's, which discards it
-        headers = {"ETag": s3_xml.quoted(md5)}
-        checksum = given_checksum(_digests(request))
+        headers = {"ETag": s3_xml.quoted(md5), **upload.keeping.encryption}
         if checksum is not None:
             headers[checksum[0]] = checksum[1]
         return Response(200, headers)
@@ -156,13 +186,17 @@ class S3Objects:
         upload = self._uploads.get(upload_id, bucket, key)
         self._check_absent(request, bucket, key)
         root = s3_xml.read(request.body.read())
-        chosen = [
-            (_part_number(node.findtext("PartNumber", "")), node.findtext("ETag", "").strip('"'))
-            for node in root.iter("Part")
-        ]
-        whole = await self._uploads.join(upload_id, upload, chosen)
+        size = request.headers.get("x-amz-mp-object-size", "")
+        chosen = [_chosen(node) for node in root.iter("Part")]
+        whole = await self._uploads.join(upload_id, upload, chosen, size)
         stored = StoredObject(
-            whole.blob, whole.etag, upload.content_type, self._clock.now(), upload.metadata
+            whole.blob,
+            whole.etag,
+            upload.content_type,
+            self._clock.now(),
+            upload.metadata,
+            whole.checksum,
+            upload.keeping,
         )
         self._store.put(bucket, key, stored)
         body = s3_xml.document(
@@ -171,7 +205,17 @@ class S3Objects:
             + s3_xml.element("Key", key)
             + s3_xml.element("ETag", s3_xml.quoted(whole.etag)),
         )
-        return Response(200, dict(_XML), body)
+        return Response(200, _XML | upload.keeping.encryption, body)
+
+
+def _chosen(node: Element) -> Chosen:
+    checksums = {
+        PREFIX + child.tag.removeprefix("Checksum").lower(): child.text or ""
+        for child in node
+        if child.tag.startswith("Checksum")
+    }
+    number = _part_number(node.findtext("PartNumber", ""))
+    return Chosen(number, node.findtext("ETag", "").strip('"'), checksums)
 
 
 def _part_number(text: str) -> int:

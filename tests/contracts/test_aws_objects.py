@@ -4,11 +4,12 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import parse_qsl
 
 import anyio
 import pytest
 
-from dispatcher.aws.calls import Location
+from dispatcher.aws.calls import PLAIN, Location, PutOptions, tagging_of
 from dispatcher.aws.objects import Objects
 from dispatcher.aws.transport import Transport
 from dispatcher.errors import Denied, NotThere, Rejected, Transient
@@ -95,6 +96,77 @@ async def test_any_content_type(transport: Transport, bucket: str) -> None:
     ):
         await transport.objects.put(at, b"x", content_type)
         assert await read(transport.objects, at) == (b"x", content_type)
+
+
+KMS_KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        PutOptions("AES256"),
+        PutOptions("aws:kms", KMS_KEY),
+        PutOptions("aws:kms"),
+        PutOptions(tagging=tagging_of({"team": "search +/=", "a b": "ä"})),
+        PutOptions("aws:kms", KMS_KEY, "cost=1"),
+    ],
+    ids=["AES256", "kms", "default key", "tags", "all"],
+)
+async def test_how_an_object_is_kept(
+    transport: Transport, bucket: str, options: PutOptions
+) -> None:
+    """The same whether it is written at once or in parts."""
+    objects, s3 = transport.objects, transport.clients.s3
+    tags = dict(parse_qsl(options.tagging or ""))
+    await objects.put(Location(bucket, "once"), b"x", TEXT, options)
+    upload = await objects.upload(Location(bucket, "parts"), TEXT, options)
+    await upload.part(1, b"x")
+    await upload.complete()
+    for key in ("once", "parts"):
+        told = await s3.head_object(Bucket=bucket, Key=key)
+        assert told.get("ServerSideEncryption") == options.encryption
+        if options.kms_key is not None:
+            assert told["SSEKMSKeyId"] == options.kms_key
+        found = await s3.get_object_tagging(Bucket=bucket, Key=key)
+        assert {tag["Key"]: tag["Value"] for tag in found["TagSet"]} == tags
+        assert await read(objects, Location(bucket, key)) == (b"x", TEXT)
+
+
+async def test_an_object_in_parts(transport: Transport, bucket: str) -> None:
+    objects, at = transport.objects, Location(bucket, "in/parts ä")
+    parts = [hashlib.shake_128(b"%d" % n).digest(5 << 20) for n in (1, 2)] + [b"the end"]
+    upload = await objects.upload(at, TEXT, PLAIN)
+    await asyncio.gather(*(upload.part(n, parts[n - 1]) for n in (3, 1, 2)))
+    assert await objects.exists(at) is False
+    await upload.part(3, b"the very end")
+    await upload.complete()
+    assert await read(objects, at) == (b"".join(parts[:2]) + b"the very end", TEXT)
+    assert await objects.size(at) == (10 << 20) + 12
+    await upload.abort()  # harmless
+    assert await objects.exists(at) is True
+
+
+async def test_an_upload_that_is_aborted(transport: Transport, bucket: str) -> None:
+    objects, at = transport.objects, Location(bucket, "aborted")
+    others = await objects.upload(Location(bucket, "aborted too"), TEXT, PLAIN)
+    for _ in range(2):
+        upload = await objects.upload(at, TEXT, PLAIN)
+        await upload.part(1, b"x")
+    await objects.abort_uploads(at)
+    assert issubclass((await verdict(upload.complete()))[0], Transient)  # it may be begun anew
+    await upload.abort()
+    left = await transport.clients.s3.list_multipart_uploads(Bucket=bucket)
+    assert [found["Key"] for found in left["Uploads"]] == ["aborted too"]
+    await others.abort()
+    assert await objects.exists(at) is False
+
+
+async def test_the_size_of_an_object(transport: Transport, bucket: str) -> None:
+    at = Location(bucket, "sized")
+    assert (await verdict(transport.objects.size(at)))[0] is NotThere
+    for size in (0, 1, 70_000):
+        await transport.objects.put(at, bytes(size), TEXT)
+        assert await transport.objects.size(at) == size
 
 
 async def test_an_object_that_is_not_there(transport: Transport, bucket: str) -> None:

@@ -13,6 +13,7 @@ from dispatcher.emulator.blob import SPOOL_BYTES, Blob, Spool
 from dispatcher.emulator.folder_objects import FolderObjects
 from dispatcher.emulator.journal import Journal
 from dispatcher.emulator.objects import MemoryObjects, ObjectBytes, ObjectStore, StoredObject
+from dispatcher.emulator.s3_keeping import Keeping
 from dispatcher.errors import StateError
 
 
@@ -137,6 +138,20 @@ def test_folder_remembers_over_a_kill(tmp_path: Path) -> None:
     second.put("b", "later", stored(b"later"))
     assert second.buckets["b"].objects["k0"].blob.read() == b"new"
     first.close()
+    second.close()
+
+
+def test_folder_remembers_how_an_object_is_kept(tmp_path: Path) -> None:
+    first = FolderObjects(tmp_path)
+    first.create_bucket("b")
+    kept = stored(b"kept")
+    kept.keeping = Keeping({"x-amz-server-side-encryption": "AES256"}, {"team": "search"})
+    first.put("b", "kept", kept)
+    first._journal.append(["put", "b", "old", 0, 0, "e", "a/b", 1.0, {}, None])  # as before
+    first.close()
+    second = FolderObjects(tmp_path)
+    assert second.buckets["b"].objects["kept"].keeping == kept.keeping
+    assert second.buckets["b"].objects["old"].keeping == Keeping()
     second.close()
 
 

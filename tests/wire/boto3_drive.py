@@ -6,10 +6,12 @@ signatures, and the last one's clock is an hour ahead. The tests in ``test_boto3
 findings.
 """
 
+import base64
 import io
 import json
 import sys
 import urllib.request
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -247,6 +249,7 @@ def drive_s3(url: str, found: Found) -> None:
     stream = io.BytesIO(b"streamed " * 1000)
     s3.put_object(Bucket="parts", Key="streamed", Body=stream, ChecksumAlgorithm="SHA256")
     found["aws_chunked"] = len(s3.get_object(Bucket="parts", Key="streamed")["Body"].read())
+    drive_keeping(s3, found)
     deleted = s3.delete_objects(Bucket="parts", Delete={"Objects": [{"Key": odd}]})
     found["deleted"] = [item["Key"] for item in deleted["Deleted"]]
     found["s3_missing"] = {
@@ -255,6 +258,64 @@ def drive_s3(url: str, found: Found) -> None:
         "bucket": refusal(s3.get_object, Bucket="no-such-bucket", Key="a"),
     }
     found["sqs_missing"] = refusal(client("sqs", url).get_queue_url, QueueName="nope")
+
+
+def drive_keeping(s3: Any, found: Found) -> None:
+    """Encryption, tags, and an upload in parts whose checksums are told."""
+    key = {"Bucket": "parts", "Key": "kept"}
+    keeping = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k", "Tagging": "a=1&b=x%20y"}
+    told = {
+        "put": s3.put_object(**key, Body=b"kept", **keeping),
+        "get": s3.get_object(**key),
+        "head": s3.head_object(**key),
+    }
+    begun = s3.create_multipart_upload(**key, ChecksumAlgorithm="CRC32", **keeping)
+    other = s3.create_multipart_upload(**key)
+    listed = s3.list_multipart_uploads(Bucket="parts", Prefix="kept")["Uploads"]
+    s3.abort_multipart_upload(**key, UploadId=other["UploadId"])
+    left = s3.list_multipart_uploads(Bucket="parts")["Uploads"]
+    found["uploads"] = [
+        {item["UploadId"] for item in listed} == {begun["UploadId"], other["UploadId"]},
+        [item["UploadId"] for item in left] == [begun["UploadId"]],
+    ]
+    upload, content, parts = {**key, "UploadId": begun["UploadId"]}, b"p" * (5 << 20), []
+    for number in (1, 2):
+        crc = base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
+        part = {**upload, "PartNumber": number}
+        wrong = refusal(s3.upload_part, **part, Body=content, ChecksumCRC32="AAAAAA==")
+        answer = s3.upload_part(**part, Body=content, ChecksumCRC32=crc)
+        parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": crc})
+    forged = [{**parts[0], "ChecksumCRC32": "AAAAAA=="}, parts[1]]
+    complete = s3.complete_multipart_upload
+    found["upload_refused"] = [
+        wrong["code"],
+        refusal(complete, **upload, MultipartUpload={"Parts": forged})["code"],
+        refusal(complete, **upload, MultipartUpload={"Parts": parts}, MpuObjectSize=7)["code"],
+    ]
+    told["complete"] = complete(
+        **upload, MultipartUpload={"Parts": parts}, MpuObjectSize=2 * len(content)
+    )
+    told["head of parts"] = s3.head_object(**key, ChecksumMode="ENABLED")
+    found["kept"] = {
+        name: [answer.get("ServerSideEncryption"), answer.get("SSEKMSKeyId")]
+        for name, answer in told.items()
+    }
+    found["composite"] = told["head of parts"]["ChecksumCRC32"]
+    tags = s3.get_object_tagging(**key)["TagSet"]
+    found["tags"] = {tag["Key"]: tag["Value"] for tag in tags}
+    found["keeping_refused"] = [
+        refusal(s3.put_object, **key, Body=b"", **given)["code"]
+        for given in (
+            {"ServerSideEncryption": "AES128"},
+            {"ServerSideEncryption": "AES256", "SSEKMSKeyId": "k"},
+            {"Tagging": "&".join(f"k{n}=v" for n in range(11))},
+            {"Tagging": "k" * 129 + "=v"},
+            {"Tagging": "k=" + "v" * 257},
+            {"Tagging": "aws:k=v"},
+            {"Tagging": "a=1&a=2"},
+        )
+    ]
+    s3.delete_object(**key)
 
 
 ODD_KEYS = [

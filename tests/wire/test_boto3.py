@@ -1,8 +1,10 @@
 """Plain current boto3 against the emulator; the calls are in ``boto3_drive.py``."""
 
+import base64
 import json
 import re
 import time
+import zlib
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -189,6 +191,30 @@ def test_listing_pages_through_odd_keys(found: Found) -> None:
 
 def test_aws_chunked_upload_arrives_without_its_framing(found: Found) -> None:
     assert found["aws_chunked"] == len(b"streamed " * 1000)
+
+
+def test_how_an_object_is_kept_is_told(found: Found) -> None:
+    assert found["kept"].keys() == {"put", "get", "head", "complete", "head of parts"}
+    assert all(told == ["aws:kms", "k"] for told in found["kept"].values())
+    assert found["tags"] == {"a": "1", "b": "x y"}
+
+
+def test_what_s3_does_not_keep_is_refused(found: Found) -> None:
+    assert found["keeping_refused"] == [
+        "InvalidEncryptionAlgorithmError",
+        "InvalidArgument",
+        "BadRequest",
+        *["InvalidTag"] * 3,
+        "InvalidArgument",
+    ]
+
+
+def test_an_upload_in_parts_is_checked(found: Found) -> None:
+    assert found["upload_refused"] == ["BadDigest", "InvalidPart", "InvalidRequest"]
+    crc = zlib.crc32(b"p" * (5 << 20)).to_bytes(4, "big")
+    whole = base64.b64encode(zlib.crc32(crc + crc).to_bytes(4, "big")).decode()
+    assert found["composite"] == f"{whole}-2"
+    assert found["uploads"] == [True, True]
 
 
 def test_what_is_missing_has_the_right_code(found: Found) -> None:

@@ -3,6 +3,8 @@
 import base64
 import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import anyio
@@ -10,7 +12,7 @@ import anyio.to_thread
 
 from dispatcher.aws.calls import PutOptions
 from dispatcher.aws.mapping import translate
-from dispatcher.errors import Rejected
+from dispatcher.errors import Denied, Transient
 
 _GONE = "NoSuchUpload"
 
@@ -32,7 +34,7 @@ class SdkUpload:
         self._doing = f"writing to bucket {named['Bucket']}"
         self._total = total
         self._parts: dict[int, dict[str, object]] = {}
-        self._size = 0
+        self._sizes: dict[int, int] = {}
 
     @classmethod
     async def begin(
@@ -46,7 +48,7 @@ class SdkUpload:
         total: float,
     ) -> Self:
         """Begin an upload, which has to be completed or aborted."""
-        with translate(f"writing to bucket {bucket}", repeatable=True), anyio.fail_after(total):
+        with _translate(f"writing to bucket {bucket}", total):
             answer = await client.create_multipart_upload(
                 Bucket=bucket,
                 Key=key,
@@ -61,7 +63,7 @@ class SdkUpload:
         """Write a part."""
         crc = await anyio.to_thread.run_sync(zlib.crc32, body)
         checksum = base64.b64encode(crc.to_bytes(4, "big")).decode()
-        with translate(self._doing, repeatable=True), anyio.fail_after(self._total):
+        with _translate(self._doing, self._total):
             answer = await self._client.upload_part(
                 **self._named,
                 PartNumber=number,
@@ -74,14 +76,16 @@ class SdkUpload:
             "ETag": answer["ETag"],
             "ChecksumCRC32": checksum,
         }
-        self._size += len(body)
+        self._sizes[number] = len(body)
 
     async def complete(self) -> None:
         """Make the object of the parts."""
         parts = [self._parts[number] for number in sorted(self._parts)]
-        with translate(self._doing, repeatable=True), anyio.fail_after(self._total):
+        with _translate(self._doing, self._total):
             await self._client.complete_multipart_upload(
-                **self._named, MultipartUpload={"Parts": parts}, MpuObjectSize=self._size
+                **self._named,
+                MultipartUpload={"Parts": parts},
+                MpuObjectSize=sum(self._sizes.values()),
             )
 
     async def abort(self) -> None:
@@ -91,7 +95,7 @@ class SdkUpload:
 
 async def abort_uploads(client: Any, bucket: str, key: str, *, total: float) -> None:
     """Delete the parts of all uploads of an object that were begun and not completed."""
-    with translate(f"listing uploads to bucket {bucket}", repeatable=True), anyio.fail_after(total):
+    with _translate(f"listing uploads to bucket {bucket}", total):
         answer = await client.list_multipart_uploads(Bucket=bucket, Prefix=key)
     for found in answer.get("Uploads", ()):
         if found["Key"] == key:
@@ -102,11 +106,26 @@ async def abort_uploads(client: Any, bucket: str, key: str, *, total: float) -> 
 async def _abort(client: Any, named: dict[str, str], total: float) -> None:
     doing = f"aborting an upload to bucket {named['Bucket']}"
     try:
-        with translate(doing, repeatable=True), anyio.fail_after(total):
+        with _translate(doing, total):
             await client.abort_multipart_upload(**named)
-    except Rejected as error:
+    except Transient as error:
         if error.code != _GONE:
             raise
+
+
+@contextmanager
+def _translate(doing: str, total: float) -> Iterator[None]:
+    """Map errors to ours, see ``translate``.
+
+    An upload that is gone (somebody aborted it) is nobody's fault: it may be begun anew.
+    """
+    try:
+        with translate(doing, repeatable=True), anyio.fail_after(total):
+            yield
+    except Denied as error:
+        if error.code != _GONE:
+            raise
+        raise Transient(f"the upload is gone while {doing}", code=_GONE) from error
 
 
 def parameters_of(options: PutOptions) -> dict[str, Any]:
