@@ -93,18 +93,31 @@ async def test_the_budget_bounds_what_a_broken_container_costs(
     assert all("the share in retry.bisection, 0.1, is used up; raise it" in m for m in told)
 
 
+async def test_answers_that_are_too_large_only_together_are_read_in_parts(way_to: WayTo) -> None:
+    way = await way_to(model="tests.faults.containers:swollen")
+    wanted = [{"id": f"r{n}", "n": n, "swell": 20_000 if n == 31 else 1_000} for n in range(100)]
+    way.write(wanted)
+    await way.run(packing=PACKED, completion={"max_output": "10kB"})
+    assert sorted(line["output"]["n"] for line in way.results()) == [
+        n for n in range(100) if n != 31
+    ]
+    (dead,) = way.dead()
+    assert (dead["key"], dead["reason"]) == ("r31", "output_too_large")
+    assert "20,0" in dead["message"], "in its own words"
+
+
 async def test_parcels_shrink_where_bad_records_are_common(way_to: WayTo) -> None:
     way = await way_to(model=MODEL)
-    bad = dict.fromkeys(range(0, 6_000, 40), "refused")
-    way.write(records(6_000, bad))
+    bad = dict.fromkeys(range(0, 3_000, 40), "refused")
+    way.write(records(3_000, bad))
     await way.run(
         packing={**PACKED, "max_records": 200},
         limits={"outstanding": 4},
         retry={"bisection": 1},
     )
     assert len(way.dead()) == len(bad)
-    assert len(way.results()) == 6_000 - len(bad)
-    assert way.meter.invocations["inline"] > 3 * 6_000 / 200
+    assert len(way.results()) == 3_000 - len(bad)
+    assert way.meter.invocations["inline"] > 3 * 3_000 / 200
 
 
 async def test_it_is_told_in_status_and_summary(way_to: WayTo, tmp_path: Path) -> None:

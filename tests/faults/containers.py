@@ -57,3 +57,10 @@ async def alone(request: ModelRequest) -> ModelResponse:
     if len(lines) > 1:
         raise ModelError(400, f"{len(lines)} records are too many")
     return ModelResponse(request.body, request.content_type or LINES)
+
+
+async def swollen(request: ModelRequest) -> ModelResponse:
+    """Answer each record with as many bytes as it asks for."""
+    records = [orjson.loads(line) for line in lines_in(request)]
+    outputs = [orjson.dumps({"n": r["n"], "pad": "x" * r["swell"]}) for r in records]
+    return ModelResponse(b"".join(output + b"\n" for output in outputs), LINES)
