@@ -10,7 +10,7 @@ class AgainSettings(Section):
     """How often the records of a failed invocation are invoked, and how long to wait before."""
 
     attempts: int = Field(
-        1, ge=1, le=100, description="Invocations of a record in all; 1 does not try again."
+        1, ge=1, le=100, description="Invocations of the same records; 1 does not try them again."
     )
     backoff: Duration = Field(
         30.0, ge=0, description="Wait before the second one; doubles, with jitter, up to an hour."
