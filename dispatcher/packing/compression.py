@@ -14,6 +14,8 @@ import zstandard
 
 Compression: TypeAlias = Literal["gzip", "zstd"]
 
+_LOOK_BYTES = 262_144
+
 GZIP_LEVEL = 6
 ZSTD_LEVEL = 3
 
@@ -23,6 +25,10 @@ class _Container(Protocol):
 
     overhead: int
     """Bytes of head and trailer together."""
+
+    def begin(self, piece: bytes) -> bytes:
+        """Return the blocks of a piece that are whole already; ``press`` the rest of it."""
+        ...
 
     def press(self, piece: bytes) -> bytes:
         """Return whole blocks of a piece."""
@@ -45,7 +51,7 @@ class Stream:
     """
 
     def __init__(self, compression: Compression) -> None:
-        self._container: _Container = _Gzip() if compression == "gzip" else _Zstd()
+        self._container = _container(compression)
         self._plain: list[bytes] = []
         self._blocks: list[bytes] = []
         self._size = self._container.overhead
@@ -81,6 +87,21 @@ class Stream:
         return self._container.enclose(blocks, [before, *self._plain, after])
 
 
+def exceeds(content: bytes, compression: Compression, most: int) -> bool:
+    """Return whether content becomes more than so many bytes, without compressing all of it."""
+    container = _container(compression)
+    size = container.overhead
+    for at in range(0, len(content), _LOOK_BYTES):
+        size += len(container.begin(content[at : at + _LOOK_BYTES]))
+        if size > most:
+            return True
+    return size + len(container.press(b"")) > most
+
+
+def _container(compression: Compression) -> _Container:
+    return _Gzip() if compression == "gzip" else _Zstd()
+
+
 class _Gzip:
     """One member of RFC 1952, with blocks of RFC 1951."""
 
@@ -91,6 +112,9 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._press = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+
+    def begin(self, piece: bytes) -> bytes:
+        return self._press.compress(piece)
 
     def press(self, piece: bytes) -> bytes:
         return self._press.compress(piece) + self._press.flush(zlib.Z_SYNC_FLUSH)
@@ -127,10 +151,16 @@ class _Zstd:
         self._press = zstandard.ZstdCompressor(ZSTD_LEVEL).compressobj()
         self._window = b""
 
+    def begin(self, piece: bytes) -> bytes:
+        return self._without_head(self._press.compress(piece))
+
     def press(self, piece: bytes) -> bytes:
         flushed = self._press.flush
         blocks = self._press.compress(piece) + flushed(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
-        if self._window:
+        return self._without_head(blocks)
+
+    def _without_head(self, blocks: bytes) -> bytes:
+        if self._window or not blocks:
             return blocks
         assert blocks[:5] == self._MAGIC + bytes((self._PLAIN_DESCRIPTOR,)), "asked for nothing"
         self._window = blocks[5:6]

@@ -66,13 +66,16 @@ class Filling:
 
         Returns:
             How many records, from the last, are too many and were left out; nothing can be added
-            any more then. All, where the first is too large by itself.
+            any more then. All, where the first is too large by itself; if it is the only one, the
+            payload is that of it all the same.
         """
         room, sure, spare = self._most - self._size, self._pressed, self._stream
         became = self._compress()
         if self._size <= self._most:
             return 0
         items = self._items
+        if len(items) == 1:
+            return 1
         part = self._part(sure, _CAREFUL * room / became)
         while part:
             self._begin()

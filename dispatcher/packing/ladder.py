@@ -6,12 +6,16 @@ from typing import Literal, TypeAlias
 from dispatcher import limits
 from dispatcher.config.packing import Encoding
 from dispatcher.packing.codec import Codec, compression_of, format_of
+from dispatcher.packing.compression import exceeds
 from dispatcher.packing.parcel import Parcel
 from dispatcher.packing.values import NotEncodableError
 from dispatcher.sources.blob import Blob
 from dispatcher.sources.record import Large, Record
 
 RefusedReason: TypeAlias = Literal["no_staging", "too_large", "not_encodable"]
+
+_LARGE_BYTES = 1_000_000
+"""From here on a record hardly ever fits when compressed, and compressing it takes long."""
 
 
 @dataclass(slots=True)
@@ -43,21 +47,28 @@ class Ladder:
         self._codec = codec
         self._staging = staging
 
-    def alone(self, record: Record) -> Parcel | Refused:
+    def alone(self, record: Record, first: bytes | None = None) -> Parcel | Refused:
         """Return the parcel of one record.
 
         The first encoding whose payload fits inline wins. If none fits, the first that can carry
         the record at all goes to S3.
+
+        Args:
+            record: The record.
+            first: Its payload in the first encoding, where that has been made.
         """
         raw, error = record.raw, None
         staged: tuple[Encoding, bytes] | None = None
         least: int | None = None
         for encoding in self._codec.encodings:
             try:
-                payload = self._codec.payload([raw], encoding)
+                if staged is not None and self._is_hopeless(raw, encoding):
+                    continue
+                payload = first or self._codec.payload([raw], encoding)
             except NotEncodableError as reason:
                 error = error or reason
                 continue
+            first = None
             size = len(payload)
             if size <= limits.INLINE_BODY_BYTES:
                 return self._parcel(record, payload, encoding, raw)
@@ -93,6 +104,13 @@ class Ladder:
         if size is None:
             return Refused(record, "not_encodable", str(error))
         return _too_large(record, size)
+
+    def _is_hopeless(self, raw: bytes, encoding: Encoding) -> bool:
+        """Return whether a large record can be known not to fit inline, without compressing it."""
+        if (compression := compression_of(encoding)) is None or len(raw) < _LARGE_BYTES:
+            return False
+        item = self._codec.item(raw, format_of(encoding))
+        return exceeds(item, compression, limits.INLINE_BODY_BYTES)
 
     def _size(self, record: Large, encoding: Encoding) -> int:
         """Return the bytes of its payload before compression."""

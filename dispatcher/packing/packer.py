@@ -195,8 +195,9 @@ class Packer:
             del self._open[fits:]
             full.append(self._close())
         else:
+            made = filling.payload() if left == 1 else None
             self._reset()
-            full.append(self._ladder.alone(rest.pop(0)))
+            full.append(self._ladder.alone(rest.pop(0), made))
         return rest
 
     def _item(self, raw: bytes) -> bytes | None:

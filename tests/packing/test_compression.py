@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.packing.compression import Compression, Stream
+from dispatcher.packing.compression import Compression, Stream, exceeds
 
 KINDS: list[Compression] = ["gzip", "zstd"]
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -125,3 +125,14 @@ def test_another_program_takes_zstd() -> None:
     payload = stream_of(corpus(), "zstd").payload(b"[", b"]")
     done = subprocess.run(["zstd", "-dc"], input=payload, stdout=subprocess.PIPE, check=True)
     assert done.stdout == b"".join((b"[", *corpus(), b"]"))
+
+
+@kinds
+def test_too_much_is_known_before_all_is_compressed(kind: Compression) -> None:
+    noise = random.Random(6).randbytes(600_000)
+    assert exceeds(noise, kind, 128_000)
+    assert not exceeds(bytes(600_000), kind, 128_000)
+    for content in (b"1", noise[:1_000], noise, bytes(600_000), b"".join(corpus())):
+        size = len(stream_of([content], kind).payload(b"", b""))
+        assert not exceeds(content, kind, size), "it fits"
+        assert exceeds(content, kind, size - 10)

@@ -186,6 +186,39 @@ def test_the_first_encoding_that_fits_inline_wins() -> None:
     assert all(is_kept(one) for one in packed)
 
 
+def test_a_record_that_cannot_fit_is_not_compressed_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made_with = settings("lines", "json", "json+gzip", "json+zstd")
+    noise, blank = text(2_000_000), b'"%b"' % (b" " * 2_000_000)
+    made = Codec.payload
+    tried = []
+
+    def payload(codec: Codec, raws: Sequence[bytes], encoding: Encoding) -> bytes:
+        tried.append(encoding)
+        return made(codec, raws, encoding)
+
+    monkeypatch.setattr(Codec, "payload", payload)
+    packed = parcels_of(pack(packer_of(made_with), records([noise, blank])))
+    assert [(one.encoding, one.route) for one in packed] == [
+        ("json", "s3"),
+        ("json+gzip", "inline"),
+    ]
+    assert tried == ["json", "json", "json+gzip"]
+
+
+@pytest.mark.parametrize("encoding", ["json+gzip", "json+zstd"])
+def test_a_record_that_is_compressed_first_is_compressed_once(
+    encoding: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_with = settings("lines", encoding, "json")
+    noise = text(200_000)
+    made = Codec(made_with, content_type=None).payload([noise], encoding)
+    monkeypatch.setattr(Codec, "payload", lambda *_: b"x" * 200_000)
+    (parcel,) = parcels_of(pack(packer_of(made_with), records([noise])))
+    assert (parcel.payload, parcel.encoding, parcel.route) == (made, encoding, "s3")
+
+
 def test_packed_parcels_are_in_the_first_encoding() -> None:
     made = packer_of(settings("lines", "json", "json+zstd"))
     large = b'"%b"' % (b"x" * 200_000)
