@@ -34,6 +34,8 @@ _MSGPACK_TYPES = frozenset(
 _EXCESS = 1_000
 """So many outputs too many are counted to tell the user; what is beyond takes memory and time."""
 
+_HINT = " (an object; a list in it is named by packing.answer.list)"
+
 _SHOWN_CHARS = 100
 
 
@@ -188,11 +190,7 @@ def _of_msgpack(body: bytes, count: int, answer: AnswerSettings) -> Outputs | Mi
     except NotMsgpackError as error:
         return Mismatch("bad_answer", f"the answer is not MessagePack: {error}")
     values, found = msgpack_text.elements(place, count)
-    return (
-        Outputs(values, are_json=False)
-        if found == count
-        else _miscounted(f"{found:,} outputs", count)
-    )
+    return Outputs(values, are_json=False) if found == count else _miscounted(found, count)
 
 
 def _converted(values: list[bytes], content_type: str | None) -> Outputs:
@@ -211,6 +209,7 @@ def _converted(values: list[bytes], content_type: str | None) -> Outputs:
 def _of_text(
     body: bytes, content_type: str | None, count: int, settings: PackingSettings
 ) -> Outputs | Mismatch:
+    pointer = settings.answer.list
     for read in _readers(body, content_type, count, settings):
         values: list[bytes] = []
         found = 0
@@ -220,17 +219,18 @@ def _of_text(
                 if found <= count:
                     values.append(value)
                 elif found == count + _EXCESS:
-                    return _miscounted(f"{found:,} outputs or more", count)
+                    return _miscounted(found, count, more=" or more")
         except NotJsonError:
             continue
         except NothingThereError:
-            return _nothing_there(settings.answer.list)
+            return _nothing_there(pointer)
         if found == count:
             return Outputs(values, are_json=read is not _text_lines, content_type=content_type)
-        return _miscounted(f"{found:,} outputs", count)
+        is_around = found == 1 and not pointer and body.lstrip().startswith(b"{")
+        return _miscounted(found, count, more=_HINT if is_around else "")
     return Mismatch(
         "bad_answer",
-        f"the answer to {count} records ({content_type or 'without a content type'}, "
+        f"the answer to {_counted(count, 'record')} ({content_type or 'without a content type'}, "
         f"{len(body)} bytes) is neither JSON nor JSON lines",
     )
 
@@ -253,7 +253,7 @@ def _readers(
     as_lines: _Reader = _text_lines if is_any_text else _json_lines
     is_labelled = kind == "application/json" or kind.endswith("+json")
     is_one_line = settings.framing == "lines" and count == 1 and b"\n" not in body.strip()
-    if is_one_line and not is_labelled:
+    if is_one_line and not is_labelled and settings.answer.id is None:
         # One line in, one line out: it may hold an array of its own.
         return [as_lines, document]
     return [document, as_lines]
@@ -313,8 +313,15 @@ def _field(value: bytes, field: str, *, is_msgpack: bool) -> object:
     return document.get(field) if isinstance(document, dict) else None
 
 
-def _miscounted(found: str, count: int) -> Mismatch:
-    return Mismatch("count_mismatch", f"the answer holds {found} for {count} records")
+def _miscounted(found: int, count: int, *, more: str = "") -> Mismatch:
+    return Mismatch(
+        "count_mismatch",
+        f"the answer holds {_counted(found, 'output')}{more} for {_counted(count, 'record')}",
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _nothing_there(pointer: str) -> Mismatch:

@@ -32,12 +32,21 @@ def doubled(request: ModelRequest) -> ModelResponse:
 
 
 class Gate:
-    """A container that answers nobody until the gate is opened, and then everybody."""
+    """A container that answers nobody until the gate is opened, and then everybody.
 
-    def __init__(self) -> None:
+    Args:
+        expected: As soon as so many wait, it is full.
+    """
+
+    def __init__(self, expected: int = 0) -> None:
         self.opened = asyncio.Event()
+        self.full = asyncio.Event()
+        self._missing = expected
 
     async def echo(self, request: ModelRequest) -> bytes:
+        self._missing -= 1
+        if not self._missing:
+            self.full.set()
         await self.opened.wait()
         return request.body
 

@@ -12,14 +12,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
+import anyio
 import anyio.to_thread
 import orjson
 import pytest
 import yaml
 
+from dispatcher import pipeline
 from dispatcher.config.packing import _FORMATS, Encoding
 from dispatcher.config.settings import Config
 from dispatcher.emulator.model import ModelRequest, ModelResponse
+from dispatcher.errors import ConfigError
 
 Json = dict[str, Any]
 WayTo = Callable[..., Awaitable[Any]]
@@ -195,6 +198,30 @@ async def test_without_a_join_there_is_no_input_to_reshape(way_to: WayTo) -> Non
     (result,) = way.results()
     assert result["output"] == [None, {"id": "a"}, ["key", "status", "output", "meta"]]
     assert result["meta"]["attempts"] == 1
+
+
+async def test_how_answers_are_read_cannot_be_forced_while_any_is_outstanding(
+    way_to: WayTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way = await way_to(model="containers:gated")
+    gate = importlib.import_module("containers").Gate(3)
+    monkeypatch.setattr("containers.gate", gate)
+    records = [{"id": f"r{n}"} for n in range(3)]
+    way.write(records)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(way.run)
+            await gate.full.wait()
+            group.cancel_scope.cancel()
+    changed = way.config(packing={"framing": "lines", "max_records": 3})
+    with pytest.raises(ConfigError, match=r"packing\.framing was .* nor be forced, while 3 inv"):
+        await pipeline.run(changed, meter=way.meter, access=way.access, force=True)
+    gate.opened.set()
+    await way.run()
+    assert [line["output"] for line in way.results()] == records
+    way.write([*records, {"id": "r3"}])
+    await pipeline.run(changed, meter=way.meter, access=way.access, force=True)
+    assert {line["key"] for line in way.results()} == {"r0", "r1", "r2", "r3"}
 
 
 # Containers that answer badly. Which records are to blame is found by taking requests apart.

@@ -279,6 +279,15 @@ def test_whatever_stands_around_the_list(
         assert reason(found) == "count_mismatch"
 
 
+def test_a_document_around_the_list_is_told_of() -> None:
+    mismatch = answered(b'{"predictions":[1,2]}', JSON, [1, 2])
+    assert isinstance(mismatch, Mismatch)
+    assert mismatch.message == (
+        "the answer holds 1 output (an object; a list in it is named by packing.answer.list) for "
+        "2 records"
+    )
+
+
 # By id
 
 
@@ -339,6 +348,12 @@ def test_ids_do_not_mend_a_wrong_count() -> None:
 def test_keys_that_look_alike_are_never_paired_by_id() -> None:
     body = b'[{"id":1},{"id":"1"}]'
     assert reason(answered(body, JSON, [1, "1"], id="id")) == "id_mismatch"
+
+
+@pytest.mark.parametrize("kind", [None, JSON, "text/plain"])
+def test_an_id_of_one_record_is_looked_for_in_a_list_too(kind: str | None) -> None:
+    for body in (b'[{"id":"a"}]', b'{"id":"a"}'):
+        assert values(answered(body, kind, ["a"], "lines", id="id")) == [b'{"id":"a"}']
 
 
 def test_an_id_is_checked_without_framing_too() -> None:
