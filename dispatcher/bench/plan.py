@@ -233,8 +233,11 @@ class Planner:
 
     def _try(self, records: list[Record | Large]) -> None:
         """Pack the first records in the other ways too."""
-        few: list[Record | Large] = []
+        few: list[Record] = []
         for record in records:
+            if isinstance(record, Large):
+                # It goes through S3 whatever it is packed in.
+                continue
             if self._tried_bytes >= self._trial_bytes or self._tried_records >= TRIAL_RECORDS:
                 break
             self._tried_bytes += record.size

@@ -46,7 +46,7 @@ def _headline(plan: Plan, extent: Extent) -> Iterator[str]:
     scale = extent.scale or 1.0
     about = "" if extent.scale == 1.0 else "about " if extent.scale else "at least "
     requests, records = round(plan.tally.total * scale), round(plan.read * scale)
-    yield f"{about}{requests:,} requests for {about}{records:,} records"
+    yield f"{about}{_count(requests, 'request')} for {about}{_count(records, 'record')}"
     if plan.sizes.count:
         ours, classic = dollars(plan.dollars * scale), dollars(plan.classic_dollars * scale)
         yield f"{about}{ours}; an upload and a call for each record would cost {classic}"
@@ -72,12 +72,15 @@ def _summary(plan: Plan, extent: Extent) -> Iterator[list[str]]:
                 for encoding in plan.config.packing.encodings[1:]
                 if tally.requests[encoding, route]
             )
-            yield [way, f"{requests:,} requests with {records:,} records, {size}{others}"]
+            whole = f"{_count(requests, 'request')} with {_count(records, 'record')}, {size}"
+            yield [way, whole + others]
     if tally.total:
         sizes = tally.sizes
-        span = f"{sizes.smallest:,} to {sizes.largest:,} records"
-        full = f"inline ones are {wording.percent(tally.fill)} full"
-        yield ["a request", f"{span}, median {sizes.percentile(0.5):,}; {full}"]
+        held = _count(sizes.largest, "record")
+        if sizes.smallest < sizes.largest:
+            held = f"{sizes.smallest:,} to {held}, median {sizes.percentile(0.5):,}"
+        full = f"; inline ones are {wording.percent(tally.fill)} full" if tally.fill else ""
+        yield ["a request", held + full]
     for reason, refusal in sorted(plan.refused.items(), key=lambda item: -item[1].records):
         message = refusal.message
         if not message.startswith(refusal.place):
@@ -182,8 +185,7 @@ def _advice(plan: Plan) -> Iterator[Text]:
     missing = plan.tally.refused.get("no_staging")
     if missing is not None:
         yield Text("recommended  staging: {bucket: ...}", "bold")
-        records = "1 record" if missing.records == 1 else f"{missing.records:,} records"
-        yield Text(f"saves        {records} from the dead letters")
+        yield Text(f"saves        {_count(missing.records, 'record')} from the dead letters")
     advice, lighter = plan.advice(), plan.lighter()
     if advice is not None:
         yield from _change("recommended", advice)
@@ -206,7 +208,8 @@ def _saving(advice: Advice) -> str:
     now, then = advice.now, advice.trial
     each = f"{dollars(then.dollars_each * _MILLION)} per million records"
     usual = dollars(now.dollars_each * _MILLION)
-    return f"{then.tally.total:,} requests, not {now.tally.total:,}; {each}, not {usual}"
+    fewer = f"{_count(then.tally.total, 'request')}, not {now.tally.total:,}"
+    return f"{fewer}; {each}, not {usual}"
 
 
 def _container(plan: Plan, advice: Advice) -> Iterator[Text]:
@@ -215,7 +218,9 @@ def _container(plan: Plan, advice: Advice) -> Iterator[Text]:
     seen = " or ".join(content_types(plan, advice.trial))
     yield Text(f"container    must understand {seen},")
     if packing.framing != "none":
-        yield Text(f"{'':13}up to {most:,} records ({packing.framing}), one output for each")
+        yield Text(
+            f"{'':13}up to {_count(most, 'record')} ({packing.framing}), one output for each"
+        )
     elif advice.trial.way.unwraps:
         yield Text(f"{'':13}the decoded bytes and nothing else of the record")
     else:
@@ -250,6 +255,10 @@ def content_types(plan: Plan, trial: Trial) -> list[str]:
     """Return what the container is told of the payloads of a way, one for each encoding."""
     codec = codec_of(plan.config, trial.way)
     return [codec.content_type(encoding) for encoding in codec.encodings]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _table(rows: list[list[str]]) -> Iterator[Text]:

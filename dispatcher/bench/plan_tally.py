@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from dispatcher import limits
 from dispatcher.bench.cost import Assumptions, Usage, classic, invocation, put_requests
+from dispatcher.dispatch.upload import PART_BYTES
 from dispatcher.packing.packer import Refused
 from dispatcher.packing.parcel import Parcel, sent_bytes
 from dispatcher.sources.record import Large, Record, Unreadable
@@ -149,7 +150,7 @@ class Tally:
             if item.route == "inline":
                 self.fills.add(size)
             else:
-                puts = put_requests(size)
+                puts = put_requests(size, PART_BYTES, PART_BYTES)
             self.shapes[count, puts] += 1
 
     @property

@@ -37,7 +37,7 @@ def test_a_plan_says_the_important_first_and_makes_nothing(
         "\n"
         "records    5 of 130 B\n"
         "inline     5 requests with 5 records, 130 B\n"
-        "a request  1 to 1 records, median 1; inline ones are <1% full\n"
+        "a request  1 record; inline ones are <1% full\n"
     )
     assert "recommended  packing: {framing: lines, max_records: 1000}" in result.stdout
     assert result.stderr == ""

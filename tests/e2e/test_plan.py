@@ -50,7 +50,7 @@ def lengths(request: ModelRequest) -> ModelResponse:
 
 def mixed() -> list[bytes]:
     """Short texts, with letters up to 300 kB and what cannot be read among them."""
-    texts = list(DATASETS["short-text"](2_500, 3))
+    texts = list(DATASETS["short-text"](1_500, 3))
     texts[100:100] = letters.lines(12, 100, 300_000, 3)
     texts[50] = b'{"id": "broken'
     texts[60] = b'{"text": "without a name"}'
@@ -70,10 +70,10 @@ async def plan(way: Way, *options: str, **sections: Json) -> Json:
     return found
 
 
-async def plan_alone(config: Config) -> Json:
+async def plan_alone(config: Config, sample: int | None = None) -> Json:
     """Plan in this process, without trying other ways."""
     planner = Planner(config, Assumptions(), Prices(), trial_bytes=0)
-    _, extent = await read_input(config, planner, None)
+    _, extent = await read_input(config, planner, sample)
     found: Json = json.loads(report_json(planner.finish(), extent))
     return found
 
@@ -155,22 +155,19 @@ async def test_what_is_recommended_does_what_it_says(way_to: WayTo) -> None:
 
 async def test_a_sample_tells_nearly_what_the_whole_does(way_to: WayTo) -> None:
     way = await way_to(**ANSWERS)
-    text = b"".join(line + b"\n" for line in DATASETS["short-text"](6_000, 3))
-    half = text.index(b"\n", len(text) // 2) + 1
-    compressed = gzip.compress(text[half:])
-    for name, content in (("a.jsonl", text), ("b.jsonl.gz", compressed)):
+    text = b"".join(line + b"\n" for line in DATASETS["short-text"](20_000, 3))
+    packing = {"framing": "lines", "max_records": 100}
+    for name, content in (("a.jsonl", text), ("b.jsonl.gz", gzip.compress(text))):
         path = way.folder / name
         path.write_bytes(content)
-        packing = {"framing": "lines", "max_records": 50}
-        settings = sections(packing, source={"path": str(path)})
-        whole = await plan(way, **settings)
-        part = await plan(way, "--sample", "1000", **settings)
-        assert not part["complete"]
-        assert part["records"] == 1_000
+        config = way.config(packing=packing, source={"path": str(path)})
+        whole = await plan_alone(config)
+        part = await plan_alone(config, 2_000)
+        assert (part["records"], part["complete"]) == (2_000, False)
         estimate = part["scale"] * part["requests"]["total"]
         assert estimate == pytest.approx(whole["requests"]["total"], rel=0.05), name
-    everything = await plan(way, "--sample", "6000", source={"path": str(way.folder / "a.jsonl")})
-    assert everything["complete"]
+        assert await plan_alone(config, 20_000) == whole
+    assert whole["complete"]
 
 
 BLOCKS = re.compile(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
