@@ -35,6 +35,9 @@ from tests.faults import crash
 
 MOST_MEGABYTES = 300
 _PIECE = 999_999  # divisible by three, so that base64 can be made piece by piece
+_LONG_UPLOAD = 200_000_000
+"""From here on there is time to kill the run in the middle of the upload; else where it begins."""
+
 _LOOK_SECONDS = 0.02
 _MOST_SECONDS = 900
 _ZSTD = "; encoding=zstd"
@@ -300,9 +303,12 @@ def main() -> int:
 
             blows: list[dict[str, Any]] = [{}]
             if options.kill:
+                uploading: dict[str, Any] = {"kill_when": is_half_uploaded}
+                if length < _LONG_UPLOAD:
+                    uploading = {"failpoint": "dispatch.staging"}
                 blows = [
                     {"failpoint": "ledger.spooled:2"},
-                    {"kill_when": is_half_uploaded},
+                    uploading,
                     {"failpoint": "sink.appended"},
                     {},
                 ]

@@ -10,9 +10,9 @@ import pytest
 @pytest.mark.parametrize(
     "options",
     [
-        ["--megabytes", "150", "--source", "jsonl", "--join", "both"],
-        ["--megabytes", "60", "--source", "files", "--join", "input", "--kill"],
-        ["--megabytes", "40", "--source", "stdin", "--encoding", "json+zstd"],
+        ["--megabytes", "100", "--source", "jsonl", "--join", "both"],
+        ["--megabytes", "30", "--source", "files", "--join", "input", "--kill"],
+        ["--megabytes", "20", "--source", "stdin", "--encoding", "json+zstd"],
     ],
     ids=lambda options: options[3],
 )
