@@ -1,9 +1,10 @@
 """Watch the memory of a run over a large input, and fail if it is too much or grows.
 
     python -m tests.faults.memory --megabytes 1000
+    python -m tests.faults.memory --megabytes 900 --one
 
-Records are of 100 bytes to 2 MB. The emulator is a process of its own; measured is the resident
-memory of ``dispatcher run``.
+Records are of 100 bytes to 2 MB, or there is one of all these bytes. The emulator is a process of
+its own; measured is the resident memory of ``dispatcher run``.
 """
 
 import argparse
@@ -19,12 +20,19 @@ from pathlib import Path
 import psutil
 
 from dispatcher.bench import records
+from dispatcher.emulator.model import ModelRequest, ModelResponse
 from tests.faults import crash
 
 MOST_BYTES = 250_000_000
+MOST_BYTES_OF_ONE = 300_000_000
 MOST_GROWTH = 1.1
 MEAN_RECORD_BYTES = 200_000
 UNREADABLE_BYTES = 10_000
+
+
+def length(request: ModelRequest) -> ModelResponse:
+    """Answer with the number of bytes: the model for a single record, which none would echo."""
+    return ModelResponse(b'{"bytes": %d}' % len(request.body))
 
 
 def watch(process: subprocess.Popen[bytes]) -> list[int]:
@@ -44,21 +52,36 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--unreadable", action="store_true", help="lines that are dead letters")
+    parser.add_argument("--one", action="store_true", help="a single record, staged in parts")
     options = parser.parse_args()
     mean = UNREADABLE_BYTES if options.unreadable else MEAN_RECORD_BYTES
-    count = options.megabytes * 1_000_000 // mean
+    count = 1 if options.one else options.megabytes * 1_000_000 // mean
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = folder / "in.jsonl"
-        if options.unreadable:
+        sections = {"source": {"max_record": "1GB"}} if options.one else {}
+        if options.one:
+            with source.open("wb") as file:
+                file.write(b'{"id": 1, "text": "')
+                file.writelines(itertools.repeat(b"0123456789" * 100_000, options.megabytes))
+                file.write(b'"}\n')
+        elif options.unreadable:
             with source.open("wb") as file:
                 file.writelines(itertools.repeat(b"x" * (UNREADABLE_BYTES - 1) + b"\n", count))
         else:
             made = ["--count", str(count), "--out", str(source), "--max-bytes", "2000000"]
             subprocess.run([sys.executable, "-m", records.__name__, *made], check=True)
-        with crash.emulator(folder, "--instances", "64", "--state", str(folder / "s3")) as told:
+        model = "tests.faults.memory:length" if options.one else "echo"
+        given = ("--instances", "64", "--state", str(folder / "s3"), "--model", model)
+        with crash.emulator(folder, *given) as told:
             run = subprocess.Popen(
-                [sys.executable, "-m", "dispatcher", "run", crash.configure(folder, told)],
+                [
+                    sys.executable,
+                    "-m",
+                    "dispatcher",
+                    "run",
+                    crash.configure(folder, told, **sections),
+                ],
                 env={**os.environ, **told},
             )
             seen = watch(run)
@@ -71,9 +94,10 @@ def main() -> int:
     print(*(f"{q / 1e6:.0f}" for q in quarters))
     # A short run is half over when it has imported and filled what it may hold; one of dead letters
     # is over within seconds, and only the bound tells.
-    grew = not options.unreadable and quarters[3] > quarters[2] * MOST_GROWTH
+    grew = not (options.unreadable or options.one) and quarters[3] > quarters[2] * MOST_GROWTH
+    most = MOST_BYTES_OF_ONE if options.one else MOST_BYTES
     expected = 2 if options.unreadable else 0
-    return int(run.returncode != expected or lines != count or max(seen) > MOST_BYTES or grew)
+    return int(run.returncode != expected or lines != count or max(seen) > most or grew)
 
 
 if __name__ == "__main__":

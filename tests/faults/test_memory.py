@@ -9,8 +9,12 @@ import pytest
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "options",
-    [["--megabytes", "150"], ["--megabytes", "400", "--unreadable"]],
-    ids=["records", "dead-letters"],
+    [
+        ["--megabytes", "150"],
+        ["--megabytes", "400", "--unreadable"],
+        ["--megabytes", "300", "--one"],
+    ],
+    ids=["records", "dead-letters", "one-record"],
 )
 def test_memory_is_bounded_and_flat(options: list[str]) -> None:
     watched = subprocess.run(
