@@ -1,10 +1,15 @@
 """The built-in model ``text-stats``: statistics of the text in JSON records."""
 
+import gzip
+import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import msgpack
 import orjson
+import zstandard
 
 from dispatcher.emulator.model import ModelError, ModelRequest, ModelResponse
 
@@ -13,30 +18,48 @@ _QUOTES = "\"')]}"
 _ENDS = (".", "!", "?", "\N{HORIZONTAL ELLIPSIS}")
 _LINE_TYPES = {"application/jsonlines", "application/x-jsonlines", "application/x-ndjson"}
 
+_MSGPACK_TYPES = {"application/msgpack", "application/x-msgpack"}
+
 
 def text_stats(request: ModelRequest) -> ModelResponse:
     """Answer one object a record, in the framing of the request.
 
-    A JSON array or JSON lines hold one record an item; any other JSON value is one record. All
-    texts in a record count, however deep.
+    An array of JSON or MessagePack, or JSON lines, hold one record an item; any other value is one
+    record. All texts in a record count, however deep.
 
     Raises:
-        ModelError: 400 where the body is not JSON, 415 where it is encoded in another way.
+        ModelError: 400 where the body is not what its content type says, 415 where it is encoded in
+            another way.
     """
     media_type, _, parameters = (request.content_type or "application/json").partition(";")
     media_type = media_type.strip().lower()
-    if "encoding=" in parameters:
-        raise ModelError(415, f"text-stats reads plain JSON, not {request.content_type}")
     try:
+        body = _opened(request.body, parameters)
         if media_type in _LINE_TYPES:
-            lines = [line for line in request.body.split(b"\n") if line.strip()]
+            lines = [line for line in body.split(b"\n") if line.strip()]
             answers = [orjson.dumps(stats(orjson.loads(line))) for line in lines]
             return ModelResponse(b"".join(a + b"\n" for a in answers), media_type)
-        value = orjson.loads(request.body)
-    except orjson.JSONDecodeError as error:
-        raise ModelError(400, f"text-stats: the body is not {media_type}: {error}") from error
+        value = msgpack.unpackb(body) if media_type in _MSGPACK_TYPES else orjson.loads(body)
+    except (ValueError, OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise ModelError(
+            400, f"text-stats: the body is not {request.content_type}: {error}"
+        ) from error
     result = [stats(v) for v in value] if isinstance(value, list) else stats(value)
     return ModelResponse(orjson.dumps(result), "application/json")
+
+
+def _opened(body: bytes, parameters: str) -> bytes:
+    """Return a body without its compression."""
+    found = re.search(r"encoding=([^;\s]*)", parameters.lower())
+    if found is None:
+        return body
+    match found[1]:
+        case "gzip":
+            return gzip.decompress(body)
+        case "zstd":
+            return zstandard.ZstdDecompressor().decompressobj().decompress(body)
+        case other:
+            raise ModelError(415, f"text-stats reads gzip and zstd, not {other}")
 
 
 def stats(record: Any) -> dict[str, Any]:

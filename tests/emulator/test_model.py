@@ -1,16 +1,19 @@
 """Models: how they are found, and the built-in ones."""
 
+import re
 import sys
 from pathlib import Path
 
 import orjson
 import pytest
 
+from dispatcher.config.packing import Encoding, Framing
 from dispatcher.config.settings import EmulatorSettings
 from dispatcher.emulator.model import ModelError, ModelRequest, load_model
 from dispatcher.emulator.server import Emulator
 from dispatcher.emulator.text_stats import stats, text_stats
 from dispatcher.errors import ConfigError
+from tests.payloads import codec
 
 
 def request(body: bytes, content_type: str | None = "application/json") -> ModelRequest:
@@ -76,12 +79,25 @@ def test_text_stats_answers_in_the_framing_of_the_request() -> None:
     assert [orjson.loads(line)["words"] for line in lines.body.splitlines()] == [1, 2]
 
 
+@pytest.mark.parametrize("encoding", ["json", "json+gzip", "json+zstd", "msgpack", "msgpack+zstd"])
+def test_text_stats_reads_every_encoding(encoding: Encoding) -> None:
+    framing: Framing = "msgpack-array" if encoding.startswith("msgpack") else "lines"
+    made = codec(framing, encodings=[encoding])
+    payload = made.payload([b'{"t": "a b"}', b'"c"'], encoding)
+    answer = text_stats(request(payload, made.content_type(encoding)))
+    outputs = re.findall(rb'"words":(\d)', answer.body)
+    assert outputs == [b"2", b"1"]
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
     [
         (b"{", "application/json", 400),
         (b'"a"\n{', "application/jsonlines", 400),
-        (b"{}", "application/json; encoding=gzip", 415),
+        (b"{}", "application/json; encoding=gzip", 400),
+        (b"{}", "application/json; encoding=zstd", 400),
+        (b"{}", "application/json; encoding=br", 415),
+        (b"\x92\x01", "application/msgpack", 400),
     ],
 )
 def test_text_stats_refuses_what_it_cannot_read(
