@@ -114,7 +114,8 @@ class Filling:
         self._pressed = len(self._items)
         self._waiting_bytes = 0
         self._size = self._stream.size(self._frame.header(self._pressed), self._frame.after)
-        self._ratio = became / len(piece)
+        # A short piece is all overhead; nothing becomes larger than that.
+        self._ratio = min(became / len(piece), 1.0)
         self._piece = _CAREFUL * (self._most - self._size) / self._ratio
         return became
 

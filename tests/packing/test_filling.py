@@ -146,6 +146,13 @@ def test_a_first_record_that_is_too_large_is_left_out(compression: Compression) 
         assert filling.press() == 1 + more
 
 
+@in_each_pressed
+def test_a_tiny_record_says_nothing_of_the_next(framing: Framing, encoding: Encoding) -> None:
+    """Alone it becomes many times larger, because of what a piece costs."""
+    made = packer_of(settings(framing, encoding, max_bytes=10_000))
+    assert keys(pack(made, records([b"1", text(9_500)]))) == [[0, 1]]
+
+
 # Laws
 
 VALUES = st.recursive(
