@@ -84,13 +84,10 @@ class Plan:
         config: What was planned.
         assumed: What the cost depends on besides.
         prices: US dollars per million.
-        records: Records that could be read.
-        bytes: Bytes of them as read.
-        sizes: How large they are.
+        sizes: How large the records are that could be read, in bytes.
         tally: The requests.
         unreadable: Input that could not become a record, by reason.
-        classic: What the records cost in the usual flow, in US dollars.
-        dollars: What the requests cost.
+        classic: The same records in the usual flow.
         trials: The ways that were tried; the first is the configured one.
         tried_records: On how many records.
     """
@@ -142,7 +139,7 @@ class Plan:
             if trial.tally.refused_records > now.tally.refused_records:
                 continue
             saved = best.dollars_each - trial.dollars_each
-            if saved >= max(_WORTH * best.dollars_each, least):
+            if saved > 0 and saved >= max(_WORTH * best.dollars_each, least):
                 best = trial
         return Advice(best, now) if best is not now else None
 
@@ -246,7 +243,8 @@ class Planner:
         if not few:
             return
         if self._trials is None:
-            found = ways(self._config.packing, base64_field(few))
+            image, content_type = base64_field(few), self._config.request.content_type
+            found = ways(self._config.packing, image, content_type)
             self._trials = [_Lane(self._config, way) for way in found]
         for lane in self._trials:
             lane.add(few)
@@ -273,6 +271,8 @@ def codec_of(config: Config, way: Way) -> Codec:
     # Whether records are JSON was up to the source, which read them for the configured way.
     json_source = must_be_json(config.source, config.packing)
     content_type = config.request.content_type
+    if "request.content_type" in way.changes:
+        content_type = None
     return Codec(way.packing, content_type=content_type, json_source=json_source)
 
 

@@ -1,7 +1,7 @@
 """A plan as people read it, the important figure first."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -229,18 +229,18 @@ def _container(plan: Plan, advice: Advice) -> Iterator[Text]:
 
 def _change(label: str, advice: Advice) -> Iterator[Text]:
     """Yield the change as YAML, with a break where it would be too long for a terminal."""
-    whole = f"packing: {flow(advice.trial.way.changes)}"
-    if len(whole) <= _CHANGE_CHARS:
-        yield Text(f"{label:11}  {whole}", "bold")
-        return
-    first, last = whole.rsplit(", ", 1)
-    yield Text(f"{label:11}  {first},", "bold")
-    yield Text(f"{'':13}{'':10}{last}", "bold")
-
-
-def flow(changes: Mapping[str, Any]) -> str:
-    """Write changed keys of a section as YAML on one line."""
-    return "{" + ", ".join(f"{k.split('.')[-1]}: {_yaml(v)}" for k, v in changes.items()) + "}"
+    sections: dict[str, list[str]] = {}
+    for key, value in advice.trial.way.changes.items():
+        section, name = key.split(".")
+        sections.setdefault(section, []).append(f"{name}: {_yaml(value)}")
+    lines = []
+    for section, keys in sections.items():
+        lines.append(f"{section}: {{{', '.join(keys)}}}")
+        if len(lines[-1]) > _CHANGE_CHARS:
+            lines[-1:] = [f"{section}: {{{', '.join(keys[:-1])},", f"{'':10}{keys[-1]}}}"]
+    for line in lines:
+        yield Text(f"{label:11}  {line}", "bold")
+        label = ""
 
 
 def _yaml(value: object) -> str:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from dispatcher import limits
 from dispatcher.config.packing import Encoding, Framing, PackingSettings
+from dispatcher.packing.codec import format_of
 from dispatcher.sources.record import Large, Record
 
 MANY_RECORDS = 1_000
@@ -74,17 +75,18 @@ class Way:
         return "packing.select" in self.changes
 
 
-def ways(packing: PackingSettings, image: str | None) -> list[Way]:
+def ways(packing: PackingSettings, image: str | None, content_type: str | None) -> list[Way]:
     """Return the ways to try; the first is the configured one.
 
     Args:
         packing: As configured.
         image: The field whose base64 text could travel as the bytes it stands for; None: there is
             none.
+        content_type: The configured ``request.content_type``.
     """
     found: dict[str, Way] = {}
     for changes in _changes(packing, image):
-        way = _way(packing, changes)
+        way = _way(packing, changes, content_type)
         if way is not None:
             found.setdefault(way.packing.model_dump_json(), way)
     return list(found.values())
@@ -120,7 +122,7 @@ def _identifier(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else orjson.dumps(name).decode()
 
 
-def _way(packing: PackingSettings, changes: dict[str, Any]) -> Way | None:
+def _way(packing: PackingSettings, changes: dict[str, Any], content_type: str | None) -> Way | None:
     """Return the way with these changes; None where they do not fit the configuration."""
     changes = {
         key: changes[key]
@@ -137,7 +139,15 @@ def _way(packing: PackingSettings, changes: dict[str, Any]) -> Way | None:
     level = 1 if {"framing", "select"} & changes.keys() else 0
     if "encodings" in changes and "select" not in changes and changes["encodings"] != ["json"]:
         level = 2
-    return Way(settings, level, {f"packing.{key}": value for key, value in changes.items()})
+    told: dict[str, Any] = {f"packing.{key}": value for key, value in changes.items()}
+    if content_type is not None and _kind(settings) != _kind(packing):
+        # It names what the payloads are now.
+        told["request.content_type"] = None
+    return Way(settings, level, told)
+
+
+def _kind(packing: PackingSettings) -> tuple[str, str]:
+    return packing.framing, format_of(packing.encodings[0])
 
 
 def base64_field(records: Sequence[Record | Large]) -> str | None:

@@ -13,7 +13,7 @@ from dispatcher.bench.cost import Assumptions, Prices
 from dispatcher.bench.datasets import DATASETS
 from dispatcher.bench.plan import Plan, Planner
 from dispatcher.bench.plan_extent import Extent, Measure
-from dispatcher.bench.plan_report import dollars, flow, report
+from dispatcher.bench.plan_report import dollars, report
 from dispatcher.bench.plan_tally import Spread
 from dispatcher.bench.plan_ways import MANY_RECORDS, base64_field, ways
 from dispatcher.config.packing import PackingSettings
@@ -126,7 +126,7 @@ def test_every_way_is_a_configuration_that_can_be_run(framing: str) -> None:
     if framing == "msgpack-array":
         given_["encodings"] = ["msgpack"]
     packing = PackingSettings.model_validate(given_)
-    found = ways(packing, "image")
+    found = ways(packing, "image", None)
     assert found[0].packing == packing
     assert len({way.packing.model_dump_json() for way in found}) == len(found)
     for way in found[1:]:
@@ -256,6 +256,44 @@ def test_amounts(amount: float, text: str) -> None:
     assert dollars(amount) == text
 
 
-def test_changes_are_written_as_yaml() -> None:
-    changes = {"packing.encodings": ["raw"], "packing.select": "{base64: image}"}
-    assert flow(changes) == "{encodings: [raw], select: '{base64: image}'}"
+def test_images_may_travel_as_they_are() -> None:
+    plan = plan_of(records(DATASETS["images"](30, 1)), config(), trial_bytes=10**9)
+    advice = plan.lighter()
+    assert advice is not None
+    assert advice.lighter == pytest.approx(0.25, abs=0.01)
+    text = text_of(plan)
+    assert "lighter      packing: {encodings: [raw], select: '{base64: image}'}\n" in text
+    assert "container    must understand application/octet-stream,\n" in text
+    done = plan_of(
+        records(DATASETS["images"](30, 1)), config(encodings=["raw"], select="{base64: image}")
+    )
+    assert done.lighter() is None
+    assert done.tally.bytes == advice.trial.tally.bytes
+
+
+def test_a_content_type_of_something_else_goes_with_it() -> None:
+    settings = config()
+    request = settings.request.model_copy(update={"content_type": "application/json"})
+    settings = settings.model_copy(update={"request": request})
+    text = text_of(plan_of(records(DATASETS["embeddings"](60, 1)), settings))
+    assert (
+        "recommended  packing: {framing: msgpack-array, encodings: [msgpack+zstd],\n"
+        "                       max_records: 1000}\n"
+        "             request: {content_type: null}\n"
+    ) in text
+    assert "must understand application/msgpack; encoding=zstd,\n" in text
+
+
+def test_what_costs_nothing_cannot_become_cheaper() -> None:
+    planner = Planner(config(), Assumptions(), Prices(0, 0, 0, 0, 0))
+    planner.add(records(DATASETS["short-text"](100, 1)))
+    plan = planner.finish()
+    assert plan.advice() is None
+    assert "\n$0; an upload and a call for each record would cost $0\n" in text_of(plan)
+
+
+def test_keys_of_kms_are_a_price_item() -> None:
+    lines = records([json.dumps("x" * 200_000).encode()])
+    planner = Planner(config(), Assumptions(kms=True), Prices())
+    planner.add(lines)
+    assert "\nKMS                        $6.00" in text_of(planner.finish())

@@ -41,6 +41,7 @@ def lengths(request: ModelRequest) -> ModelResponse:
         found = [len(value)] if isinstance(value, dict) else [len(item) for item in value]
     elif kind == "application/json":
         value = orjson.loads(body)
+        value = value.get("instances", value) if isinstance(value, dict) else value
         found = [len(value)] if isinstance(value, dict) else [len(item) for item in value]
     else:
         assert body.startswith(b"\xff\xd8"), "an image as it is"
@@ -99,6 +100,10 @@ CASES = {
         "mixed",
         sections({"framing": "lines", "encodings": ["json", "json+zstd"], **MANY}),
     ),
+    "template": (
+        "mixed",
+        sections({"framing": "template", "template": '{"instances": [...]}', "max_records": 90}),
+    ),
     "msgpack": (
         "embeddings",
         sections({"framing": "msgpack-array", "encodings": ["msgpack"], **MANY}),
@@ -132,6 +137,23 @@ async def test_a_run_does_what_was_planned(way_to: WayTo, case: str) -> None:
     assert planned["records"] == meter.read == meter.completed + meter.dead
     assert planned["complete"]
     assert requests["total"] > 1
+
+
+async def test_a_run_over_files_does_what_was_planned(way_to: WayTo) -> None:
+    way = await way_to(**ANSWERS)
+    (way.folder / "in").mkdir()
+    for number, size in enumerate((10, 127_998, 127_999, 300_000, 0)):
+        content = b"\xff\xd8" + bytes(size) if size else b""
+        (way.folder / "in" / f"{number}.jpg").write_bytes(content)
+    settings = sections({"encodings": ["raw"]})
+    settings["source"] = {"type": "files", "path": str(way.folder / "in" / "*.jpg"), "key": None}
+    planned = await plan_alone(way.config(**settings))
+    await way.run(**settings)
+    assert planned["requests"]["inline"] == way.meter.invocations["inline"] == 2
+    assert planned["requests"]["s3"] == way.meter.invocations["s3"] == 2
+    assert [(entry["reason"], entry["records"]) for entry in planned["refused"]] == [
+        *way.meter.dead_reasons.items()
+    ]
 
 
 async def test_what_is_recommended_does_what_it_says(way_to: WayTo) -> None:
