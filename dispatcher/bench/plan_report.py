@@ -150,16 +150,20 @@ def _trials(plan: Plan) -> Iterator[Text]:
         return
     part = "" if plan.tried_records == plan.sizes.count else f" the first {plan.tried_records:,}"
     rows = [[f"tried{part}", "requests", "inline", "S3", "refused", "per million"]]
+    now, *others = plan.trials
+    rows.append([f"{_named(now.way.framed, now.way.encoded)} (now)", *_cells(now)])
     same: dict[tuple[str, ...], list[str]] = {}
-    for trial in plan.trials:
+    for trial in others:
         same.setdefault((trial.way.framed, *_cells(trial)), []).append(trial.way.encoded)
-    for (framed, *cells), names in same.items():
-        rows.append([f"{framed}: {_joined(names)}" if framed else _joined(names), *cells])
-    rows[1][0] += " (now)"
+    rows += [[_named(framed, _joined(names)), *cells] for (framed, *cells), names in same.items()]
     if not any(trial.tally.refused_records for trial in plan.trials):
         for row in rows:
             del row[4]
     yield from _table(rows)
+
+
+def _named(framed: str, encoded: str) -> str:
+    return f"{framed}: {encoded}" if framed else encoded
 
 
 def _joined(names: list[str]) -> str:
