@@ -3,11 +3,12 @@
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 import anyio
 import botocore.exceptions as foreign
 
+from dispatcher.aws import staging_probe as staging
+from dispatcher.aws.finding import Finding
 from dispatcher.aws.mapping import is_about_the_clock, translate
 from dispatcher.aws.session import Access, Clients, open_clients, open_control_plane
 from dispatcher.config.settings import Config
@@ -19,23 +20,13 @@ _PAUSES_SECONDS = (0.1, 0.3, 0.9, 1.7)
 """Before each repeated look."""
 
 
-@dataclass(slots=True, frozen=True)
-class Finding:
-    """What was found of one thing that a run needs.
+async def probe(config: Config, access: Access | None = None, *, days: int = 1) -> list[Finding]:
+    """Look at credentials, endpoint, queues and staging bucket; write to that, and delete it.
 
-    Attributes:
-        name: What was looked at.
-        ok: True as needed, False not usable, None could not be seen from here.
-        detail: A sentence.
-    """
-
-    name: str
-    ok: bool | None
-    detail: str
-
-
-async def probe(config: Config, access: Access | None = None) -> list[Finding]:
-    """Look at credentials, endpoint, queues and staging bucket.
+    Args:
+        config: What is to be run.
+        access: Overrides the environment.
+        days: How long after it was written a staged object is needed.
 
     Permissions to look (``sagemaker:DescribeEndpoint``, ``sqs:GetQueueAttributes``,
     ``s3:ListBucket``) are not needed for a run, so being refused them is no failure.
@@ -46,6 +37,8 @@ async def probe(config: Config, access: Access | None = None) -> list[Finding]:
             findings.append(await _endpoint(config, access))
             findings += await queues(clients, config)
             findings.append(await bucket(clients, config.staging.bucket, config.staging.prefix))
+            if findings[-1].ok is not False:
+                findings += await staging.look(clients, config, days, _ask)
             return findings
     except DispatcherError as error:
         return [Finding("credentials", ok=False, detail=str(error))]

@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import click
 
-from dispatcher.cli import failures
+from dispatcher.cli import failures, lifecycle
 from dispatcher.cli.embedded import emulator_for
 from dispatcher.cli.inspection import Finding, describe, inspect_outputs, inspect_source
 from dispatcher.cli.options import config_argument, set_option
@@ -29,7 +29,9 @@ def command(config_path: Path, overrides: tuple[str, ...], aws: bool) -> int:
     """Check a configuration and the files it names, and show what would run.
 
     Nothing is sent and nothing is written. With --aws the account is looked at too (with an
-    emulator section: the emulator). Exits with 1 if anything is not as a run needs it.
+    emulator section: the emulator), and an object of one byte is put into the staging bucket and
+    deleted again: nothing else shows whether that is allowed. Exits with 1 if anything is not as a
+    run needs it.
     """
     config = load_config(config_path, overrides)
     sources, streams = inspect_source(config)
@@ -39,6 +41,8 @@ def command(config_path: Path, overrides: tuple[str, ...], aws: bool) -> int:
         findings += anyio.run(_probe, config)
     rows = [[_MARKS[finding.ok], finding.name, finding.detail] for finding in findings]
     emit("\n" + "\n".join(wording.columns(rows, left=3)))
+    if (rule := lifecycle.advice(config)) is not None:
+        emit(f"\n{rule}")
     return failures.USAGE if any(finding.ok is False for finding in findings) else 0
 
 
@@ -60,5 +64,5 @@ async def _probe(config: Config) -> list[Finding]:
         in_memory = config.emulator.model_copy(update={"state": None})
         config = config.model_copy(update={"emulator": in_memory})
     async with emulator_for(config) as (reached, access):
-        found = await probe(reached, access)
+        found = await probe(reached, access, days=lifecycle.days_needed(config))
     return [Finding(finding.name, finding.ok, finding.detail) for finding in found]

@@ -175,6 +175,12 @@ def _is_template(text: str) -> bool:
     return text.count(TEMPLATE_MARK) == 1
 
 
+_TAG_KEY = re.compile(r"(?!aws:)[\w +\-=.:/@]{1,128}")
+_TAG_VALUE = re.compile(r"[\w +\-=.:/@]{0,256}")
+_TAG_RULE = "at most {} letters, digits, blanks and _ + - = . : / @, and no name begins with aws:"
+"""What S3 takes as tags of an object, ten at the most (AWS documentation, object tagging)."""
+
+
 class StagingSettings(Section):
     """Where payloads go that are too large for an inline request."""
 
@@ -199,6 +205,16 @@ class StagingSettings(Section):
     delete: Literal["on_settled", "never", "by_lifecycle"] = Field(
         "on_settled", description="Who removes staged objects: we do, nobody, or a lifecycle rule."
     )
+
+    @field_validator("tags")
+    @classmethod
+    def _tags_of_s3(cls, tags: dict[str, str]) -> dict[str, str]:
+        for key, value in tags.items():
+            if not _TAG_KEY.fullmatch(key):
+                raise ValueError(f"S3 takes no tag named {key!r}: {_TAG_RULE.format(128)}")
+            if not _TAG_VALUE.fullmatch(value):
+                raise ValueError(f"S3 takes no tag {key} of {value!r}: {_TAG_RULE.format(256)}")
+        return tags
 
     @model_validator(mode="after")
     def _key_needs_kms(self) -> Self:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import anyio
 
+from dispatcher import failpoints
 from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
 from dispatcher.dispatch.presence import Presence
@@ -110,6 +111,7 @@ class Disposal:
             if self._staged.is_used(name):  # the same content was staged anew
                 return
             self._presence.forget(name)
+            failpoints.reach("dispatch.deleting")
             await self._remover.delete(location)
             self._staged.deleted(name)
         self._meter.staged["deleted"] += 1

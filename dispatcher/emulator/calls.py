@@ -18,6 +18,11 @@ _OF_BUCKETS: Final = {
     "POST": "DeleteObjects",
     "PUT": "CreateBucket",
 }
+_OF_RULES: Final = {
+    "DELETE": "DeleteBucketLifecycle",
+    "GET": "GetBucketLifecycleConfiguration",
+    "PUT": "PutBucketLifecycleConfiguration",
+}
 _OF_OBJECTS: Final = {
     "DELETE": "DeleteObject",
     "GET": "GetObject",
@@ -67,6 +72,8 @@ def _s3_call(request: Request) -> Call:
     bucket, key = resource(request)
     query = request.query
     if not key:
+        if "lifecycle" in query:
+            return Call("s3", _OF_RULES.get(request.method, ""), bucket)
         if "uploads" in query and request.method == "GET":
             return Call("s3", "ListMultipartUploads", bucket)
         return Call("s3", _OF_BUCKETS.get(request.method, ""), bucket)

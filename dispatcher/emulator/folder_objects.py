@@ -56,6 +56,8 @@ class FolderObjects(ObjectStore):
         match entry:
             case ["bucket", name]:
                 self.buckets.setdefault(name, Bucket())
+            case ["lifecycle", bucket, document]:
+                self.buckets[bucket].lifecycle = document
             case ["delete", bucket, key]:
                 self.buckets[bucket].remove(key)
             case ["put", bucket, key, number, size, etag, content_type, modified, meta, *more]:
@@ -75,6 +77,8 @@ class FolderObjects(ObjectStore):
     def _entries(self) -> Iterator[list[Any]]:
         for name, bucket in self.buckets.items():
             yield ["bucket", name]
+            if bucket.lifecycle:
+                yield ["lifecycle", name, bucket.lifecycle]
             for key, stored in bucket.objects.items():
                 yield self._entry(name, key, stored)
 
@@ -148,6 +152,11 @@ class FolderObjects(ObjectStore):
         assert before is not None
         before.blob.discard()
         self._compact()
+
+    def set_lifecycle(self, bucket: str, document: str) -> None:
+        """Keep the lifecycle rules of an existing bucket."""
+        self._journal.append(["lifecycle", bucket, document])
+        super().set_lifecycle(bucket, document)
 
     def close(self) -> None:
         """Close the journal."""

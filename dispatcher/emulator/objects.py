@@ -34,9 +34,16 @@ class StoredObject:
 
 
 class Bucket:
-    """The objects of one bucket, by key and in order."""
+    """The objects of one bucket, by key and in order.
+
+    Attributes:
+        objects: By key.
+        keys: In order.
+        lifecycle: The document of its lifecycle rules, or nothing.
+    """
 
     def __init__(self) -> None:
+        self.lifecycle = ""
         self.objects: dict[str, StoredObject] = {}
         self.keys = SortedKeys()
 
@@ -80,6 +87,10 @@ class ObjectStore(ABC):
     @abstractmethod
     def delete(self, bucket: str, key: str) -> None:
         """Remove an object; one that does not exist is no error."""
+
+    def set_lifecycle(self, bucket: str, document: str) -> None:
+        """Keep the lifecycle rules of an existing bucket; an empty text removes them."""
+        self.buckets[bucket].lifecycle = document
 
     @abstractmethod
     def close(self) -> None:

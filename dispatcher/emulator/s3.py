@@ -82,6 +82,8 @@ class S3:
         return Response(200, dict(_XML), body)
 
     def _bucket(self, request: Request, name: str, query: dict[str, str]) -> Answer:
+        if "lifecycle" in query:
+            return self._lifecycle(request, name)
         if request.method == "PUT":
             if not _BUCKET_NAME.fullmatch(name):
                 raise Refusal(400, "InvalidBucketName", "The specified bucket is not valid.")
@@ -120,6 +122,24 @@ class S3:
         body = s3_xml.listing(name, bucket, page, query=query, limit=limit, next_token=token)
         return Response(200, dict(_XML), body)
 
+    def _lifecycle(self, request: Request, name: str) -> Response:
+        """Keep the rules of a bucket, and tell them; nobody obeys them here."""
+        bucket = self._existing(name)
+        if request.method == "PUT":
+            s3_xml.read(request.body.read())
+            self._store.set_lifecycle(name, request.body.read().decode())
+            return Response(200)
+        if request.method == "DELETE":
+            self._store.set_lifecycle(name, "")
+            return Response(204)
+        if not bucket.lifecycle:
+            raise Refusal(
+                404,
+                "NoSuchLifecycleConfiguration",
+                "The lifecycle configuration does not exist",
+            )
+        return Response(200, dict(_XML), bucket.lifecycle.encode())
+
     def _delete_many(self, request: Request, name: str) -> Response:
         root = s3_xml.read(request.body.read())
         keys = [node.findtext("Key", "") for node in root.iter("Object")]
@@ -148,6 +168,8 @@ def resource(request: Request) -> tuple[str, str]:
 
 def _is_played(method: str, bucket: str, key: str, subresources: set[str]) -> bool:
     """Return whether another operation than the plain one is played all the same."""
+    if subresources == {"lifecycle"}:
+        return bool(bucket) and not key and method in {"GET", "PUT", "DELETE"}
     return subresources == {"tagging"} and method == "GET" and bool(bucket and key)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.aws import probe
+from dispatcher.aws.finding import Finding
 from dispatcher.aws.session import Access
 from dispatcher.config.faults import Fault
 from dispatcher.config.settings import Config, EmulatorSettings
@@ -26,7 +27,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "_PAUSES_SECONDS", (0.0, 0.0))
 
 
-async def looked_at(emulator: Emulator, folder: Path) -> list[probe.Finding]:
+async def looked_at(emulator: Emulator, folder: Path) -> list[Finding]:
     config = Config.model_validate(
         {
             "endpoint": "emulated",
