@@ -47,6 +47,15 @@ LAWS = {
 """By mutant: the laws that have to catch it, one or another by the seed."""
 
 
+NOT_BEFORE = {
+    "do not cut back the results": 22,
+    "let a late event settle a part": 27,
+    "pair outputs with ids by their order": 18,
+    "trust the spool": 76,
+}
+"""The first seed that catches a mutant, where that saves seconds."""
+
+
 def test_every_mutant_is_hunted() -> None:
     assert LAWS.keys() == mutants.MUTANTS.keys()
 
@@ -55,5 +64,6 @@ def test_every_mutant_is_hunted() -> None:
 def test_a_mutant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulate, "STEPS", 100_000)  # a hang is a hang
     with workplace():
-        caught = mutants.hunt(name, range(1, 200), LAWS[name])
+        first = NOT_BEFORE.get(name, 1)
+        caught = mutants.hunt(name, range(first, first + 200), LAWS[name])
     assert caught is not None

@@ -9,7 +9,8 @@ import pytest
 from tests.simulation.simulate import Report, simulate, workplace
 
 ONCE_FAILED = [18, 28, 112, 155, 902167, 2003365, 2005587]
-"""Seeds that showed a defect, of the product or of the simulation."""
+"""Seeds that showed a defect, of the product or of the simulation, when they were simulated first:
+what a seed means changes when the scenarios grow."""
 
 SECONDS = 8
 """Of CPU; three times as many of the clock at the most, where others need the machine, too."""
