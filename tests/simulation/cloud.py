@@ -104,6 +104,7 @@ class Cloud:
         sinks: The queues that outcomes go to, if they do.
         sqs: All queues.
         faults: What goes wrong.
+        staged: The records of payloads that were put into S3, or were about to be, by key.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Cloud:
         self.loop = loop
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._serials = itertools.count(1)
+        self.staged: dict[str, tuple[int, ...]] = {}
         self.objects = MemoryObjects()
         self.objects.create_bucket(OUTPUT)
         self.objects.create_bucket(STAGING)

@@ -85,7 +85,10 @@ class Answered:
 
 @dataclass(slots=True, frozen=True)
 class Unstaged:
-    """A payload of these records could not be written to S3, as far as the caller knows."""
+    """A payload of these records could not be written to S3 or looked at, as its caller knows.
+
+    Of no records: nobody knows whose it is.
+    """
 
     records: tuple[int, ...]
 

@@ -156,14 +156,17 @@ class _Checker:
                 self._answer(id_, answer)
             case Unstaged(records):
                 # Others that hold just the same may have waited for it.
-                self._refused.update(id_ for id_, held in self._open.items() if held == records)
-                for record in records:
+                held = {i: r for i, r in self._open.items() if r == records or not records}
+                self._refused.update(held)
+                for record in records or [r for some in held.values() for r in some]:
                     self._lived.answers[record]["transient"] += 1
             case Polled(0):
                 self._heard_all = True
             case Taken(id_, records):
                 self._taken_at.setdefault(id_, event.at)
-                if id_ in self._ever and records != self._ever[id_]:
+                # One that arrives when it is over may not find its payload in S3 any more.
+                is_gone = id_ in self._closed and not records
+                if id_ in self._ever and records != self._ever[id_] and not is_gone:
                     self.blame("a call carries its records", f"{id_} carries {records}")
                 for record in records:
                     self._lived.taken.setdefault(record, event.at)

@@ -46,7 +46,7 @@ from tests.simulation.history import (
     Unstaged,
 )
 from tests.simulation.machine import Killed, Machine, Process
-from tests.simulation.scenario import Service
+from tests.simulation.scenario import STAGING, Service
 
 
 class Ports:
@@ -213,12 +213,9 @@ class _Bucket:
     async def put(
         self, key: str, body: bytes, content_type: str, _options: PutOptions = PLAIN
     ) -> None:
-        try:
-            async with self._request("PutObject", key) as objects:
-                objects.put(self._name, key, StoredObject(Blob.of(body), "", content_type, 0.0))
-        except CallError:
-            self._ports.cloud.note(Unstaged(numbers_in(body, content_type)))
-            raise
+        self._ports.cloud.staged[key] = numbers_in(body, content_type)
+        async with self._staging("PutObject", key) as objects:
+            objects.put(self._name, key, StoredObject(Blob.of(body), "", content_type, 0.0))
 
     async def get(self, key: str) -> Incoming:
         self._look(key)
@@ -236,7 +233,7 @@ class _Bucket:
 
     async def head(self, key: str) -> int:
         self._look(key)
-        async with self._request("HeadObject", key) as objects:
+        async with self._staging("HeadObject", key) as objects:
             stored = objects.get(self._name, key)
         if stored is None:
             raise self._missing(key)
@@ -266,6 +263,18 @@ class _Bucket:
         self._ports.alive()
         if self._name == OUTPUT:
             self._ports.cloud.note(Looked(key))
+
+    @asynccontextmanager
+    async def _staging(self, operation: str, key: str) -> AsyncIterator[MemoryObjects]:
+        """Go there and back; what fails in the bucket of payloads is a call that failed."""
+        cloud = self._ports.cloud
+        try:
+            async with self._request(operation, key) as objects:
+                yield objects
+        except CallError:
+            if self._name == STAGING:
+                cloud.note(Unstaged(cloud.staged.get(key, ())))
+            raise
 
     @asynccontextmanager
     async def _request(self, operation: str, key: str) -> AsyncIterator[MemoryObjects]:
