@@ -105,22 +105,31 @@ class Joiner:
         """
         async with claims, settlements, receipts:
             async for claimed in Arrivals(claims):
-                share = Share(self.memory)
-                try:
-                    match await self.settle(claimed, share):
-                        case Settlement() as settled:
-                            failpoints.reach("completion.joined")
-                            settled.share = share  # held until the outcomes are written
-                            await hand_over(settlements, [settled])
-                        case Again() as anew:
-                            share.give_back()
-                            await self._invoke_anew(claimed.entry, anew, receipts)
-                        case None:
-                            share.give_back()
-                            self._give_back(claimed)
-                except BaseException:
+                await self._join(claimed, settlements, receipts)
+
+    async def _join(
+        self,
+        claimed: Claimed,
+        settlements: MemoryObjectSendStream[list[Settlement]],
+        receipts: MemoryObjectSendStream[list[str]],
+    ) -> None:
+        """Settle one claim, in a frame of its own: a loop would hold the answer until the next."""
+        share = Share(self.memory)
+        try:
+            match await self.settle(claimed, share):
+                case Settlement() as settled:
+                    failpoints.reach("completion.joined")
+                    settled.share = share  # held until the outcomes are written
+                    await hand_over(settlements, [settled])
+                case Again() as anew:
                     share.give_back()
-                    raise
+                    await self._invoke_anew(claimed.entry, anew, receipts)
+                case None:
+                    share.give_back()
+                    self._give_back(claimed)
+        except BaseException:
+            share.give_back()
+            raise
 
     def _give_back(self, claimed: Claimed) -> None:
         """Leave an invocation to a later event or look."""

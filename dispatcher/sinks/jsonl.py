@@ -22,6 +22,9 @@ from dispatcher.sources.blob import Blob, ChangedError
 TAIL_BYTES = 4096
 """How much before the recorded position is compared, to know the file as the one written."""
 
+_ALONE_BYTES = 1_000_000
+"""A line from here on is written by itself: to copy it would cost more than a call."""
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -215,13 +218,13 @@ def _joined(lines: Sequence[bytes | Iterable[bytes]]) -> Iterable[bytes]:
     """Yield lines with their breaks: together what is in memory, by itself what is not."""
     held: list[bytes] = []
     for line in lines:
-        if isinstance(line, bytes):
+        if isinstance(line, bytes) and len(line) < _ALONE_BYTES:
             held.append(line)
             continue
         if held:
             yield b"\n".join([*held, b""])
             held = []
-        yield from line
+        yield from (line,) if isinstance(line, bytes) else line
         yield b"\n"
     if held:
         yield b"\n".join([*held, b""])

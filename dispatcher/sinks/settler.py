@@ -55,22 +55,38 @@ class Settler:
             RunStopped: A sink or the ledger cannot be written; nothing is acknowledged.
         """
         async with settlements, receipts:
-            async for group in settlements:
-                records, size = _extent(group)
-                with suppress(anyio.WouldBlock, anyio.EndOfStream):
-                    while size < _GROUP_BYTES and records < _GROUP_RECORDS:
-                        group += (more := settlements.receive_nowait())
-                        extent = _extent(more)
-                        records, size = records + extent[0], size + extent[1]
-                await self._settle(group)
-                for settlement in group:
-                    if settlement.share is not None:
-                        settlement.share.give_back()
-                failpoints.reach("settled.unacknowledged")
-                self.source.acknowledge(o.position for s in group for o in s.outcomes)
-                acks = [ack for s in group if s.entry and s.entry.acks for ack in s.entry.acks]
-                if acks:
-                    await receipts.send(acks)
+            while await self._settle_next(settlements, receipts):
+                pass
+
+    async def _settle_next(
+        self,
+        settlements: MemoryObjectReceiveStream[list[Settlement]],
+        receipts: MemoryObjectSendStream[list[str]],
+    ) -> bool:
+        """Settle what is there, and return whether more can come.
+
+        In a frame of its own: a loop would hold the outcomes until the next ones came.
+        """
+        try:
+            group = await settlements.receive()
+        except anyio.EndOfStream:
+            return False
+        records, size = _extent(group)
+        with suppress(anyio.WouldBlock, anyio.EndOfStream):
+            while size < _GROUP_BYTES and records < _GROUP_RECORDS:
+                group += (more := settlements.receive_nowait())
+                extent = _extent(more)
+                records, size = records + extent[0], size + extent[1]
+        await self._settle(group)
+        for settlement in group:
+            if settlement.share is not None:
+                settlement.share.give_back()
+        failpoints.reach("settled.unacknowledged")
+        self.source.acknowledge(o.position for s in group for o in s.outcomes)
+        acks = [ack for s in group if s.entry and s.entry.acks for ack in s.entry.acks]
+        if acks:
+            await receipts.send(acks)
+        return True
 
     async def _settle(self, group: Sequence[Settlement]) -> None:
         completed = [o for s in group for o in s.outcomes if o.status == "completed"]
