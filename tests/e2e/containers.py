@@ -16,6 +16,11 @@ def poison(request: ModelRequest) -> bytes:
     return request.body
 
 
+def length(request: ModelRequest) -> ModelResponse:
+    """Answer with the number of bytes, which may be many."""
+    return ModelResponse(orjson.dumps(len(request.body)), "application/json")
+
+
 def not_json(request: ModelRequest) -> ModelResponse:
     return ModelResponse(b"\x89PNG not json", "image/png")
 
