@@ -42,7 +42,7 @@ class Record:
     Attributes:
         position: Its identity in this run.
         key: The user's name for it; two records may share one.
-        raw: The bytes as read: one JSON value without line breaks.
+        raw: The bytes as read: one JSON value without line breaks, or a file of any kind.
     """
 
     position: Position
@@ -89,7 +89,8 @@ class Unreadable:
         key: The record's key where it could be read, else its position.
         raw: The bytes as read; empty where they are too many to keep (the message says where).
         reason: A stable code: ``bad_utf8``, ``bad_json``, ``missing_key``, ``bad_key``,
-            ``too_large``, ``bad_compression``.
+            ``too_large``, ``bad_compression``; of files that are records ``missing_file``,
+            ``unreadable_file``, ``empty_file``, ``changed_file``.
         message: A sentence with file, line and what is wrong.
     """
 
