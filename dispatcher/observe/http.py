@@ -98,6 +98,7 @@ def _application(meter: Meter, clock: Callable[[], float]) -> web.Application:
             "events": dict(meter.events),
             "troubles": dict(meter.troubles),
             "looks": dict(meter.looks),
+            "staged": dict(meter.staged),
             "bytes_expected": meter.bytes_expected,
             "bytes_read": meter.bytes_read,
         }

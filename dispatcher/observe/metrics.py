@@ -61,6 +61,7 @@ class MeterCollector(Collector):
         yield _labelled("events", "Messages of the completion queue.", "kind", meter.events)
         yield _labelled("troubles", "Failed calls of the completion side.", "code", meter.troubles)
         yield _labelled("looks", "Looks into S3 for completions.", "kind", meter.looks)
+        yield _labelled("staged", "Payloads in S3, by what was done.", "kind", meter.staged)
         yield _gauge("calls_on_wire", "Calls under way.", meter.on_wire)
         yield _gauge("invocations_outstanding", "Without an outcome.", meter.outstanding)
         yield _gauge("input_read_bytes", "Bytes of the input read.", meter.bytes_read)

@@ -133,6 +133,7 @@ def summary_json(meter: Meter, closing: Closing) -> str:
             "events": dict(meter.events),
             "troubles": dict(meter.troubles),
             "looks": dict(meter.looks),
+            "staged": dict(meter.staged),
             "latency": {
                 name: {
                     "count": histogram.count,
@@ -216,7 +217,8 @@ def _calls(meter: Meter) -> Iterator[Text]:
     odd = [f"{name} {n:,}" for name, n in meter.events.most_common() if name not in usual]
     failed = [f"{name} {n:,}" for name, n in meter.troubles.most_common()]
     retried = [f"{name} {n:,}" for name, n in meter.retried.most_common()]
-    counts = (meter.repeated, meter.apart, meter.looks["found"])
+    left = meter.staged["deletion_denied"] + meter.staged["deletion_failed"]
+    counts = (meter.repeated, meter.apart, meter.looks["found"], left)
     if troubles or odd or failed or retried or any(counts):
         yield Text()
     if troubles:
@@ -236,3 +238,5 @@ def _calls(meter: Meter) -> Iterator[Text]:
         yield Text(f"other messages in the completion queue: {', '.join(odd)}")
     if meter.looks["found"]:
         yield Text(f"completions found in S3 without an event: {meter.looks['found']:,}")
+    if left:
+        yield Text(f"staged objects that were not deleted: {left:,}")

@@ -81,6 +81,12 @@ dead letters  quickstart/dead.jsonl
     )
 
 
+def test_staged_objects_that_stayed_are_told(meter: Meter) -> None:
+    assert "not deleted" not in _text(meter, CLOSING)
+    meter.staged.update(uploaded=99, deleted=90, deletion_denied=6, deletion_failed=3)
+    assert "staged objects that were not deleted: 9\n" in _text(meter, CLOSING)
+
+
 def test_an_empty_run() -> None:
     assert (
         _text(Meter(), CLOSING)
