@@ -147,6 +147,22 @@ def test_a_first_record_that_is_too_large_is_left_out(compression: Compression) 
 
 
 @in_each_pressed
+@pytest.mark.parametrize("max_records", [78, 100])
+def test_too_many_for_a_payload_go_with_the_next(
+    framing: Framing, encoding: Encoding, max_records: int
+) -> None:
+    """Empty pages, and then more noise than fits: known only when the parcel is to go."""
+    made_with = settings(framing, encoding, max_bytes=20_000, max_records=max_records)
+    pages = [b'"%b"' % (b" " * 1_000)] * 18
+    noise = [text(1_000, seed) for seed in range(60)]
+    made = packer_of(made_with)
+    packed = parcels_of([*made.add(records([*pages, *noise]), 0.0), *made.flush()])
+    assert [record.raw for one in packed for record in one.records] == [*pages, *noise]
+    assert [len(one.payload) <= 20_000 for one in packed] == [True] * len(packed)
+    assert len(packed) <= 4
+
+
+@in_each_pressed
 def test_a_tiny_record_says_nothing_of_the_next(framing: Framing, encoding: Encoding) -> None:
     """Alone it becomes many times larger, because of what a piece costs."""
     made = packer_of(settings(framing, encoding, max_bytes=10_000))

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgpack
 import orjson
 import pytest
+import zstandard
 
 from dispatcher import limits
 from dispatcher.config.packing import Encoding, Framing
@@ -233,6 +234,22 @@ def test_what_the_first_encoding_cannot_carry_takes_the_next() -> None:
     packed = parcels_of(pack(packer_of(made_with), records([b"1", b"1" * 40, b"2"])))
     assert [one.encoding for one in packed] == ["msgpack", "json", "msgpack"]
     assert packed[1].payload == b"1" * 40
+
+
+def test_a_record_too_large_for_the_first_compression_takes_the_next() -> None:
+    """What repeats after 120 kB is seen by zstd, and not by gzip."""
+    record = b'"%b%b"' % (text(120_000)[1:-1], text(120_000)[1:-1])
+    made_with = settings("lines", "json+gzip", "json+zstd", "json")
+    (parcel,) = parcels_of(pack(packer_of(made_with), records([record])))
+    assert (parcel.encoding, parcel.route) == ("json+zstd", "inline")
+    assert zstandard.ZstdDecompressor().decompress(parcel.payload) == record
+
+
+def test_a_refusal_gives_the_reason_of_the_first_encoding() -> None:
+    made = packer_of(settings("none", "msgpack", "raw"))
+    (refused,) = pack(made, records([b"1" * 40]))
+    assert isinstance(refused, Refused)
+    assert (refused.reason, "MessagePack" in refused.message) == ("not_encodable", True)
 
 
 @pytest.mark.parametrize("encodings", [["msgpack", "msgpack+zstd"], ["msgpack+zstd", "msgpack"]])
