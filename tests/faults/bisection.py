@@ -42,8 +42,8 @@ LOOK_SECONDS = 0.02
 FIRST_ATTEMPT = COLUMNS.split(", ").index("first_attempt")
 
 UNTOLD = {"refused": "model_server_error"}
-"""The reason where a failure was found by a look into S3, and no event said whose fault it was: what
-a killed process had received of the queue comes again too late."""
+"""The reason where a failure was found by a look into S3, and no event said whose fault it was:
+what a killed process had received of the queue comes again too late."""
 
 ONCE = {"attempts": 1}
 SECTIONS: dict[str, dict[str, Any]] = {
