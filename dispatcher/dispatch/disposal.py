@@ -61,6 +61,7 @@ class Disposal:
         self._is_ours = is_ours
         self._is_closing = False
         self._has_warned = False
+        self._is_down = False
         self._ended = anyio.Event()
 
     async def run(self) -> None:
@@ -78,7 +79,10 @@ class Disposal:
         self._ended.set()
 
     async def finish(self) -> None:
-        """Return when everything that was discarded is deleted, or was tried in vain."""
+        """Return when everything that was discarded is deleted, or was tried in vain.
+
+        Once one was, the others are left to the next process: an outage must not hold up the end.
+        """
         self._is_closing = True
         self._staged.wake()
         await self._ended.wait()
@@ -87,11 +91,15 @@ class Disposal:
         for name in locations:
             location = parse_location(name)
             assert location is not None, "as it was staged"
+            if self._is_closing and self._is_down:
+                self._meter.staged["deletion_failed"] += 1
+                continue
             try:
                 await self._delete(name, location)
             except Denied as error:
                 self._warn("denied", f"{error}. Allow s3:DeleteObject there, or set staging.delete")
             except CallError as error:
+                self._is_down = True
                 self._warn("failed", str(error))
 
     async def _delete(self, name: str, location: Location) -> None:
@@ -113,6 +121,7 @@ class Disposal:
             self._presence.forget(name)
             failpoints.reach("dispatch.deleting")
             await self._remover.delete(location)
+            self._is_down = False
             self._staged.deleted(name)
         self._meter.staged["deleted"] += 1
 

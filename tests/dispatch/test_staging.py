@@ -533,6 +533,18 @@ async def test_a_deletion_that_fails_is_tried_again_and_left_at_last(
         assert again.bucket.deletes == [name]
 
 
+async def test_an_outage_does_not_hold_up_the_end(scene: Scene) -> None:
+    intents = await plan(scene, *[b"%d" % number for number in range(100)])
+    await scene.send(intents)
+    await scene.settle(*[planned.number for planned in intents])
+    scene.bucket.delete_faults = [Transient("503")] * 10_000
+    began = anyio.current_time()
+    async with disposing(scene):
+        pass
+    assert anyio.current_time() - began < 60
+    assert scene.meter.staged["deletion_failed"] == 100
+
+
 async def test_nothing_is_written_whose_place_cannot_be_stored(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
