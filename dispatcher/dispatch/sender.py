@@ -128,14 +128,17 @@ class Sender:
 
         While nothing was ever accepted, refused requests are held back: what is wrong for all of
         them (an endpoint that is not asynchronous, a content type it does not take) must not turn
-        the input into dead letters.
+        the input into dead letters. What was never offered to it is its record's fault alone.
 
         Raises:
             RunStopped: Nothing is accepted any more, or nothing at all, and why.
         """
         async with intents, settlements:
             async for planned in Arrivals(intents):
-                if (given_up := await self._send(planned)) is not None:
+                given_up = await self._send(planned)
+                if given_up is not None and given_up.reason in _RECORDS_FAULT.values():
+                    await self._settle(given_up, settlements)
+                elif given_up is not None:
                     self.wire.refused.append(given_up)
                     # Nobody waits for it until it is known whose fault it is.
                     self.ledger.leave([planned.number])
@@ -160,14 +163,19 @@ class Sender:
         while self.wire.refused:
             refused = self.wire.refused.pop(0)
             self.ledger.take_back(refused.entry.planned.number)
-            share = Share(self.memory)
-            try:
-                await share.acquire(refused.entry.planned.size)
-                settlement = Settlement(refused.entry, await self._dead(refused), share)
-                await settlements.send([settlement])
-            except BaseException:
-                share.give_back()
-                raise
+            await self._settle(refused, settlements)
+
+    async def _settle(
+        self, refused: _Refused, settlements: MemoryObjectSendStream[list[Settlement]]
+    ) -> None:
+        share = Share(self.memory)
+        try:
+            await share.acquire(refused.entry.planned.size)
+            settlement = Settlement(refused.entry, await self._dead(refused), share)
+            await settlements.send([settlement])
+        except BaseException:
+            share.give_back()
+            raise
 
     async def _dead(self, refused: _Refused) -> list[Outcome]:
         slips = refused.entry.slips

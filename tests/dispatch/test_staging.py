@@ -403,6 +403,18 @@ async def test_a_large_record_that_its_encoding_cannot_carry_is_a_dead_letter(
     assert scene.memory.free == scene.memory.capacity
 
 
+async def test_records_that_cannot_be_encoded_say_nothing_of_the_service(
+    open_scene: OpenScene,
+) -> None:
+    """Ten that the service refuses would stop a run of which it never accepted anything."""
+    async with open_scene(begun=False) as scene:
+        scene.memory.capacity = scene.memory.free = 12 * LARGE_BYTES  # nobody settles meanwhile
+        raw = b"[NaN" + b" " * LARGE_BYTES + b"]"
+        intents = await plan(scene, *[raw] * 11, encoding="msgpack")
+        given_up = await scene.send(intents)
+        assert [one.outcomes[0].reason for one in given_up] == ["not_encodable"] * 11
+
+
 async def test_a_large_record_that_cannot_be_read_stops_the_run(scene: Scene) -> None:
     (planned,) = await plan(scene, large())
     ref = scene.entry(planned).payload
