@@ -347,7 +347,9 @@ def test_ids_do_not_mend_a_wrong_count() -> None:
 
 def test_keys_that_look_alike_are_never_paired_by_id() -> None:
     body = b'[{"id":1},{"id":"1"}]'
-    assert reason(answered(body, JSON, [1, "1"], id="id")) == "id_mismatch"
+    mismatch = answered(body, JSON, [1, "1"], id="id")
+    assert mismatch == Mismatch("id_mismatch", "two records of the request have the same key")
+    assert reason(answered(b'[{"id":true}]', JSON, ["True"], id="id")) == "id_mismatch"
 
 
 @pytest.mark.parametrize("kind", [None, JSON, "text/plain"])
@@ -415,6 +417,12 @@ def test_a_pointer_leads_into_msgpack(pointer: str) -> None:
     document = {b"p": 0, "q": [5, [1, {"a": math.nan}]], "r": {}, "p": [1, {"a": math.nan}]}
     found = values(answered(msgpack.packb(document), MSGPACK, [1, 2], list=pointer))
     assert found == [b"1", msgpack.packb({"a": math.nan})]
+
+
+def test_of_two_members_with_one_name_the_last_one_counts() -> None:
+    body = b"\x82\xa1p\x00\xa1p\x92\x01\x02"
+    assert values(answered(body, MSGPACK, [1, 2], list="/p")) == [b"1", b"2"]
+    assert values(answered(b'{"p":0,"p":[1,2]}', JSON, [1, 2], list="/p")) == [b"1", b"2"]
 
 
 @pytest.mark.parametrize("pointer", ["/x", "/p/0/0", "/p/7", "/r/0"])
@@ -522,6 +530,9 @@ def test_far_too_many_outputs_take_no_memory(kind: str) -> None:
     finally:
         tracemalloc.stop()
     assert reason(found) == "count_mismatch"
+    if kind != MSGPACK:  # whose header tells
+        assert isinstance(found, Mismatch)
+        assert "1,002 outputs or more" in found.message
     assert peak < 2 * len(body) + 1_000_000
 
 
