@@ -7,7 +7,8 @@
 The record is the second of three. The emulator is a process of its own, whose model answers with
 length and SHA-256 of what it got; measured are the resident memory of ``dispatcher run`` and the
 disk that it takes besides its input. With ``--kill`` the run is killed with SIGKILL, and started
-again, when the record is in the spool, in the middle of its upload, and when its line is written.
+again, when the record is in the spool, in the middle of its upload, and when its line is written;
+after the second time half of the spool is lost, as with the power.
 """
 
 import argparse
@@ -37,6 +38,9 @@ MOST_MEGABYTES = 300
 _PIECE = 999_999  # divisible by three, so that base64 can be made piece by piece
 _LONG_UPLOAD = 200_000_000
 """From here on there is time to kill the run in the middle of the upload; else where it begins."""
+
+_LOST_BEFORE = 2
+"""Before this process of the run half of the spool is lost, as with the power."""
 
 _LOOK_SECONDS = 0.02
 _MOST_SECONDS = 900
@@ -154,6 +158,12 @@ def configure(folder: Path, told: dict[str, str], options: argparse.Namespace) -
         sink={"join": options.join},
         completion={"sweep_after": "2s"},
     )
+
+
+def lose_power(folder: Path) -> None:
+    """Take from the spool what a power loss may: it is not synced."""
+    for path in (folder / "state").glob("*.spool/*"):
+        os.truncate(path, path.stat().st_size // 2)
 
 
 def run(
@@ -312,7 +322,9 @@ def main() -> int:
                     {"failpoint": "sink.appended"},
                     {},
                 ]
-            for blow in blows:
+            for number, blow in enumerate(blows):
+                if number == _LOST_BEFORE:
+                    lose_power(folder)
                 run(folder, config, told, options.source, seen, **blow)
         wrong = list(wrong_lines(folder, made, options.join, is_json=is_json))
     expected = [*[-signal.SIGKILL] * (len(blows) - 1), 0]
