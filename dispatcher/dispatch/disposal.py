@@ -103,27 +103,32 @@ class Disposal:
                 self._warn("failed", str(error))
 
     async def _delete(self, name: str, location: Location) -> None:
+        """Delete an object that is not used; nobody stages it anew meanwhile.
+
+        Also not between a call that was not answered, and may still have its effect, and one that
+        was.
+        """
+        async with self._presence.alone(name):
+            if self._staged.is_used(name):  # the same content was staged anew
+                return
+            self._presence.forget(name)
+            failpoints.reach("dispatch.deleting")
+            await self._repeated(location)
+            self._staged.deleted(name)
+        self._is_down = False
+        self._meter.staged["deleted"] += 1
+
+    async def _repeated(self, location: Location) -> None:
         for pause in _PAUSES_SECONDS:
             try:
-                await self._delete_once(name, location)
+                await self._remover.delete(location)
             except Rejected:
                 raise
             except CallError:
                 await anyio.sleep(pause)
             else:
                 return
-        await self._delete_once(name, location)
-
-    async def _delete_once(self, name: str, location: Location) -> None:
-        async with self._presence.alone(name):
-            if self._staged.is_used(name):  # the same content was staged anew
-                return
-            self._presence.forget(name)
-            failpoints.reach("dispatch.deleting")
-            await self._remover.delete(location)
-            self._is_down = False
-            self._staged.deleted(name)
-        self._meter.staged["deleted"] += 1
+        await self._remover.delete(location)
 
     def _warn(self, how: str, why: str) -> None:
         """Count an object that stays, and say so of the first one: it stops nobody."""

@@ -500,6 +500,21 @@ async def test_deleting_and_staging_anew_do_not_meet(scene: Scene) -> None:
     assert not scene.ledger.staged._uses
 
 
+async def test_nobody_stages_while_a_deletion_may_still_have_its_effect(scene: Scene) -> None:
+    scene.bucket.delete_faults = [Transient("no answer"), Transient("no answer")]
+    first, second = await plan(scene, SOME, SOME)
+    async with disposing(scene):
+        await scene.send([first])
+        await scene.settle(first.number)
+        await anyio.sleep(0.1)
+        assert len(scene.bucket.deletes) == 1
+        await scene.send([second])
+        assert (len(scene.bucket.deletes), scene.bucket.puts) == (3, 2)
+        assert list(scene.bucket.objects) == [scene.service.requests[-1].input_location]
+        await scene.settle(second.number)
+    assert scene.bucket.objects == {}
+
+
 async def test_a_deletion_that_is_denied_stops_nothing_and_is_said_once(
     open_scene: OpenScene, caplog: pytest.LogCaptureFixture
 ) -> None:
