@@ -30,6 +30,14 @@ class Finding(NamedTuple):
     detail: str
 
 
+_DELETED = {
+    "on_settled": "deleted when settled",
+    "never": "never deleted",
+    "by_lifecycle": "deleted by a lifecycle rule",
+}
+"""What becomes of staged objects, by ``staging.delete``."""
+
+
 def inspect_source(config: Config) -> tuple[list[Finding], list[Stream]]:
     """Look at every file of the source, without reading any; a queue is looked at by ``--aws``."""
     if config.source.type == "sqs":
@@ -184,7 +192,7 @@ def describe(config: Config, streams: list[Stream]) -> list[list[str]]:
         ["packing", f"{packing.encodings[0]}, framing {packing.framing}, {most} an invocation"],
         [
             "staging",
-            f"above {inline} to s3://{staging.bucket}/{staging.prefix}"
+            f"above {inline} to s3://{staging.bucket}/{staging.prefix}, {_DELETED[staging.delete]}"
             if staging.bucket
             else f"above {inline} to the emulator's bucket"
             if config.emulator

@@ -1,5 +1,6 @@
 """``check`` says what would run and whether it could, and writes nothing."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -128,3 +129,26 @@ def test_a_results_file_that_the_run_would_refuse_fails(
         result = cli("check", "w.yaml")
         assert result.exit_code == 1, result.stdout
         assert told in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("delete", "told"),
+    [
+        ("on_settled", "deleted when settled"),
+        ("never", "never deleted"),
+        ("by_lifecycle", "deleted by a lifecycle rule"),
+    ],
+)
+def test_what_becomes_of_staged_objects_is_shown(
+    cli: Callable[..., Result], delete: str, told: str
+) -> None:
+    settings = ("--set", "staging.bucket=inputs", "--set", f"staging.delete={delete}")
+    result = cli("check", "w.yaml", *settings)
+    assert result.exit_code == 0
+    assert f"to s3://inputs/staged/, {told}\n" in result.stdout
+    assert ("put-bucket-lifecycle-configuration" in result.stdout) == (delete == "by_lifecycle")
+    if delete == "by_lifecycle":
+        rule = result.stdout[result.stdout.index("{") : result.stdout.rindex("}") + 1]
+        (only,) = json.loads(rule)["Rules"]
+        assert only["Filter"] == {"Prefix": "staged/"}
+        assert only["Expiration"]["Days"] >= 2
