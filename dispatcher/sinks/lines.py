@@ -82,6 +82,7 @@ def in_pieces(outcome: Outcome, render: Callable[[Outcome], bytes]) -> Iterator[
     # Where two lines of one outcome begin to differ, there is its input.
     without, other = (render(replace(outcome, input=raw)) for raw in (None, b"0"))
     at = _first_difference(without, other)
+    del other  # its output may be large, too
     yield without[:at]
     if at < len(without):
         try:
