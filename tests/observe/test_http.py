@@ -67,6 +67,15 @@ async def test_metrics(client: aiohttp.ClientSession, meter: Meter) -> None:
     assert "dispatcher_records_read_total 11.0" in await (await client.get("/metrics")).text()
 
 
+async def test_what_was_taken_apart(client: aiohttp.ClientSession, meter: Meter) -> None:
+    meter.apart, meter.parts = 5, 15
+    told = await (await client.get("/metrics")).text()
+    assert "dispatcher_invocations_taken_apart_total 5.0" in told
+    assert "dispatcher_invocations_of_parts_total 15.0" in told
+    shown = await (await client.get("/status.json")).json()
+    assert (shown["apart"], shown["parts"]) == (5, 15)
+
+
 async def test_live(client: aiohttp.ClientSession) -> None:
     assert (await client.get("/live")).status == 200
 
