@@ -5,6 +5,7 @@ the state kept; 130 and 143 after a signal.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -83,4 +84,7 @@ def program(ctx: click.Context) -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process."""
+    # Python has no stream for what its starter closed (``2>&-``); words that nobody wants are lost.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     program.main(prog_name="dispatcher")

@@ -146,3 +146,12 @@ def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
     os.close(writing)
     assert result.stderr == b""
     assert result.returncode == 0
+
+
+def test_streams_that_are_closed_at_the_start_are_no_error(folder: Path) -> None:
+    command = f"{sys.executable} -m dispatcher"
+    for closed in (">&-", "2>&-"):
+        result = subprocess.run(["/bin/sh", "-c", f"{command} schema {closed}"], check=False)
+        assert result.returncode == 0, closed
+    result = subprocess.run(["/bin/sh", "-c", f"{command} check no.yaml 2>&-"], check=False)
+    assert result.returncode == 1
