@@ -91,16 +91,17 @@ class Staged:
 
         One that was not reported as ``deleted`` is not returned again, as a rule, by this process.
         """
-        if self._fresh:
-            fresh = list(self._fresh)
-            self._fresh.clear()
-            return fresh
-        if not self._is_behind:
-            return []
-        page = await self._pen.read(partial(self._store.discarded, self._after, PAGE))
-        self._is_behind = len(page) == PAGE
-        self._after = page[-1] if page else ""
-        return page
+        while self._is_behind and not self._fresh:
+            began = self._after
+            page = await self._pen.read(partial(self._store.discarded, began, PAGE))
+            if self._after == began:  # else too many came meanwhile: all are read once more
+                self._is_behind = len(page) == PAGE
+                self._after = page[-1] if page else ""
+            if page:
+                return page
+        fresh = list(self._fresh)
+        self._fresh.clear()
+        return fresh
 
     async def change(self) -> None:
         """Wait for more to delete, or for ``wake``."""

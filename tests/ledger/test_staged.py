@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from dispatcher.errors import StateError
@@ -179,6 +180,33 @@ async def test_more_than_are_held_in_memory_are_all_returned(
         assert set(gone) == {f"{HERE}{number:03}" for number in numbers(entries)}
     async with run() as ledger:
         assert await drained(ledger) == []
+
+
+async def test_more_than_are_held_that_come_while_a_page_is_read_are_all_returned(
+    run: Run, parcel: MakeParcel, completed: Completed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staged, "PAGE", 2)
+    gone: list[str] = []
+    async with run() as ledger:
+        entries = await plan(ledger, parcel, *range(9))
+        for entry in entries:  # what comes later is below what was read
+            await ledger.staged.stage(entry, f"{HERE}{999 - entry.planned.number}")
+        settlements = completed(ledger, numbers(entries))
+
+        async def delete() -> None:
+            page = await ledger.staged.discarded()
+            gone.extend(page)
+            for location in page:
+                ledger.staged.deleted(location)
+
+        await ledger.settle(settlements[:5], {})
+        await delete()
+        await delete()
+        async with anyio.create_task_group() as group:
+            group.start_soon(ledger.settle, settlements[5:], {})
+            group.start_soon(delete)
+        gone += await drained(ledger)
+    assert set(gone) == {f"{HERE}{999 - number}" for number in numbers(entries)}
 
 
 async def test_nothing_is_written_whose_place_could_not_be_stored(
