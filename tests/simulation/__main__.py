@@ -10,6 +10,7 @@ the same again whenever it is simulated.
 
 import argparse
 import gc
+import logging
 import multiprocessing
 import os
 import random
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--history", action="store_true", help="print all that happened")
     parser.add_argument("--mutants", action="store_true", help="break each law on purpose")
     options = parser.parse_args()
+    logging.disable(logging.WARNING)  # what a run warns of is played on purpose
     if options.first is None:
         options.first = random.SystemRandom().randrange(10**9)
     if options.mutants:

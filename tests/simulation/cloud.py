@@ -18,11 +18,11 @@ from dispatcher.emulator.faults import FaultPlan
 from dispatcher.emulator.invocation import HEADER, Invocation
 from dispatcher.emulator.mailbox import Mailbox, Queues
 from dispatcher.emulator.model import ModelRequest, ModelResponse, ServiceTimes
-from dispatcher.emulator.objects import MemoryObjects
+from dispatcher.emulator.objects import MemoryObjects, ObjectBytes
 from dispatcher.emulator.sqs import Sqs
 from dispatcher.emulator.topics import Topics
 from tests.simulation.container import numbers_in, predict, records_in, spoils
-from tests.simulation.history import Came, Ended, Fact, Sink, Taken
+from tests.simulation.history import Came, Ended, Fact, Missed, Sink, Taken
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.scenario import QUEUES, SQS, STAGING, Item, Scenario
 
@@ -60,6 +60,12 @@ class _Outcomes(Delivery):
     note: Callable[[Fact], None]
     by_id: bool
     _garbled = 0
+
+    async def load(self, invocation: Invocation) -> bytes | Failure:
+        loaded = await super().load(invocation)
+        if isinstance(loaded, Failure):
+            self.note(Missed(invocation.inference_id, "model"))
+        return loaded
 
     def completed(
         self, invocation: Invocation, response: ModelResponse, *, silent: bool = False
@@ -207,6 +213,10 @@ class Cloud:
     def unread(self) -> list[int]:
         """Return the records whose messages are still in the source."""
         return [self._numbers[message.id] for message in self.source.queue._messages.values()]
+
+    def left(self) -> list[str]:
+        """Return where payloads are in S3."""
+        return [f"s3://{STAGING}/{key}" for key in ObjectBytes(self.objects.buckets[STAGING])]
 
     def told_by(self, body: str) -> str | None:
         """Return the invocation whose event a message is, or None."""

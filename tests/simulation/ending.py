@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tests.simulation.apart import Apart
 from tests.simulation.history import Answer, Final, Line, Sink, Terms
+from tests.simulation.staged import Inputs
 
 DIVISIBLE = (
     "model_error",
@@ -30,6 +31,7 @@ class Lived:
         taken: When the service first accepted one, in seconds.
         answers: How their calls were answered.
         apart: What was taken apart of their invocations.
+        inputs: What became of payloads in S3.
     """
 
     attempts: Counter[int] = field(default_factory=Counter)
@@ -38,6 +40,7 @@ class Lived:
     taken: dict[int, float] = field(default_factory=dict)
     answers: defaultdict[int, Counter[Answer]] = field(default_factory=lambda: defaultdict(Counter))
     apart: Apart = field(default_factory=Apart)
+    inputs: Inputs = field(default_factory=Inputs)
 
 
 def judge(final: Final, terms: Terms, lived: Lived, now: float) -> Iterator[tuple[str, str]]:
@@ -58,6 +61,7 @@ def judge(final: Final, terms: Terms, lived: Lived, now: float) -> Iterator[tupl
             told = f"record {line.record} is dead with {lived.apart.last[line.record]}"
             yield "dead on its own", told
     yield from lived.apart.judge(terms, final.parts)
+    yield from lived.inputs.judge(final, terms)
     seen = Counter(line.record for line in (*final.results, *final.dead))
     for line in (*final.results, *final.dead):
         made = lived.attempts[line.record]

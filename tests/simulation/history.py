@@ -1,6 +1,7 @@
 """What happened in a simulated run, in order: the only thing that the checker looks at."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Sink: TypeAlias = Literal["results", "dead"]
@@ -91,6 +92,28 @@ class Unstaged:
     """
 
     records: tuple[int, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class Missed:
+    """The payload of an invocation was not in S3 when its call left, or when the model read it."""
+
+    id: str
+    by: Literal["call", "model"]
+
+
+@dataclass(slots=True, frozen=True)
+class Removed:
+    """A staged object was deleted, whether or not anybody was told."""
+
+    location: str
+
+
+@dataclass(slots=True, frozen=True)
+class Undeleted:
+    """A staged object could not be deleted, as its caller knows."""
+
+    location: str
 
 
 @dataclass(slots=True, frozen=True)
@@ -215,6 +238,8 @@ class Final:
         unread: Records whose messages are still in the source.
         leftovers: Whatever the ledger or the meter still holds or says wrongly, as sentences.
         parts: How many invocations the run says were made of parts of failed ones.
+        staged: Where payloads are left in S3.
+        discarded: Which of them the ledger says are still to be deleted.
     """
 
     results: tuple[Line, ...]
@@ -223,6 +248,8 @@ class Final:
     unread: tuple[int, ...]
     leftovers: tuple[str, ...]
     parts: int = 0
+    staged: tuple[str, ...] = ()
+    discarded: tuple[str, ...] = ()
 
 
 Fact: TypeAlias = (
@@ -235,6 +262,9 @@ Fact: TypeAlias = (
     | Called
     | Answered
     | Unstaged
+    | Missed
+    | Removed
+    | Undeleted
     | Taken
     | Came
     | Looked
@@ -283,6 +313,8 @@ class Terms:
         bisection: Invocations of parts that are allowed, a share of the records, beside ``floor``;
             0 allows none.
         floor: So many are always allowed.
+        deletes: The run deletes staged payloads that it does not need any more.
+        alike: The record whose number the content of a record bears, for all that bear another's.
     """
 
     records: frozenset[int]
@@ -299,3 +331,9 @@ class Terms:
     queues: frozenset[Sink]
     bisection: float = 0.1
     floor: int = 1_000
+    deletes: bool = True
+    alike: dict[int, int] = field(default_factory=dict)
+
+    def content(self, records: Iterable[int]) -> tuple[int, ...]:
+        """Return the numbers that the contents of records bear: what a payload tells of them."""
+        return tuple(self.alike.get(record, record) for record in records)

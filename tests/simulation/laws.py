@@ -22,7 +22,9 @@ from tests.simulation.history import (
     Found,
     Line,
     Looked,
+    Missed,
     Polled,
+    Removed,
     Sent,
     Signalled,
     Sink,
@@ -30,6 +32,7 @@ from tests.simulation.history import (
     Synced,
     Taken,
     Terms,
+    Undeleted,
     Unstaged,
     Wrote,
 )
@@ -156,25 +159,30 @@ class _Checker:
                 self._answer(id_, answer)
             case Unstaged(records):
                 # Others that hold just the same may have waited for it.
-                held = {i: r for i, r in self._open.items() if r == records or not records}
+                content = self.terms.content
+                held = {i: r for i, r in self._open.items() if content(r) == records or not records}
                 self._refused.update(held)
-                for record in records or [r for some in held.values() for r in some]:
+                for record in {*records, *(r for some in held.values() for r in some)}:
                     self._lived.answers[record]["transient"] += 1
+            case Missed() | Removed() | Undeleted():
+                for law, text in self._lived.inputs.take(event.fact, self._open, self.terms):
+                    self.blame(law, text)
             case Polled(0):
                 self._heard_all = True
             case Taken(id_, records):
                 self._taken_at.setdefault(id_, event.at)
                 # One that arrives when it is over may not find its payload in S3 any more.
                 is_gone = id_ in self._closed and not records
-                if id_ in self._ever and records != self._ever[id_] and not is_gone:
+                ours = self._ours(id_, records)
+                if self.terms.content(ours) != records and not is_gone:
                     self.blame("a call carries its records", f"{id_} carries {records}")
-                for record in records:
+                for record in ours:
                     self._lived.taken.setdefault(record, event.at)
             case Came(id_, how, records):
                 self._over.add(id_)
                 if how in ("failed", "garbled", "expired"):
                     self._failed.add(id_)
-                for record in records:
+                for record in self._ours(id_, records) if records else ():
                     self._lived.came[record].add(how)
             case Wrote() as wrote:
                 self._write(wrote)
@@ -225,6 +233,7 @@ class _Checker:
 
     def _begin(self) -> None:
         self._began, self._heard_all, self._end_by = self._at, False, 0.0
+        self._lived.inputs.undeleted.clear()
         for calls in self._calls.values():
             # Whatever was not known to be accepted may have been.
             calls.unsure, calls.looked, calls.could_look = True, False, self._base_known
@@ -327,6 +336,8 @@ class _Checker:
             self.blame("no call before its durable intent", f"{call.id} is not in the ledger")
         for record in self._ever.get(call.id, ()):
             self._lived.called.setdefault(record, self._at)
+        if call.location is not None:
+            self._lived.inputs.called[call.id] = call.location
         if (calls := self._calls.get(call.id)) is None:
             self._calls[call.id] = _Calls(call, self._life)
         else:
@@ -334,6 +345,10 @@ class _Checker:
         on_wire = sum(calls.on_wire for calls in self._calls.values())
         if on_wire > self.terms.concurrency:
             self.blame("bounds held", f"{on_wire} calls on the wire")
+
+    def _ours(self, id_: str, told: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the records of an invocation of which a payload tells only the contents."""
+        return self._ever.get(id_, told)
 
     def _repeat(self, call: Called, calls: _Calls) -> None:
         if call != calls.first:

@@ -4,8 +4,8 @@ They replace functions while a simulation runs; no file is touched.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -18,9 +18,11 @@ from dispatcher.completion import joiner, outcomes, policy
 from dispatcher.completion.listener import Listener
 from dispatcher.completion.policy import Again, Final, Next
 from dispatcher.completion.sweeper import Sweeper
-from dispatcher.dispatch import departures, sender
+from dispatcher.dispatch import departures, sender, staging
+from dispatcher.dispatch.disposal import Disposal
 from dispatcher.dispatch.evidence import Evidence
 from dispatcher.dispatch.intake import Intake
+from dispatcher.dispatch.presence import Presence
 from dispatcher.ledger import identity, ledger, renewal
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
@@ -32,6 +34,7 @@ from dispatcher.ledger.recall import Known, Recall
 from dispatcher.ledger.renewal import PARTS
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.spool import Spool
+from dispatcher.ledger.staged import Staged
 from dispatcher.ledger.store import Store
 from dispatcher.ledger.watermark import Watermark
 from dispatcher.packing import answers
@@ -69,7 +72,7 @@ def _with(owner: Any, name: str, value: Any) -> Mutant:
 
 _write, _invocation_id, _split = Pen.write, identity.invocation_id, answers.split
 _planned, _find_id, _take = Numbering.anew, Ledger.find_id, Intake._take
-_write_one, _follow = Store._write, policy.follow
+_write_one, _follow, _init_staged = Store._write, policy.follow, Staged.__init__
 
 
 async def _write_plans_later(self: Pen, *operations: Operation) -> None:
@@ -201,9 +204,32 @@ async def _write_without_parts(self: Pen, *operations: Operation) -> None:
     await _write(self, *kept)
 
 
+@contextmanager
+def _deleting_always() -> Iterator[None]:
+    """Delete whatever the configuration says."""
+
+    def init(self: Staged, store: Any, pen: Any, **_: Any) -> None:
+        _init_staged(self, store, pen, deletes=True)
+
+    def disposal(*arguments: Any, **_: Any) -> Disposal:
+        return Disposal(*arguments)
+
+    with (
+        mock.patch.object(Staged, "__init__", init),
+        mock.patch.object(staging, "Disposal", disposal),
+    ):
+        yield
+
+
 async def _take_and_acknowledge(self: Intake, items: Sequence[Item]) -> None:
     self.source.acknowledge([item.position for item in items])
     await _take(self, items)
+
+
+def _discard_when_one_is_closed(self: Staged, locations: Iterable[str]) -> list[str]:
+    """Forget that others may use the same object."""
+    gone = [location for location in set(locations) if self._uses.pop(location, None)]
+    return gone if self._deletes else []
 
 
 async def _send_nothing(_self: SqsSink, _outcomes: Any) -> None:
@@ -248,6 +274,13 @@ MUTANTS: dict[str, Mutant] = {
     "take apart without a budget": _with(joiner, "allowance", lambda *_, **__: 10**9),
     "do not count parts": _with(Pen, "write", _write_without_parts),
     "pair outputs with ids by their order": _with(answers, "_in_order", _by_position),
+    "delete what others still use": _with(Staged, "_unused", _discard_when_one_is_closed),
+    "delete what is staged anew": _with(Staged, "is_used", lambda *_: False),
+    "take deleted objects to be there": _with(Presence, "forget", lambda *_: None),
+    "forget to discard": _with(Staged, "close", lambda *_: []),
+    "forget discarded objects in a crash": _with(Store, "_discard", lambda *_: None),
+    "forget what earlier processes discarded": _with(Store, "discarded", lambda *_: []),
+    "delete though nobody asked": _deleting_always,
     "forget the totals": _with(ledger, "tallies_of", lambda _: {}),
     "trust the spool": _with(Spool, "read", _read_unchecked),
 }

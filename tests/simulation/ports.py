@@ -39,10 +39,13 @@ from tests.simulation.history import (
     Delivered,
     Dropped,
     Looked,
+    Missed,
     Polled,
     Received,
+    Removed,
     Sent,
     Sink,
+    Undeleted,
     Unstaged,
 )
 from tests.simulation.machine import Killed, Machine, Process
@@ -130,6 +133,8 @@ class _Runtime:
                 request.input_location,
             )
         )
+        if request.input_location is not None and stored is None:
+            ports.cloud.note(Missed(id_, "call"))
         answer: Answer = "cancelled"
         try:
             ports.machine.reach("wire.left")
@@ -251,8 +256,17 @@ class _Bucket:
         return set(found.keys)
 
     async def delete(self, key: str) -> None:
-        async with self._request("DeleteObject", key) as objects:
-            objects.delete(self._name, key)
+        """Delete an object of the bucket of payloads: nothing else is deleted."""
+        location = f"s3://{self._name}/{key}"
+        try:
+            async with self._request("DeleteObject", key) as objects:
+                if self._ports.chance.strikes("denied"):
+                    raise Denied("not authorized", code="AccessDenied")
+                objects.delete(self._name, key)
+                self._ports.cloud.note(Removed(location))
+        except (CallError, Denied):
+            self._ports.cloud.note(Undeleted(location))
+            raise
 
     def _missing(self, key: str) -> Exception:
         if self._ports.tells:

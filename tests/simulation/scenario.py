@@ -4,7 +4,7 @@ import json
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +46,8 @@ class Item:
         key: What its result must be named by; a message's name is not known yet, and "" here.
         place: File and line, as ``file:line``; "" for a message.
         refusal: Why it has to be refused before it is sent, or "".
+        content: The number that its line bears: that of another record whose line is the same, if
+            there is one.
     """
 
     number: int
@@ -53,6 +55,7 @@ class Item:
     key: str | int
     place: str
     refusal: str = ""
+    content: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -126,6 +129,7 @@ class Scenario:
         deaths: Where the first processes end; the last one is left alone, and nothing goes wrong.
         again: The same command once more when it is finished.
         floor: Invocations made of parts of failed ones that are always allowed.
+        page: Most locations of objects to be deleted that are held in memory.
     """
 
     seed: int
@@ -137,6 +141,7 @@ class Scenario:
     deaths: tuple[Death, ...]
     again: bool
     floor: int
+    page: int
 
     @property
     def queues(self) -> frozenset[Sink]:
@@ -165,6 +170,8 @@ class Scenario:
             queues=self.queues,
             bisection=config.retry.bisection,
             floor=self.floor,
+            deletes=config.staging.delete == "on_settled",
+            alike={i.number: i.content for i in self.items if i.content != i.number},
         )
 
 
@@ -181,16 +188,17 @@ def make(seed: int) -> Scenario:
     """Return the run of a seed."""
     dice = random.Random(f"{seed} scenario")
     levels = chance.draw(dice)
-    config = _config(dice)
-    items = _items(dice, config)
+    config = _config(dice, random.Random(f"{seed} staging"))
+    items = _alike(random.Random(f"{seed} alike"), _items(dice, config), config)
     deaths = tuple(_death(dice, config) for _ in range(dice.choice((0, 1, 1, 2, 2, 3, 4, 5))))
     service, faults = _service(dice), chance.settings(levels, dice)
     again = dice.random() < 0.2
     floor = dice.choice((0, 6, 30, 1_000, 1_000))
-    return Scenario(seed, items, config, service, levels, faults, deaths, again, floor)
+    page = random.Random(f"{seed} page").choice((1, 2, 5, 1_000))
+    return Scenario(seed, items, config, service, levels, faults, deaths, again, floor, page)
 
 
-def _config(dice: random.Random) -> Config:
+def _config(dice: random.Random, staging: random.Random) -> Config:
     source = _source(dice)
     sections: dict[str, Any] = {
         "endpoint": "e",
@@ -201,7 +209,10 @@ def _config(dice: random.Random) -> Config:
             "output_naming": "chosen" if dice.random() < 0.85 else "service",
         },
         "packing": _packing(dice, named=source["key"] is not None),
-        "staging": {"bucket": STAGING if dice.random() < 0.8 else None},
+        "staging": {
+            "bucket": STAGING if dice.random() < 0.8 else None,
+            "delete": staging.choice((*["on_settled"] * 8, "never", "by_lifecycle")),
+        },
         "limits": {
             "concurrency": dice.choice((1, 2, 4, 8, 32)),
             "outstanding": dice.choice((1, 2, 5, 10, 40, 100)),
@@ -321,6 +332,37 @@ def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
             )
         )
     return tuple(items)
+
+
+def _alike(dice: random.Random, items: tuple[Item, ...], config: Config) -> tuple[Item, ...]:
+    """Let some records hold just what others hold, mostly so much that it is staged.
+
+    Only where a record is known by its place: results could not be told from each other by a key.
+    """
+    bore = tuple(replace(item, content=item.number) for item in items)
+    share = dice.choice((0.0, 0.1, 0.3, 0.6))
+    plain = [i for i in bore if not i.refusal and b'"poison"' not in i.raw]
+    if config.source.key is not None or not plain or not share:
+        return bore
+    first = dice.sample(plain, min(len(plain), dice.choice((1, 2, 4, 12))))
+    is_plain = not any("+" in encoding for encoding in config.packing.encodings)
+    if is_plain and config.staging.bucket is not None and dice.random() < 0.7:
+        first = [replace(item, raw=_grown(item.raw)) for item in first]
+    grown = {item.number: item for item in first}
+    others = {item.number for item in plain}.difference(grown)
+    made = []
+    for item in bore:
+        if item.number in others and dice.random() < share:
+            like = dice.choice(first)
+            made.append(replace(item, raw=like.raw, content=like.number))
+        else:
+            made.append(grown.get(item.number, item))
+    return tuple(made)
+
+
+def _grown(raw: bytes) -> bytes:
+    """Return a record that is too large for inline."""
+    return json.dumps({**json.loads(raw), "pad": "x" * _LARGE}).encode()
 
 
 def _place_of(number: int, count: int, paths: Sequence[str]) -> str:

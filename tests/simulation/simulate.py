@@ -22,6 +22,7 @@ from dispatcher import pipeline
 from dispatcher.aws.transport import Transport
 from dispatcher.completion import policy
 from dispatcher.errors import RunStopped, StateError
+from dispatcher.ledger import staged
 from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.reading import read_holdings
 from dispatcher.ledger.status import read_status
@@ -130,6 +131,7 @@ class _Simulation:
                 )
                 stack.enter_context(mock.patch.object(pipeline, "Quota", self._quota))
                 stack.enter_context(mock.patch.object(policy, "FLOOR", scenario.floor))
+                stack.enter_context(mock.patch.object(staged, "PAGE", scenario.page))
                 asyncio.set_event_loop(self.loop)
                 self.loop.run_until_complete(self._lives())
         finally:
@@ -315,6 +317,8 @@ class _Simulation:
                 tuple(unread),
                 tuple(left),
                 status.parts,
+                tuple(self.cloud.left()),
+                tuple(_discarded()),
             )
         )
 
@@ -343,13 +347,15 @@ class _Simulation:
         if sink == "dead":
             return self._judge_dead(line)
         join = self.scenario.config.sink.join
-        number = (line["output"] if join != "input" else line["input"])["n"]
+        content = (line["output"] if join != "input" else line["input"])["n"]
+        # Whoever has a place for a key may bear the number of another one.
+        number = self.numbers.get(str(line["key"]), content)
         item = self.by_number[number]
         if line["status"] != "completed" or line["key"] != item.key:
             return number, f"key {line['key']!r}, status {line['status']}"
         if join != "input":
             named = {} if self.scenario.config.packing.answer.id is None else {"id": item.key}
-            if line["output"] != {"n": number, "twice": 2 * number, **named}:
+            if line["output"] != {"n": item.content, "twice": 2 * item.content, **named}:
                 return number, "the output is wrong"
         if join != "output" and line["input"] != orjson.loads(item.raw):
             return number, "the input is wrong"
@@ -357,17 +363,23 @@ class _Simulation:
 
     def _judge_dead(self, line: dict[str, Any]) -> tuple[int, str]:
         key, reason = line["key"], line["reason"]
-        number = None
-        if isinstance(line["input"], dict):
-            number = line["input"].get("n")
+        number = self.numbers.get(str(key))
         if number is None:
-            number = self.numbers[str(key)]
+            number = line["input"]["n"]
         item = self.by_number[number]
         if key != item.key:
             return number, f"the key is {key!r}"
         if not item.refusal and line["input"] != orjson.loads(item.raw):
             return number, "the input is wrong"
         return number, reason
+
+
+def _discarded() -> list[str]:
+    """Return what the ledger says is still to be deleted in S3."""
+    with sqlite3.connect(f"file:{LEDGER}?mode=ro", uri=True) as db:
+        found = [location for (location,) in db.execute("SELECT location FROM discarded")]
+    db.close()
+    return found
 
 
 def _ledger_leftovers(sizes: Mapping[str, int]) -> Iterator[str]:

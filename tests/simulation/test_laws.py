@@ -21,13 +21,16 @@ from tests.simulation.history import (
     Found,
     Line,
     Looked,
+    Missed,
     Polled,
+    Removed,
     Sent,
     Signalled,
     Stopped,
     Synced,
     Taken,
     Terms,
+    Undeleted,
     Wrote,
 )
 from tests.simulation.laws import check
@@ -395,3 +398,55 @@ def test_what_may_have_been_called_twice_is_counted() -> None:
 def test_a_process_that_fails_or_hangs_is_blamed() -> None:
     assert "no defect" in laws([*GOOD[:-2], Stopped("AssertionError: ", is_defect=True)])
     assert "no hang" in laws([*GOOD[:-2], Stopped("hangs: long", is_defect=True)])
+
+
+OBJECT = "s3://inputs/x"
+STAGED: list[Fact] = [called("a", inline=None) if fact == called("a") else fact for fact in GOOD]
+END = GOOD[-1]
+
+
+@pytest.mark.parametrize("gone", [Missed("a", "call"), Missed("a", "model"), Removed(OBJECT)])
+def test_an_input_is_there_until_its_invocation_is_over(gone: Fact) -> None:
+    at = STAGED.index(Answered("a", "accepted"))
+    assert laws([*STAGED[:at], gone, *STAGED[at:]]) == {"the input is there"}
+    assert laws([*STAGED[:-1], gone, END]) == set()
+
+
+def test_a_staged_object_is_deleted_when_the_last_that_uses_it_is_over() -> None:
+    other = called("b", inline=None)
+    facts: list[Fact] = [other if fact == called("b") else fact for fact in STAGED]
+    at = facts.index(Answered("b", "accepted"))
+    assert laws([*facts[:at], Removed(OBJECT), *facts[at:]]) == {"the input is there"}
+    assert laws([*facts[:-1], Removed(OBJECT), END]) == set()
+
+
+def test_nothing_is_deleted_that_the_run_is_to_leave() -> None:
+    terms = replace(TERMS, deletes=False)
+    assert laws([*STAGED[:-1], Removed(OBJECT), END], terms) == {"deleted where it is wanted"}
+    left = Final((FIRST, SECOND), (), 0, (), (), staged=(OBJECT,))
+    assert laws([*STAGED[:-1], left], terms) == set()
+
+
+def test_only_what_could_not_be_deleted_is_left_and_known() -> None:
+    left = Final((FIRST, SECOND), (), 0, (), (), staged=(OBJECT,))
+    known = replace(left, discarded=(OBJECT,))
+    law = {"staged payloads are deleted"}
+    assert laws([*STAGED[:-1], left]) == law
+    assert laws([*STAGED[:-1], known]) == law
+    assert laws([*STAGED[:-1], Undeleted(OBJECT), known]) == set()
+    assert laws([*STAGED[:-1], Undeleted(OBJECT), left]) == law
+    assert laws([*STAGED[:-1], Undeleted(OBJECT), Removed(OBJECT), known]) == law
+
+
+def test_a_payload_tells_of_what_it_holds_and_not_whose_it_is() -> None:
+    facts: list[Fact] = []
+    for fact in GOOD:
+        match fact:
+            case Taken("b", _):
+                facts.append(Taken("b", (1,)))
+            case Came("b", how, _):
+                facts.append(Came("b", how, (1,)))
+            case _:
+                facts.append(fact)
+    assert laws(facts) == {"a call carries its records"}
+    assert laws(facts, replace(TERMS, alike={2: 1})) == set()

@@ -7,6 +7,7 @@ from tests.simulation.simulate import workplace
 
 _ENDS = "the ledger ends in order"
 _ONCE = "settled exactly once"
+_THERE, _GONE = "the input is there", "staged payloads are deleted"
 _STOPS = "no defect"
 """The code finds it itself: a run that stops is no run that loses."""
 
@@ -41,6 +42,13 @@ LAWS = {
     "take apart without a budget": {"taken apart within the budget"},
     "do not count parts": {"parts counted"},
     "pair outputs with ids by their order": {"the right output"},
+    "delete what others still use": {_THERE},
+    "delete what is staged anew": {_THERE},
+    "take deleted objects to be there": {_THERE},
+    "forget to discard": {_GONE},
+    "forget discarded objects in a crash": {_GONE},
+    "forget what earlier processes discarded": {_GONE},
+    "delete though nobody asked": {"deleted where it is wanted"},
     "forget the totals": {_ENDS},
     "trust the spool": {_ONCE, "a repeated call is the same", "dead for a reason"},
 }
@@ -48,7 +56,14 @@ LAWS = {
 
 
 NOT_BEFORE = {
+    "delete what is staged anew": 145,
+    "delete what others still use": 20,
     "do not cut back the results": 22,
+    "forget discarded objects in a crash": 162,
+    "forget to discard": 15,
+    "forget what earlier processes discarded": 79,
+    "delete though nobody asked": 50,
+    "take deleted objects to be there": 20,
     "let a late event settle a part": 27,
     "pair outputs with ids by their order": 18,
     "trust the spool": 76,
