@@ -296,6 +296,25 @@ async def test_an_answer_in_the_event_has_its_share_of_the_memory(scene: Scene) 
     assert scene.memory.free == 100
 
 
+async def test_a_dead_letter_has_its_records_share_of_the_memory(open_scene: OpenScene) -> None:
+    async with open_scene(completion={"max_output": 50}) as scene:
+        (entry,) = await scene.accepted()
+        scene.bucket.objects[scene.output_of(entry)] = b"x" * 51, None
+        scene.memory = scene.joiner.memory = Quota(100)
+        (settlement,) = await run(scene, Claimed(entry, completed(entry)))
+        assert settlement.outcomes[0].input == b'{"n":0}'
+        assert scene.memory.free == 100 - settlement.size == 100 - len(b'{"n":0}')
+
+
+async def test_a_record_that_cannot_be_reshaped_has_its_share_too(open_scene: OpenScene) -> None:
+    async with open_scene(sink={"path": "r.jsonl", "select": "length(output)"}) as scene:
+        (entry,) = await scene.accepted()
+        scene.memory = scene.joiner.memory = Quota(100)
+        (settlement,) = await run(scene, Claimed(entry, completed(entry, body=b"12345")))
+        assert settlement.outcomes[0].reason == "select_failed"
+        assert scene.memory.free <= 100 - settlement.size == 100 - len(b'{"n":0}')
+
+
 @pytest.mark.parametrize("kind", ["completed", "failed"])
 async def test_a_payload_that_was_damaged_meanwhile_stops_the_run(
     open_scene: OpenScene, tmp_path: Path, kind: Kind
