@@ -298,7 +298,7 @@ async def test_a_look_at_the_account_with_a_wrong_clock_fails_nothing(
     async with called(monkeypatch, ahead=ahead) as (emulator, _):
         found = {f.name: f for f in await probe(configuration(tmp_path, emulator))}
     assert found.pop("credentials").ok is True
-    assert found.keys() == {"endpoint", "completion queue", "staging bucket"}
+    assert found.keys() == {"endpoint", "completion queue", "staging bucket", "staging"}
     for finding in found.values():
         assert finding.ok is None, finding
 
