@@ -8,7 +8,8 @@ other ways, to know what they would save.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dispatcher.bench.cost import Assumptions, Prices, total
+from dispatcher.bench.cost import Assumptions, Prices, Usage, total
+from dispatcher.bench.plan_extent import Extent
 from dispatcher.bench.plan_tally import Classic, Refusal, Spread, Tally, refuse
 from dispatcher.bench.plan_ways import Way, base64_field, ways
 from dispatcher.config.settings import Config
@@ -38,7 +39,7 @@ class Trial:
     Attributes:
         way: The way.
         tally: What it made.
-        used_dollars: What that costs.
+        used_dollars: What that costs; of a request that is not full a part.
         records: Records that it sent.
     """
 
@@ -77,6 +78,23 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """The totals of the whole input; of a plan that is complete they are exact.
+
+    Attributes:
+        records: All records.
+        requests: The requests, never more than the records.
+        dollars: What they cost.
+        classic_dollars: What the records cost in the usual flow.
+    """
+
+    records: float
+    requests: float
+    dollars: float
+    classic_dollars: float
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What was found.
 
@@ -90,6 +108,7 @@ class Plan:
         classic: The same records in the usual flow.
         trials: The ways that were tried; the first is the configured one.
         tried_records: On how many records.
+        extent: How much of the input all of that is of.
     """
 
     config: Config
@@ -101,6 +120,7 @@ class Plan:
     classic: Classic
     trials: Sequence[Trial]
     tried_records: int
+    extent: Extent
 
     @property
     def read(self) -> int:
@@ -118,14 +138,31 @@ class Plan:
         return found
 
     @property
+    def used(self) -> Usage:
+        """Return what the records that were read use, of a request that is not full a part."""
+        return self.tally.usage_made(self.assumed)
+
+    @property
     def dollars(self) -> float:
-        """Return what the requests cost."""
-        return total(self.tally.usage(self.assumed), self.prices)
+        """Return what that costs."""
+        return total(self.used, self.prices)
 
     @property
     def classic_dollars(self) -> float:
         """Return what the records cost in the usual flow."""
         return total(self.classic.usage(), self.prices)
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Return what the whole input comes to; None where it is not known how large that is."""
+        if (scale := self.extent.scale) is None:
+            return None
+        return Estimate(
+            records=self.read * scale,
+            requests=self.tally.requests_made * scale,
+            dollars=self.dollars * scale,
+            classic_dollars=self.classic_dollars * scale,
+        )
 
     def advice(self) -> Advice | None:
         """Return the change that is worth it, and None where there is none."""
@@ -205,13 +242,17 @@ class Planner:
         self._lane.add(records)
         self._try(records)
 
-    def finish(self) -> Plan:
-        """Return what was found; nothing can be added any more."""
-        self._lane.finish()
+    def finish(self, extent: Extent) -> Plan:
+        """Return what was found; nothing can be added any more.
+
+        Args:
+            extent: How much of the input was added.
+        """
+        self._lane.finish(ended=extent.complete)
         tried: list[Trial] = []
         for lane in self._trials or ():
-            lane.finish()
-            dollars = total(lane.tally.usage(self._assumed), self._prices)
+            lane.finish(ended=extent.complete and self._tried_records == self._sizes.count)
+            dollars = total(lane.tally.usage_made(self._assumed), self._prices)
             trial = Trial(lane.way, lane.tally, dollars, lane.tally.sizes.total)
             # What no record can be sent in is no way.
             if trial.records or not tried:
@@ -226,6 +267,7 @@ class Planner:
             self._classic,
             tried,
             self._tried_records,
+            extent,
         )
 
     def _try(self, records: list[Record | Large]) -> None:
@@ -262,8 +304,8 @@ class _Lane:
     def add(self, records: Sequence[Record | Large]) -> None:
         self.tally.add(self._packer.add(records, 0.0))
 
-    def finish(self) -> None:
-        self.tally.add(self._packer.flush())
+    def finish(self, *, ended: bool) -> None:
+        self.tally.finish(self._packer.flush(), self.way.packing, ended=ended)
 
 
 def codec_of(config: Config, way: Way) -> Codec:
@@ -274,6 +316,12 @@ def codec_of(config: Config, way: Way) -> Codec:
     if "request.content_type" in way.changes:
         content_type = None
     return Codec(way.packing, content_type=content_type, json_source=json_source)
+
+
+def content_types(config: Config, way: Way) -> list[str]:
+    """Return what the container is told of the payloads of a way, one for each encoding."""
+    codec = codec_of(config, way)
+    return [codec.content_type(encoding) for encoding in codec.encodings]
 
 
 def stages(config: Config) -> bool:

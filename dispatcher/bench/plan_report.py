@@ -1,23 +1,28 @@
 """A plan as people read it, the important figure first."""
 
 import math
+import textwrap
 from collections.abc import Iterator
-from typing import Any
 
-import orjson
 from rich.text import Text
 
-from dispatcher.bench.cost import PRICE_NAMES, Prices, Usage, bill, total
-from dispatcher.bench.plan import Advice, Plan, Trial, codec_of
-from dispatcher.bench.plan_extent import Extent
-from dispatcher.bench.plan_tally import Spread
+from dispatcher.bench.cost import PRICE_NAMES, Prices, bill, total
+from dispatcher.bench.plan import Advice, Plan, Trial, content_types
+from dispatcher.bench.plan_tally import PERCENTILES, Spread
 from dispatcher.observe import wording
 
+_COLUMNS = 80
+"""Nothing is wider, whether it is a terminal or not; what is to be copied is not broken."""
+
 _MILLION = 1_000_000
+_LABEL = 13
+_SURE_RECORDS = 1_000
+_SURER_RECORDS = 10_000
+"""Sizes of a sample from which totals are near, and from which they are given in three digits."""
+
 _BAR = 40
 _MOST_STEPS = 9
 _CHANGE_CHARS = 67
-_PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 _ITEMS = {
     "s3_input_put": "S3 PUT of inputs",
     "s3_output_put": "S3 PUT of outputs",
@@ -28,12 +33,18 @@ _ITEMS = {
 }
 
 
-def report(plan: Plan, extent: Extent) -> Iterator[Text]:
+def report(plan: Plan) -> Iterator[Text]:
     """Yield the plan line by line; the plain text of a line is what a file shows."""
-    for line in _headline(plan, extent):
-        yield Text(line, "bold")
+    if not plan.read and not plan.extent.complete:
+        yield Text("nothing was read", "bold")
+        return
+    for line in _headline(plan):
+        yield from _wrapped(line, style="bold")
     yield Text()
-    yield from map(Text, wording.columns(list(_summary(plan, extent)), left=2))
+    rows = list(_summary(plan))
+    width = max(len(label) for label, _ in rows) + 2
+    for label, told in rows:
+        yield from _wrapped(told, label=label, width=width)
     if not plan.sizes.count:
         return
     yield from _histogram(plan.sizes)
@@ -42,25 +53,58 @@ def report(plan: Plan, extent: Extent) -> Iterator[Text]:
     yield from _advice(plan)
 
 
-def _headline(plan: Plan, extent: Extent) -> Iterator[str]:
-    scale = extent.scale or 1.0
-    about = "" if extent.scale == 1.0 else "about " if extent.scale else "at least "
-    requests, records = round(plan.tally.total * scale), round(plan.read * scale)
+def _wrapped(text: str, *, label: str = "", width: int = 0, style: str = "") -> Iterator[Text]:
+    """Yield a text in lines that a terminal shows whole, indented beside its label."""
+    lines = textwrap.wrap(text, _COLUMNS - width, break_on_hyphens=False)
+    for line in lines:
+        yield Text(f"{label:{width}}{line}" if width else line, style)
+        label = ""
+
+
+def _headline(plan: Plan) -> Iterator[str]:
+    found = plan.estimate
+    if plan.extent.complete:
+        requests, records = plan.tally.total, plan.read
+        ours, classic, about = dollars(plan.dollars), dollars(plan.classic_dollars), ""
+    elif found is not None:
+        digits = 3 if plan.read >= _SURER_RECORDS else 2
+        requests, records = (
+            round(_rounded(number, digits)) for number in (found.requests, found.records)
+        )
+        ours, classic = (
+            _rough_dollars(amount, digits) for amount in (found.dollars, found.classic_dollars)
+        )
+        about = "about "
+    else:
+        requests, records = plan.tally.total, plan.read
+        ours, classic, about = dollars(plan.dollars), dollars(plan.classic_dollars), "at least "
     yield f"{about}{_count(requests, 'request')} for {about}{_count(records, 'record')}"
     if plan.sizes.count:
-        ours, classic = dollars(plan.dollars * scale), dollars(plan.classic_dollars * scale)
-        yield f"{about}{ours}; an upload and a call for each record would cost {classic}"
+        yield f"{about}{ours}; an upload and a call for each record would cost {about}{classic}"
 
 
-def _summary(plan: Plan, extent: Extent) -> Iterator[list[str]]:
-    tally = plan.tally
+def _rounded(number: float, digits: int) -> float:
+    """Return a number with so many significant digits."""
+    return round(number, digits - 1 - math.floor(math.log10(number))) if number else 0.0
+
+
+def _rough_dollars(amount: float, digits: int) -> str:
+    """Write an amount that is not known to the cent."""
+    amount = _rounded(amount, digits)
+    return f"${amount:,.0f}" if amount >= 10 ** (digits - 1) else dollars(amount)
+
+
+def _summary(plan: Plan) -> Iterator[tuple[str, str]]:
+    tally, extent = plan.tally, plan.extent
     read = f"{plan.read:,} of {wording.size(plan.sizes.total)}"
     if not extent.complete and extent.scale is None:
         read += ", the first part of the input; how much more there is, is not known"
     elif not extent.complete:
         assert extent.scale is not None
-        read += f", {wording.percent(1 / extent.scale)} of the input: the totals are estimates"
-    yield ["records", read]
+        rough = "rough " if plan.read < _SURE_RECORDS else ""
+        read += f", {wording.percent(1 / extent.scale)} of the input: "
+        read += f"the totals are {rough}estimates"
+    yield "records", read
     for route, way in (("inline", "inline"), ("s3", "through S3")):
         requests = tally.by_route(tally.requests, route)
         if requests or route == "inline":
@@ -73,19 +117,21 @@ def _summary(plan: Plan, extent: Extent) -> Iterator[list[str]]:
                 if tally.requests[encoding, route]
             )
             whole = f"{_count(requests, 'request')} with {_count(records, 'record')}, {size}"
-            yield [way, whole + others]
+            if route == "inline" and tally.open is not None:
+                others += "; the last one is not full yet"
+            yield way, whole + others
     if tally.total:
         sizes = tally.sizes
         held = _count(sizes.largest, "record")
         if sizes.smallest < sizes.largest:
             held = f"{sizes.smallest:,} to {held}, median {sizes.percentile(0.5):,}"
         full = f"; inline ones are {wording.percent(tally.fill)} full" if tally.fill else ""
-        yield ["a request", held + full]
+        yield "a request", held + full
     for reason, refusal in sorted(plan.refused.items(), key=lambda item: -item[1].records):
         message = refusal.message
         if not message.startswith(refusal.place):
             message = f"{refusal.place}: {message}"
-        yield ["refused", f"{refusal.records:,} {reason}; the first, {message}"]
+        yield "refused", f"{refusal.records:,} {reason}; the first, {message}"
 
 
 def _histogram(sizes: Spread) -> Iterator[Text]:
@@ -93,7 +139,7 @@ def _histogram(sizes: Spread) -> Iterator[Text]:
     if len(steps) > _MOST_STEPS:
         steps = _decades(steps)
     most = max(count for _, _, count in steps)
-    told = [f"{name} {wording.size(sizes.percentile(share))}" for name, share in _PERCENTILES]
+    told = [f"{name} {wording.size(sizes.percentile(share))}" for name, share in PERCENTILES]
     told.append(f"max {wording.size(sizes.largest)}")
     rows = [
         [f"below {wording.size(high)}", f"{count:,}", "#" * math.ceil(_BAR * count / most)]
@@ -116,7 +162,7 @@ def _decades(steps: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
 
 
 def _cost(plan: Plan) -> Iterator[Text]:
-    used, classic = plan.tally.usage(plan.assumed), plan.classic.usage()
+    used, classic = plan.used, plan.classic.usage()
     sent, all_records = plan.tally.sizes.total, plan.sizes.count
     rows = [["cost per million records", "this", "classic"]]
     pairs = zip(bill(used, plan.prices), bill(classic, plan.prices), strict=True)
@@ -139,7 +185,8 @@ def _cost(plan: Plan) -> Iterator[Text]:
     yield from _table(rows)
     given = {name for name in PRICE_NAMES if getattr(plan.prices, name) != getattr(Prices(), name)}
     usual = "prices of us-east-1, 2026: check before quoting"
-    yield Text(f"{usual}; given: {', '.join(sorted(given))}" if given else usual, "dim")
+    usual += f"; given: {', '.join(sorted(given))}" if given else ""
+    yield from _wrapped(usual, style="dim")
     if not plan.assumed.events:
         yield Text("without completion.queue_url: looks into S3 are not counted", "dim")
 
@@ -149,7 +196,7 @@ def _trials(plan: Plan) -> Iterator[Text]:
     if len(plan.trials) < 2:
         return
     part = "" if plan.tried_records == plan.sizes.count else f" the first {plan.tried_records:,}"
-    rows = [[f"tried{part}", "requests", "inline", "S3", "refused", "per million"]]
+    rows = [[f"tried{part}", "requests", "inline", "S3", "refused", "per 1M"]]
     now, *others = plan.trials
     rows.append([f"{_named(now.way.framed, now.way.encoded)} (now)", *_cells(now)])
     same: dict[tuple[str, ...], list[str]] = {}
@@ -193,7 +240,7 @@ def _advice(plan: Plan) -> Iterator[Text]:
     advice, lighter = plan.advice(), plan.lighter()
     if advice is not None:
         yield from _change("recommended", advice)
-        yield Text(f"saves        {_saving(advice)}")
+        yield from _wrapped(_saving(advice), label="saves", width=_LABEL)
         yield from _container(plan, advice)
     elif missing is None and len(plan.trials) < 2:
         yield Text("recommended  nothing: these records cannot be packed in another way")
@@ -218,17 +265,18 @@ def _saving(advice: Advice) -> str:
 
 def _container(plan: Plan, advice: Advice) -> Iterator[Text]:
     """Yield what the container has to understand after a change."""
-    packing, most = advice.trial.way.packing, advice.trial.tally.sizes.largest
-    seen = " or ".join(content_types(plan, advice.trial))
-    yield Text(f"container    must understand {seen},")
+    packing, tally = advice.trial.way.packing, advice.trial.tally
+    seen = " or ".join(content_types(plan.config, advice.trial.way))
+    yield from _wrapped(f"must understand {seen},", label="container", width=_LABEL)
     if packing.framing != "none":
-        yield Text(
-            f"{'':13}up to {_count(most, 'record')} ({packing.framing}), one output for each"
-        )
+        held = _count(tally.sizes.largest, "record")
+        if tally.open is not None and tally.open.room > tally.sizes.largest:
+            held = f"about {_count(round(_rounded(tally.open.room, 2)), 'record')}"
+        yield Text(f"{'':{_LABEL}}up to {held} ({packing.framing}), one output for each")
     elif advice.trial.way.unwraps:
-        yield Text(f"{'':13}the decoded bytes and nothing else of the record")
+        yield Text(f"{'':{_LABEL}}the decoded bytes and nothing else of the record")
     else:
-        yield Text(f"{'':13}one record each as now")
+        yield Text(f"{'':{_LABEL}}one record each as now")
 
 
 def _change(label: str, advice: Advice) -> Iterator[Text]:
@@ -255,19 +303,22 @@ def _yaml(value: object) -> str:
     return "null" if value is None else str(value)
 
 
-def content_types(plan: Plan, trial: Trial) -> list[str]:
-    """Return what the container is told of the payloads of a way, one for each encoding."""
-    codec = codec_of(plan.config, trial.way)
-    return [codec.content_type(encoding) for encoding in codec.encodings]
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _table(rows: list[list[str]]) -> Iterator[Text]:
+    """Yield the rows below their heading; long names go on in lines of their own."""
+    others = sum(max(map(len, cells)) + 2 for cells in list(zip(*rows, strict=True))[1:])
+    fitting = []
+    for name, *cells in rows:
+        first, *more = textwrap.wrap(
+            name, _COLUMNS - others, subsequent_indent="  ", break_on_hyphens=False
+        )
+        fitting.append([first, *cells])
+        fitting += [[line, *("" for _ in cells)] for line in more]
     yield Text()
-    heading, *body = wording.columns(rows)
+    heading, *body = wording.columns(fitting)
     yield Text(heading, "dim")
     yield from map(Text, body)
 
@@ -287,91 +338,3 @@ def dollars(amount: float) -> str:
         return "<$0.000001"
     text = f"{amount:.{max(digits, 2)}f}"
     return f"${text.removesuffix('0') if digits > 2 else text}"
-
-
-def report_json(plan: Plan, extent: Extent) -> str:
-    """Return the plan as one JSON document; docs/plan.md names its fields."""
-    tally, sizes = plan.tally, plan.sizes
-    advice, lighter = plan.advice(), plan.lighter()
-    document = {
-        "records": plan.read,
-        "bytes": sizes.total,
-        "complete": extent.complete,
-        "scale": extent.scale,
-        "record_bytes": _spread(sizes),
-        "histogram": [
-            {"from": low, "below": high, "records": count} for low, high, count in sizes.steps()
-        ],
-        "requests": {
-            "total": tally.total,
-            **{route: tally.by_route(tally.requests, route) for route in ("inline", "s3")},
-            "records": {route: tally.by_route(tally.records, route) for route in ("inline", "s3")},
-            "bytes": {route: tally.bytes[route] for route in ("inline", "s3")},
-            "encodings": {
-                encoding: {route: tally.requests[encoding, route] for route in ("inline", "s3")}
-                for encoding in plan.config.packing.encodings
-            },
-            "content_types": dict(tally.content_types),
-            "records_per_request": _spread(tally.sizes),
-            "fill": round(tally.fill, 4),
-        },
-        "refused": [
-            {
-                "reason": reason,
-                "records": refusal.records,
-                "place": refusal.place,
-                "message": refusal.message,
-            }
-            for reason, refusal in plan.refused.items()
-        ],
-        "cost": {
-            "dollars": plan.dollars,
-            "classic_dollars": plan.classic_dollars,
-            "items": _bill(plan, tally.usage(plan.assumed)),
-            "classic_items": _bill(plan, plan.classic.usage()),
-        },
-        "tried_records": plan.tried_records,
-        "tried": [_tried(plan, trial) for trial in plan.trials],
-        "recommendation": None
-        if advice is None
-        else {**_tried(plan, advice.trial), "saving": round(advice.saving, 4)},
-        "lighter": None
-        if lighter is None
-        else {**_tried(plan, lighter.trial), "saving": round(lighter.lighter, 4)},
-    }
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
-
-
-def _spread(spread: Spread) -> dict[str, float]:
-    return {
-        "min": spread.smallest,
-        **{name: spread.percentile(share) for name, share in _PERCENTILES},
-        "max": spread.largest,
-        "mean": round(spread.mean, 2),
-    }
-
-
-def _bill(plan: Plan, used: Usage) -> dict[str, dict[str, float]]:
-    return {
-        line.item: {"units": round(line.count, 3), "dollars": line.dollars}
-        for line in bill(used, plan.prices)
-    }
-
-
-def _tried(plan: Plan, trial: Trial) -> dict[str, Any]:
-    tally = trial.tally
-    return {
-        "set": dict(trial.way.changes),
-        "encodings": trial.way.packing.encodings,
-        "framing": trial.way.packing.framing,
-        "max_records": trial.way.packing.max_records,
-        "content_types": content_types(plan, trial),
-        "requests": {
-            "total": tally.total,
-            **{route: tally.by_route(tally.requests, route) for route in ("inline", "s3")},
-        },
-        "records": {route: tally.by_route(tally.records, route) for route in ("inline", "s3")},
-        "refused": tally.refused_records,
-        "bytes": {route: tally.bytes[route] for route in ("inline", "s3")},
-        "dollars_per_million_records": trial.dollars_each * _MILLION,
-    }

@@ -7,8 +7,9 @@ from itertools import pairwise
 
 from dispatcher import limits
 from dispatcher.bench.cost import Assumptions, Usage, classic, invocation, put_requests
+from dispatcher.config.packing import PackingSettings
 from dispatcher.dispatch.upload import PART_BYTES
-from dispatcher.packing.packer import Refused
+from dispatcher.packing.packer import KEPT_BYTES, Refused
 from dispatcher.packing.parcel import Parcel, sent_bytes
 from dispatcher.sources.record import Large, Record, Unreadable
 
@@ -16,6 +17,9 @@ _DIGITS = 1_000
 """Numbers below this are counted exactly, others to three digits."""
 
 _STEPS = (1, 2, 5)
+
+PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+"""Those of a spread that are told."""
 
 
 class Spread:
@@ -108,6 +112,24 @@ def refuse(refused: dict[str, Refusal], item: Unreadable | Refused, *, named: bo
     refused[item.reason] = Refusal(1, place, item.message)
 
 
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The request that was not full where a sample ended; more of the input would have joined it.
+
+    Attributes:
+        records: How many are in it.
+        room: How many would be, had the input gone on like that; at least ``records``.
+    """
+
+    records: int
+    room: float
+
+    @property
+    def share(self) -> float:
+        """Return how much of a full request it is, 0..1."""
+        return self.records / self.room
+
+
 @dataclass(slots=True)
 class Tally:
     """The requests that one way of packing makes.
@@ -122,6 +144,8 @@ class Tally:
         fills: Bytes of the inline payloads.
         refused: Records that cannot be sent, by reason.
         shapes: Requests by their records and PUT requests, which decide what they cost.
+        open: Of these, the one that is not full because the input goes on; None: all are as in a
+            run.
     """
 
     named: bool
@@ -133,6 +157,7 @@ class Tally:
     fills: Spread = field(default_factory=Spread)
     refused: dict[str, Refusal] = field(default_factory=dict)
     shapes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    open: Open | None = None
 
     def add(self, packed: Iterable[Parcel | Refused]) -> None:
         """Count what the packer made."""
@@ -152,6 +177,45 @@ class Tally:
             else:
                 puts = put_requests(size, PART_BYTES, PART_BYTES)
             self.shapes[count, puts] += 1
+
+    def finish(
+        self, flushed: Sequence[Parcel | Refused], packing: PackingSettings, *, ended: bool
+    ) -> None:
+        """Count what the packer still held.
+
+        Args:
+            flushed: What it held; only the last of it may be less than full.
+            packing: What a full request is.
+            ended: The input ended there, so that a run would send it like that.
+        """
+        if flushed and not ended:
+            *flushed, last = flushed
+            self.add(flushed)
+            if isinstance(last, Parcel) and last.route == "inline":
+                self.open = Open(len(last.records), self._room(last, packing))
+            flushed = [last]
+        self.add(flushed)
+
+    def _room(self, parcel: Parcel, packing: PackingSettings) -> float:
+        """Return how many records a full one would have, by the others, or by its bounds."""
+        records = len(parcel.records)
+        shared = {count: n for (count, _), n in self.shapes.items() if count > 1}
+        if shared:
+            # What travels alone, because it is large, tells nothing of those that do not.
+            usual = sum(count * n for count, n in shared.items()) / sum(shared.values())
+        else:
+            raw = sum(record.size for record in parcel.records)
+            usual = min(
+                packing.max_records,
+                packing.max_bytes * records // sent_bytes(parcel),
+                KEPT_BYTES * records // max(raw, 1),
+            )
+        return max(usual, records)
+
+    @property
+    def requests_made(self) -> float:
+        """All requests, of the one that is not full the part that is there."""
+        return self.total if self.open is None else self.total - 1 + self.open.share
 
     @property
     def total(self) -> int:
@@ -177,6 +241,14 @@ class Tally:
         used = Usage()
         for (records, puts), times in sorted(self.shapes.items()):
             used.add(invocation(records, puts, assumed), times)
+        return used
+
+    def usage_made(self, assumed: Assumptions) -> Usage:
+        """Return the same, of the request that is not full a part of what a full one uses."""
+        used = self.usage(assumed)
+        if self.open is not None:
+            used.add(invocation(self.open.records, 0, assumed), -1.0)
+            used.add(invocation(round(self.open.room), 0, assumed), self.open.share)
         return used
 
 

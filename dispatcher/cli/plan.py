@@ -17,7 +17,8 @@ from rich.text import Text
 from dispatcher.bench.cost import PRICE_NAMES, Assumptions, with_prices
 from dispatcher.bench.plan import Planner
 from dispatcher.bench.plan_extent import Extent, Measure
-from dispatcher.bench.plan_report import report, report_json
+from dispatcher.bench.plan_json import report_json
+from dispatcher.bench.plan_report import report
 from dispatcher.cli.options import config_argument, set_option
 from dispatcher.cli.shell import emit, say
 from dispatcher.config.loading import load_config
@@ -129,11 +130,11 @@ def command(
     assumed = assumptions(config, output_size, response_in_event)
     planner = Planner(config, assumed, with_prices(prices))
     number, extent = anyio.run(read_input, config, planner, sample)
-    plan = planner.finish()
+    plan = planner.finish(extent)
     if as_json:
-        emit(report_json(plan, extent))
+        emit(report_json(plan))
     else:
-        _print(report(plan, extent))
+        _print(report(plan))
     return 128 + number if number is not None else 0
 
 

@@ -63,6 +63,23 @@ def test_dead_letters_show_and_do_not_fail(cli: Callable[..., Result], folder: P
     assert "refused    1 no_staging; the first, in.jsonl, line 8: " in result.stdout
     assert "recommended  staging: {bucket: ...}\n" in result.stdout
     assert "saves        1 record from the dead letters\n" in result.stdout
+    # Nothing is left out: it is wrapped.
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    words = " ".join(result.stdout.split())
+    assert "set staging.bucket to send larger ones through S3" in words
+    assert "requests inline S3 refused per 1M" in words
+
+
+def test_a_request_that_is_not_full_is_not_scaled(cli: Callable[..., Result], folder: Path) -> None:
+    lines = [json.dumps({"id": f"r{number:05}", "n": 10_000 + number}) for number in range(3_000)]
+    (folder / "in.jsonl").write_text("\n".join(lines))
+    packed = ["--set", "packing.framing=lines", "--set", "packing.max_records=30"]
+    assert cli("plan", "w.yaml", *packed).stdout.startswith("100 requests for 3,000 records\n")
+    for sample in ("1", "29", "30", "31", "61", "2000"):
+        result = cli("plan", "w.yaml", *packed, "--sample", sample)
+        assert result.stdout.startswith("about 100 requests for about 3,000 records\n"), sample
+    assert "inline     67 requests with 2,000 records, " in result.stdout
+    assert "; the last one is not full yet\n" in result.stdout
 
 
 def test_files_that_are_a_record_each(cli: Callable[..., Result], folder: Path) -> None:
@@ -103,7 +120,9 @@ def test_a_sample_is_extrapolated_by_the_size_of_the_files(cli: Callable[..., Re
     result = cli("plan", "w.yaml", "--sample", "2")
     # Two lines of 25 and 26 bytes, of 135 in all.
     assert result.stdout.startswith("about 5 requests for about 5 records\nabout $0.000032; ")
-    assert "records    2 of 49 B, 38% of the input: the totals are estimates\n" in result.stdout
+    assert (
+        "records    2 of 49 B, 38% of the input: the totals are rough estimates\n" in result.stdout
+    )
     assert cli("plan", "w.yaml", "--sample", "5").stdout == cli("plan", "w.yaml").stdout
 
 
@@ -144,7 +163,9 @@ def test_prices_are_given_one_by_one_or_in_a_file(cli: Callable[..., Result], fo
     assert row(result, "S3 PUT of outputs") == ["$10.00", "$10.00"]
     assert row(result, "S3 GET of outputs") == ["$1.00", "$1.00"]
     assert row(result, "SQS receive and delete") == ["$0", "$0"]
-    assert "check before quoting; given: s3_get, s3_put, sqs_request\n" in result.stdout
+    words = " ".join(result.stdout.split())
+    assert "check before quoting; given: s3_get, s3_put, sqs_request tried" in words
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
 
 
 @pytest.mark.parametrize(
@@ -200,3 +221,16 @@ def test_a_signal_shows_what_was_read_so_far(
     assert process.returncode == 128 + number
     found = json.loads(stdout)
     assert (found["records"], found["complete"], found["scale"]) == (5, False, None)
+
+
+def test_a_signal_before_anything_was_read(start: Start, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    process = start("plan", "w.yaml", "--set", "source.path=pipe")
+    assert process.stderr is not None
+    with (folder / "pipe").open("w"):
+        while "read 0 records" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        stdout, _ = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGINT
+    assert stdout == "nothing was read\n"

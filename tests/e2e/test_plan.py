@@ -18,7 +18,7 @@ from dispatcher.bench import records as letters
 from dispatcher.bench.cost import Assumptions, Prices
 from dispatcher.bench.datasets import DATASETS
 from dispatcher.bench.plan import Planner
-from dispatcher.bench.plan_report import report_json
+from dispatcher.bench.plan_json import report_json
 from dispatcher.cli.plan import read_input
 from dispatcher.config.settings import Config
 from dispatcher.emulator.model import ModelRequest, ModelResponse
@@ -75,7 +75,7 @@ async def plan_alone(config: Config, sample: int | None = None) -> Json:
     """Plan in this process, without trying other ways."""
     planner = Planner(config, Assumptions(), Prices(), trial_bytes=0)
     _, extent = await read_input(config, planner, sample)
-    found: Json = json.loads(report_json(planner.finish(), extent))
+    found: Json = json.loads(report_json(planner.finish(extent)))
     return found
 
 
@@ -102,7 +102,14 @@ CASES = {
     ),
     "template": (
         "mixed",
-        sections({"framing": "template", "template": '{"instances": [...]}', "max_records": 90}),
+        sections(
+            {
+                "framing": "template",
+                "template": '{"instances": [...]}',
+                "answer": {"list": ""},
+                "max_records": 90,
+            }
+        ),
     ),
     "msgpack": (
         "embeddings",
@@ -186,7 +193,7 @@ async def test_a_sample_tells_nearly_what_the_whole_does(way_to: WayTo) -> None:
         whole = await plan_alone(config)
         part = await plan_alone(config, 2_000)
         assert (part["records"], part["complete"]) == (2_000, False)
-        estimate = part["scale"] * part["requests"]["total"]
+        estimate = part["estimate"]["requests"]
         assert estimate == pytest.approx(whole["requests"]["total"], rel=0.05), name
         assert await plan_alone(config, 20_000) == whole
     assert whole["complete"]
