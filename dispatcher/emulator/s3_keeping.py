@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
 
-from dispatcher.emulator import s3_xml
 from dispatcher.emulator.http import Refusal
 
 ENCRYPTION: Final = "x-amz-server-side-encryption"
@@ -38,14 +37,6 @@ class Keeping:
         if not self.tags:
             return self.encryption
         return self.encryption | {"x-amz-tagging-count": str(len(self.tags))}
-
-    def tagging(self) -> bytes:
-        """Return the document of GetObjectTagging."""
-        tags = "".join(
-            f"<Tag>{s3_xml.element('Key', key)}{s3_xml.element('Value', value)}</Tag>"
-            for key, value in self.tags.items()
-        )
-        return s3_xml.document("Tagging", f"<TagSet>{tags}</TagSet>")
 
 
 def read_keeping(headers: dict[str, str]) -> Keeping:

@@ -41,7 +41,8 @@ class S3Objects:
         upload_id = query.get("uploadId")
         match request.method:
             case "GET" if "tagging" in query:
-                return Response(200, dict(_XML), self._existing(bucket, key).keeping.tagging())
+                tags = self._existing(bucket, key).keeping.tags
+                return Response(200, dict(_XML), s3_xml.tagging(tags))
             case "GET" | "HEAD" if upload_id is None:
                 return self._get(request, bucket, key)
             case "PUT" if upload_id is not None:

@@ -31,6 +31,14 @@ def error(refusal: Refusal, resource: str) -> bytes:
     return f"{_DECLARATION}<Error>{content}</Error>".encode()
 
 
+def tagging(tags: dict[str, str]) -> bytes:
+    """Return the document of GetObjectTagging."""
+    parts = (
+        f"<Tag>{element('Key', key)}{element('Value', value)}</Tag>" for key, value in tags.items()
+    )
+    return document("Tagging", f"<TagSet>{''.join(parts)}</TagSet>")
+
+
 def listing(
     bucket_name: str,
     bucket: Bucket,
