@@ -182,6 +182,8 @@ def describe(config: Config, streams: list[Stream]) -> list[list[str]]:
     """Return what would run, as rows of a name and a few words."""
     packing = config.packing
     most = f"up to {packing.max_records:,} records" if packing.max_records > 1 else "1 record"
+    alone = packing.framing != "none" and packing.max_records == 1
+    more = "; set packing.max_records to send more" if alone else ""
     inline = wording.size(limits.INLINE_BODY_BYTES)
     calls, outstanding = config.limits.concurrency, config.limits.outstanding
     staging, completion = config.staging, config.completion
@@ -189,7 +191,10 @@ def describe(config: Config, streams: list[Stream]) -> list[list[str]]:
     return [
         ["endpoint", f"{config.endpoint.name}{_where(config)}"],
         ["source", _source(config, streams)],
-        ["packing", f"{packing.encodings[0]}, framing {packing.framing}, {most} an invocation"],
+        [
+            "packing",
+            f"{packing.encodings[0]}, framing {packing.framing}, {most} an invocation{more}",
+        ],
         [
             "staging",
             f"above {inline} to s3://{staging.bucket}/{staging.prefix}, {_DELETED[staging.delete]}"

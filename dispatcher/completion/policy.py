@@ -91,7 +91,8 @@ def follow(
     why = (
         "as retry.bisection is 0"
         if policy.bisection == 0
-        else f"as the share in retry.bisection, {policy.bisection:g}, is used up; raise it"
+        else f"as the share in retry.bisection, {policy.bisection:g}, is used up; raise it, or "
+        "look at packing.framing and packing.answer if no invocation of several records completes"
     )
     return Final(f"this invocation of {records} records was not taken apart, {why}")
 

@@ -79,6 +79,14 @@ def test_a_folder_that_may_not_be_written_to(
     assert f"FAILED  results       results.jsonl: {folder} may not be written to" in result.stdout
 
 
+def test_a_framing_alone_packs_nothing_and_the_key_is_named(cli: Callable[..., Result]) -> None:
+    result = cli("check", "w.yaml", "--set", "packing.framing=lines")
+    row = "packing       json, framing lines, 1 record an invocation"
+    assert f"{row}; set packing.max_records to send more\n" in result.stdout
+    several = cli("check", "w.yaml", "--set", "packing={framing: lines, max_records: 9}")
+    assert "framing lines, up to 9 records an invocation\n" in several.stdout
+
+
 def test_many_files_are_counted(cli: Callable[..., Result], folder: Path) -> None:
     (folder / "in").mkdir()
     for i in range(30):

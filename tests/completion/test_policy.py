@@ -83,7 +83,8 @@ def test_nothing_is_taken_apart_beyond_what_is_allowed_and_the_key_is_named() ->
     used_up = follows("model_error", 50, allowed=2)
     assert used_up == Final(
         "this invocation of 50 records was not taken apart, as the share in retry.bisection, 0.1, "
-        "is used up; raise it"
+        "is used up; raise it, or look at packing.framing and packing.answer if no invocation of "
+        "several records completes"
     )
     assert isinstance(follows("model_error", 2, allowed=2), Again)
     never = follows("model_error", 50, allowed=0, bisection=0)
