@@ -10,6 +10,8 @@ from dispatcher.packing.framing import frame_of
 
 def packing(framing: Framing = "none", **given: Any) -> PackingSettings:
     most = 1 if framing == "none" else 100_000
+    if framing == "template":
+        given["answer"] = {"list": "", **given.get("answer", {})}
     return PackingSettings(**{"framing": framing, "max_records": most, **given})
 
 

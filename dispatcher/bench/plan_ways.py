@@ -132,6 +132,10 @@ def _way(packing: PackingSettings, changes: dict[str, Any], content_type: str | 
     if packing.select is None and changes.get("encodings") == ["raw"] and "select" not in changes:
         # Records are JSON: what is not selected from them is not bytes.
         return None
+    types = packing.content_types
+    kept = {key: types[key] for key in types if key in changes.get("encodings", packing.encodings)}
+    if kept != types:
+        changes["content_types"] = kept
     try:
         settings = PackingSettings.model_validate({**packing.model_dump(), **changes})
     except ValidationError:

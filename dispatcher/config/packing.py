@@ -33,6 +33,20 @@ _FORMATS: dict[Framing, tuple[str, ...]] = {
 
 _FUNCTIONS: Mapping[str, Any] = Functions.FUNCTION_TABLE
 
+_OF_THE_VALUE = frozenset(
+    {
+        "multi_select_dict",
+        "multi_select_list",
+        "key_val_pair",
+        "or_expression",
+        "and_expression",
+        "not_expression",
+        "comparator",
+        "function_expression",
+    }
+)
+"""Parts of an expression whose parts all see the same value; of the others the first one does."""
+
 
 def _expression(text: str) -> str:
     try:
@@ -67,6 +81,31 @@ def _check_functions(text: str, parsed: Any) -> None:
             raise ValueError(f"{text!r}: {name} takes {least}{len(wanted)} {noun}, not {given}")
 
 
+def own_fields(text: str) -> set[str]:
+    """Return the names of the fields that an expression takes of the value itself.
+
+    What it takes of a field, of the elements of a list, or of what is left of a pipe, is not among
+    them.
+
+    Args:
+        text: An expression, checked.
+    """
+    names: set[str] = set()
+    nodes = [jmespath.compile(text).parsed]
+    while nodes:
+        node = nodes.pop()
+        if node["type"] == "field":
+            names.add(node["value"])
+        elif node["type"] in _OF_THE_VALUE:
+            nodes += node["children"]
+        elif node["children"] and node["type"] != "expref":
+            first, *others = node["children"]
+            nodes.append(first)
+            if first["type"] == "current" and node["type"] in ("subexpression", "pipe"):
+                nodes.append(others[0])
+    return names
+
+
 Expression: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_expression)]
 """A JMESPath expression."""
 
@@ -80,6 +119,10 @@ def _pointer(text: str) -> str:
 class AnswerSettings(Section):
     """How the answer to several records is split into one output each."""
 
+    framing: Literal["auto", "lines", "array"] = Field(
+        "auto",
+        description="How outputs stand in an answer; auto: its content type, and what it is, say.",
+    )
     list: Annotated[str, AfterValidator(_pointer)] = Field(
         "", description="JSON pointer to the list of outputs in the answer; empty: the answer."
     )
@@ -88,6 +131,15 @@ class AnswerSettings(Section):
         min_length=1,
         description="Field of an output that holds its record's key; unset: by position.",
     )
+
+    @model_validator(mode="after")
+    def _lines_are_in_no_document(self) -> Self:
+        if self.framing == "lines" and self.list:
+            raise ValueError(
+                f"list points to {self.list} in a document, and with framing lines an answer is "
+                "none; set framing to auto or array"
+            )
+        return self
 
 
 class PackingSettings(Section):
@@ -130,6 +182,16 @@ class PackingSettings(Section):
         return encodings
 
     @model_validator(mode="after")
+    def _types_of_its_encodings(self) -> Self:
+        for encoding in self.content_types:
+            if encoding not in self.encodings:
+                raise ValueError(
+                    f"content_types names {encoding}, which is not in encodings: "
+                    f"{', '.join(self.encodings)}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _none_is_one_record(self) -> Self:
         if self.framing == "none" and self.max_records > 1:
             raise ValueError(
@@ -162,6 +224,13 @@ class PackingSettings(Section):
             raise ValueError(
                 f"template must be JSON with {TEMPLATE_MARK} in the place of the records, once, "
                 f'such as {{"instances": {TEMPLATE_MARK}}}'
+            )
+        # Containers that are asked this way answer the same way. Taken for one output, such an
+        # answer is right by its count for a record alone, and wrong in what is written.
+        if self.template is not None and "list" not in self.answer.model_fields_set:
+            raise ValueError(
+                "framing template needs answer.list, the JSON pointer to the outputs in the "
+                'answer, such as /predictions; write "" where the answer itself is the list'
             )
         return self
 

@@ -6,11 +6,14 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from dispatcher import limits
-from dispatcher.config.packing import Expression
+from dispatcher.config.packing import Expression, own_fields
 from dispatcher.config.section import Section
 from dispatcher.config.units import Duration, Size
 
 _URL = r"^https?://"
+_LINE = ("key", "status", "output", "input", "meta")
+"""What ``sink.select`` sees of a result line."""
+
 _FIFO = ".fifo"
 """How the names of FIFO queues end, and no others' (D)."""
 
@@ -126,6 +129,21 @@ class SinkSettings(_SinkPlace):
         None, description="JMESPath over a result line: what is written as its output."
     )
     meta: bool = Field(False, description="Add invocation id, attempts and times to each line.")
+
+    @model_validator(mode="after")
+    def _selects_what_is_there(self) -> Self:
+        # A field that is missing is null in JMESPath: the whole run would be written as nulls.
+        for name in sorted(own_fields(self.select)) if self.select is not None else ():
+            if name not in _LINE:
+                raise ValueError(
+                    f"select takes {name} of a result line, which only has {', '.join(_LINE)}; did "
+                    f"you mean output.{name}?"
+                )
+            if name == "input" and self.join == "output":
+                raise ValueError(
+                    "select takes input, which is only there with join: input or join: both"
+                )
+        return self
 
 
 class DeadLetterSettings(_SinkPlace):

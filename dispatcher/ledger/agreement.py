@@ -49,16 +49,26 @@ def packing_terms(config: Config) -> str:
 
     It says how payloads are made of records, and how answers are split into the records' own.
     """
-    return json.dumps(_packing(config))
+    packing = config.packing
+    is_compressed = any("+" in encoding for encoding in packing.encodings)
+    kept = {
+        **_packing(config),
+        # Compressed payloads are filled by it, also when they are made anew.
+        "packing.max_bytes": packing.max_bytes if is_compressed else None,
+        # A file is a record as it is, a line is JSON.
+        "source.type": config.source.type,
+    }
+    return json.dumps(kept)
 
 
 def _packing(config: Config) -> dict[str, Any]:
-    packing = config.packing
+    packing, framing = config.packing, config.packing.answer.framing
     return {
         "packing.encodings": packing.encodings,
         "packing.framing": packing.framing,
         "packing.template": packing.template,
         "packing.select": packing.select,
+        "packing.answer.framing": framing if framing != "auto" else None,
         "packing.answer.list": packing.answer.list or None,
         "packing.answer.id": packing.answer.id,
     }

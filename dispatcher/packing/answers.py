@@ -1,5 +1,7 @@
 """The way back: an answer to several records is split into one output each."""
 
+import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -35,6 +37,18 @@ _EXCESS = 1_000
 """So many outputs too many are counted to tell the user; what is beyond takes memory and time."""
 
 _HINT = " (an object; a list in it is named by packing.answer.list)"
+_LINES_HINT = (
+    "; if the line of each record is one output, also where it is an array, set "
+    "packing.answer.framing to lines"
+)
+
+_EXPECTED = {
+    "auto": "neither JSON nor JSON lines",
+    "lines": "not JSON lines, as packing.answer.framing has it",
+    "array": "no JSON array, as packing.answer.framing has it",
+}
+_KINDS = ((dict, "an object"), (list, "an array"), (bytes, "bytes"))
+_ABSENT = object()
 
 _SHOWN_CHARS = 100
 
@@ -91,8 +105,8 @@ def split(
     the list that ``answer.list`` points to, are the outputs; any other value is one output.
     ``text/...`` is read as a document, else as lines of any text; all else as a document, else as
     JSON lines (which many containers label as JSON). The first of these that can be read decides;
-    an answer of the wrong length is never guessed at. With a parameter ``encoding=gzip`` or
-    ``encoding=zstd`` the answer is decompressed first.
+    an answer of the wrong length is never guessed at. ``answer.framing`` takes the place of these
+    rules. With a parameter ``encoding=gzip`` or ``encoding=zstd`` the answer is decompressed first.
 
     Args:
         body: The answer, verbatim.
@@ -121,13 +135,14 @@ def split(
             if kind in _MSGPACK_TYPES
             else Outputs([body], are_json=False, content_type=content_type)
         )
-    if kind in _MSGPACK_TYPES:
+    is_msgpack = kind in _MSGPACK_TYPES and settings.answer.framing != "lines"
+    if is_msgpack:
         found = _of_msgpack(body, len(keys), settings.answer)
     else:
-        found = _of_text(body, content_type, len(keys), settings)
+        found = _of_text(body.removeprefix(BOM_UTF8), content_type, len(keys), settings)
     if isinstance(found, Outputs) and settings.answer.id is not None:
-        found = _in_order(found, keys, settings.answer.id, is_msgpack=kind in _MSGPACK_TYPES)
-    if isinstance(found, Outputs) and kind in _MSGPACK_TYPES:
+        found = _in_order(found, keys, settings, is_msgpack=is_msgpack)
+    if isinstance(found, Outputs) and is_msgpack:
         return _converted(found.values, content_type)
     return found
 
@@ -189,6 +204,11 @@ def _of_msgpack(body: bytes, count: int, answer: AnswerSettings) -> Outputs | Mi
             return _nothing_there(answer.list)
     except NotMsgpackError as error:
         return Mismatch("bad_answer", f"the answer is not MessagePack: {error}")
+    if answer.framing == "array" and not msgpack_text.is_array(place):
+        where = f"the value at {answer.list} in it" if answer.list else "the answer"
+        return Mismatch(
+            "bad_answer", f"{where} is no MessagePack array, as packing.answer.framing has it"
+        )
     values, found = msgpack_text.elements(place, count)
     return Outputs(values, are_json=False) if found == count else _miscounted(found, count)
 
@@ -209,7 +229,8 @@ def _converted(values: list[bytes], content_type: str | None) -> Outputs:
 def _of_text(
     body: bytes, content_type: str | None, count: int, settings: PackingSettings
 ) -> Outputs | Mismatch:
-    pointer = settings.answer.list
+    pointer, framing = settings.answer.list, settings.answer.framing
+    furthest, wrong = -1, ""
     for read in _readers(body, content_type, count, settings):
         values: list[bytes] = []
         found = 0
@@ -220,37 +241,57 @@ def _of_text(
                     values.append(value)
                 elif found == count + _EXCESS:
                     return _miscounted(found, count, more=" or more")
-        except NotJsonError:
+        except NotJsonError as error:
+            if found > furthest:
+                furthest, wrong = found, str(error)
             continue
         except NothingThereError:
             return _nothing_there(pointer)
         if found == count:
             return Outputs(values, are_json=read is not _text_lines, content_type=content_type)
         is_around = found == 1 and not pointer and body.lstrip().startswith(b"{")
-        return _miscounted(found, count, more=_HINT if is_around else "")
+        is_either = count == 1 and not pointer and framing == "auto" and _is_one_array_line(body)
+        hint = _LINES_HINT if is_either else ""
+        return _miscounted(found, count, more=_HINT if is_around else "", hint=hint)
+    if (code := json.detect_encoding(body[:4])) != "utf-8":
+        wrong = f"it begins like {code[:6].upper()}, and JSON is UTF-8"
+    elif furthest > 0:
+        wrong = f"after {_counted(furthest, 'output')}, {wrong}"
     return Mismatch(
         "bad_answer",
         f"the answer to {_counted(count, 'record')} ({content_type or 'without a content type'}, "
-        f"{len(body)} bytes) is neither JSON nor JSON lines",
+        f"{len(body)} bytes) is {_EXPECTED[framing]}: {wrong}",
     )
+
+
+def _is_one_array_line(body: bytes) -> bool:
+    line = body.strip()
+    return line.startswith(b"[") and b"\n" not in line
 
 
 def _readers(
     body: bytes, content_type: str | None, count: int, settings: PackingSettings
 ) -> Sequence[_Reader]:
     """Return the ways to read an answer, the first one first."""
-    kind, pointer = _kind(content_type), settings.answer.list
+    kind, pointer, framing = _kind(content_type), settings.answer.list, settings.answer.framing
 
     def document(body: bytes) -> Iterator[bytes]:
-        return json_text.elements(json_text.at(body, pointer))
+        found = json_text.at(body, pointer)
+        if framing == "array" and not found.startswith(b"["):
+            where = f"the value at {pointer}" if pointer else "it"
+            hint = _HINT if not pointer and found.startswith(b"{") else ""
+            raise NotJsonError(f"{where} does not begin with [{hint}")
+        return json_text.elements(found)
 
-    if pointer:
+    if pointer or framing == "array":
         return [document]
     if kind in _LINES_TYPES:
         return [_json_lines]
     # An output that names its record is an object.
     is_any_text = kind.startswith("text/") and settings.answer.id is None
     as_lines: _Reader = _text_lines if is_any_text else _json_lines
+    if framing == "lines":
+        return [as_lines]
     is_labelled = kind == "application/json" or kind.endswith("+json")
     is_one_line = settings.framing == "lines" and count == 1 and b"\n" not in body.strip()
     if is_one_line and not is_labelled and settings.answer.id is None:
@@ -281,9 +322,11 @@ def _lines(body: bytes) -> Iterator[bytes]:
 
 
 def _in_order(
-    outputs: Outputs, keys: Sequence[Key], field: str, *, is_msgpack: bool
+    outputs: Outputs, keys: Sequence[Key], settings: PackingSettings, *, is_msgpack: bool
 ) -> Outputs | Mismatch:
     """Return the outputs in the order of their records."""
+    field = settings.answer.id
+    assert field is not None, "only called where outputs name their records"
     wanted = {str(key): index for index, key in enumerate(keys)}
     if len(wanted) < len(keys):
         return Mismatch("id_mismatch", "two records of the request have the same key")
@@ -291,11 +334,7 @@ def _in_order(
     for value in outputs.values:
         found = _field(value, field, is_msgpack=is_msgpack)
         if not isinstance(found, str | int) or isinstance(found, bool):
-            return Mismatch(
-                "id_mismatch",
-                f"an output has no field {field!r} that holds its record's key, which "
-                "packing.answer.id names",
-            )
+            return Mismatch("id_mismatch", _no_key(found, field, settings))
         index = wanted.get(str(found))
         if index is None or ordered[index] is not None:
             wrong = "of no record of the request" if index is None else "of another output, too"
@@ -308,15 +347,33 @@ def _in_order(
 
 def _field(value: bytes, field: str, *, is_msgpack: bool) -> object:
     if is_msgpack:
-        return msgpack_text.member(value, field)
+        return msgpack_text.member(value, field, _ABSENT)
     document = orjson.loads(value)
-    return document.get(field) if isinstance(document, dict) else None
+    return document.get(field, _ABSENT) if isinstance(document, dict) else _ABSENT
 
 
-def _miscounted(found: int, count: int, *, more: str = "") -> Mismatch:
+def _no_key(found: object, field: str, settings: PackingSettings) -> str:
+    """Say why what stands in the field of an output is no record's key."""
+    if found is _ABSENT:
+        sent = "; is it among what packing.select sends?" if settings.select is not None else ""
+        return (
+            f"an output has no field {field!r} that holds its record's key, which "
+            f"packing.answer.id names{sent}"
+        )
+    if found is None or isinstance(found, bool | float):
+        shown = json.dumps(found)
+    else:
+        shown = next((name for kind, name in _KINDS if isinstance(found, kind)), "no JSON")
+    return (
+        f"the field {field!r} of an output, which packing.answer.id names, is {shown}; the key of "
+        "a record is text or a whole number"
+    )
+
+
+def _miscounted(found: int, count: int, *, more: str = "", hint: str = "") -> Mismatch:
     return Mismatch(
         "count_mismatch",
-        f"the answer holds {_counted(found, 'output')}{more} for {_counted(count, 'record')}",
+        f"the answer holds {_counted(found, 'output')}{more} for {_counted(count, 'record')}{hint}",
     )
 
 

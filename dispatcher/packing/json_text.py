@@ -22,6 +22,9 @@ _ENDS = {b"[": b"]", b"{": b"}"}
 
 _LONG_BYTES = 100_000
 
+_NO_NUMBER = re.compile(r"nan|inf(?:inity)?", re.IGNORECASE)
+_NEAR_CHARS = 20
+
 
 class NotJsonError(ValueError):
     """Text that is not one JSON value."""
@@ -40,7 +43,20 @@ def check(text: bytes) -> None:
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise NotJsonError(str(error)) from None
+        raise NotJsonError(_what_is_wrong(error)) from None
+
+
+def _what_is_wrong(error: orjson.JSONDecodeError) -> str:
+    """Say what a text is not JSON for, and show the place."""
+    text, place = error.doc, error.pos
+    if not text:
+        return error.msg  # it is empty, or no text
+    what = error.msg
+    if number := _NO_NUMBER.match(text, place):
+        sign = "-" if text[:place].endswith("-") else ""
+        what = f"JSON has no {sign}{number[0]}, the container has to write null"
+    near = text[max(0, place - _NEAR_CHARS) : place + _NEAR_CHARS]
+    return f"{what}, at {near!r}"
 
 
 def _check_whole(text: bytes) -> None:

@@ -29,7 +29,7 @@ def at(packed: bytes, pointer: str) -> bytes | None:
             break
         if _is_map(found):
             found = _member(found, name)
-        elif _is_array(found):
+        elif is_array(found):
             children = enumerate(_children(found))
             found = next((child for index, child in children if str(index) == name), None)
         else:
@@ -44,22 +44,23 @@ def elements(packed: bytes, most: int) -> tuple[list[bytes], int]:
         packed: One value, checked.
         most: So many elements are returned at most.
     """
-    if not _is_array(packed):
+    if not is_array(packed):
         return [packed], 1
     count: int = _reader(packed).read_array_header()
     children = _children(packed)
     return [next(children) for _ in range(min(count, most))], count
 
 
-def member(packed: bytes, name: str) -> object:
-    """Return a member of a map; None where there is none, or it is no map.
+def member(packed: bytes, name: str, default: object = None) -> object:
+    """Return a member of a map; None where it cannot be read.
 
     Args:
         packed: One value, checked.
         name: Of the member.
+        default: Is returned where there is none, or the value is no map.
     """
     found = _member(packed, name) if _is_map(packed) else None
-    return None if found is None else _value(found)
+    return default if found is None else _value(found)
 
 
 def as_json(packed: bytes) -> bytes | None:
@@ -70,7 +71,8 @@ def as_json(packed: bytes) -> bytes | None:
         return None
 
 
-def _is_array(packed: bytes) -> bool:
+def is_array(packed: bytes) -> bool:
+    """Return whether a value, checked, is an array."""
     return packed[0] >> 4 == 0x9 or packed[0] in (0xDC, 0xDD)
 
 
@@ -90,7 +92,7 @@ def _member(packed: bytes, name: str) -> bytes | None:
 def _children(packed: bytes) -> Iterator[bytes]:
     """Yield the elements of an array; the keys of a map, each followed by its value."""
     reader = _reader(packed)
-    count: int = reader.read_array_header() if _is_array(packed) else 2 * reader.read_map_header()
+    count: int = reader.read_array_header() if is_array(packed) else 2 * reader.read_map_header()
     for _ in range(count):
         begin: int = reader.tell()
         reader.skip()

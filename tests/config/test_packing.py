@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dispatcher.config.packing import own_fields
 from dispatcher.config.settings import Config
 
 Mistake = Callable[..., str]
@@ -22,8 +23,18 @@ GOOD: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"encodings": ["json", "json+gzip", "msgpack+zstd", "raw"]}, {}),
     ({"encodings": ["json", "json+zstd"], "framing": "lines", "max_records": 5}, {}),
     ({"encodings": ["msgpack+gzip"], "framing": "msgpack-array", "max_records": 5}, {}),
-    ({"framing": "template", "template": '{"instances": [...]}', "max_records": 5}, {}),
-    ({"framing": "template", "template": "[...]"}, {}),
+    (
+        {
+            "framing": "template",
+            "template": '{"instances": [...]}',
+            "answer": {"list": "/predictions"},
+            "max_records": 5,
+        },
+        {},
+    ),
+    ({"framing": "template", "template": "[...]", "answer": {"list": ""}}, {}),
+    ({"answer": {"framing": "lines", "list": ""}}, {}),
+    ({"answer": {"framing": "array", "list": "/p"}, "framing": "lines", "max_records": 5}, {}),
     ({"select": "{x: a.b[0], n: length(c), s: sort_by(d, &e)[::2], j: join(',', f)}"}, {}),
     ({"select": "not_null(a, b, c) || merge(a, b)"}, {}),
     ({"answer": {"list": "/a~1b/0/c~0d"}}, {}),
@@ -43,6 +54,11 @@ def test_what_fits_together(
     loaded = load(text(packing, **sections)).packing.model_dump(exclude_unset=True)
     assert loaded == packing
 
+
+_NO_LIST = (
+    "packing: framing template needs answer.list, the JSON pointer to the outputs in the answer, "
+    'such as /predictions; write "" where the answer itself is the list'
+)
 
 WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"encodings": []}, {}, "packing.encodings must have at least 1 entry"),
@@ -92,9 +108,23 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
             "template: '{\"instances\": [...]}'"
         ),
     ),
+    ({"framing": "template", "template": "[...]"}, {}, _NO_LIST),
+    (
+        {"framing": "template", "template": "[...]", "answer": {"framing": "array"}},
+        {},
+        _NO_LIST,
+    ),
+    (
+        {"answer": {"framing": "lines", "list": "/p"}},
+        {},
+        (
+            "packing.answer: list points to /p in a document, and with framing lines an answer is "
+            "none; set framing to auto or array"
+        ),
+    ),
     *(
         (
-            {"framing": "template", "template": template},
+            {"framing": "template", "template": template, "answer": {"list": "/p"}},
             {},
             (
                 "packing: template must be JSON with [...] in the place of the records, once, "
@@ -155,6 +185,11 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {},
         "packing.content_types.json must be printable ASCII characters",
     ),
+    (
+        {"encodings": ["json", "msgpack"], "content_types": {"json+zstd": "application/x"}},
+        {},
+        "packing: content_types names json+zstd, which is not in encodings: json, msgpack",
+    ),
 ]
 
 
@@ -163,3 +198,30 @@ def test_what_does_not_fit_is_refused_with_the_remedy(
     mistake: Mistake, packing: dict[str, Any], sections: dict[str, Any], sentence: str
 ) -> None:
     assert sentence in mistake(text(packing, **sections))
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("@", set()),
+        ("[@, `1`, 'a', keys(@)]", set()),
+        ("a.b.c", {"a"}),
+        ("@.a | b", {"a"}),
+        ('"a b"[0].c', {"a b"}),
+        ("a[0:2]", {"a"}),
+        ("[a, b.c, {d: e, f: g[*].h}]", {"a", "b", "e", "g"}),
+        ("a.[b, {c: d}]", {"a"}),
+        ("a | [b, c]", {"a"}),
+        ("a || b && !c", {"a", "b", "c"}),
+        ("a == b.c", {"a", "b"}),
+        ("a[?b == `1` && c].d", {"a"}),
+        ("a[].b", {"a"}),
+        ("*.a", set()),
+        ("[?a]", set()),
+        ("sort_by(a, &b)[0].c", {"a"}),
+        ("map(&length(a), b)", {"b"}),
+        ("length(a) > length(b.c)", {"a", "b"}),
+    ],
+)
+def test_what_an_expression_takes_of_the_value_itself(expression: str, names: set[str]) -> None:
+    assert own_fields(expression) == names

@@ -79,6 +79,42 @@ def test_keys_of_another_type_and_shared_queues_are_refused(
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("select", "join", "told"),
+    [
+        ("input.x", "output", "select takes input, which is only there with join: input or join:"),
+        ("{a: output.a, b: length(input.b)}", "output", "select takes input, which is only there"),
+        (
+            "score",
+            "both",
+            "select takes score of a result line, which only has key, status, output",
+        ),
+        ("{s: score}", "output", "did you mean output.score?"),
+        ("outputs[0]", "output", "select takes outputs of a result line"),
+    ],
+)
+def test_a_selection_of_what_no_result_line_has_is_refused(
+    select: str, join: str, told: str
+) -> None:
+    with pytest.raises(ValidationError, match="sink") as caught:
+        config(sink={"select": select, "join": join})
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("select", "join"),
+    [
+        ("input.x", "input"),
+        ("[key, status, output.input, meta.route, input]", "both"),
+        ("output.[input, score]", "output"),
+        ("output.items[?input > `0`] | [0].score", "output"),
+        ("merge(@, output)", "output"),
+    ],
+)
+def test_a_selection_of_what_is_there(select: str, join: str) -> None:
+    assert config(sink={"select": select, "join": join}).sink.select == select
+
+
 def test_a_key_that_is_set_to_its_default_is_no_mistake() -> None:
     """A template may list every key."""
     config(source={"path": "in", "receivers": 2, "queue_url": None, "until_empty": None})

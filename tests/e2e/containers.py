@@ -85,6 +85,20 @@ def lines_but_of_poison(request: ModelRequest) -> ModelResponse:
     return ModelResponse(b"\n".join(lines), "application/jsonlines")
 
 
+def pairs(request: ModelRequest) -> ModelResponse:
+    """Answer each JSON line with an array in a line, and call that JSON, as many servers do."""
+    if b'"poison"' in request.body:
+        raise ModelError(400, "this record is poison")
+    records = [orjson.loads(line) for line in request.body.split(b"\n")]
+    answers = [orjson.dumps([record["n"], record["text"]]) for record in records]
+    return ModelResponse(b"\n".join(answers), "application/json")
+
+
+def around(request: ModelRequest) -> ModelResponse:
+    """Answer a JSON array of records with a document around one of outputs."""
+    return ModelResponse(orjson.dumps({"predictions": orjson.loads(request.body)}))
+
+
 def backwards(request: ModelRequest) -> ModelResponse:
     """Echo a JSON array from its end, with another record's id for poison."""
     outputs = [orjson.loads(line) for line in request.body.split(b"\n")]

@@ -194,9 +194,9 @@ async def test_results_are_reshaped(way_to: WayTo) -> None:
 async def test_without_a_join_there_is_no_input_to_reshape(way_to: WayTo) -> None:
     way = await way_to()
     way.write([{"id": "a"}])
-    await way.run(sink={"select": "[input, output, keys(@)]", "meta": True})
+    await way.run(sink={"select": "[output, keys(@)]", "meta": True})
     (result,) = way.results()
-    assert result["output"] == [None, {"id": "a"}, ["key", "status", "output", "meta"]]
+    assert result["output"] == [{"id": "a"}, ["key", "status", "output", "meta"]]
     assert result["meta"]["attempts"] == 1
 
 
@@ -250,6 +250,34 @@ async def test_a_bad_answer_is_the_fault_of_the_bad_records_only(
         ("r4", "r13"), reason
     )
     assert all(line["input"]["text"] == "poison" for line in way.dead())
+
+
+@pytest.mark.parametrize("packed", [1, 5, 9])
+async def test_an_output_does_not_depend_on_its_neighbours(way_to: WayTo, packed: int) -> None:
+    """With 19 records one is alone at the end, and all around poison are in the end."""
+    way = await way_to(model="containers:pairs")
+    records = [{"id": n, "n": n, "text": "poison" if n == 4 else "x"} for n in range(19)]
+    way.write(records)
+    packing = {"framing": "lines", "max_records": packed, "linger": "1h"}
+    await way.run(packing={**packing, "answer": {"framing": "lines"}})
+    assert {line["key"]: line["output"] for line in way.results()} == {
+        n: [n, "x"] for n in range(19) if n != 4
+    }
+    assert [line["key"] for line in way.dead()] == [4]
+
+
+@pytest.mark.parametrize("packed", [1, 9])
+async def test_a_document_is_no_output_where_an_array_is_expected(
+    way_to: WayTo, packed: int
+) -> None:
+    way = await way_to(model="containers:around")
+    way.write([{"id": n} for n in range(10)])
+    packing = {"framing": "json-array", "max_records": packed, "linger": "1h"}
+    await way.run(packing={**packing, "answer": {"framing": "array"}})
+    assert way.results() == []
+    dead = way.dead()
+    assert {line["key"]: line["reason"] for line in dead} == dict.fromkeys(range(10), "bad_answer")
+    assert all("named by packing.answer.list" in line["message"] for line in dead)
 
 
 _WEIGHED = """

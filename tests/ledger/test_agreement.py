@@ -32,13 +32,23 @@ def test_the_same_configuration_agrees() -> None:
         ({"request": {"accept": "text/csv"}}, 'request.accept was not set and is now "text/csv"'),
         ({"packing": {"framing": "lines"}}, 'packing.framing was "none" and is now "lines"'),
         (
-            {"packing": {"framing": "template", "template": '{"a": [...]}'}},
+            {
+                "packing": {
+                    "framing": "template",
+                    "template": '{"a": [...]}',
+                    "answer": {"list": ""},
+                }
+            },
             'packing.template was not set and is now "{\\"a\\": [...]}"',
         ),
         ({"packing": {"select": "x"}}, 'packing.select was not set and is now "x"'),
         (
             {"packing": {"answer": {"list": "/p"}}},
             'packing.answer.list was not set and is now "/p"',
+        ),
+        (
+            {"packing": {"answer": {"framing": "lines"}}},
+            'packing.answer.framing was not set and is now "lines"',
         ),
         (
             {"packing": {"content_types": {"json": "a/b"}}},
@@ -70,6 +80,7 @@ def test_what_would_change_results_is_named(changed: dict[str, Any], sentence: s
         {"staging": {"bucket": "mine"}},
         {"completion": {"sweep_after": "5s"}},
         {"packing": {"linger": "1s", "max_bytes": "5kB"}},
+        {"packing": {"answer": {"framing": "auto", "list": ""}}},
         {"observe": {"port": 0}},
         {"request": {"ttl": "1h", "timeout": "60s"}},
     ],
@@ -128,10 +139,11 @@ KEYED = {"source": {**BASE["source"], "key": "id"}}
     [
         {"framing": "lines"},
         {"encodings": ["json+zstd"]},
-        {"framing": "template", "template": "[[...]]"},
+        {"framing": "template", "template": "[[...]]", "answer": {"list": "/p"}},
         {"select": "x"},
         {"answer": {"list": "/p"}},
         {"answer": {"id": "id"}},
+        {"answer": {"framing": "array"}},
     ],
 )
 def test_how_answers_are_read_cannot_be_forced_while_any_is_outstanding(
@@ -148,6 +160,30 @@ def test_how_answers_are_read_cannot_be_forced_while_any_is_outstanding(
     forced(config(endpoint="other", **KEYED), Known(facts))
 
 
+def test_what_fills_compressed_payloads_cannot_be_forced_while_any_is_outstanding() -> None:
+    def filled(most: str, encoding: str) -> Config:
+        return config(packing={"max_bytes": most, "encodings": ["msgpack", encoding]})
+
+    before = filled("100kB", "json+zstd")
+    facts = {"terms": terms(before), "packing": packing_terms(before)}
+    now = filled("10kB", "json+zstd")
+    with pytest.raises(ConfigError, match=r"packing\.max_bytes was 100000 and is now 10000"):
+        forced(now, Known(facts))
+    # With nothing outstanding it is free, without --force.
+    agree(now, cast("Ledger", Known(facts, 0)), force=False)
+    plain = filled("100kB", "json")
+    facts = {"terms": terms(plain), "packing": packing_terms(plain)}
+    agree(filled("10kB", "json"), cast("Ledger", Known(facts)), force=False)
+
+
+def test_what_a_record_is_cannot_be_forced_while_any_is_outstanding() -> None:
+    before, now = config(), config(source={**BASE["source"], "type": "files"})
+    facts = {"terms": terms(before), "packing": packing_terms(before)}
+    with pytest.raises(ConfigError, match=r"source\.type was .* nor be forced"):
+        forced(now, Known(facts))
+    forced(now, Known(facts, 0))
+
+
 def test_a_ledger_that_only_knows_its_framing_holds_against_that() -> None:
     forced(config(packing={"framing": "lines", "select": "x"}), Known({"framing": "lines"}))
     with pytest.raises(ConfigError, match=r'packing.framing was "none" and is now "lines"'):
@@ -157,7 +193,7 @@ def test_a_ledger_that_only_knows_its_framing_holds_against_that() -> None:
 
 def test_a_run_of_the_time_before_there_was_a_choice_goes_on() -> None:
     new = {"packing.template", "packing.select", "packing.answer.list", "packing.answer.id"}
-    new |= {"packing.content_types", "sink.select"}
+    new |= {"packing.content_types", "packing.answer.framing", "sink.select"}
     agreed = json.loads(terms(config()))
     assert new <= agreed.keys()
     older = json.dumps({name: value for name, value in agreed.items() if name not in new})

@@ -21,6 +21,7 @@ from dispatcher.sinks.lines import embeddable
 from dispatcher.sources.record import Key
 from tests.payloads import packing
 
+Json = dict[str, Any]
 JSON, LINES, MSGPACK = "application/json", "application/jsonlines", "application/msgpack"
 MOST = 1_000_000
 
@@ -129,6 +130,36 @@ def test_what_cannot_be_read_is_a_bad_answer(body: bytes, kind: str) -> None:
     assert reason_of(body, kind, 2) == "bad_answer"
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        (b"[NaN]", JSON, "JSON has no NaN, the container has to write null, at 'NaN'"),
+        (b'{"a": [-Infinity]}', JSON, "JSON has no -Infinity, the container has to write null"),
+        (b'{"a": nan}\n', LINES, 'JSON has no nan, the container has to write null, at \'{"a"'),
+        (b"[1,2, NaN,4]", JSON, "after 2 outputs, JSON has no NaN"),
+        (b"1\n2\n{]\n", JSON, "after 2 outputs, "),
+        (b"[1, oops]", None, "after 1 output, "),
+        (b"\n", JSON, "the answer holds 0 outputs for 4 records"),
+        ("[1,2]".encode("utf-16"), JSON, "it begins like UTF-16, and JSON is UTF-8"),
+        ("[1,2]".encode("utf-16-le"), JSON, "it begins like UTF-16, and JSON is UTF-8"),
+        (b'["\xff"]', JSON, "not valid UTF-8"),
+        (b'["' + b"1" * 50_000 + b'"x]', JSON, "at '1111111111111111111\"x'"),
+    ],
+)
+def test_what_makes_an_answer_unreadable_is_told(body: bytes, kind: str, words: str) -> None:
+    mismatch = split(body, kind, range(4), packing("lines"), most=MOST)
+    assert isinstance(mismatch, Mismatch)
+    assert words in mismatch.message
+    assert len(mismatch.message) < 300
+
+
+@pytest.mark.parametrize("kind", [JSON, LINES, "text/csv", None])
+def test_a_byte_order_mark_is_no_content(kind: str | None) -> None:
+    assert values_of(b"\xef\xbb\xbf1\n2\n", kind, 2) == [b"1", b"2"]
+    if kind != LINES:
+        assert values_of(b"\xef\xbb\xbf[1,2]", kind, 2) == [b"1", b"2"]
+
+
 def test_depth_is_no_problem() -> None:
     deep = b"[" * 1000 + b"]" * 1000
     assert values_of(b"[" + deep + b"," + deep + b"]", JSON, 2) == [deep, deep]
@@ -188,10 +219,14 @@ def answered(
     kind: str | None,
     keys: Sequence[Key],
     framing: Framing = "json-array",
+    *,
     most: int = 10_000,
+    framing_: str | None = None,
     **answer: Any,
 ) -> Outputs | Mismatch:
     forms: dict[str, Any] = {"encodings": ["msgpack"]} if framing == "msgpack-array" else {}
+    if framing_ is not None:
+        answer["framing"] = framing_
     return split(body, kind, keys, packing(framing, answer=answer, **forms), most=most)
 
 
@@ -204,6 +239,91 @@ def reason(outputs: Outputs | Mismatch) -> str:
     assert isinstance(outputs, Mismatch), outputs
     assert outputs.message
     return outputs.reason
+
+
+# What a container's way of answering is called, so that one record is answered as several are
+
+LABELS = [LINES, JSON, "text/html", "text/plain", "application/octet-stream", None]
+
+
+def as_lines(outputs: list[object]) -> bytes:
+    return b"\n".join(map(orjson.dumps, outputs))
+
+
+@pytest.mark.parametrize("kind", LABELS)
+@given(outputs=st.lists(documents, min_size=1, max_size=5))
+def test_lines_are_lines_whatever_their_label_and_number(
+    kind: str | None, outputs: list[object]
+) -> None:
+    for packed in (1, len(outputs)):
+        found: list[bytes] = []
+        for start in range(0, len(outputs), packed):
+            some = outputs[start : start + packed]
+            for framing in ("none", "lines", "json-array") if packed == 1 else ("lines",):
+                keys = range(len(some))
+                lines = values(answered(as_lines(some), kind, keys, framing, framing_="lines"))
+            found += lines
+        assert found == [orjson.dumps(output) for output in outputs]
+
+
+@pytest.mark.parametrize("kind", [*LABELS, MSGPACK])
+@pytest.mark.parametrize("pointer", ["", "/p"])
+@given(outputs=st.lists(documents, min_size=1, max_size=5))
+def test_an_array_is_an_array_whatever_its_label_and_number(
+    kind: str | None, pointer: str, outputs: list[object]
+) -> None:
+    dumps = msgpack.packb if kind == MSGPACK else orjson.dumps
+    for some in (outputs, *([output] for output in outputs)):
+        body = dumps({"q": 1, "p": some} if pointer else some)
+        for framing in ("lines", "json-array"):
+            keys = range(len(some))
+            found = values(answered(body, kind, keys, framing, framing_="array", list=pointer))
+            assert [orjson.loads(value) for value in found] == some
+
+
+@pytest.mark.parametrize("kind", [JSON, LINES, MSGPACK, "text/html", None])
+def test_what_is_no_array_is_no_output_of_one_record(kind: str | None) -> None:
+    document: Json = {"predictions": [{"id": 97}]}
+    body = msgpack.packb(document) if kind == MSGPACK else orjson.dumps(document)
+    for pointer in ("", "/predictions/0"):
+        found = answered(body, kind, [97], framing_="array", list=pointer)
+        assert reason(found) == "bad_answer"
+        assert isinstance(found, Mismatch)
+        assert "packing.answer.framing" in found.message
+    assert reason(answered(b"[1]\n[2]", kind, [1, 2], framing_="array")) == "bad_answer"
+
+
+def test_lines_that_are_not_json_are_no_lines_but_of_text() -> None:
+    assert reason(answered(b"a,1\nb,2\n", None, [1, 2], framing_="lines")) == "bad_answer"
+    assert reason(answered(b"[1,\n2]", JSON, [1, 2], framing_="lines")) == "bad_answer"
+    found = answered(b"a,1\nb,2\n", "text/csv", [1, 2], framing_="lines")
+    assert values(found) == [b"a,1", b"b,2"]
+
+
+def test_lines_in_msgpack_by_name_are_lines() -> None:
+    found = answered(b"[1]\n[2]", MSGPACK, [1, 2], framing_="lines")
+    assert found == Outputs([b"[1]", b"[2]"], are_json=True, content_type=MSGPACK)
+
+
+def test_ids_are_found_in_either() -> None:
+    outputs: list[object] = [{"id": 2}, {"id": 1}]
+    for body, way in ((as_lines(outputs), "lines"), (orjson.dumps(outputs), "array")):
+        found = values(answered(body, "text/html", [1, 2], framing_=way, id="id"))
+        assert found == [b'{"id":1}', b'{"id":2}']
+
+
+def test_a_lone_array_that_may_be_a_line_names_the_key() -> None:
+    for body in (b"[0.3,0.7]\n", b"[]"):
+        found = answered(body, JSON, [1], "lines")
+        assert reason(found) == "count_mismatch"
+        assert isinstance(found, Mismatch)
+        assert found.message.endswith("set packing.answer.framing to lines")
+    for several in (
+        answered(b"[1]", JSON, [1, 2]),
+        answered(b"[1,2]", JSON, [1], framing_="array"),
+    ):
+        assert isinstance(several, Mismatch)
+        assert "packing.answer.framing" not in several.message
 
 
 # A document around the list
@@ -339,6 +459,41 @@ def test_ids_that_do_not_name_each_record_once_pair_nothing(outputs: list[object
     for kind in (LINES, "text/plain"):
         assert reason(answered(lines, kind, [1, 2], "lines", id="id")) == "id_mismatch"
     assert reason(answered(msgpack_of(*outputs), MSGPACK, [1, 2], id="id")) == "id_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (1.0, "is 1.0;"),
+        (True, "is true;"),
+        (None, "is null;"),
+        ([1], "is an array;"),
+        ({"a": 1}, "is an object;"),
+        (b"1", "is bytes;"),
+    ],
+)
+def test_an_id_that_is_no_key_is_shown(value: object, shown: str) -> None:
+    bodies = [(msgpack_of({"id": value}), MSGPACK)]
+    if not isinstance(value, bytes):
+        bodies.append((orjson.dumps([{"id": value}]), JSON))
+    for body, kind in bodies:
+        found = answered(body, kind, [1], id="id")
+        assert isinstance(found, Mismatch)
+        assert found.message.startswith("the field 'id' of an output, which packing.answer.id")
+        assert shown in found.message
+
+
+@pytest.mark.parametrize("output", [{}, 1, [1]])
+def test_an_id_that_is_missing_may_not_have_been_sent(output: object) -> None:
+    settings = packing("json-array", answer={"id": "id"}, select="{t: t}")
+    for body, kind in ((orjson.dumps([output]), JSON), (msgpack_of(output), MSGPACK)):
+        found = answered(body, kind, [1], id="id")
+        assert isinstance(found, Mismatch)
+        assert found.message.startswith("an output has no field 'id'")
+        assert "packing.select" not in found.message
+        found = split(body, kind, [1], settings, most=MOST)
+        assert isinstance(found, Mismatch)
+        assert found.message.endswith("; is it among what packing.select sends?")
 
 
 def test_ids_do_not_mend_a_wrong_count() -> None:
