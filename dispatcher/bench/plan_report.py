@@ -22,7 +22,6 @@ _SURER_RECORDS = 10_000
 
 _BAR = 40
 _MOST_STEPS = 9
-_CHANGE_CHARS = 67
 _ITEMS = {
     "s3_input_put": "S3 PUT of inputs",
     "s3_output_put": "S3 PUT of outputs",
@@ -286,18 +285,27 @@ def _change(label: str, advice: Advice) -> Iterator[Text]:
         section, name = key.split(".")
         sections.setdefault(section, []).append(f"{name}: {_yaml(value)}")
     lines = []
-    for section, keys in sections.items():
-        lines.append(f"{section}: {{{', '.join(keys)}}}")
-        if len(lines[-1]) > _CHANGE_CHARS:
-            lines[-1:] = [f"{section}: {{{', '.join(keys[:-1])},", f"{'':10}{keys[-1]}}}"]
+    for section, (first, *others) in sections.items():
+        indent = f"{'':{len(section) + 3}}"
+        line = f"{section}: {{{first}"
+        for key in others:
+            # Its comma, or the brace, comes on top.
+            if len(line) + len(key) + 3 > _COLUMNS - _LABEL:
+                lines.append(f"{line},")
+                line = indent + key
+            else:
+                line += f", {key}"
+        lines.append(f"{line}}}")
     for line in lines:
-        yield Text(f"{label:11}  {line}", "bold")
+        yield Text(f"{label:{_LABEL}}{line}", "bold")
         label = ""
 
 
 def _yaml(value: object) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_yaml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, str) and not value.replace("-", "").replace("+", "").isalnum():
         return "'" + value.replace("'", "''") + "'"
     return "null" if value is None else str(value)

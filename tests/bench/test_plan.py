@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import settings as settings_
 from hypothesis import strategies as st
@@ -402,6 +403,20 @@ def test_a_content_type_of_something_else_goes_with_it() -> None:
         "             request: {content_type: null}\n"
     ) in text
     assert "must understand application/msgpack; encoding=zstd,\n" in text
+
+
+def test_a_long_change_is_broken_between_its_keys() -> None:
+    settings = config(
+        framing="lines", encodings=["json"], max_bytes="20kB", content_types={"json": "text/plain"}
+    )
+    text = text_of(plan_of(records(DATASETS["embeddings"](60, 1)), settings))
+    start = text.index("recommended  ") + 13
+    change = "\n".join(line[13:] for line in text[start - 13 : text.index("saves ")].splitlines())
+    advice = plan_of(records(DATASETS["embeddings"](60, 1)), settings).advice()
+    assert advice is not None
+    told = yaml.safe_load(change)["packing"]
+    assert {f"packing.{key}": value for key, value in told.items()} == advice.trial.way.changes
+    assert change.count("\n") >= 1
 
 
 def test_what_costs_nothing_cannot_become_cheaper() -> None:
