@@ -5,10 +5,11 @@ is counted and changes nothing.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -18,7 +19,7 @@ from dispatcher import failpoints
 from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
 from dispatcher.completion.event import Completion, Kind
-from dispatcher.completion.outcomes import Answer, Dead, outcomes_of, reshaped, verdict_on
+from dispatcher.completion.outcomes import Answer, Dead, judged, settlement_of
 from dispatcher.completion.patience import Patience
 from dispatcher.completion.policy import Again, Next, allowance, follow
 from dispatcher.config.settings import Config
@@ -26,21 +27,22 @@ from dispatcher.errors import CallError, Denied, NotThere, Rejected
 from dispatcher.ledger.channels import Arrivals, hand_over
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.outcome import Meta, Outcome
 from dispatcher.ledger.payloads import unreadable_payload
 from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
-from dispatcher.packing.answers import Outputs, decompressed_size
+from dispatcher.packing.answers import decompressed_size
 from dispatcher.sources.blob import LARGE_BYTES, Blob
+
+T = TypeVar("T")
 
 _READS = 5
 """Tries to read an output object before it is left to a later event or look."""
 
 _PAUSE_SECONDS = 0.2
 
-_THREAD_BYTES = 1_000_000
-"""Answers from here on are split on a worker thread: some ten milliseconds."""
+_THREAD_BYTES, _THREAD_RECORDS = 256_000, 500
+"""Answers from here on are judged on a worker thread: a few milliseconds, or ten with a select."""
 
 
 class Incoming(Protocol):
@@ -171,30 +173,21 @@ class Joiner:
         except CallError as error:
             self.patience.failed(error)
             return None
-        verdict = await self._verdict(claimed, answer, share)
-        if isinstance(verdict, Dead):
-            following = self._follow(entry, verdict.reason)
-            if isinstance(following, Again):
-                return following
-            if following.note:
-                verdict = replace(verdict, message=f"{verdict.message}; {following.note}")
-            answer.body = None  # in its place the dead letters carry the records
-            await _hold(share, self._input_bytes(entry, "failed"))
-        sink = self.config.sink
-        raws: list[bytes | Blob | None] = [None] * len(entry.slips)
-        if isinstance(verdict, Dead) or sink.join != "output":
-            raws = await self._raws(entry)
-        outcomes = outcomes_of(entry, answer, verdict, raws)
-        if sink.meta or sink.select is not None:
-            self._describe(entry, outcomes)
-        if sink.select is not None and not isinstance(verdict, Dead):
-            outcomes = reshaped(outcomes, sink)
-            if any(outcome.status != "completed" for outcome in outcomes):
-                outputs = sum(len(outcome.output or b"") for outcome in outcomes)
-                await _hold(share, outputs + self._input_bytes(entry, "failed"))
-                for outcome, raw in zip(outcomes, await self._raws(entry), strict=True):
-                    outcome.input = None if outcome.status == "completed" else raw
-        return Settlement(entry, outcomes)
+        judgement = await self._judge(claimed, answer, share)
+        if isinstance(judgement, Settlement):
+            return judgement
+        following = self._follow(entry, judgement.reason)
+        if isinstance(following, Again):
+            return following
+        if following.note:
+            judgement = replace(judgement, message=f"{judgement.message}; {following.note}")
+        answer.body = None  # in its place the dead letters carry the records
+        await _hold(share, self._input_bytes(entry, "failed"))
+        raws, sink = await self._raws(entry), self.config.sink
+        told = partial(
+            settlement_of, entry, answer, judgement, raws=raws, sink=sink, now=self.now()
+        )
+        return await _done(told, 0, len(raws))
 
     async def _raws(self, entry: Entry) -> list[bytes | Blob | None]:
         raws = await self.ledger.raws(entry)
@@ -215,8 +208,15 @@ class Joiner:
 
     def _input_bytes(self, entry: Entry, kind: Kind) -> int:
         """Return how many bytes of input the outcomes will carry in memory."""
+        size = entry.planned.size
+        if self._parses_inputs(kind):
+            return size
         needed = kind != "completed" or self.config.sink.join != "output"
-        return entry.planned.size if needed and entry.planned.size < LARGE_BYTES else 0
+        return size if needed and size < LARGE_BYTES else 0
+
+    def _parses_inputs(self, kind: Kind) -> bool:
+        sink = self.config.sink
+        return kind == "completed" and sink.join != "output" and sink.select is not None
 
     async def _answer(self, entry: Entry, completion: Completion, share: Share) -> Answer:
         inputs = self._input_bytes(entry, completion.kind)
@@ -266,29 +266,43 @@ class Joiner:
             await anyio.sleep(_PAUSE_SECONDS * (_READS - left))
         raise AssertionError
 
-    async def _verdict(self, claimed: Claimed, answer: Answer, share: Share) -> Outputs | Dead:
-        """Split an answer; a large one on a worker thread, as others wait meanwhile."""
+    async def _judge(self, claimed: Claimed, answer: Answer, share: Share) -> Settlement | Dead:
+        """Split an answer, and reshape what results; much of it on a worker thread."""
         entry, completion = claimed.entry, claimed.completion
+        kind, sink = completion.kind, self.config.sink
         size, most = len(answer.body or b""), self.config.completion.max_output
-        if (
-            answer.body
-            and completion.kind == "completed"
-            and "encoding" in (answer.content_type or "")
-        ):
+        if answer.body and kind == "completed" and "encoding" in (answer.content_type or ""):
             more = await anyio.to_thread.run_sync(
                 decompressed_size, answer.body, answer.content_type, most
             )
             size += more
-            await _hold(share, size + self._input_bytes(entry, completion.kind))
-        if size < _THREAD_BYTES:
-            return verdict_on(completion, answer, entry, self.config)
-        return await anyio.to_thread.run_sync(verdict_on, completion, answer, entry, self.config)
+            await _hold(share, size + self._input_bytes(entry, kind))
+        raws: Sequence[bytes | Blob | None] = [None] * len(entry.slips)
+        if kind == "completed" and answer.body is not None and sink.join != "output":
+            raws = await self._raws(entry)
+        if self._parses_inputs(kind):
+            size += entry.planned.size
+        judge = partial(
+            judged, completion, answer, entry, raws=raws, config=self.config, now=self.now()
+        )
+        made = await _done(judge, size, len(entry.slips))
+        if isinstance(made, Dead) or sink.select is None or sink.join != "output":
+            return made
+        if all(outcome.status == "completed" for outcome in made.outcomes):
+            return made
+        # What could not be selected from is dead, and shows its input.
+        outputs = sum(len(outcome.output or b"") for outcome in made.outcomes)
+        await _hold(share, outputs + self._input_bytes(entry, "failed"))
+        for outcome, raw in zip(made.outcomes, await self._raws(entry), strict=True):
+            outcome.input = None if outcome.status == "completed" else raw
+        return Settlement(entry, made.outcomes)
 
-    def _describe(self, entry: Entry, outcomes: list[Outcome]) -> None:
-        planned = entry.planned
-        meta = Meta(planned.id, planned.route, entry.planned_at, entry.accepted_at, self.now())
-        for outcome in outcomes:
-            outcome.meta = meta
+
+async def _done(work: Callable[[], T], size: int, records: int) -> T:
+    """Return the result of work on so many bytes and records; much is done on a worker thread."""
+    if size < _THREAD_BYTES and records < _THREAD_RECORDS:
+        return work()
+    return await anyio.to_thread.run_sync(work)
 
 
 async def _hold(share: Share, size: int) -> None:

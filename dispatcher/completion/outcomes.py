@@ -8,7 +8,8 @@ from dispatcher.completion.event import Completion
 from dispatcher.config.places import SinkSettings
 from dispatcher.config.settings import Config
 from dispatcher.ledger.intent import Entry
-from dispatcher.ledger.outcome import Outcome, Status
+from dispatcher.ledger.outcome import Meta, Outcome, Status
+from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.answers import Mismatch, Outputs, split
 from dispatcher.packing.select import SelectError, select
 from dispatcher.packing.values import NotEncodableError, encode, parse
@@ -41,6 +42,52 @@ class Dead:
     message: str
 
 
+def judged(
+    completion: Completion,
+    answer: Answer,
+    entry: Entry,
+    *,
+    raws: Sequence[bytes | Blob | None],
+    config: Config,
+    now: float,
+) -> Settlement | Dead:
+    """Return what settles an invocation, or why it has no outputs; takes long where much is parsed.
+
+    Args:
+        completion: What the service said of it.
+        answer: What it made of it.
+        entry: The invocation.
+        raws: Each record's bytes, where a completed one shows them.
+        config: How answers are split, and what results show.
+        now: When it completed, for them to tell.
+    """
+    verdict = verdict_on(completion, answer, entry, config)
+    if isinstance(verdict, Dead):
+        return verdict
+    return settlement_of(entry, answer, verdict, raws=raws, sink=config.sink, now=now)
+
+
+def settlement_of(
+    entry: Entry,
+    answer: Answer,
+    verdict: Outputs | Dead,
+    *,
+    raws: Sequence[bytes | Blob | None],
+    sink: SinkSettings,
+    now: float,
+) -> Settlement:
+    """Return one outcome for each record, as the sink is to show them, see ``judged``."""
+    outcomes = outcomes_of(entry, answer, verdict, raws)
+    if sink.meta or sink.select is not None:
+        planned = entry.planned
+        meta = Meta(planned.id, planned.route, entry.planned_at, entry.accepted_at, now)
+        for outcome in outcomes:
+            outcome.meta = meta
+    if sink.select is not None and not isinstance(verdict, Dead):
+        outcomes = reshaped(outcomes, sink)
+    return Settlement(entry, outcomes)
+
+
 def verdict_on(
     completion: Completion, answer: Answer, entry: Entry, config: Config
 ) -> Outputs | Dead:
@@ -65,7 +112,7 @@ def verdict_on(
 
 
 def outcomes_of(
-    entry: Entry, answer: Answer, verdict: Outputs | Dead, raws: list[bytes | Blob | None]
+    entry: Entry, answer: Answer, verdict: Outputs | Dead, raws: Sequence[bytes | Blob | None]
 ) -> list[Outcome]:
     """Return one outcome for each record.
 

@@ -1,9 +1,10 @@
 """From the source to durable intents: skip what is known, pack, plan.
 
 One task reads and packs in batches. Where the source may pause, a second one sends a payload on its
-way that has waited for more records long enough; the two take turns. Only silence of the source
-counts: how long planning is held back does not show in what is packed together. So what a run over
-files sends depends on its input and its configuration, and ``plan`` can tell it.
+way that has waited for more records long enough; the two take turns, and whoever has the turn may
+pack on a worker thread. Only silence of the source counts: how long packing takes, or planning is
+held back, does not show in what is packed together. So what a run over files sends depends on its
+input and its configuration, and ``plan`` can tell it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +66,7 @@ class Intake:
                     async with self._turn:
                         await self._take(items)
                 async with self._turn:
-                    await self._plan(self.packer.flush())
+                    await self._plan(await self._flush())
                 self._check_found()
             group.cancel_scope.cancel()
 
@@ -91,7 +92,7 @@ class Intake:
         if dead:
             await self._refuse(dead)
         try:
-            packed = self.packer.add(records, self._clock())
+            packed = await self._pack(records)
         except ChangedError as error:
             raise StateError(
                 f"the input changed while it was read: {error}. Restore it, and run the same "
@@ -100,6 +101,30 @@ class Intake:
         await self._plan(packed)
         if self.packer.deadline is not None:
             self._opened.set()
+
+    async def _pack(self, records: Sequence[Record | Large]) -> list[Parcel | Refused]:
+        """Return what became full; anything slow is done on a worker thread.
+
+        A stop waits for the thread, which nobody else may disturb; what it packed is then left to
+        the next process like all that is not planned yet.
+        """
+        now = self._clock()
+        if not self.packer.is_slow(records):
+            return self.packer.add(records, now)
+        share = Share(self.memory)
+        with self._clock_stopped():
+            try:
+                if wanted := self.packer.read_bytes(records):
+                    await share.acquire(wanted)
+                return await anyio.to_thread.run_sync(self.packer.add, records, now)
+            finally:
+                share.give_back()
+
+    async def _flush(self) -> list[Parcel | Refused]:
+        if self.packer.deadline is None or not self.packer.is_slow(()):
+            return self.packer.flush()
+        with self._clock_stopped():
+            return await anyio.to_thread.run_sync(self.packer.flush)
 
     async def _plan(self, packed: Sequence[Parcel | Refused]) -> None:
         refused = [_refused(item) for item in packed if isinstance(item, Refused)]
@@ -143,14 +168,20 @@ class Intake:
         while True:
             await self._opened.wait()
             self._opened = anyio.Event()
-            while (deadline := self.packer.deadline) is not None:
-                if (wait := deadline - self._clock()) > 0:
-                    await anyio.sleep(wait)
-                    continue
+            wait: float | None = 0.0
+            while wait is not None:
+                await anyio.sleep(wait)
                 async with self._turn:
-                    # Meanwhile it may have become full, and the clock may have been stopped.
-                    if self.packer.deadline == deadline <= self._clock():
-                        await self._plan(self.packer.flush())
+                    wait = await self._send_what_is_due()
+
+    async def _send_what_is_due(self) -> float | None:
+        """Return after how many seconds to look again; None where nothing waits any more."""
+        if (deadline := self.packer.deadline) is None:
+            return None
+        if (wait := deadline - self._clock()) > 0:
+            return wait
+        await self._plan(await self._flush())
+        return None
 
     def _clock(self) -> float:
         """Return seconds on a clock that stands still while the rest of the line is waited for."""

@@ -6,14 +6,17 @@ The spool has the records; payloads stay in memory until first asked for, and ar
 import anyio.to_thread
 
 from dispatcher.errors import StateError
-from dispatcher.ledger.intent import Entry, Planned
+from dispatcher.ledger.intent import Entry, Planned, SpoolRef
 from dispatcher.ledger.spool import Spool
-from dispatcher.packing.codec import Codec
+from dispatcher.packing.codec import Codec, compression_of
 from dispatcher.packing.keeping import cut
 from dispatcher.sources.blob import LARGE_BYTES, Blob
 
 _THREAD_BYTES = 256_000
-"""Payloads from here on are read on a worker thread; below, the hop costs more than the read."""
+"""Payloads from here on are read on a worker thread; below, the hop costs more than the read.
+
+What is to be parsed or compressed besides is always made on one.
+"""
 
 _FRESH_BYTES = 8_000_000
 """Most bytes of payloads that stay in memory until they are first asked for. They are asked for at
@@ -65,10 +68,19 @@ class Payloads:
         """
         if (payload := self.let_go(entry.planned)) is not None:
             return payload
-        kept = await self.kept(entry)
+        if (ref := entry.payload) is None:
+            return None
+        assert ref.size < LARGE_BYTES, "a large record is read by its stager"
+        encoding = entry.planned.encoding
+        is_quick = self._codec.splices(encoding) and compression_of(encoding) is None
+        if is_quick and ref.size < _THREAD_BYTES:
+            return self._made(entry, ref)
+        return await anyio.to_thread.run_sync(self._made, entry, ref)
+
+    def _made(self, entry: Entry, ref: SpoolRef) -> bytes | None:
+        kept = self._spool.read(ref)
         if kept is None:
             return None
-        assert isinstance(kept, bytes), "a large record is read by its stager"
         raws = cut(kept, [slip.size for slip in entry.slips])
         return self._codec.payload(raws, entry.planned.encoding)
 
@@ -92,4 +104,7 @@ class Payloads:
             return [None] * len(entry.slips)
         if isinstance(kept, Blob):
             return [kept]
-        return list(cut(kept, [slip.size for slip in entry.slips]))
+        sizes = [slip.size for slip in entry.slips]
+        if len(kept) < _THREAD_BYTES:
+            return list(cut(kept, sizes))
+        return list(await anyio.to_thread.run_sync(cut, kept, sizes))

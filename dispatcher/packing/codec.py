@@ -1,6 +1,6 @@
 """From records to the bytes of a payload, for each encoding of the ladder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from dispatcher.config.packing import Encoding, PackingSettings
@@ -44,28 +44,42 @@ class Codec:
         """Return whether records travel as they were read, without being parsed."""
         return format_of(encoding) == self._as_read
 
-    def item(self, raw: bytes, form: Format) -> bytes:
+    def item(self, raw: bytes, form: Format, value: Callable[[], object] | None = None) -> bytes:
         """Return one record as it stands in a payload before compression; at least one byte.
+
+        Args:
+            raw: The record as it was read.
+            form: How it is written.
+            value: Returns or raises what ``value`` does for it, where that is known.
 
         Raises:
             NotEncodableError: The format cannot carry it.
         """
-        item = raw if form == self._as_read else self._made(raw, form)
+        item = raw if form == self._as_read else self._made(raw, form, value)
         if not item:
             # It would count as a request without a body.
             raise NotEncodableError("the record is empty, and a request needs at least one byte")
         return item
 
-    def _made(self, raw: bytes, form: Format) -> bytes:
+    def value(self, raw: bytes) -> object:
+        """Return what is sent of a record, as a value.
+
+        Raises:
+            NotEncodableError: It has none.
+        """
         value, expression = parse(raw), self._settings.select
-        if expression is None and form == "json":
+        if expression is None:
+            return value
+        try:
+            return select(expression, value)
+        except SelectError as error:
+            raise NotEncodableError(f"packing.select {error}") from error
+
+    def _made(self, raw: bytes, form: Format, known: Callable[[], object] | None) -> bytes:
+        value = self.value(raw) if known is None else known()
+        if self._settings.select is None and form == "json":
             # A file: it may have line breaks, which are only between tokens.
             return raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
-        if expression is not None:
-            try:
-                value = select(expression, value)
-            except SelectError as error:
-                raise NotEncodableError(f"packing.select {error}") from error
         return encode(value, form)
 
     def payload(self, raws: Sequence[bytes], encoding: Encoding) -> bytes:
@@ -74,8 +88,12 @@ class Codec:
         Raises:
             NotEncodableError: The encoding cannot carry one of them.
         """
-        form, compression = format_of(encoding), compression_of(encoding)
-        items = [self.item(raw, form) for raw in raws]
+        form = format_of(encoding)
+        return self.finish([self.item(raw, form) for raw in raws], encoding)
+
+    def finish(self, items: Sequence[bytes], encoding: Encoding) -> bytes:
+        """Return the payload of records that are written in the encoding's format already."""
+        compression = compression_of(encoding)
         if compression is None:
             return self.frame.join(items)
         return fill(self.frame, compression, self._settings.max_bytes, items)

@@ -7,7 +7,7 @@ from dispatcher.config.packing import PackingSettings
 from dispatcher.packing.codec import Codec, compression_of, format_of
 from dispatcher.packing.filling import Filling
 from dispatcher.packing.keeping import keep
-from dispatcher.packing.ladder import Ladder, Refused
+from dispatcher.packing.ladder import Ladder, Refused, is_hopeless
 from dispatcher.packing.parcel import Parcel
 from dispatcher.packing.sizing import Sizing
 from dispatcher.packing.values import NotEncodableError
@@ -19,9 +19,14 @@ __all__ = ["Packer", "Refused"]
 KEPT_BYTES = LARGE_BYTES
 """Most bytes, as read, of the records that share a parcel: what they become may be tiny."""
 
+_SURE_BYTES = 64_000
+"""A smaller record fits in the first encoding wherever that takes it as it was read."""
+
 
 class Packer:
     """Fills one parcel after the other, in the first encoding; it decides, and never waits.
+
+    It may be used on any thread, by one at a time, see ``is_slow``.
 
     A parcel is full when the next record would break a bound: ``max_records``, ``max_bytes``, or
     the service's limit of an inline body. A record that breaks a bound by itself, or that the first
@@ -34,7 +39,8 @@ class Packer:
         settings: The section ``packing``.
         codec: Makes payloads.
         staging: Whether there is a bucket for payloads that are too large for inline.
-        sizing: Limits the records of a parcel where many are bad; asked whenever one is begun.
+        sizing: Limits the records of a parcel where many are bad; asked whenever one is begun, on
+            the thread that packs.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class Packer:
         self._splices = codec.splices(self._encoding)
         self._compression = compression_of(self._encoding)
         self._content_type = codec.content_type(self._encoding)
+        self._has_others = len(codec.encodings) > 1
         # Spliced lines are already what is kept of them.
         self._is_kept = self._splices and self._compression is None
         self._is_kept &= self._frame.join([b"1", b"2"]) == keep([b"1", b"2"])
@@ -73,6 +80,22 @@ class Packer:
     def deadline(self) -> float | None:
         """When the open parcel must go, on the clock of ``add``; None where none is open."""
         return self._began + self._linger if self._open else None
+
+    def is_slow(self, records: Sequence[Record | Large]) -> bool:
+        """Return whether to add or flush takes so long that it belongs on a worker thread.
+
+        That is where anything is parsed or compressed: a record of 12 MB takes half a second. To
+        splice a thousand small lines takes less than to hand them to a thread.
+        """
+        if not self._splices or self._compression is not None:
+            return True
+        return self._has_others and any(record.size > _SURE_BYTES for record in records)
+
+    def read_bytes(self, records: Sequence[Record | Large]) -> int:
+        """Return how many bytes of records that are not held in memory are to be, to add them."""
+        if self._splices:
+            return 0
+        return max((record.size for record in records if isinstance(record, Large)), default=0)
 
     def add(self, records: Sequence[Record | Large], now: float) -> list[Parcel | Refused]:
         """Pack records, and return the parcels that became full, in order of their first record.
@@ -135,7 +158,7 @@ class Packer:
                     continue
                 full.append(self._close())
             if around + size + between >= most_bytes or not self._may_be_many():
-                full.append(self._ladder.alone(record))
+                full.append(self._ladder.alone(record, item=item))
                 continue
             self._open.append(record)
             self._began, self._size = now, around + size
@@ -153,6 +176,10 @@ class Packer:
             if isinstance(record, Large) or item is None:
                 self._pass(record, full)
                 continue
+            if is_hopeless(item, self._compression, self._most_bytes):
+                full.extend(self.flush())
+                full.append(self._ladder.alone(record, item=item))
+                continue
             if self._filling is not None:
                 if not self._may_join(record):
                     rest = self._shut(self._filling, full)
@@ -167,7 +194,7 @@ class Packer:
                     continue
             if self._filling is None:
                 if not self._may_be_many():
-                    full.append(self._ladder.alone(record))
+                    full.append(self._ladder.alone(record, item=item))
                     continue
                 self._began = now
                 self._filling = Filling(self._frame, self._compression, self._most_bytes)
@@ -197,7 +224,7 @@ class Packer:
         else:
             made = filling.payload() if left == 1 else None
             self._reset()
-            full.append(self._ladder.alone(rest.pop(0), made))
+            full.append(self._ladder.alone(rest.pop(0), first=made))
         return rest
 
     def _item(self, raw: bytes) -> bytes | None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gzip
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import pytest
 
 from dispatcher.aws.location import parse_location
+from dispatcher.completion import joiner
 from dispatcher.completion.event import Completion
-from dispatcher.completion.outcomes import verdict_on
+from dispatcher.completion.outcomes import judged, settlement_of
+from dispatcher.ledger import payloads
 from dispatcher.ledger.quota import Quota
+from dispatcher.packing.parcel import Parcel
+from dispatcher.sources.record import Position, Record
 
 if TYPE_CHECKING:
     from dispatcher.ledger.intent import Entry
@@ -64,21 +69,67 @@ async def test_a_compressed_answer_is_bounded_by_what_is_in_it(open_scene: OpenS
     assert "10,000" in outcomes[0].message
 
 
-@pytest.mark.parametrize(("size", "is_hopped"), [(999_998, True), (999_997, False)])
-async def test_large_answers_are_split_beside_the_loop(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, size: int, is_hopped: bool
-) -> None:
+@pytest.fixture
+def hopped(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return what is done on worker threads, by function."""
     hopped: list[object] = []
     in_place = anyio.to_thread.run_sync
 
     async def watched(function: Any, *arguments: Any) -> Any:
-        hopped.append(function)
+        hopped.append(function.func if isinstance(function, partial) else function)
         return await in_place(function, *arguments)
 
     monkeypatch.setattr(anyio.to_thread, "run_sync", watched)
+    return hopped
+
+
+@pytest.mark.parametrize(("size", "is_hopped"), [(255_998, True), (255_997, False)])
+async def test_large_answers_are_judged_beside_the_loop(
+    scene: Scene, hopped: list[object], size: int, is_hopped: bool
+) -> None:
     (entry,) = await scene.accepted()
     assert await scene.join(entry, completed(entry, b'"' + b"x" * size + b'"')) is not None
-    assert (verdict_on in hopped) is is_hopped
+    assert hopped.count(judged) == is_hopped
+
+
+@pytest.mark.parametrize(("count", "is_hopped"), [(500, True), (499, False)])
+async def test_answers_for_many_records_are_judged_beside_the_loop(
+    open_scene: OpenScene, hopped: list[object], count: int, is_hopped: bool
+) -> None:
+    packing = {"framing": "json-array", "max_records": 500}
+    retry = {"bisection": 0, "outcomes": {"model_server_error": {"attempts": 1}}}
+    async with open_scene(packing=packing, retry=retry, sink={"select": "output"}) as scene:
+        good, bad = await scene.plan(count, count)
+        hopped.clear()
+        outcomes = await scene.join(good, completed(good, b"[%b]" % b",".join([b"1"] * count)))
+        assert outcomes is not None
+        assert [outcome.output for outcome in outcomes] == [b"1"] * count
+        assert hopped == [judged] * is_hopped
+        hopped.clear()
+        await scene.join(bad, Completion("failed", bad.planned.id, None, None, None, "no"))
+        assert hopped == [judged, settlement_of] * is_hopped
+
+
+async def test_inputs_that_are_selected_from_count_in_memory_and_go_beside_the_loop(
+    open_scene: OpenScene, hopped: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a record that is so large that it is not held otherwise."""
+    monkeypatch.setattr(payloads, "LARGE_BYTES", 1_000)
+    monkeypatch.setattr(joiner, "LARGE_BYTES", 1_000)
+    large = b'{"n":"%b"}' % (b"x" * 300_000)
+    async with open_scene(sink={"join": "both", "select": "length(input.n)"}) as scene:
+        memory = scene.joiner.memory = scene.memory = Watched(64_000_000)
+        record = Record(Position("in", 0, 10, 1), "large", large)
+        parcel = Parcel([record], b"", "application/json", "s3", kept=large)
+        (planned,) = await scene.ledger.plan([parcel])
+        entry = scene.ledger.find(planned.number)
+        assert entry is not None
+        hopped.clear()
+        outcomes = await scene.join(entry, completed(entry, b"1"))
+    assert outcomes is not None
+    assert (outcomes[0].output, outcomes[0].input) == (b"300000", None)
+    assert memory.peak == 1 + len(large)
+    assert hopped[0] is judged
 
 
 async def test_a_selection_is_the_output(open_scene: OpenScene) -> None:

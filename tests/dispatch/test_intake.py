@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from dispatcher.config.places import SourceSettings
@@ -475,3 +477,88 @@ async def test_a_large_record_that_changes_while_it_is_read_stops_the_run(
             await finish(scene, [[Large(record(0).position, "key-0", blob)]])
         assert stopped.group_contains(StateError, match="changed while it was read")
     blob.close()
+
+
+# What is packed on a worker thread
+
+PRESSED: dict[str, object] = {**LINES, "encodings": ["json+zstd"]}
+
+
+@pytest.fixture
+def slow_threads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Let a worker thread take five seconds to pack, and nobody cancel it; return what it did."""
+    hopped: list[object] = []
+    in_place = anyio.to_thread.run_sync
+
+    async def run_sync(function: Callable[..., Any], *arguments: Any) -> Any:
+        if getattr(function, "__name__", "") not in ("add", "flush"):
+            return await in_place(function, *arguments)
+        await anyio.lowlevel.checkpoint()
+        hopped.append(function)
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(5)
+            return function(*arguments)
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", run_sync)
+    return hopped
+
+
+@pytest.mark.parametrize("stop_at", [1.0, 6.0, 11.0, 16.0])
+async def test_a_stop_while_a_thread_packs_loses_nothing_and_repeats_nothing(
+    open_scene: OpenScene, slow_threads: list[object], stop_at: float
+) -> None:
+    batches = [records(0, 1, 2, 3), records(4, 5), records(6)]
+    found = []
+    async with open_scene(packing=PRESSED) as scene:
+        async with started(scene, list(batches)) as running:
+            await anyio.sleep(stop_at)
+            running.intake.stop()
+            await running.ended.wait()
+        found += running.keys(scene)
+        read = scene.meter.read
+    async with open_scene(packing=PRESSED) as scene:
+        running = await finish(scene, list(batches))
+        found += running.keys(scene)
+        assert scene.meter.read + read == 7
+    assert slow_threads
+    # What the first process had planned is there once more, from its ledger.
+    assert {key for keys in found for key in keys} == {f"key-{n}" for n in range(7)}
+    async with open_scene(packing=PRESSED) as scene:
+        slips = [slip.key for entry in scene.ledger.planned() for slip in entry.slips]
+        assert sorted(map(str, slips)) == [f"key-{n}" for n in range(7)]
+
+
+async def test_how_long_a_thread_packs_is_not_silence(
+    open_scene: OpenScene, slow_threads: list[object]
+) -> None:
+    async with open_scene(packing=PRESSED) as scene:
+        running = await finish(scene, [records(0), records(1), 9.0])
+        assert running.keys(scene) == [["key-0", "key-1"]]
+        assert running.times == pytest.approx([15.5])  # two batches, the silence, and the flush
+    assert len(slow_threads) == 3
+
+
+async def test_a_large_record_is_parsed_in_held_memory(
+    open_scene: OpenScene, tmp_path: Path, slow_threads: list[object]
+) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(b"[1, 2]")
+    blob = Blob(os.open(path, os.O_RDONLY), 0, 6)
+    large: list[Item] = [Large(record(0).position, "key-0", blob)]
+    async with open_scene(packing={"encodings": ["msgpack"]}) as scene:
+        async with started(scene, [large]) as running:
+            await anyio.sleep(1)
+            assert scene.memory.free == scene.memory.capacity - 6
+            await running.ended.wait()
+        assert scene.memory.free == scene.memory.capacity
+        assert len(running.planned) == 1
+    assert len(slow_threads) == 1
+
+
+async def test_lines_are_spliced_without_a_thread(
+    open_scene: OpenScene, slow_threads: list[object]
+) -> None:
+    async with open_scene(packing=LINES) as scene:
+        running = await finish(scene, [records(0, 1, 2, 3)])
+        assert running.keys(scene) == [["key-0", "key-1", "key-2"], ["key-3"]]
+    assert slow_threads == []

@@ -11,6 +11,7 @@ import zstandard
 
 from dispatcher import limits
 from dispatcher.config.packing import Encoding, Framing
+from dispatcher.packing import ladder
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.framing import frame_of
 from dispatcher.packing.packer import KEPT_BYTES, Packer, Refused
@@ -192,14 +193,14 @@ def test_a_record_that_cannot_fit_is_not_compressed_to_the_end(
 ) -> None:
     made_with = settings("lines", "json", "json+gzip", "json+zstd")
     noise, blank = text(2_000_000), b'"%b"' % (b" " * 2_000_000)
-    made = Codec.payload
+    made = Codec.finish
     tried = []
 
-    def payload(codec: Codec, raws: Sequence[bytes], encoding: Encoding) -> bytes:
+    def finish(codec: Codec, items: Sequence[bytes], encoding: Encoding) -> bytes:
         tried.append(encoding)
-        return made(codec, raws, encoding)
+        return made(codec, items, encoding)
 
-    monkeypatch.setattr(Codec, "payload", payload)
+    monkeypatch.setattr(Codec, "finish", finish)
     packed = parcels_of(pack(packer_of(made_with), records([noise, blank])))
     assert [(one.encoding, one.route) for one in packed] == [
         ("json", "s3"),
@@ -215,7 +216,7 @@ def test_a_record_that_is_compressed_first_is_compressed_once(
     made_with = settings("lines", encoding, "json")
     noise = text(200_000)
     made = Codec(made_with, content_type=None).payload([noise], encoding)
-    monkeypatch.setattr(Codec, "payload", lambda *_: b"x" * 200_000)
+    monkeypatch.setattr(Codec, "finish", lambda *_: b"x" * 200_000)
     (parcel,) = parcels_of(pack(packer_of(made_with), records([noise])))
     assert (parcel.payload, parcel.encoding, parcel.route) == (made, encoding, "s3")
 
@@ -333,6 +334,70 @@ def test_a_large_record_takes_the_first_encoding_that_can_carry_it(large: Making
     (refused,) = pack(packer_of(settings("msgpack-array", "msgpack")), [large(b"1" * 40)])
     assert isinstance(refused, Refused)
     assert refused.reason == "not_encodable"
+
+
+def test_a_large_record_is_parsed_once_for_all_encodings(
+    large: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, parsed = Codec.value, []
+
+    def value(codec: Codec, raw: bytes) -> object:
+        parsed.append(raw)
+        return made(codec, raw)
+
+    monkeypatch.setattr(Codec, "value", value)
+    encodings: list[Encoding] = ["msgpack", "msgpack+zstd", "raw", "json"]
+    for staged, content in ((True, b'{"v":%b}' % (b"1" * 40)), (False, b'{"w":1}')):
+        selecting = packer_of(settings("none", *encodings, select="v || to_number(w)"))
+        (packed,) = pack(selecting, [large(content)])
+        assert isinstance(packed, Parcel)
+        assert packed.encoding == ("json" if staged else "msgpack")
+        assert parsed == [content]
+        parsed.clear()
+    (refused,) = pack(packer_of(settings("none", *encodings, select="abs(v)")), [large(b"{}")])
+    assert isinstance(refused, Refused)
+    assert refused.reason == "not_encodable"
+    assert parsed == [b"{}"]
+
+
+@pytest.mark.parametrize("encoding", ["json+gzip", "json+zstd", "msgpack+zstd"])
+@pytest.mark.parametrize("framing", ["none", "json-array"])
+def test_a_large_payload_is_compressed_where_it_is_sent(
+    framing: Framing, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is packed around it is the same as if it had been compressed here."""
+    noise, blank = text(2_000_000), b'"%b"' % (b" " * 2_000_000)
+    raws = [b"1", b"2", noise, b"3", blank, b"4"]
+    if encoding == "msgpack+zstd" and framing != "none":
+        framing = "msgpack-array"
+    made_with = settings(framing, encoding)
+    packed = parcels_of(pack(packer_of(made_with), records(raws)))
+    staged = [one for one in packed if one.route == "s3"]
+    assert [(one.kept, one.payload, one.encoding) for one in staged] == [(noise, b"", encoding)]
+    monkeypatch.setattr(ladder, "_LARGE_BYTES", 10_000_000)
+    whole = parcels_of(pack(packer_of(made_with), records(raws)))
+    assert keys(packed) == keys(whole)
+    assert [one.route for one in packed] == [one.route for one in whole]
+    assert [p.payload for p in packed if p.payload] == [
+        w.payload for p, w in zip(packed, whole, strict=True) if p.payload
+    ]
+
+
+@pytest.mark.parametrize(
+    ("encodings", "size", "is_slow"),
+    [
+        (["json"], 15_000_000, False),
+        (["json", "json+gzip"], 64_000, False),
+        (["json", "json+gzip"], 64_001, True),
+        (["json+zstd"], 1, True),
+        (["msgpack"], 1, True),
+    ],
+)
+def test_what_parses_or_compresses_is_slow(
+    encodings: list[Encoding], size: int, is_slow: bool
+) -> None:
+    made = packer_of(settings("none", *encodings))
+    assert made.is_slow(records([b"1", b"1" * size])) is is_slow
 
 
 def test_a_large_record_needs_staging(large: Making) -> None:
