@@ -12,7 +12,7 @@ import msgpack
 import orjson
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.config.packing import Framing
@@ -251,6 +251,7 @@ def as_lines(outputs: list[object]) -> bytes:
 
 
 @pytest.mark.parametrize("kind", LABELS)
+@settings(max_examples=20)
 @given(outputs=st.lists(documents, min_size=1, max_size=5))
 def test_lines_are_lines_whatever_their_label_and_number(
     kind: str | None, outputs: list[object]
@@ -268,6 +269,7 @@ def test_lines_are_lines_whatever_their_label_and_number(
 
 @pytest.mark.parametrize("kind", [*LABELS, MSGPACK])
 @pytest.mark.parametrize("pointer", ["", "/p"])
+@settings(max_examples=20)
 @given(outputs=st.lists(documents, min_size=1, max_size=5))
 def test_an_array_is_an_array_whatever_its_label_and_number(
     kind: str | None, pointer: str, outputs: list[object]
