@@ -17,6 +17,7 @@ from dispatcher.config.units import parse_duration, parse_size
 PATTERNS: Mapping[str, str] = {
     limits.ENDPOINT_NAME_PATTERN: "letters, digits and single hyphens between them",
     r"^[ -~]+$": "printable ASCII characters",
+    r"^[ -~]*$": "printable ASCII characters",
     r"^[!-~]+$": "printable ASCII characters without blanks",
     r"^https?://": "a URL that begins with https:// or http://",
 }

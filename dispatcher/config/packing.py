@@ -260,7 +260,10 @@ class StagingSettings(Section):
         description="S3 bucket; unset: large records are refused.",
     )
     prefix: str = Field(
-        "staged/", max_length=512, description="Prefix of the staged objects' keys."
+        "staged/",
+        max_length=512,
+        pattern=r"^[ -~]*$",  # InputLocation is a header
+        description="Prefix of the staged objects' keys.",
     )
     encryption: Literal["AES256", "aws:kms"] | None = Field(
         None, description="Server-side encryption; unset: as the bucket says."

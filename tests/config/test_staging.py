@@ -28,6 +28,7 @@ def test_what_s3_takes(load: Callable[..., Any], given: str) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ("prefix: é/", "printable ASCII characters"),
         (f"tags: {{{'k' * 129}: v}}", "at most 128"),
         (f"tags: {{k: {'v' * 257}}}", "at most 256"),
         ("tags: {'': v}", "no tag named"),
