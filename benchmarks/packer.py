@@ -1,7 +1,8 @@
 """Records into payloads: how many a second of one core, and how full the payloads are.
 
-The records are in memory and differ from each other. Every contender packs the same ones into
-payloads of at most 128,000 bytes, and nothing is sent. See benchmarks/README.md.
+The records differ from each other. Every contender packs the same ones into payloads of at most
+128,000 bytes, and nothing is sent. What is done before the clock starts differs, and is told of
+each. See benchmarks/README.md.
 
     python -m benchmarks.packer --plot
 """
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ from dispatcher.sources.source import START
 _BATCH = 500
 """Records handed to the packer at once, as sources do."""
 
-OBVIOUS, OBVIOUS_GZIP = "json.dumps, size estimated", "json.dumps, gzip, ratio guessed"
+OBVIOUS, OBVIOUS_FILE = "json.dumps, from values", "json.dumps, from lines"
+OBVIOUS_GZIP = "json.dumps and gzip, from values"
 PARSED = "json parsed"
 GZIP = "json+gzip"
 SPLICED = "json spliced"
@@ -49,6 +51,15 @@ OURS: dict[str, dict[str, Any]] = {
     GZIP: {"encodings": ["json+gzip"], "framing": "lines"},
 }
 FROM_FILE = f"{SPLICED}, read from a file"
+
+BEGINS = {
+    OBVIOUS: "values",
+    OBVIOUS_GZIP: "values",
+    OBVIOUS_FILE: "file",
+    FROM_FILE: "file",
+    **dict.fromkeys(OURS, "records"),
+}
+"""What is there when the clock starts: parsed values, checked lines in records, or a file."""
 
 Payloads = list[tuple[int, int]]
 """Records and bytes of each payload."""
@@ -110,13 +121,18 @@ def _told(packed: Sequence[Any]) -> Payloads:
     return [(len(one.records), len(one.payload)) for one in packed]
 
 
-def obvious(raws: Sequence[bytes]) -> Payloads:
+def obvious_file(path: Path) -> Payloads:
+    """Read and parse the lines of a file, and pack them as people do."""
+    with path.open("rb") as file:
+        return obvious(map(json.loads, file))
+
+
+def obvious(values: Iterable[object]) -> Payloads:
     """Pack as people do: measure each record with json.dumps, then dump the list."""
     payloads: Payloads = []
     batch: list[object] = []
     size = 2
-    for raw in raws:
-        record = json.loads(raw)
+    for record in values:
         estimate = len(json.dumps(record)) + 2
         if batch and size + estimate > limits.INLINE_BODY_BYTES:
             payloads.append((len(batch), len(json.dumps(batch).encode())))
@@ -126,9 +142,9 @@ def obvious(raws: Sequence[bytes]) -> Payloads:
     return [*payloads, (len(batch), len(json.dumps(batch).encode()))]
 
 
-def obvious_gzip(raws: Sequence[bytes]) -> Payloads:
+def obvious_gzip(values: Sequence[object]) -> Payloads:
     """Compress with room to spare for the worst ratio; halve where that was not enough."""
-    sample = b"\n".join(raws[:100])
+    sample = json.dumps(values[:100]).encode()
     most = 0.8 * limits.INLINE_BODY_BYTES * len(sample) / len(gzip.compress(sample, 6))
     payloads: Payloads = []
 
@@ -142,8 +158,7 @@ def obvious_gzip(raws: Sequence[bytes]) -> Payloads:
 
     batch: list[object] = []
     size = 2.0
-    for raw in raws:
-        record = json.loads(raw)
+    for record in values:
         estimate = len(json.dumps(record)) + 2
         if batch and size + estimate > most:
             send(batch)
@@ -161,10 +176,12 @@ def contenders(raws: Sequence[bytes], path: Path) -> dict[str, Callable[[], Payl
         Record(Position("in", number, number + 1, number), f"r{number}", raw)
         for number, raw in enumerate(raws)
     ]
+    values = [json.loads(raw) for raw in raws]
     ours = {name: partial(pack, given, records) for name, given in OURS.items()}
     return {
-        OBVIOUS: partial(obvious, raws),
-        OBVIOUS_GZIP: partial(obvious_gzip, raws),
+        OBVIOUS: partial(obvious, values),
+        OBVIOUS_GZIP: partial(obvious_gzip, values),
+        OBVIOUS_FILE: partial(obvious_file, path),
         **ours,
         FROM_FILE: partial(pack_file, path),
     }
@@ -186,6 +203,7 @@ def measure(name: str, run: Callable[[], Payloads], raws: Sequence[bytes]) -> di
     full = sizes[:-1] or sizes
     return {
         "contender": name,
+        "begins_with": BEGINS[name],
         "cpu_us": cpu / len(raws) * 1e6,
         "records_per_second": len(raws) / cpu,
         "payloads": len(sizes),
@@ -196,15 +214,18 @@ def measure(name: str, run: Callable[[], Payloads], raws: Sequence[bytes]) -> di
 
 def grid(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Return the table of one size of records."""
-    headers = ["contender", "records/s of CPU", "times json.dumps", "payloads", "fill", "least"]
+    headers = ["contender", "begins with", "records/s of CPU", "from values", "from lines"]
+    headers += ["payloads", "fill", "least"]
     rows = []
     for name, runs in found.items():
-        base = found[OBVIOUS_GZIP if name == GZIP else OBVIOUS]
+        is_gzip = name in (GZIP, OBVIOUS_GZIP)
         rows.append(
             [
                 name,
+                BEGINS[name],
                 str(Spread.of(run["records_per_second"] for run in runs)),
-                ratio(base, runs),
+                ratio(found[OBVIOUS_GZIP if is_gzip else OBVIOUS], runs),
+                ratio(None if is_gzip else found[OBVIOUS_FILE], runs),
                 f"{runs[0]['payloads']:,}",
                 f"{runs[0]['fill']:.1%}",
                 f"{runs[0]['least_fill']:.1%}",
@@ -262,10 +283,13 @@ def report(
         title="Packing, records per second of one core",
         facts={**facts, **more},
         tables=[(size, grid(by_name)) for size, by_name in found.items()],
-        note="`fill` is the mean of all payloads but the last against 128,000 bytes, `least` the "
-        "emptiest of them. `times json.dumps` is against the first line in the same repetition, "
-        f"and for {GZIP} against the second. All are in memory when the clock starts but in "
-        "the last line, which reads and checks JSON lines besides.",
+        note="`begins with` says what there is when the clock starts: parsed values; records, the "
+        "lines of which the source has read and checked; or a file, of which each line has to be "
+        "read and parsed, or checked. `from values` is how many times less CPU it takes than "
+        f"`{OBVIOUS}` in the same repetition (gzip: than `{OBVIOUS_GZIP}`), `from lines` than "
+        f"`{OBVIOUS_FILE}`. Only figures that begin alike are alike: a run from a file is the "
+        "last line against `from lines`. `fill` is the mean of all payloads but the last against "
+        "128,000 bytes, `least` the emptiest of them.",
         data={"runs": runs},
         draw=partial(draw_bars, groups=bars, unit="records a second of CPU", better="more"),
     )
