@@ -74,6 +74,6 @@ def test_the_packer_keeps_every_record_and_fills_payloads(tmp_path: Path) -> Non
     text, found = run(packer, tmp_path)
     assert "| json spliced " in text
     fill = {run["contender"]: run["fill"] for run in found["runs"]}
-    assert len(fill) == 10
+    assert len(fill) == 11
     assert min(fill[name] for name in fill if "+" in name) > 0.95
     assert min(fill[name] for name in fill if "spliced" in name or "parsed" in name) > 0.97
