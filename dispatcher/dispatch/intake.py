@@ -25,7 +25,7 @@ from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.recall import Known
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
-from dispatcher.packing.keeping import crc32_of, keep_all
+from dispatcher.packing.keeping import crc32_of, kept_before
 from dispatcher.packing.packer import Packer, Refused
 from dispatcher.packing.parcel import Parcel, sent_bytes
 from dispatcher.sources.blob import Blob, ChangedError
@@ -205,7 +205,7 @@ class Intake:
             return
         del self._lost[number]
         places = [(slip.position.stream, slip.position.start) for slip in entry.slips]
-        kept = keep_all([found[place] for place in places])
+        kept = kept_before([found[place] for place in places], entry.planned.size)
         try:
             crc = await anyio.to_thread.run_sync(crc32_of, kept)  # a large one takes a second
         except ChangedError:

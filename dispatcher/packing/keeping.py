@@ -9,18 +9,30 @@ from collections.abc import Sequence
 
 from dispatcher.sources.blob import Blob
 
+_BRACKETS = 2
+"""Ledgers of schema 2 and before keep the payload itself, which may have brackets around."""
+
 
 def keep(raws: Sequence[bytes]) -> bytes:
     """Return the records of a payload as the ledger keeps them."""
     return raws[0] if len(raws) == 1 else b"\n".join(raws)
 
 
-def keep_all(found: Sequence[bytes | Blob]) -> bytes | Blob:
-    """Return what is kept of records one of which may be large, and alone then."""
+def kept_before(found: Sequence[bytes | Blob], size: int) -> bytes | Blob:
+    """Return what was kept of records that are found again; a large one is alone.
+
+    Args:
+        found: The records, in order.
+        size: Bytes that were kept of them.
+    """
     first = found[0]
     if isinstance(first, Blob):
         return first
-    return keep([raw for raw in found if isinstance(raw, bytes)])
+    raws = [raw for raw in found if isinstance(raw, bytes)]
+    kept = keep(raws)
+    if size == len(kept) + _BRACKETS:
+        return b"[" + b",".join(raws) + b"]"
+    return kept
 
 
 def crc32_of(kept: bytes | Blob) -> int:
@@ -42,8 +54,7 @@ def spans(length: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
         ValueError: It does not consist of records of these sizes.
     """
     total = sum(sizes) + len(sizes) - 1
-    # Ledgers of schema 2 and before keep the payload itself, which may have brackets around.
-    if (length - total) not in (0, 2):
+    if (length - total) not in (0, _BRACKETS):
         raise ValueError(
             f"{length} bytes do not hold {len(sizes)} records of {sum(sizes)} bytes together"
         )

@@ -22,6 +22,7 @@ from dispatcher.ledger.intent import Planned
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
+from dispatcher.packing.parcel import Parcel
 from dispatcher.sources.blob import Blob
 from dispatcher.sources.jsonl import JsonlSource
 from dispatcher.sources.record import Item, Large, Position, Record, Unreadable
@@ -407,6 +408,25 @@ async def test_payloads_lost_with_the_power_are_read_again_and_sent(
         assert [await scene.ledger.payload(scene.entry(one)) for one in before] == payloads
         assert scene.ledger.outstanding == len(before)
         assert scene.meter.read == 0
+
+
+async def test_what_ledgers_of_schema_2_kept_and_lost_is_read_again_as_they_kept_it(
+    open_scene: OpenScene, tmp_path: Path
+) -> None:
+    everything = [record(number) for number in range(3)]
+    payload = b"[" + b",".join(one.raw for one in everything) + b"]"
+    packing = {**LINES, "framing": "json-array"}
+    async with open_scene(packing=packing) as scene:
+        (planned,) = await scene.ledger.plan(
+            [Parcel(everything, payload, "application/json", "inline")]
+        )
+    lose_the_spool(tmp_path)
+    async with open_scene(packing=packing) as scene:
+        running = await finish(scene, [list(everything)])
+        assert [one.id for _, one in running.planned] == [planned.id]
+        entry = scene.entry(planned)
+        assert await scene.ledger.payload(entry) == payload
+        assert await scene.ledger.raws(entry) == [one.raw for one in everything]
 
 
 @pytest.mark.parametrize("packing", [{}, LINES])
