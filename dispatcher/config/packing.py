@@ -289,6 +289,20 @@ class StagingSettings(Section):
         return tags
 
     @model_validator(mode="after")
+    def _rule_has_a_folder(self) -> Self:
+        if self.delete == "by_lifecycle" and not self.prefix.strip("/"):
+            raise ValueError(
+                f"prefix is {self.prefix!r}: a lifecycle rule for it would delete everything in "
+                "the bucket; give staged objects a folder of their own, such as staged/"
+            )
+        if self.delete == "by_lifecycle" and not self.prefix.endswith("/"):
+            raise ValueError(
+                f"prefix must end in / for delete: by_lifecycle: a rule for {self.prefix!r} would "
+                f"delete whatever else begins so; write {self.prefix}/"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _key_needs_kms(self) -> Self:
         if self.kms_key is not None and self.encryption != "aws:kms":
             raise ValueError("kms_key needs encryption: aws:kms")

@@ -154,6 +154,18 @@ ALL_SECTIONS = ", ".join(Config.model_fields)
             id="too-short",
         ),
         pytest.param(
+            "staging: {bucket: my-inputs, prefix: '', delete: by_lifecycle}",
+            "w.yaml:3: staging: prefix is '': a lifecycle rule for it would delete everything in "
+            "the bucket; give staged objects a folder of their own, such as staged/",
+            id="rule-for-everything",
+        ),
+        pytest.param(
+            "staging: {bucket: my-inputs, prefix: in, delete: by_lifecycle}",
+            "w.yaml:3: staging: prefix must end in / for delete: by_lifecycle: a rule for 'in' "
+            "would delete whatever else begins so; write in/",
+            id="rule-for-neighbours",
+        ),
+        pytest.param(
             "packing: {framing: none, max_records: 5}",
             "w.yaml:3: packing: framing none sends one record an invocation; to send up to 5 set "
             "framing to lines, json-array, msgpack-array or template",
