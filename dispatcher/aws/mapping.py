@@ -77,6 +77,12 @@ _ELSEWHERE = {
     "UnknownOperation",
     "UnknownOperationException",
 }
+_OF_THE_KEY = {
+    "KMS.DisabledException",
+    "KMS.InvalidKeyUsageException",
+    "KMS.KMSInvalidStateException",
+    "KMS.NotFoundException",
+}
 _NOT_THERE = {"NoSuchKey", "NotFound", "404"}
 # Refreshed credentials mend these.
 _SOON_MENDED = {
@@ -148,6 +154,12 @@ def by_code(
         return Denied(
             f"AWS refuses {doing} because this machine's clock is wrong ({said}). Set the clock, "
             "then run the same command again"
+        )
+    if code in _OF_THE_KEY:
+        return Denied(
+            f"{doing} failed because of the KMS key ({said}). Check staging.kms_key, or the key of "
+            "the bucket, then run the same command again",
+            code=code,
         )
     if code in _DENIED or code.startswith("KMS.") or status in (401, 403):
         return Denied(

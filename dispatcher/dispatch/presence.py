@@ -11,7 +11,8 @@ _MOST_KNOWN = 10_000
 """Objects that are remembered to be there; of the others it is found out."""
 
 _KNOWN_SECONDS = 3_600.0
-"""How long an object is taken to be there once it was seen: lifecycle rules take a day at least."""
+"""How long an object is taken to be there once it was written: a lifecycle rule, whose days count
+from then, takes a day at least."""
 
 
 @dataclass(slots=True)
@@ -49,8 +50,8 @@ class Presence:
         """Return whether an object is there, as far as anybody has to ask."""
         return self._monotonic() - self._seen.get(location, float("-inf")) < _KNOWN_SECONDS
 
-    def saw(self, location: str) -> None:
-        """Note that an object is there."""
+    def wrote(self, location: str) -> None:
+        """Note that an object was written."""
         self._seen[location] = self._monotonic()
         self._seen.move_to_end(location)
         if len(self._seen) > _MOST_KNOWN:

@@ -119,7 +119,6 @@ class Staging:
             if not await self._is_there(location, self._expected(entry)):
                 self._presence.forget(known)
                 return None
-            self._presence.saw(known)
         return location
 
     async def _is_there(self, location: Location, expected: int | None) -> bool:
@@ -227,7 +226,7 @@ class Staging:
                 return location
             failpoints.reach("dispatch.staging")
             await put(location)
-            self._presence.saw(name)
+            self._presence.wrote(name)
         self.meter.staged["uploaded"] += 1
         return location
 

@@ -85,6 +85,10 @@ class Snapshot:
     parts: int
 
 
+_LONGEST_SECONDS = 30 * 86_400
+"""A rate that would take longer is none: a last record is waited for."""
+
+
 def take(meter: Meter, now: float, pace: Pace) -> Snapshot:
     """Look at a meter.
 
@@ -101,6 +105,8 @@ def take(meter: Meter, now: float, pace: Pace) -> Snapshot:
     remaining = None
     if expected is not None and rate:
         remaining = max(expected - settled, 0) / rate
+        if remaining > _LONGEST_SECONDS:
+            remaining = None
     return Snapshot(
         phase=meter.phase,
         seconds=now - pace.started,
