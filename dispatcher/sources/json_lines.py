@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from dispatcher.sources.blob import LARGE_BYTES
+from dispatcher.sources.blob import LARGE_BYTES, Blob
 from dispatcher.sources.large_json import MISSING, OVERLONG, MalformedError
 from dispatcher.sources.long_value import UTF8_MARK, LongValue
 from dispatcher.sources.record import (
@@ -182,11 +182,9 @@ def item_of_long(
     if field is not None:
         found = value.found
         if found is MISSING:
-            blob.close()
-            return _nameless(position, b"", field, is_object=value.is_object)
+            return _nameless(position, blob, field, is_object=value.is_object)
         if found is OVERLONG or type(found) not in (int, str):
-            blob.close()
-            return _misnamed(position, b"", field, found)
+            return _misnamed(position, blob, field, found)
         assert isinstance(found, int | str)
         key = found
     if blob.size < LARGE_BYTES:  # nearly all were blanks
@@ -224,13 +222,13 @@ def _malformed(
     return Unreadable(position, name or _name(position), raw, reason, message)
 
 
-def _nameless(position: Position, raw: bytes, field: str, *, is_object: bool) -> Unreadable:
+def _nameless(position: Position, raw: bytes | Blob, field: str, *, is_object: bool) -> Unreadable:
     lack = "has no field" if is_object else "is not an object, so it has no field"
     message = f"{_place(position)}: the record {lack} {field!r}, which source.key names"
     return Unreadable(position, _name(position), raw, "missing_key", message)
 
 
-def _misnamed(position: Position, raw: bytes, field: str, key: object) -> Unreadable:
+def _misnamed(position: Position, raw: bytes | Blob, field: str, key: object) -> Unreadable:
     if key is OVERLONG:
         wrong = f"is too long, a key has at most {KEY_CHARS} characters"
     elif isinstance(key, str):

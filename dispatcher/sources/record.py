@@ -87,7 +87,8 @@ class Unreadable:
     Attributes:
         position: Its identity in this run.
         key: The record's key where it could be read, else its position.
-        raw: The bytes as read; empty where they are too many to keep (the message says where).
+        raw: The bytes as read; a blob where they are many; empty where they are too many to keep
+            (the message says where).
         reason: A stable code: ``bad_utf8``, ``bad_json``, ``missing_key``, ``bad_key``,
             ``too_large``, ``bad_compression``; of files that are records ``missing_file``,
             ``unreadable_file``, ``empty_file``, ``changed_file``.
@@ -96,7 +97,7 @@ class Unreadable:
 
     position: Position
     key: Key
-    raw: bytes
+    raw: bytes | Blob
     reason: str
     message: str
 

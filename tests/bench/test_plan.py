@@ -120,7 +120,7 @@ def test_a_sample_of_a_compressed_file_goes_by_what_its_content_takes() -> None:
 
 
 def test_a_sample_over_several_files_adds_them_up() -> None:
-    other = records([LINES[0].raw] * 10, "other.jsonl")
+    other = records([b'"%b"' % (b"x" * 97)] * 10, "other.jsonl")
     batches = [(LINES, 4_000), (other, 5_000)]
     assert followed(batches, 45, expected=9_000, ended=False) == Extent(False, 2.0)
 

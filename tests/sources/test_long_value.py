@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dispatcher.errors import StateError
 from dispatcher.sources import json_lines, lines
+from dispatcher.sources.blob import Blob
 from dispatcher.sources.json_lines import JsonLines
 from dispatcher.sources.lines import LineSplitter, TooLong
 from dispatcher.sources.long_value import LongValue
@@ -139,11 +140,15 @@ def test_a_long_line_is_a_blob_and_a_short_value_among_blanks_is_not(tmp_path: P
         ),
     ],
 )
-def test_what_is_wrong_is_told_without_the_bytes(
+def test_what_is_wrong_is_told_and_what_is_json_is_kept(
     tmp_path: Path, line: bytes, reason: str, message: str
 ) -> None:
     (item,) = items_of(line + b"\n", [10], 20, tmp_path)
-    assert item == Unreadable(item.position, "f:1", b"", reason, f"f, line 1: {message}")
+    assert isinstance(item, Unreadable)
+    raw = item.raw.read() if isinstance(item.raw, Blob) else item.raw
+    told = (item.key, item.reason, item.message)
+    assert told == ("f:1", reason, f"f, line 1: {message}")
+    assert raw == (line if reason in ("missing_key", "bad_key") else b"")
 
 
 def test_a_file_is_let_go_when_the_value_is_none(tmp_path: Path) -> None:
