@@ -17,7 +17,7 @@ from dispatcher.config.settings import Config
 from dispatcher.dispatch.disposal import Disposal, Remover
 from dispatcher.dispatch.presence import Presence
 from dispatcher.dispatch.upload import PART_BYTES, Uploader, Writer
-from dispatcher.errors import CallError, Denied, NotThere, Rejected
+from dispatcher.errors import CallError, Denied, NotThere, Rejected, ServiceFailed, Transient
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.payloads import unreadable_payload
@@ -100,6 +100,13 @@ class Staging:
             CallError, Denied: It could not be written; Rejected where no repetition can help.
             RunStopped: Its records cannot be read.
         """
+        try:
+            return await self._staged(entry)
+        except ServiceFailed as error:
+            # S3 is down for all: no record is to blame for it, however long it lasts.
+            raise Transient(str(error), code=error.code) from error
+
+    async def _staged(self, entry: Entry) -> Location | None:
         if (found := await self._found(entry)) is not None:
             self.meter.staged["found"] += 1
         elif entry.planned.size >= LARGE_BYTES:

@@ -19,7 +19,15 @@ from dispatcher.aws.location import parse_location
 from dispatcher.config.packing import Encoding
 from dispatcher.dispatch import presence
 from dispatcher.dispatch.upload import PART_BYTES
-from dispatcher.errors import Denied, Rejected, StateError, Throttled, Transient
+from dispatcher.errors import (
+    Denied,
+    Rejected,
+    RunStopped,
+    ServiceFailed,
+    StateError,
+    Throttled,
+    Transient,
+)
 from dispatcher.ledger.intent import Entry, Planned
 from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.states import State
@@ -116,6 +124,20 @@ async def test_who_waited_for_an_upload_that_failed_does_it_himself(scene: Scene
     assert await scene.send(intents, loops=2) == []
     assert len(scene.bucket.objects) == 1
     assert all(scene.entry(planned).state is State.ACCEPTED for planned in intents)
+
+
+async def test_an_outage_of_s3_is_no_records_fault_in_a_later_process_either(
+    open_scene: OpenScene,
+) -> None:
+    """The last invocation of a resumed run would be given up where the endpoint itself failed."""
+    async with open_scene() as scene:
+        await plan(scene, SOME)
+    async with open_scene(retry={"give_up_after": "30s", "attempts": 1_000}) as again:
+        (entry,) = resumed(again)
+        again.bucket.put_faults = [ServiceFailed("503") for _ in range(1_000)]
+        with pytest.raises(RunStopped, match="no call has succeeded"):
+            await again.send([entry.planned])
+        assert again.ledger.outstanding == 1
 
 
 async def test_the_place_is_durable_before_anything_is_written(open_scene: OpenScene) -> None:

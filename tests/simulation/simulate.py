@@ -97,7 +97,13 @@ def workplace() -> Iterator[None]:
 
 
 def simulate(seed: int) -> Report:
-    """Simulate the run of a seed in the current folder, which is empty before and after."""
+    """Simulate the run of a seed in the current folder, which is empty before and after.
+
+    Raises:
+        RuntimeError: It is not: whatever is there would be deleted.
+    """
+    if any(Path().iterdir()):
+        raise RuntimeError(f"{Path.cwd()} is not empty; simulate in a workplace()")
     return _Simulation(make(seed)).run()
 
 
