@@ -32,7 +32,7 @@ from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.answers import decompressed_size
-from dispatcher.sources.blob import LARGE_BYTES, Blob
+from dispatcher.sources.blob import LARGE_BYTES, Blob, ChangedError
 
 T = TypeVar("T")
 
@@ -285,7 +285,10 @@ class Joiner:
         judge = partial(
             judged, completion, answer, entry, raws=raws, config=self.config, now=self.now()
         )
-        made = await _done(judge, size, len(entry.slips))
+        try:
+            made = await _done(judge, size, len(entry.slips))
+        except ChangedError as error:
+            raise unreadable_payload(entry.planned) from error
         if isinstance(made, Dead) or sink.select is None or sink.join != "output":
             return made
         if all(outcome.status == "completed" for outcome in made.outcomes):

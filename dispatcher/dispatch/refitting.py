@@ -1,7 +1,8 @@
-"""What becomes of an invocation whose payload was made anew and does not fit inline any more.
+"""What becomes of an invocation whose payload is made anew and does not fit inline any more.
 
 One version makes payloads anew to the byte. Another one, or another version of a compressor, may
-make them larger, and an invocation may have waited for it for hours.
+make them larger, or refuse one of several records, and an invocation may have waited for it for
+hours.
 """
 
 from collections.abc import Callable

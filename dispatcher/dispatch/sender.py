@@ -15,7 +15,7 @@ from dispatcher.config.settings import Config
 from dispatcher.dispatch.evidence import Evidence
 from dispatcher.dispatch.refitting import NO_STAGING, Refitting
 from dispatcher.dispatch.retry import Attempt, GiveUp, Stop, decide
-from dispatcher.dispatch.staging import NOT_ENCODABLE, Staging
+from dispatcher.dispatch.staging import NOT_ENCODABLE, Staging, not_encodable
 from dispatcher.errors import (
     CallError,
     Denied,
@@ -34,6 +34,7 @@ from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.observe.meter import Meter
+from dispatcher.packing.values import NotEncodableError
 
 _ALL_REFUSED = 10
 """So many refused requests, and none accepted, mean that it is not the records' fault."""
@@ -254,12 +255,18 @@ class Sender:
             entry = self.ledger.find(planned.number)
             if entry is None:
                 return
-            payload = await self.ledger.payload(entry)
-            if payload is None and self._is_ours(planned):
-                raise unreadable_payload(planned)
-            if payload is None or len(payload) <= limits.INLINE_BODY_BYTES:
-                await self._invoke(planned, history, payload)
-                return
+            try:
+                payload = await self.ledger.payload(entry)
+            except NotEncodableError as error:
+                # Another version's rules refuse what was encoded before: one of the records.
+                if len(entry.slips) == 1:
+                    raise not_encodable(planned, error) from None
+            else:
+                if payload is None and self._is_ours(planned):
+                    raise unreadable_payload(planned)
+                if payload is None or len(payload) <= limits.INLINE_BODY_BYTES:
+                    await self._invoke(planned, history, payload)
+                    return
         history.staged = await self.refitting.refit(entry)
         if history.staged is not None:
             await self._invoke(planned, history, None)

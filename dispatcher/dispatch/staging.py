@@ -249,9 +249,14 @@ def _reading(planned: Planned) -> Iterator[None]:
     try:
         yield
     except NotEncodableError as error:
-        raise Rejected(f"{planned.encoding} cannot carry it: {error}", code=NOT_ENCODABLE) from None
+        raise not_encodable(planned, error) from None
     except ChangedError as error:
         raise unreadable_payload(planned) from error
+
+
+def not_encodable(planned: Planned, error: NotEncodableError) -> Rejected:
+    """Return the error for a record that its encoding cannot carry."""
+    return Rejected(f"{planned.encoding} cannot carry it: {error}", code=NOT_ENCODABLE)
 
 
 def options_of(settings: StagingSettings) -> PutOptions:

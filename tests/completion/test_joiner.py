@@ -328,3 +328,17 @@ async def test_a_payload_that_was_damaged_meanwhile_stops_the_run(
         completion = Completion(kind, entry.planned.id, None, body=b"1")
         with pytest.raises(StateError, match="cannot be read from the spool"):
             await scene.join(entry, completion)
+
+
+async def test_a_large_record_that_was_damaged_meanwhile_stops_the_run(
+    open_scene: OpenScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is only read where something is selected of it."""
+    monkeypatch.setattr("dispatcher.ledger.payloads.LARGE_BYTES", 1)
+    async with open_scene(sink={"join": "both", "select": "input.n"}) as scene:
+        (entry,) = await scene.accepted()
+        for segment in (tmp_path / "ledger.db.spool").glob("*.spool"):
+            segment.write_bytes(bytes(segment.stat().st_size))
+        completion = Completion("completed", entry.planned.id, None, body=b"1")
+        with pytest.raises(StateError, match="cannot be read from the spool"):
+            await scene.join(entry, completion)

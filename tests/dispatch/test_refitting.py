@@ -8,7 +8,9 @@ import pytest
 
 from dispatcher import limits
 from dispatcher.ledger.intent import Planned
+from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel
+from dispatcher.packing.values import Format, NotEncodableError
 from tests.dispatch.conftest import record
 
 if TYPE_CHECKING:
@@ -61,6 +63,29 @@ async def test_a_single_record_goes_through_s3_or_is_dead(
             ((outcome,),) = [settlement.outcomes for settlement in given_up]
             assert (outcome.status, outcome.reason) == ("rejected", "no_staging")
             assert "staging.bucket" in outcome.message
+        assert scene.memory.free == scene.memory.capacity
+
+
+async def test_a_record_that_cannot_be_encoded_any_more_is_dead_alone(
+    open_scene: OpenScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version may refuse what this one encoded; a run must not stop at it."""
+    encode = Codec.item
+
+    def refused(self: Codec, raw: bytes, form: Format) -> bytes:
+        if b'"n":2' in raw:
+            raise NotEncodableError("not by today's rules")
+        return encode(self, raw, form)
+
+    async with open_scene(packing=PACKED, staging={"bucket": None}) as scene:
+        planned = await grown(scene, 3)
+        monkeypatch.setattr(Codec, "item", refused)
+        assert await scene.send([planned]) == []
+        (dead,) = await scene.send(scene.postponed[:])
+        (outcome,) = dead.outcomes
+        assert (outcome.key, outcome.reason) == ("key-2", "not_encodable")
+        assert "not by today's rules" in outcome.message
+        assert len(scene.service.requests) == 2
         assert scene.memory.free == scene.memory.capacity
 
 
