@@ -13,7 +13,7 @@ help:  ## Show what can be made
 
 quickstart: $(SETUP)  ## Dispatch 2,000 records through the embedded emulator
 	@rm -rf quickstart && mkdir quickstart
-	@$(BIN)/python -m dispatcher.bench.records --count 2000 --out quickstart/records.jsonl
+	@$(BIN)/python -m dispatcher.samples.records --count 2000 --out quickstart/records.jsonl
 	$(BIN)/dispatcher run configs/quickstart.yaml
 	@echo
 	@echo "The first results (quickstart/results.jsonl):"

@@ -23,9 +23,9 @@ from typing import Any, TypeVar
 from dispatcher.cli.main import main
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import Accept, Operation, Plan, Settle
-from dispatcher.ledger.recall import Recall
-from dispatcher.ledger.spool import Spool
-from dispatcher.ledger.store import Store
+from dispatcher.ledger.payloads.spool import Spool
+from dispatcher.ledger.replay import ReplayFilter
+from dispatcher.ledger.store.sqlite import SqliteStore
 
 _Result = TypeVar("_Result")
 
@@ -46,9 +46,9 @@ _DOORS: dict[type, tuple[str, ...]] = {
         "settle",
         "flush_forever",
     ),
-    Recall: ("know",),
+    ReplayFilter: ("know",),
     Spool: ("read",),
-    Store: ("apply",),
+    SqliteStore: ("apply",),
 }
 
 
@@ -150,13 +150,13 @@ def _open_account() -> Account:
     for kind, names in _DOORS.items():
         for name in names:
             account.watch(kind, name)
-    apply = Store.apply
+    apply = SqliteStore.apply
 
-    def counted(store: Store, operations: list[Operation]) -> None:
+    def counted(store: SqliteStore, operations: list[Operation]) -> None:
         account.count(operations)
         apply(store, operations)
 
-    Store.apply = counted  # type: ignore[method-assign, assignment]  # timed
+    SqliteStore.apply = counted  # type: ignore[method-assign, assignment]  # timed
     return account
 
 

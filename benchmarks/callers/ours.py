@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from benchmarks.callers.call import ENDPOINT, Call, InvokeLater
-from dispatcher.aws.calls import InvokeRequest
+from dispatcher.aws.requests import InvokeRequest
 from dispatcher.aws.session import Access
 from dispatcher.aws.transport import open_transport
 from dispatcher.config.settings import AwsSettings

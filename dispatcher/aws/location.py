@@ -2,7 +2,7 @@
 
 import re
 
-from dispatcher.aws.calls import Location
+from dispatcher.aws.requests import Location
 
 _S3 = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL)
 _VIRTUAL_HOST = re.compile(r"https://([^/]+?)\.s3[.-][^/]*amazonaws\.com[^/]*/(.+)", re.DOTALL)

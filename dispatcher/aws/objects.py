@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Protocol
 
-from dispatcher.aws.calls import PLAIN, Location, PutOptions
+from dispatcher.aws.requests import PLAIN, Location, PutOptions
 from dispatcher.errors import Denied, NotThere, Rejected
 
 _REFUSED = ("AccessDenied", "403")
 
 
-class Incoming(Protocol):
+class IncomingObject(Protocol):
     """An object that is about to be read.
 
     Attributes:
@@ -28,10 +28,10 @@ class Incoming(Protocol):
         """Let go of what was not read."""
 
 
-class Upload(Protocol):
+class MultipartUpload(Protocol):
     """An object that is written in parts, and is there once all of them are.
 
-    Raises what ``Bucket`` does.
+    Raises what ``BucketClient`` does.
     """
 
     async def part(self, number: int, body: bytes) -> None:
@@ -49,7 +49,7 @@ class Upload(Protocol):
         """Delete the parts; harmless when there are none any more."""
 
 
-class Bucket(Protocol):
+class BucketClient(Protocol):
     """The calls to the objects of one bucket.
 
     All of them raise ``Throttled`` or ``Transient`` (repeat), ``Rejected`` (never repeat) and
@@ -59,13 +59,13 @@ class Bucket(Protocol):
     async def put(self, key: str, body: bytes, content_type: str, options: PutOptions) -> None:
         """Write an object, which S3 checks."""
 
-    async def upload(self, key: str, content_type: str, options: PutOptions) -> Upload:
+    async def upload(self, key: str, content_type: str, options: PutOptions) -> MultipartUpload:
         """Begin to write an object in parts."""
 
     async def abort_uploads(self, key: str) -> None:
         """Delete the parts of all uploads of an object that were begun and not completed."""
 
-    async def get(self, key: str) -> Incoming:
+    async def get(self, key: str) -> IncomingObject:
         """Begin to read an object, which the caller has to ``close``; raises ``NotThere``."""
 
     async def head(self, key: str) -> int:
@@ -81,17 +81,17 @@ class Bucket(Protocol):
 class Objects:
     """The objects of all buckets.
 
-    Raises what ``Bucket`` does. Without ``s3:ListBucket`` a missing object answers 403, as does
-    any object without ``s3:GetObject``. The two are told apart by a look at an object that was
+    Raises what ``BucketClient`` does. Without ``s3:ListBucket`` a missing object answers 403, as
+    does any object without ``s3:GetObject``. The two are told apart by a look at an object that was
     there before: where that can still be seen, this one is missing.
 
     Args:
         reach: Returns the calls to a bucket.
     """
 
-    def __init__(self, reach: Callable[[str], Awaitable[Bucket]]) -> None:
+    def __init__(self, reach: Callable[[str], Awaitable[BucketClient]]) -> None:
         self._reach = reach
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, BucketClient] = {}
         self._seen: dict[str, str] = {}
 
     async def put(
@@ -100,7 +100,9 @@ class Objects:
         """Write an object, which S3 checks."""
         await (await self._bucket(location)).put(location.key, body, content_type, options)
 
-    async def upload(self, location: Location, content_type: str, options: PutOptions) -> Upload:
+    async def upload(
+        self, location: Location, content_type: str, options: PutOptions
+    ) -> MultipartUpload:
         """Begin to write an object in parts; the caller has to complete or to abort it."""
         return await (await self._bucket(location)).upload(location.key, content_type, options)
 
@@ -116,7 +118,7 @@ class Objects:
         """
         return _Opening(self, location)
 
-    async def get(self, location: Location) -> Incoming:
+    async def get(self, location: Location) -> IncomingObject:
         """Begin to read an object, which the caller has to ``close``.
 
         Raises:
@@ -170,7 +172,7 @@ class Objects:
         """Delete an object; one that does not exist is no error."""
         await (await self._bucket(location)).delete(location.key)
 
-    async def _bucket(self, location: Location) -> Bucket:
+    async def _bucket(self, location: Location) -> BucketClient:
         bucket = self._buckets.get(location.bucket)
         if bucket is None:
             bucket = self._buckets[location.bucket] = await self._reach(location.bucket)
@@ -194,9 +196,9 @@ class _Opening:
     def __init__(self, objects: Objects, location: Location) -> None:
         self._objects = objects
         self._location = location
-        self._incoming: Incoming | None = None
+        self._incoming: IncomingObject | None = None
 
-    async def __aenter__(self) -> Incoming:
+    async def __aenter__(self) -> IncomingObject:
         """Begin to read."""
         self._incoming = await self._objects.get(self._location)
         return self._incoming

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from dispatcher import limits
-from dispatcher.aws.calls import Message
-from dispatcher.aws.mapping import UNREADABLE, by_code
+from dispatcher.aws.error_mapping import UNREADABLE, by_code
+from dispatcher.aws.requests import SqsMessage
 from dispatcher.errors import CallError, Denied, Transient
 
 _Read = TypeVar("_Read")
@@ -51,7 +51,7 @@ class Queue:
         """The queue's URL."""
         return self._url
 
-    async def receive(self, *, wait: int | None = None) -> list[Message]:
+    async def receive(self, *, wait: int | None = None) -> list[SqsMessage]:
         """Wait for messages; return at most ten, or none.
 
         Args:
@@ -66,7 +66,7 @@ class Queue:
         answer = await self._calls.call("ReceiveMessage", doing, parameters)
         return _read(
             lambda: [
-                Message(_text(m["Body"]), _text(m["ReceiptHandle"]), _text(m["MessageId"]))
+                SqsMessage(_text(m["Body"]), _text(m["ReceiptHandle"]), _text(m["MessageId"]))
                 for m in answer.get("Messages") or ()
             ],
             doing,
@@ -136,7 +136,7 @@ class Queue:
 def _error(entry: Mapping[str, object], doing: str) -> Exception:
     status = 400 if entry.get("SenderFault") else 500
     return by_code(
-        str(entry.get("Code") or "Unknown"), status, str(entry.get("Message") or ""), doing=doing
+        str(entry.get("Code") or "Unknown"), status, str(entry.get("SqsMessage") or ""), doing=doing
     )
 
 

@@ -16,7 +16,7 @@ from aiobotocore.credentials import (
 )
 from botocore.loaders import Loader
 
-from dispatcher.aws.mapping import translate
+from dispatcher.aws.error_mapping import translate
 from dispatcher.config.settings import AwsSettings
 from dispatcher.errors import ConfigError
 

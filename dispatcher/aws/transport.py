@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from dispatcher.aws.calls import Accepted, InvokeRequest
-from dispatcher.aws.direct.direct import open_direct
+from dispatcher.aws.direct.client import open_direct
 from dispatcher.aws.objects import Objects
 from dispatcher.aws.queue import Queue
+from dispatcher.aws.requests import InvokeRequest, InvokeResponse
 from dispatcher.aws.sdk.bucket import SdkBucket
 from dispatcher.aws.sdk.runtime import SdkRuntime
 from dispatcher.aws.sdk.sqs import SdkSqs
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 class Runtime(Protocol):
     """InvokeEndpointAsync."""
 
-    async def invoke(self, request: InvokeRequest) -> Accepted:
+    async def invoke(self, request: InvokeRequest) -> InvokeResponse:
         """Ask for an inference and return where its output will be.
 
         Raises:

@@ -6,14 +6,14 @@ from pathlib import Path
 import anyio
 import click
 
-from dispatcher.cli import failures, lifecycle
-from dispatcher.cli.embedded import emulator_for
-from dispatcher.cli.inspection import Finding, describe, inspect_outputs, inspect_source
+from dispatcher.cli import exit_codes, staged_retention
+from dispatcher.cli.embedded_emulator import emulator_for
 from dispatcher.cli.options import config_argument, set_option
-from dispatcher.cli.shell import emit
-from dispatcher.config.loading import load_config
+from dispatcher.cli.preflight import Finding, describe, inspect_outputs, inspect_source
+from dispatcher.cli.terminal import emit
+from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
-from dispatcher.observe import wording
+from dispatcher.observe import number_format
 
 _MARKS = {True: "ok", False: "FAILED", None: "unknown"}
 
@@ -35,15 +35,15 @@ def command(config_path: Path, overrides: tuple[str, ...], aws: bool) -> int:
     """
     config = load_config(config_path, overrides)
     sources, streams = inspect_source(config)
-    emit("\n".join(wording.columns(describe(config, streams), left=2)))
+    emit("\n".join(number_format.columns(describe(config, streams), left=2)))
     findings = [*_shortened(sources), *inspect_outputs(config)]
     if aws:
         findings += anyio.run(_probe, config)
     rows = [[_MARKS[finding.ok], finding.name, finding.detail] for finding in findings]
-    emit("\n" + "\n".join(wording.columns(rows, left=3)))
-    if (rule := lifecycle.advice(config)) is not None:
+    emit("\n" + "\n".join(number_format.columns(rows, left=3)))
+    if (rule := staged_retention.advice(config)) is not None:
         emit(f"\n{rule}")
-    return failures.USAGE if any(finding.ok is False for finding in findings) else 0
+    return exit_codes.USAGE if any(finding.ok is False for finding in findings) else 0
 
 
 def _shortened(findings: list[Finding]) -> Iterable[Finding]:
@@ -57,12 +57,12 @@ def _shortened(findings: list[Finding]) -> Iterable[Finding]:
 
 async def _probe(config: Config) -> list[Finding]:
     # aioboto3 takes most of a second to import: not for a check of the files alone.
-    from dispatcher.aws.probe import probe  # noqa: PLC0415 - only where it is used
+    from dispatcher.aws.preflight.probe import probe  # noqa: PLC0415 - only where it is used
 
     if config.emulator is not None:
         # Nothing is written, and the state folder may be another run's at this very moment.
         in_memory = config.emulator.model_copy(update={"state": None})
         config = config.model_copy(update={"emulator": in_memory})
     async with emulator_for(config) as (reached, access):
-        found = await probe(reached, access, days=lifecycle.days_needed(config))
+        found = await probe(reached, access, days=staged_retention.days_needed(config))
     return [Finding(finding.name, finding.ok, finding.detail) for finding in found]

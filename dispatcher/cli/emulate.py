@@ -11,9 +11,9 @@ import click
 from pydantic import ValidationError
 
 from dispatcher.cli.options import set_option
-from dispatcher.cli.shell import emit, say
+from dispatcher.cli.terminal import emit, say
 from dispatcher.config.faults import FaultSettings
-from dispatcher.config.loading import load_config
+from dispatcher.config.load import load_config
 from dispatcher.config.settings import EmulatorSettings, ServiceTime
 from dispatcher.config.units import parse_duration
 from dispatcher.emulator.server import Emulator

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from dispatcher.cli import failures
+from dispatcher.cli import exit_codes
 from dispatcher.cli.options import config_argument, set_option
-from dispatcher.cli.shell import emit, say
-from dispatcher.config.loading import load_config
+from dispatcher.cli.terminal import emit, say
+from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
-from dispatcher.ledger import schema
-from dispatcher.ledger.holdings import Holdings
-from dispatcher.ledger.reading import read_holdings
-from dispatcher.ledger.verify import Finding, verify
+from dispatcher.ledger.check.read import read_holdings
+from dispatcher.ledger.check.snapshot import LedgerSnapshot
+from dispatcher.ledger.check.verify import Finding, verify
+from dispatcher.ledger.store import schema
 
 _MOST_FINDINGS = 20
 """Findings that people are shown; --json lists all."""
@@ -26,7 +26,7 @@ def command(ctx: click.Context) -> None:
     """Verify the ledger of a run."""
     if ctx.invoked_subcommand is None:
         say(ctx.get_help())
-        ctx.exit(failures.USAGE)
+        ctx.exit(exit_codes.USAGE)
 
 
 @command.command("check", short_help="Check a ledger, its spool and its files for damage.")
@@ -53,11 +53,11 @@ def check(config_path: Path, overrides: tuple[str, ...], as_json: bool) -> int:
         emit(json.dumps(ledger, indent=2))
     else:
         emit("\n".join(_lines(config, holdings, findings, is_sound=is_sound)))
-    return 0 if is_sound else failures.STOPPED
+    return 0 if is_sound else exit_codes.STOPPED
 
 
 def _lines(
-    config: Config, holdings: Holdings, findings: list[Finding], *, is_sound: bool
+    config: Config, holdings: LedgerSnapshot, findings: list[Finding], *, is_sound: bool
 ) -> Iterator[str]:
     worst_first = sorted(findings, key=lambda finding: not finding.is_damage)
     for finding in worst_first[:_MOST_FINDINGS]:

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 import click
 
-from dispatcher.cli import failures
-from dispatcher.cli.shell import Shell, say
+from dispatcher.cli import exit_codes
+from dispatcher.cli.terminal import Terminal, say
 
 COMMANDS = {
     "run": "Dispatch the records of a configuration and collect the results.",
@@ -54,13 +54,13 @@ class Program(click.Group):
         **extra: Any,
     ) -> NoReturn:
         """Run a command and exit; nothing but ``SystemExit`` leaves this."""
-        shell = Shell()
+        shell = Terminal()
         extra["standalone_mode"] = False
         run: Callable[..., Any] = super().main
         try:
             code = run(args, prog_name, obj=shell, **extra)
         except BaseException as error:
-            code = failures.report(error, shell)
+            code = exit_codes.report(error, shell)
         sys.exit(code)
 
 
@@ -79,7 +79,7 @@ def program(ctx: click.Context) -> None:
     """
     if ctx.invoked_subcommand is None:
         say(ctx.get_help())
-        ctx.exit(failures.USAGE)
+        ctx.exit(exit_codes.USAGE)
 
 
 def main() -> NoReturn:

@@ -14,22 +14,22 @@ import yaml
 from rich.live import Live
 from rich.text import Text
 
-from dispatcher.bench.cost import PRICE_NAMES, Assumptions, with_prices
-from dispatcher.bench.plan import Planner
-from dispatcher.bench.plan_extent import Extent, Measure
-from dispatcher.bench.plan_json import report_json
-from dispatcher.bench.plan_report import report
 from dispatcher.cli.options import config_argument, set_option
-from dispatcher.cli.shell import emit, say
-from dispatcher.config.loading import load_config
+from dispatcher.cli.terminal import emit, say
+from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
 from dispatcher.config.units import parse_size
+from dispatcher.connectors.open_source import file_source
 from dispatcher.errors import ConfigError
-from dispatcher.observe import wording
+from dispatcher.observe import number_format
 from dispatcher.observe.console import open_console
 from dispatcher.observe.progress import choose_style
-from dispatcher.sources.opening import file_source
-from dispatcher.sources.source import Source
+from dispatcher.plan.cost import PRICE_NAMES, Assumptions, with_prices
+from dispatcher.plan.extent import Extent, Measure
+from dispatcher.plan.planner import Planner
+from dispatcher.plan.report import report
+from dispatcher.plan.report_json import report_json
+from dispatcher.records.source import Source
 
 _LIVE_SECONDS = 0.25
 _LINE_SECONDS = 5.0
@@ -258,9 +258,9 @@ async def _show(planner: Planner, source: Source) -> None:
 
 
 def _progress(planner: Planner, source: Source) -> str:
-    read = f"read {planner.read:,} records, {wording.size(source.bytes_read)}"
+    read = f"read {planner.read:,} records, {number_format.size(source.bytes_read)}"
     expected = source.bytes_expected
-    return read if expected is None else f"{read} of {wording.size(expected)}"
+    return read if expected is None else f"{read} of {number_format.size(expected)}"
 
 
 def _print(lines: Iterable[Text]) -> None:

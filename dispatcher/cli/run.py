@@ -13,20 +13,20 @@ import click
 
 from dispatcher import failpoints
 from dispatcher.aws.session import Access
-from dispatcher.cli import failures
-from dispatcher.cli.embedded import emulator_for, remembering
+from dispatcher.cli import exit_codes
+from dispatcher.cli.embedded_emulator import emulator_for, remembering
 from dispatcher.cli.options import config_argument, set_option
-from dispatcher.cli.shell import Shell, say
-from dispatcher.cli.tuning import fill_standard_streams, tune
-from dispatcher.config.loading import load_config
+from dispatcher.cli.runtime_tuning import fill_standard_streams, tune
+from dispatcher.cli.terminal import Terminal, say
+from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
 from dispatcher.errors import RunStopped
 from dispatcher.observe.http import serve
 from dispatcher.observe.meter import Meter
 from dispatcher.observe.progress import Style, choose_style, show
-from dispatcher.observe.summary import Closing, balance_of, summary_json, write_summary
-from dispatcher.pipeline import Ending
-from dispatcher.pipeline import run as run_pipeline
+from dispatcher.observe.summary import RunSummary, balance_of, summary_json, write_summary
+from dispatcher.run.pipeline import RunResult
+from dispatcher.run.pipeline import run as run_pipeline
 
 
 @click.command("run", short_help="Dispatch the records of a configuration and collect the results.")
@@ -42,7 +42,7 @@ from dispatcher.pipeline import run as run_pipeline
 @click.option("--force", is_flag=True, help="Resume although the configuration has changed.")
 @click.pass_obj
 def command(
-    shell: Shell,
+    shell: Terminal,
     config_path: Path,
     overrides: tuple[str, ...],
     progress: Literal["auto", "rich", "plain", "json", "none"],
@@ -74,24 +74,24 @@ def command(
             backend_options={"use_uvloop": find_spec("uvloop") is not None},
         )
     except BaseException as error:
-        if meter.read and isinstance(failures.most_telling(error), RunStopped):
+        if meter.read and isinstance(exit_codes.most_telling(error), RunStopped):
             _close(config, meter, style, started, None)
         raise
     _close(config, meter, style, started, ending)
     return exit_code(meter, ending)
 
 
-def exit_code(meter: Meter, ending: Ending) -> int:
+def exit_code(meter: Meter, ending: RunResult) -> int:
     """Return what the process exits with after a run that was not stopped by an error."""
     balance = balance_of(meter)
     if not balance.holds(finished=ending.signal is None):
-        return failures.STOPPED
+        return exit_codes.STOPPED
     if ending.signal is not None:
         return 128 + ending.signal
-    return failures.DEAD_LETTERS if balance.dead else 0
+    return exit_codes.DEAD_LETTERS if balance.dead else 0
 
 
-async def _dispatch(config: Config, meter: Meter, style: Style, force: bool) -> Ending:
+async def _dispatch(config: Config, meter: Meter, style: Style, force: bool) -> RunResult:
     config = remembering(config)
     async with emulator_for(config) as (reached, access), serve(config.observe, meter) as port:
         if style in ("rich", "plain"):
@@ -115,7 +115,7 @@ def _introduce(config: Config, access: Access | None, port: int | None) -> None:
 
 
 def _close(
-    config: Config, meter: Meter, style: Style, started: float, ending: Ending | None
+    config: Config, meter: Meter, style: Style, started: float, ending: RunResult | None
 ) -> None:
     """Write the summary; ``ending`` is None where an error stopped the run and is still to tell."""
     if ending is None:
@@ -126,7 +126,7 @@ def _close(
         what = f"stopped by {signal.Signals(ending.signal).name}"
         left = f"{ending.outstanding:,} outstanding; " if ending.outstanding else ""
         advice = f"{left}the same command line goes on from here"
-    closing = Closing(
+    closing = RunSummary(
         seconds=time.monotonic() - started,
         ending=what,
         finished=ending is not None and ending.signal is None,

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from dispatcher.cli.shell import emit
+from dispatcher.cli.terminal import emit
 from dispatcher.config.schema import config_schema
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from dispatcher.cli.options import config_argument, set_option
-from dispatcher.cli.shell import emit
-from dispatcher.config.loading import load_config
-from dispatcher.config.places import DeadLetterSettings, SinkSettings
+from dispatcher.cli.terminal import emit
+from dispatcher.config.connectors import DeadLetterSettings, SinkSettings
+from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
-from dispatcher.ledger.status import LedgerStatus, read_status
-from dispatcher.observe import wording
+from dispatcher.ledger.check.status import LedgerStatus, read_status
+from dispatcher.observe import number_format
 
 
 @click.command("status", short_help="Show how far a run is.")
@@ -46,7 +46,7 @@ def status_lines(status: LedgerStatus, config: Config, now: float) -> Iterator[s
         state = "finished"
     else:
         state = "stopped; the same command line goes on"
-    begun = wording.span(max(now - status.created, 0))
+    begun = number_format.span(max(now - status.created, 0))
     unfinished = status.read - status.completed - status.dead
     invocations = f"accepted {status.accepted:,}, planned {status.planned:,}"
     if status.outstanding_records:
@@ -64,7 +64,9 @@ def status_lines(status: LedgerStatus, config: Config, now: float) -> Iterator[s
         ],
     ]
     if status.oldest_planned is not None:
-        rows.append(["oldest", f"outstanding for {wording.span(now - status.oldest_planned)}"])
+        rows.append(
+            ["oldest", f"outstanding for {number_format.span(now - status.oldest_planned)}"]
+        )
     if status.apart:
         rows.append(["taken apart", f"{status.apart:,} failed, into {status.parts:,} invocations"])
     if status.repeated:
@@ -73,16 +75,16 @@ def status_lines(status: LedgerStatus, config: Config, now: float) -> Iterator[s
         ["results", _place(config.sink, status.results_bytes)],
         ["dead letters", _place(config.dead_letters, status.dead_letter_bytes)],
     ]
-    yield from wording.columns(rows, left=2)
+    yield from number_format.columns(rows, left=2)
     if status.dead_reasons:
         yield ""
         ordered = sorted(status.dead_reasons.items(), key=lambda item: -item[1])
-        yield from wording.columns(
+        yield from number_format.columns(
             [["dead letters by reason", "records"], *([name, f"{n:,}"] for name, n in ordered)]
         )
     if status.marks and config.source.type == "jsonl":
         yield ""
-        yield from wording.columns(
+        yield from number_format.columns(
             [
                 ["read to" if status.finished else "resumes at", "offset", "line"],
                 *([stream, f"{offset:,}", f"{line:,}"] for stream, offset, line in status.marks),
@@ -92,4 +94,4 @@ def status_lines(status: LedgerStatus, config: Config, now: float) -> Iterator[s
 
 def _place(sink: SinkSettings | DeadLetterSettings, size: int) -> str:
     """Say where outcomes are, and how large a file of them is."""
-    return f"{sink.place}, {wording.size(size)}" if sink.type == "jsonl" else sink.place
+    return f"{sink.place}, {number_format.size(size)}" if sink.type == "jsonl" else sink.place

@@ -16,8 +16,8 @@ from urllib.parse import unquote_plus
 
 import orjson
 
-from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
+from dispatcher.aws.requests import Location
 
 Kind: TypeAlias = Literal["completed", "failed", "expired"]
 

@@ -16,23 +16,23 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from dispatcher import failpoints
-from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
+from dispatcher.aws.requests import Location
 from dispatcher.completion.event import Completion, Kind
-from dispatcher.completion.outcomes import Answer, Dead, judged, settlement_of
-from dispatcher.completion.patience import Patience
-from dispatcher.completion.policy import Again, Next, allowance, follow
+from dispatcher.completion.outcomes import FailedOutcome, OutputObject, judged, settlement_of
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere, Rejected
-from dispatcher.ledger.channels import Arrivals, hand_over
-from dispatcher.ledger.intent import Entry, Planned
+from dispatcher.flow.budget import MemoryBudget, Reservation
+from dispatcher.flow.channel import EagerReceiver, hand_over
+from dispatcher.flow.content import LARGE_BYTES, ChangedError, FileSlice
+from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.payloads import unreadable_payload
-from dispatcher.ledger.quota import Quota, Share
+from dispatcher.ledger.payloads.payloads import unreadable_payload
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
-from dispatcher.packing.answers import decompressed_size
-from dispatcher.sources.blob import LARGE_BYTES, Blob, ChangedError
+from dispatcher.packing.response_split import decompressed_size
+from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outcomes import Next, RetryInvocation, allowance, follow
 
 T = TypeVar("T")
 
@@ -86,8 +86,8 @@ class Joiner:
     config: Config
     ledger: Ledger
     reader: Reader
-    memory: Quota
-    patience: Patience
+    memory: MemoryBudget
+    patience: OutageTimer
     meter: Meter
     postpone: Callable[[Planned], None]
     now: Callable[[], float]
@@ -106,7 +106,7 @@ class Joiner:
             RunStopped: AWS has not answered for too long.
         """
         async with claims, settlements, receipts:
-            async for claimed in Arrivals(claims):
+            async for claimed in EagerReceiver(claims):
                 await self._join(claimed, settlements, receipts)
 
     async def _join(
@@ -116,14 +116,14 @@ class Joiner:
         receipts: MemoryObjectSendStream[list[str]],
     ) -> None:
         """Settle one claim, in a frame of its own: a loop would hold the answer until the next."""
-        share = Share(self.memory)
+        share = Reservation(self.memory)
         try:
             match await self.settle(claimed, share):
                 case Settlement() as settled:
                     failpoints.reach("completion.joined")
                     settled.share = share  # held until the outcomes are written
                     await hand_over(settlements, [settled])
-                case Again() as anew:
+                case RetryInvocation() as anew:
                     share.give_back()
                     await self._invoke_anew(claimed.entry, anew, receipts)
                 case None:
@@ -144,7 +144,7 @@ class Joiner:
         entry.claimed = False
 
     async def _invoke_anew(
-        self, entry: Entry, anew: Again, receipts: MemoryObjectSendStream[list[str]]
+        self, entry: Entry, anew: RetryInvocation, receipts: MemoryObjectSendStream[list[str]]
     ) -> None:
         if anew.parts > 1:  # before the fact: other loops decide by what is left meanwhile
             self.meter.apart += 1
@@ -160,7 +160,9 @@ class Joiner:
         if entry.acks:
             await receipts.send(entry.acks)
 
-    async def settle(self, claimed: Claimed, share: Share) -> Settlement | Again | None:
+    async def settle(
+        self, claimed: Claimed, share: Reservation
+    ) -> Settlement | RetryInvocation | None:
         """Return the outcomes of an invocation, or None if its answer cannot be read for now.
 
         The memory that they take is held by ``share``.
@@ -177,7 +179,7 @@ class Joiner:
         if isinstance(judgement, Settlement):
             return judgement
         following = self._follow(entry, judgement.reason)
-        if isinstance(following, Again):
+        if isinstance(following, RetryInvocation):
             return following
         if following.note:
             judgement = replace(judgement, message=f"{judgement.message}; {following.note}")
@@ -189,7 +191,7 @@ class Joiner:
         )
         return await _done(told, 0, len(raws))
 
-    async def _raws(self, entry: Entry) -> list[bytes | Blob | None]:
+    async def _raws(self, entry: Entry) -> list[bytes | FileSlice | None]:
         raws = await self.ledger.raws(entry)
         if None in raws:
             raise unreadable_payload(entry.planned)
@@ -218,30 +220,32 @@ class Joiner:
         sink = self.config.sink
         return kind == "completed" and sink.join != "output" and sink.select is not None
 
-    async def _answer(self, entry: Entry, completion: Completion, share: Share) -> Answer:
+    async def _answer(
+        self, entry: Entry, completion: Completion, share: Reservation
+    ) -> OutputObject:
         inputs = self._input_bytes(entry, completion.kind)
         if completion.kind == "expired" or completion.body is not None:
             await share.acquire(inputs + len(completion.body or b""))
             at = None if completion.location is None else str(completion.location)
-            return Answer(completion.body, completion.content_type, location=at)
+            return OutputObject(completion.body, completion.content_type, location=at)
         given = entry.output if completion.kind == "completed" else entry.failure
         location = completion.location or (parse_location(given) if given else None)
         if location is None:
             if completion.kind == "failed":
-                return Answer(None, None)
-            return Answer(None, None, "output_missing", "the event names no output object")
+                return OutputObject(None, None)
+            return OutputObject(None, None, "output_missing", "the event names no output object")
         try:
             return await self._read(location, inputs, share)
         except (NotThere, Denied) as error:
             if completion.kind == "failed":
-                return Answer(None, None)  # the event's own reason has to do
+                return OutputObject(None, None)  # the event's own reason has to do
             if isinstance(error, Denied):
                 raise
-            return Answer(None, None, "output_missing", f"{error}: {location}")
+            return OutputObject(None, None, "output_missing", f"{error}: {location}")
         except Rejected as error:
-            return Answer(None, None, "output_unreadable", str(error))
+            return OutputObject(None, None, "output_unreadable", str(error))
 
-    async def _read(self, location: Location, inputs: int, share: Share) -> Answer:
+    async def _read(self, location: Location, inputs: int, share: Reservation) -> OutputObject:
         most = self.config.completion.max_output
         for left in reversed(range(_READS)):
             try:
@@ -251,10 +255,10 @@ class Joiner:
                             f"{location} has {incoming.size:,} bytes, more than "
                             f"completion.max_output ({most:,})"
                         )
-                        return Answer(None, None, "output_too_large", message)
+                        return OutputObject(None, None, "output_too_large", message)
                     await share.acquire(incoming.size + inputs)
                     body, kind = await incoming.read(), incoming.content_type
-                    answer = Answer(body, kind, location=str(location))
+                    answer = OutputObject(body, kind, location=str(location))
                     self.patience.succeeded()
                     return answer
             except Rejected:
@@ -266,7 +270,9 @@ class Joiner:
             await anyio.sleep(_PAUSE_SECONDS * (_READS - left))
         raise AssertionError
 
-    async def _judge(self, claimed: Claimed, answer: Answer, share: Share) -> Settlement | Dead:
+    async def _judge(
+        self, claimed: Claimed, answer: OutputObject, share: Reservation
+    ) -> Settlement | FailedOutcome:
         """Split an answer, and reshape what results; much of it on a worker thread."""
         entry, completion = claimed.entry, claimed.completion
         kind, sink = completion.kind, self.config.sink
@@ -277,7 +283,7 @@ class Joiner:
             )
             size += more
             await _hold(share, size + self._input_bytes(entry, kind))
-        raws: Sequence[bytes | Blob | None] = [None] * len(entry.slips)
+        raws: Sequence[bytes | FileSlice | None] = [None] * len(entry.slips)
         if kind == "completed" and answer.body is not None and sink.join != "output":
             raws = await self._raws(entry)
         if self._parses_inputs(kind):
@@ -289,7 +295,7 @@ class Joiner:
             made = await _done(judge, size, len(entry.slips))
         except ChangedError as error:
             raise unreadable_payload(entry.planned) from error
-        if isinstance(made, Dead) or sink.select is None or sink.join != "output":
+        if isinstance(made, FailedOutcome) or sink.select is None or sink.join != "output":
             return made
         if all(outcome.status == "completed" for outcome in made.outcomes):
             return made
@@ -308,7 +314,7 @@ async def _done(work: Callable[[], T], size: int, records: int) -> T:
     return await anyio.to_thread.run_sync(work)
 
 
-async def _hold(share: Share, size: int) -> None:
+async def _hold(share: Reservation, size: int) -> None:
     """Hold so much; two that hold some and want more would wait for each other."""
     share.give_back()
     await share.acquire(size)

@@ -9,16 +9,16 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from dispatcher import failpoints, limits
-from dispatcher.aws.calls import Message
+from dispatcher.aws.requests import SqsMessage
 from dispatcher.completion.event import Completion, Nothing, parse
 from dispatcher.completion.joiner import Claimed
-from dispatcher.completion.patience import Patience
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError
-from dispatcher.ledger.channels import hand_over
-from dispatcher.ledger.intent import Entry
+from dispatcher.flow.channel import hand_over
+from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.observe.meter import Meter
+from dispatcher.retry.outage import OutageTimer
 
 _PAUSE_SECONDS = 1.0
 """Wait after a failed call to the queue; the sweeper goes on meanwhile."""
@@ -35,7 +35,7 @@ for ten. Nobody waits where ten are there already."""
 class EventQueue(Protocol):
     """The queue that events arrive in."""
 
-    async def receive(self, *, wait: int | None = None) -> list[Message]:
+    async def receive(self, *, wait: int | None = None) -> list[SqsMessage]:
         """Wait for messages, at most ``wait`` seconds."""
 
     async def delete(self, receipts: Sequence[str]) -> object:
@@ -55,7 +55,7 @@ class Listener:
     ledger: Ledger
     queue: EventQueue
     meter: Meter
-    patience: Patience
+    patience: OutageTimer
     heard: Callable[[Entry | None], None]
     drained: anyio.Event = field(default_factory=anyio.Event)
 
@@ -91,11 +91,11 @@ class Listener:
                 if len(messages) < limits.SQS_BATCH_ENTRIES:
                     await anyio.sleep(_GATHER_SECONDS)
 
-    async def _receive(self) -> list[Message]:
+    async def _receive(self) -> list[SqsMessage]:
         # A full-length poll of an empty queue would keep resumed invocations waiting.
         return await self.queue.receive(wait=None if self.drained.is_set() else _DRAIN_SECONDS)
 
-    def _take(self, messages: Sequence[Message]) -> tuple[list[Claimed], list[str]]:
+    def _take(self, messages: Sequence[SqsMessage]) -> tuple[list[Claimed], list[str]]:
         """Claim what messages complete, at once; return that, and receipts of useless messages."""
         claimed: list[Claimed] = []
         done: list[str] = []

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dispatcher.completion.event import Completion
-from dispatcher.config.places import SinkSettings
+from dispatcher.config.connectors import SinkSettings
 from dispatcher.config.settings import Config
-from dispatcher.ledger.intent import Entry
+from dispatcher.flow.content import FileSlice
+from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.outcome import Meta, Outcome, Status
 from dispatcher.ledger.settlement import Settlement
-from dispatcher.packing.answers import Mismatch, Outputs, split
+from dispatcher.packing.response_split import Mismatch, Outputs, split
 from dispatcher.packing.select import SelectError, select
 from dispatcher.packing.values import NotEncodableError, encode, parse
-from dispatcher.sources.blob import Blob
 
 _REFUSED = "client error ("
 """In the failure reason of an event: the container answered with a status of 400 to 499 (E)."""
@@ -23,7 +23,7 @@ _MESSAGE_CHARS = 2_000
 
 
 @dataclass(slots=True)
-class Answer:
+class OutputObject:
     """What the service made of an invocation: a body, or why there is none."""
 
     body: bytes | None
@@ -34,7 +34,7 @@ class Answer:
 
 
 @dataclass(slots=True, frozen=True)
-class Dead:
+class FailedOutcome:
     """Why an invocation has no outputs."""
 
     status: Status
@@ -44,13 +44,13 @@ class Dead:
 
 def judged(
     completion: Completion,
-    answer: Answer,
+    answer: OutputObject,
     entry: Entry,
     *,
-    raws: Sequence[bytes | Blob | None],
+    raws: Sequence[bytes | FileSlice | None],
     config: Config,
     now: float,
-) -> Settlement | Dead:
+) -> Settlement | FailedOutcome:
     """Return what settles an invocation, or why it has no outputs; takes long where much is parsed.
 
     Args:
@@ -62,17 +62,17 @@ def judged(
         now: When it completed, for them to tell.
     """
     verdict = verdict_on(completion, answer, entry, config)
-    if isinstance(verdict, Dead):
+    if isinstance(verdict, FailedOutcome):
         return verdict
     return settlement_of(entry, answer, verdict, raws=raws, sink=config.sink, now=now)
 
 
 def settlement_of(
     entry: Entry,
-    answer: Answer,
-    verdict: Outputs | Dead,
+    answer: OutputObject,
+    verdict: Outputs | FailedOutcome,
     *,
-    raws: Sequence[bytes | Blob | None],
+    raws: Sequence[bytes | FileSlice | None],
     sink: SinkSettings,
     now: float,
 ) -> Settlement:
@@ -83,36 +83,41 @@ def settlement_of(
         meta = Meta(planned.id, planned.route, entry.planned_at, entry.accepted_at, now)
         for outcome in outcomes:
             outcome.meta = meta
-    if sink.select is not None and not isinstance(verdict, Dead):
+    if sink.select is not None and not isinstance(verdict, FailedOutcome):
         outcomes = reshaped(outcomes, sink)
     return Settlement(entry, outcomes)
 
 
 def verdict_on(
-    completion: Completion, answer: Answer, entry: Entry, config: Config
-) -> Outputs | Dead:
+    completion: Completion, answer: OutputObject, entry: Entry, config: Config
+) -> Outputs | FailedOutcome:
     """Return each record's own output, or why there is none."""
     if completion.kind == "expired":
-        return Dead("expired", "expired", completion.reason or "no completion in time")
+        return FailedOutcome("expired", "expired", completion.reason or "no completion in time")
     if completion.kind == "failed":
         said = (answer.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
         message = "; ".join(part for part in (completion.reason, said) if part)
         # Where only a failure object was found, nobody said whose fault it was.
         is_refused = _REFUSED in completion.reason
         reason = "model_error" if is_refused else "model_server_error"
-        return Dead("failed", reason, message or "the container failed and left no message")
+        return FailedOutcome(
+            "failed", reason, message or "the container failed and left no message"
+        )
     if answer.body is None:
-        return Dead("failed", answer.reason, answer.message)
+        return FailedOutcome("failed", answer.reason, answer.message)
     keys = [slip.key for slip in entry.slips]
     most = config.completion.max_output
     outputs = split(answer.body, answer.content_type, keys, config.packing, most=most)
     if isinstance(outputs, Mismatch):
-        return Dead("failed", outputs.reason, outputs.message)
+        return FailedOutcome("failed", outputs.reason, outputs.message)
     return outputs
 
 
 def outcomes_of(
-    entry: Entry, answer: Answer, verdict: Outputs | Dead, raws: Sequence[bytes | Blob | None]
+    entry: Entry,
+    answer: OutputObject,
+    verdict: Outputs | FailedOutcome,
+    raws: Sequence[bytes | FileSlice | None],
 ) -> list[Outcome]:
     """Return one outcome for each record.
 
@@ -122,7 +127,7 @@ def outcomes_of(
         verdict: Each record's own output, or why there is none.
         raws: Each record's bytes, where the sink shows them.
     """
-    if isinstance(verdict, Dead):
+    if isinstance(verdict, FailedOutcome):
         return [
             Outcome(
                 slip.position,
@@ -195,7 +200,7 @@ def _document(outcome: Outcome, sink: SinkSettings) -> dict[str, object]:
     }
     if sink.join != "output" and outcome.input is not None:
         raw = outcome.input
-        document["input"] = _value(raw.read() if isinstance(raw, Blob) else raw)
+        document["input"] = _value(raw.read() if isinstance(raw, FileSlice) else raw)
     return document
 
 

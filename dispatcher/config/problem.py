@@ -6,7 +6,7 @@ Path: TypeAlias = tuple[str | int, ...]
 """Keys and list indexes from the top of a document to a value."""
 
 
-class Origin(NamedTuple):
+class SourceLocation(NamedTuple):
     """Where a value was written.
 
     Attributes:
@@ -21,7 +21,7 @@ class Origin(NamedTuple):
 class Problem(NamedTuple):
     """One mistake: where it was made, and a sentence that says what is wrong."""
 
-    origin: Origin
+    origin: SourceLocation
     sentence: str
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
 """The configuration: one model a room, every field with its meaning, unit and default.
 
-The models only hold and check values; reading YAML is ``dispatcher.config.loading``.
+The models only hold and check values; reading YAML is ``dispatcher.config.load``.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from dispatcher import limits
+from dispatcher.config.connectors import DeadLetterSettings, SinkSettings, SourceSettings
 from dispatcher.config.faults import FaultSettings
 from dispatcher.config.packing import PackingSettings, StagingSettings
-from dispatcher.config.places import DeadLetterSettings, SinkSettings, SourceSettings
-from dispatcher.config.retrying import RetrySettings
+from dispatcher.config.retry import RetrySettings
 from dispatcher.config.section import Section
 from dispatcher.config.units import Duration, Size
 

@@ -15,22 +15,22 @@ import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectSendStream
 
-from dispatcher.dispatch.departures import Departures
+from dispatcher.dispatch.resend import ResendQueue
 from dispatcher.errors import StateError
-from dispatcher.ledger.channels import hand_over
-from dispatcher.ledger.intent import Entry, Planned
+from dispatcher.flow.budget import MemoryBudget, Reservation
+from dispatcher.flow.channel import hand_over
+from dispatcher.flow.content import ChangedError, FileSlice
+from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.quota import Quota, Share
-from dispatcher.ledger.recall import Known
+from dispatcher.ledger.replay import Seen
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
-from dispatcher.packing.keeping import crc32_of, kept_before
-from dispatcher.packing.packer import Packer, Refused
+from dispatcher.packing.packer import Packer, RefusedRecord
 from dispatcher.packing.parcel import Parcel, sent_bytes
-from dispatcher.sources.blob import Blob, ChangedError
-from dispatcher.sources.record import Item, Large, Position, Record, Unreadable
-from dispatcher.sources.source import Source
+from dispatcher.packing.spool_format import crc32_of, kept_before
+from dispatcher.records.record import Item, Large, Position, Record, Unreadable
+from dispatcher.records.source import Source
 
 
 @dataclass(slots=True)
@@ -40,17 +40,17 @@ class Intake:
     source: Source
     packer: Packer
     ledger: Ledger
-    departures: Departures
+    departures: ResendQueue
     intents: MemoryObjectSendStream[Planned]
     settlements: MemoryObjectSendStream[list[Settlement]]
-    memory: Quota
+    memory: MemoryBudget
     meter: Meter
     monotonic: Callable[[], float]
     _held_back: float = 0.0
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
     _opened: anyio.Event = field(default_factory=anyio.Event)
     _waiting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    _lost: dict[int, dict[tuple[str, int], bytes | Blob]] = field(default_factory=dict)
+    _lost: dict[int, dict[tuple[str, int], bytes | FileSlice]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Read, pack and plan until the source ends or ``stop`` is called.
@@ -80,14 +80,14 @@ class Intake:
         recall = self.ledger.recall
         for item in items:
             known, entry = recall.know(item.position)
-            if known is Known.NEW:
+            if known is Seen.NEW:
                 if isinstance(item, Unreadable):
                     dead.append(_unreadable(item))
                 else:
                     records.append(item)
-            elif known is Known.CHANGED:
+            elif known is Seen.CHANGED:
                 raise _changed(item.position)
-            elif known is Known.LOST and entry is not None and not isinstance(item, Unreadable):
+            elif known is Seen.LOST and entry is not None and not isinstance(item, Unreadable):
                 await self._find(entry, item)
         if dead:
             await self._refuse(dead)
@@ -102,7 +102,7 @@ class Intake:
         if self.packer.deadline is not None:
             self._opened.set()
 
-    async def _pack(self, records: Sequence[Record | Large]) -> list[Parcel | Refused]:
+    async def _pack(self, records: Sequence[Record | Large]) -> list[Parcel | RefusedRecord]:
         """Return what became full; anything slow is done on a worker thread.
 
         A stop waits for the thread, which nobody else may disturb; what it packed is then left to
@@ -111,7 +111,7 @@ class Intake:
         now = self._clock()
         if not self.packer.is_slow(records):
             return self.packer.add(records, now)
-        share = Share(self.memory)
+        share = Reservation(self.memory)
         with self._clock_stopped():
             try:
                 if wanted := self.packer.read_bytes(records):
@@ -120,14 +120,14 @@ class Intake:
             finally:
                 share.give_back()
 
-    async def _flush(self) -> list[Parcel | Refused]:
+    async def _flush(self) -> list[Parcel | RefusedRecord]:
         if self.packer.deadline is None or not self.packer.is_slow(()):
             return self.packer.flush()
         with self._clock_stopped():
             return await anyio.to_thread.run_sync(self.packer.flush)
 
-    async def _plan(self, packed: Sequence[Parcel | Refused]) -> None:
-        refused = [_refused(item) for item in packed if isinstance(item, Refused)]
+    async def _plan(self, packed: Sequence[Parcel | RefusedRecord]) -> None:
+        refused = [_refused(item) for item in packed if isinstance(item, RefusedRecord)]
         if refused:
             await self._refuse(refused)
         parcels = [item for item in packed if isinstance(item, Parcel)]
@@ -154,7 +154,7 @@ class Intake:
 
     async def _refuse(self, outcomes: list[Outcome]) -> None:
         settlement = Settlement(None, outcomes)
-        settlement.share = share = Share(self.memory)
+        settlement.share = share = Reservation(self.memory)
         try:
             with self._clock_stopped():
                 await share.acquire(settlement.size)
@@ -253,7 +253,7 @@ def _unreadable(item: Unreadable) -> Outcome:
     )
 
 
-def _refused(item: Refused) -> Outcome:
+def _refused(item: RefusedRecord) -> Outcome:
     record = item.record
     return Outcome(
         record.position,

@@ -9,13 +9,12 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from dispatcher import failpoints, limits
-from dispatcher.aws.calls import Accepted, InvokeRequest, Location
 from dispatcher.aws.location import parse_location
+from dispatcher.aws.requests import InvokeRequest, InvokeResponse, Location
 from dispatcher.config.settings import Config
-from dispatcher.dispatch.evidence import Evidence
-from dispatcher.dispatch.refitting import NO_STAGING, Refitting
-from dispatcher.dispatch.retry import Attempt, GiveUp, Stop, decide
-from dispatcher.dispatch.staging import NOT_ENCODABLE, Staging, not_encodable
+from dispatcher.dispatch.acceptance import AcceptanceProbe
+from dispatcher.dispatch.oversize import NO_STAGING, OversizeHandler
+from dispatcher.dispatch.staging.staging import NOT_ENCODABLE, Staging, not_encodable
 from dispatcher.errors import (
     CallError,
     Denied,
@@ -24,17 +23,18 @@ from dispatcher.errors import (
     Throttled,
     Transient,
 )
-from dispatcher.ledger.channels import Arrivals
-from dispatcher.ledger.identity import filename
-from dispatcher.ledger.intent import Entry, Planned
+from dispatcher.flow.budget import MemoryBudget, Reservation
+from dispatcher.flow.channel import EagerReceiver
+from dispatcher.ledger.ids import filename
+from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import REPEATED, Ledger
 from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.payloads import unreadable_payload
-from dispatcher.ledger.quota import Quota, Share
+from dispatcher.ledger.payloads.payloads import unreadable_payload
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.values import NotEncodableError
+from dispatcher.retry.calls import Attempt, GiveUp, Stop, decide
 
 _ALL_REFUSED = 10
 """So many refused requests, and none accepted, mean that it is not the records' fault."""
@@ -46,12 +46,12 @@ _RECORDS_FAULT = {NOT_ENCODABLE: "not_encodable", NO_STAGING: "no_staging"}
 class Invoker(Protocol):
     """InvokeEndpointAsync."""
 
-    async def invoke(self, request: InvokeRequest) -> Accepted:
+    async def invoke(self, request: InvokeRequest) -> InvokeResponse:
         """Ask for an inference."""
 
 
 @dataclass(slots=True)
-class Wire:
+class SenderState:
     """What all senders of a run learn from each other.
 
     Attributes:
@@ -111,11 +111,11 @@ class Sender:
     ledger: Ledger
     invoker: Invoker
     staging: Staging
-    refitting: Refitting
-    evidence: Evidence
-    memory: Quota
+    refitting: OversizeHandler
+    evidence: AcceptanceProbe
+    memory: MemoryBudget
     meter: Meter
-    wire: Wire
+    wire: SenderState
     monotonic: Callable[[], float]
     now: Callable[[], float]
     dice: random.Random = field(default_factory=random.Random)
@@ -135,7 +135,7 @@ class Sender:
             RunStopped: Nothing is accepted any more, or nothing at all, and why.
         """
         async with intents, settlements:
-            async for planned in Arrivals(intents):
+            async for planned in EagerReceiver(intents):
                 given_up = await self._send(planned)
                 if given_up is not None and given_up.reason in _RECORDS_FAULT.values():
                     await self._settle(given_up, settlements)
@@ -169,7 +169,7 @@ class Sender:
     async def _settle(
         self, refused: _Refused, settlements: MemoryObjectSendStream[list[Settlement]]
     ) -> None:
-        share = Share(self.memory)
+        share = Reservation(self.memory)
         try:
             await share.acquire(refused.entry.planned.size)
             settlement = Settlement(refused.entry, await self._dead(refused), share)

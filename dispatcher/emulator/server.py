@@ -17,29 +17,29 @@ from types import TracebackType
 from typing import Final, Self
 
 from dispatcher.config.settings import EmulatorSettings
-from dispatcher.emulator.accepted import Accepted
-from dispatcher.emulator.aws_chunked import decoder_for
+from dispatcher.emulator.auth.verification import Account
 from dispatcher.emulator.clock import Clock, WallClock
-from dispatcher.emulator.control_plane import error_topic, success_topic
-from dispatcher.emulator.delivery import Delivery
-from dispatcher.emulator.endpoint import Endpoint
-from dispatcher.emulator.events import TEST_NOTIFICATION
-from dispatcher.emulator.faults import FaultPlan
-from dispatcher.emulator.folder_objects import FolderObjects
-from dispatcher.emulator.http_date import HttpDate
-from dispatcher.emulator.listener import Listener, url_of
-from dispatcher.emulator.mailbox import Queues
-from dispatcher.emulator.model import ServiceTimes, load_model
-from dispatcher.emulator.objects import MemoryObjects, ObjectBytes, ObjectStore
-from dispatcher.emulator.router import Router
-from dispatcher.emulator.s3 import S3
-from dispatcher.emulator.sagemaker import SageMaker
-from dispatcher.emulator.sns import Sns
-from dispatcher.emulator.sqs import Sqs
-from dispatcher.emulator.state_folder import hold
-from dispatcher.emulator.threads import DaemonThreads
-from dispatcher.emulator.topics import Topics
-from dispatcher.emulator.verification import Account
+from dispatcher.emulator.faults.plan import FaultPlan
+from dispatcher.emulator.gateway.router import Router
+from dispatcher.emulator.http.aws_chunked import decoder_for
+from dispatcher.emulator.http.date import HttpDate
+from dispatcher.emulator.http.listener import HttpListener, url_of
+from dispatcher.emulator.models.model import ServiceTimes, load_model
+from dispatcher.emulator.models.threads import DaemonThreads
+from dispatcher.emulator.s3.folder_store import FolderObjects
+from dispatcher.emulator.s3.service import S3
+from dispatcher.emulator.s3.store import MemoryObjects, ObjectBytes, ObjectStore
+from dispatcher.emulator.sagemaker.accepted_log import AcceptedLog
+from dispatcher.emulator.sagemaker.delivery import OutputDelivery
+from dispatcher.emulator.sagemaker.describe import error_topic, success_topic
+from dispatcher.emulator.sagemaker.endpoint import Endpoint
+from dispatcher.emulator.sagemaker.events import TEST_NOTIFICATION
+from dispatcher.emulator.sagemaker.service import SageMaker
+from dispatcher.emulator.sns.service import Sns
+from dispatcher.emulator.sns.topics import Topics
+from dispatcher.emulator.sqs.long_poll import Queues
+from dispatcher.emulator.sqs.service import Sqs
+from dispatcher.emulator.state.folder import hold
 
 _QUEUE: Final = "completions"
 _EXPIRY_SECONDS: Final = 1.0
@@ -136,12 +136,12 @@ class Emulator:
             objects.create_bucket(name)
         accepted = None
         if folder is not None:
-            accepted = Accepted(folder / "accepted.log")
+            accepted = AcceptedLog(folder / "accepted.log")
             exits.callback(accepted.close)
 
         queues = self._queues = Queues(self.region, self._clock, self.faults)
         topics = Topics(self.region, queues, self._clock)
-        delivery = Delivery(
+        delivery = OutputDelivery(
             region=self.region,
             bucket=self.output_bucket,
             objects=objects,
@@ -175,7 +175,7 @@ class Emulator:
                 else None
             ),
         )
-        listener = Listener(
+        listener = HttpListener(
             router, decoder_for, date=HttpDate(self._clock), spool_folder=objects.spool_folder
         )
         threads = DaemonThreads(settings.instances)

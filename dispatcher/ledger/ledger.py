@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import anyio
 import anyio.to_thread
 
-from dispatcher.ledger import identity
-from dispatcher.ledger.intent import Entry, Planned, Slip
-from dispatcher.ledger.locations import Locations
-from dispatcher.ledger.messages import MessageLog
-from dispatcher.ledger.numbering import Numbering
+from dispatcher.flow.content import FileSlice
+from dispatcher.ledger import ids
+from dispatcher.ledger.group_commit import GroupCommit
+from dispatcher.ledger.invocation import Entry, Planned, RecordRef
+from dispatcher.ledger.message_log import LedgerMessageLog
+from dispatcher.ledger.numbering import InvocationNumbers
 from dispatcher.ledger.operations import (
     Accept,
     Count,
@@ -24,20 +25,19 @@ from dispatcher.ledger.operations import (
     Settle,
     SinkMark,
 )
-from dispatcher.ledger.payloads import Payloads, unreadable_payload
-from dispatcher.ledger.pen import Pen
-from dispatcher.ledger.recall import Recall
-from dispatcher.ledger.renewal import APART, PARTS, parts_of, renewed
+from dispatcher.ledger.output_index import OutputIndex
+from dispatcher.ledger.payloads.payloads import Payloads, unreadable_payload
+from dispatcher.ledger.payloads.spool import Spool
+from dispatcher.ledger.replacement import APART, PARTS, parts_of, renewed
+from dispatcher.ledger.replay import ReplayFilter
 from dispatcher.ledger.settlement import Settlement, messages_of, tallies_of
-from dispatcher.ledger.spool import Spool
-from dispatcher.ledger.staged import Staged
+from dispatcher.ledger.staged_objects import StagedObjects
 from dispatcher.ledger.states import Move, State, step
-from dispatcher.ledger.store import Store
+from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.ledger.watermark import Watermark, adjoining
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel, kept_of
-from dispatcher.sources.blob import Blob
-from dispatcher.sources.source import Mark
+from dispatcher.records.source import Mark
 
 _BEGUN = "accepted"
 """Name of the fact that the service has accepted something."""
@@ -63,7 +63,7 @@ class Ledger:
 
     def __init__(
         self,
-        store: Store,
+        store: SqliteStore,
         spool: Spool,
         *,
         outstanding: int,
@@ -87,16 +87,16 @@ class Ledger:
             entry.adopt(opened, went_back=went_back)
         self._entries = {entry.planned.number: entry for entry in store.entries}
         self._marks = store.marks
-        self._pen = Pen(store)
-        self.staged = Staged(store, self._pen, deletes=deletes_staged)
+        self._pen = GroupCommit(store)
+        self.staged = StagedObjects(store, self._pen, deletes=deletes_staged)
         self._changed = anyio.Event()
         self._left: set[int] = set()
         self._lost = {entry.planned.number for entry in store.entries if entry.payload is None}
-        self._locations = Locations(store.entries)
+        self._locations = OutputIndex(store.entries)
         self.is_new = "tag" not in store.facts
-        self.tag = store.facts.get("tag") or identity.make_tag()
-        self._numbers = Numbering(self.tag, store.last_number, is_resumed=bool(store.facts))
-        self.recall = Recall.of(store.marks, store.entries)
+        self.tag = store.facts.get("tag") or ids.make_tag()
+        self._numbers = InvocationNumbers(self.tag, store.last_number, is_resumed=bool(store.facts))
+        self.recall = ReplayFilter.of(store.marks, store.entries)
         self.resumed = [entry.planned for entry in self.planned()]
 
     # What a run knows about itself
@@ -144,7 +144,7 @@ class Ledger:
         return self._store.facts.get(name)
 
     async def remember(self, **facts: str) -> None:
-        """Store facts about the run, durably."""
+        """SqliteStore facts about the run, durably."""
         self._store.facts |= facts
         await self._pen.write(*[Remember(name, value) for name, value in facts.items()])
 
@@ -185,7 +185,7 @@ class Ledger:
                 self._payloads.keep(entry.planned, parcel.payload)
         return [entry.planned for entry in entries]
 
-    async def restore(self, number: int, kept: bytes | Blob) -> None:
+    async def restore(self, number: int, kept: bytes | FileSlice) -> None:
         """Take over the records of an invocation, read again from the source after a power loss."""
         await self._pen.write(Restore(self._entries[number], kept))
         self._lost.discard(number)
@@ -202,7 +202,7 @@ class Ledger:
 
     def find_id(self, invocation: str) -> tuple[bool, Entry | None]:
         """Return whether an id is of this run, and its invocation if that is outstanding."""
-        number = identity.number_of(self.tag, invocation)
+        number = ids.number_of(self.tag, invocation)
         return number is not None, self._entries.get(number or 0)
 
     def accept(self, planned: Planned, at: float, output: str | None, failure: str | None) -> bool:
@@ -239,11 +239,11 @@ class Ledger:
         """Return the bytes of an invocation; None while they are lost and not yet read again."""
         return await self._payloads.read(entry)
 
-    async def kept(self, entry: Entry) -> bytes | Blob | None:
+    async def kept(self, entry: Entry) -> bytes | FileSlice | None:
         """Return what is kept of the records of an invocation; None while they are lost."""
         return await self._payloads.kept(entry)
 
-    async def raws(self, entry: Entry) -> list[bytes | Blob | None]:
+    async def raws(self, entry: Entry) -> list[bytes | FileSlice | None]:
         """Return the raw bytes of each record of an invocation; None where they are lost."""
         return await self._payloads.raws(entry)
 
@@ -344,9 +344,9 @@ class Ledger:
         self._left.discard(entry.planned.number)
         self._lost.discard(entry.planned.number)
 
-    def messages(self, stream: str) -> MessageLog:
+    def messages(self, stream: str) -> LedgerMessageLog:
         """Return what the run remembers of the messages of a queue."""
-        return MessageLog.of(stream, self._store, self.recall, self._pen, self.is_idle)
+        return LedgerMessageLog.of(stream, self._store, self.recall, self._pen, self.is_idle)
 
     def leave(self, numbers: Iterable[int]) -> None:
         """Leave invocations to the next process: nobody of this one is going to send them."""
@@ -371,7 +371,7 @@ class Ledger:
         return len(self._entries) <= len(self._left)
 
     async def flush_forever(self) -> None:
-        """Store acceptances that nobody waits for, until cancelled."""
+        """SqliteStore acceptances that nobody waits for, until cancelled."""
         await self._pen.flush_forever()
 
     async def aclose(self) -> None:
@@ -380,7 +380,7 @@ class Ledger:
 
     def _entry(self, parcel: Parcel, size: int) -> Entry:
         planned = self._numbers.planned(parcel.content_type, parcel.route, size, parcel.encoding)
-        slips = [Slip(r.position, r.key, r.size) for r in parcel.records]
+        slips = [RecordRef(r.position, r.key, r.size) for r in parcel.records]
         return Entry(planned, slips, None, 0, self._now())
 
     def _begin(self) -> None:

@@ -4,15 +4,15 @@ import secrets
 
 from dispatcher import limits
 from dispatcher.config.packing import Encoding
-from dispatcher.ledger import identity
-from dispatcher.ledger.intent import Planned
+from dispatcher.ledger import ids
+from dispatcher.ledger.invocation import Planned
 from dispatcher.packing.parcel import Route
 
 _GAP, _GAPS = limits.S3_LIST_PAGE_KEYS, 2**30
 """A restart skips a random number of shards; of 60 bits, 40 at the most."""
 
 
-class Numbering:
+class InvocationNumbers:
     """The numbers of a run.
 
     Args:
@@ -34,7 +34,7 @@ class Numbering:
         """Return the next invocation."""
         self.last += 1
         number, tag = self.last, self._tag
-        invocation, shard = identity.invocation_id(tag, number), identity.shard(tag, number)
+        invocation, shard = ids.invocation_id(tag, number), ids.shard(tag, number)
         return Planned(number, invocation, shard, content_type, route, size, encoding=encoding)
 
     def anew(self, old: Planned, size: int) -> Planned:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from dispatcher.ledger.intent import Entry
+from dispatcher.flow.content import FileSlice
+from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.watermark import Change
-from dispatcher.sources.blob import Blob
 
 
 @dataclass(slots=True, frozen=True)
@@ -30,7 +30,7 @@ class Plan:
     """New invocations; the writer puts their records into the spool, their place in the entry."""
 
     entries: list[Entry]
-    kept: Sequence[bytes | Blob]
+    kept: Sequence[bytes | FileSlice]
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Restore:
     """Records that were lost with the power have been read from the source again."""
 
     entry: Entry
-    kept: bytes | Blob
+    kept: bytes | FileSlice
 
 
 @dataclass(slots=True)

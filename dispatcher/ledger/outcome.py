@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from dispatcher.flow.content import FileSlice
 from dispatcher.packing.parcel import Route
-from dispatcher.sources.blob import Blob
-from dispatcher.sources.record import Key, Position
+from dispatcher.records.record import Key, Position
 
 Status: TypeAlias = Literal["completed", "failed", "expired", "rejected"]
 """``completed`` goes to the sink; the others are dead letters.
@@ -76,7 +76,7 @@ class Outcome:
     reason: str = ""
     message: str = ""
     attempts: int = 0
-    input: bytes | Blob | None = None
+    input: bytes | FileSlice | None = None
     meta: Meta | None = None
     is_json: bool = False
     location: str | None = None

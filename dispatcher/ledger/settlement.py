@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dispatcher.ledger.intent import Entry
+from dispatcher.flow.budget import Reservation
+from dispatcher.flow.content import FileSlice
+from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.quota import Share
-from dispatcher.sources.blob import Blob
 
 
 @dataclass(slots=True)
@@ -23,13 +23,13 @@ class Settlement:
 
     entry: Entry | None
     outcomes: list[Outcome]
-    share: Share | None = None
+    share: Reservation | None = None
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Weigh it once, for all who keep to a bound."""
         self.size = sum(
-            len(o.output or b"") + (0 if isinstance(o.input, Blob) else len(o.input or b""))
+            len(o.output or b"") + (0 if isinstance(o.input, FileSlice) else len(o.input or b""))
             for o in self.outcomes
         )
 

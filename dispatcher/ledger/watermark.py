@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from dispatcher.sources.record import Position
-from dispatcher.sources.source import START, Mark
+from dispatcher.records.record import Position
+from dispatcher.records.source import START, Mark
 
 Span: TypeAlias = tuple[int, int, int]
 """Start, end, and the line at the end."""

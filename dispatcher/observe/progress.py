@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dispatcher.observe import wording
+from dispatcher.observe import number_format
 from dispatcher.observe.console import open_console
 from dispatcher.observe.meter import Meter
 from dispatcher.observe.snapshot import Pace, Snapshot, take
@@ -104,21 +104,21 @@ async def _show_panel(
 def plain_line(snapshot: Snapshot) -> str:
     """Return one line without control characters."""
     parts = [
-        f"read {wording.count(snapshot.read)}",
-        f"sent {wording.count(snapshot.sent)}",
-        f"outstanding {wording.count(snapshot.outstanding)}",
-        f"completed {wording.count(snapshot.completed)}",
-        f"dead {wording.count(snapshot.dead)}",
+        f"read {number_format.count(snapshot.read)}",
+        f"sent {number_format.count(snapshot.sent)}",
+        f"outstanding {number_format.count(snapshot.outstanding)}",
+        f"completed {number_format.count(snapshot.completed)}",
+        f"dead {number_format.count(snapshot.dead)}",
     ]
     if snapshot.rate is not None:
-        parts.append(wording.rate(snapshot.rate))
+        parts.append(number_format.rate(snapshot.rate))
     if snapshot.share is not None:
-        parts.append(f"{wording.percent(snapshot.share)} done")
+        parts.append(f"{number_format.percent(snapshot.share)} done")
     if snapshot.remaining is not None:
-        parts.append(f"{wording.span(snapshot.remaining)} left")
+        parts.append(f"{number_format.span(snapshot.remaining)} left")
     if snapshot.inline_share is not None:
-        parts.append(f"inline {wording.percent(snapshot.inline_share)}")
-    line = f"{wording.span(snapshot.seconds):>6} {snapshot.phase}: {', '.join(parts)}"
+        parts.append(f"inline {number_format.percent(snapshot.inline_share)}")
+    line = f"{number_format.span(snapshot.seconds):>6} {snapshot.phase}: {', '.join(parts)}"
     return "; ".join([line, *_notes(snapshot)])
 
 
@@ -137,12 +137,12 @@ def _headline(snapshot: Snapshot) -> RenderableType:
     line = Table.grid(expand=True)
     line.add_column()
     line.add_column(justify="right")
-    left = Text.assemble((snapshot.phase, "bold"), f"  {wording.span(snapshot.seconds)}")
+    left = Text.assemble((snapshot.phase, "bold"), f"  {number_format.span(snapshot.seconds)}")
     right = Text()
     if snapshot.rate is not None:
-        right.append(wording.rate(snapshot.rate), "bold")
+        right.append(number_format.rate(snapshot.rate), "bold")
     if snapshot.remaining is not None:
-        right.append(f"  {wording.span(snapshot.remaining)} left")
+        right.append(f"  {number_format.span(snapshot.remaining)} left")
     line.add_row(left, right)
     return line
 
@@ -161,19 +161,19 @@ def _bar(snapshot: Snapshot) -> RenderableType:
             complete_style="cyan",
             finished_style="green",
         ),
-        Text(wording.percent(snapshot.share)),
+        Text(number_format.percent(snapshot.share)),
     )
     return line
 
 
 def _counts(snapshot: Snapshot) -> RenderableType:
     counts = [
-        ("read", wording.count(snapshot.read), ""),
-        ("sent", wording.count(snapshot.sent), ""),
-        ("outstanding", wording.count(snapshot.outstanding), ""),
-        ("completed", wording.count(snapshot.completed), "green"),
-        ("dead", wording.count(snapshot.dead), "red" if snapshot.dead else ""),
-        ("inline", wording.percent(snapshot.inline_share or 0.0), ""),
+        ("read", number_format.count(snapshot.read), ""),
+        ("sent", number_format.count(snapshot.sent), ""),
+        ("outstanding", number_format.count(snapshot.outstanding), ""),
+        ("completed", number_format.count(snapshot.completed), "green"),
+        ("dead", number_format.count(snapshot.dead), "red" if snapshot.dead else ""),
+        ("inline", number_format.percent(snapshot.inline_share or 0.0), ""),
     ]
     table = Table.grid(expand=True, padding=(0, 1))
     for _ in counts:
@@ -191,7 +191,8 @@ def _footer(snapshot: Snapshot) -> RenderableType:
 def _notes(snapshot: Snapshot) -> Iterator[str]:
     """Yield what does not go as it should."""
     if snapshot.troubles:
-        counts = [f"{name} {wording.count(n)}" for name, n in snapshot.troubles.items()]
+        counts = [f"{name} {number_format.count(n)}" for name, n in snapshot.troubles.items()]
         yield f"calls {', '.join(counts)}"
     if snapshot.apart:
-        yield f"taken apart {wording.count(snapshot.apart)} into {wording.count(snapshot.parts)}"
+        failed, parts = map(number_format.count, (snapshot.apart, snapshot.parts))
+        yield f"taken apart {failed} into {parts}"

@@ -8,7 +8,7 @@ from typing import TextIO
 import orjson
 from rich.text import Text
 
-from dispatcher.observe import wording
+from dispatcher.observe import number_format
 from dispatcher.observe.console import open_console
 from dispatcher.observe.histogram import Histogram
 from dispatcher.observe.meter import Meter
@@ -48,7 +48,7 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
-class Closing:
+class RunSummary:
     """What the summary tells besides the meter.
 
     Attributes:
@@ -73,7 +73,7 @@ def balance_of(meter: Meter) -> Balance:
     return Balance(meter.read, meter.completed, meter.dead)
 
 
-def write_summary(meter: Meter, closing: Closing, stream: TextIO) -> None:
+def write_summary(meter: Meter, closing: RunSummary, stream: TextIO) -> None:
     """Write the summary, in colour where the stream is a terminal that shows it.
 
     Raises:
@@ -84,7 +84,7 @@ def write_summary(meter: Meter, closing: Closing, stream: TextIO) -> None:
         console.print(line)
 
 
-def summary_lines(meter: Meter, closing: Closing) -> Iterator[Text]:
+def summary_lines(meter: Meter, closing: RunSummary) -> Iterator[Text]:
     """Yield the summary line by line; the plain text of a line is what a file shows."""
     balance = balance_of(meter)
     here = balance.completed + balance.dead - meter.resumed_from
@@ -104,13 +104,13 @@ def summary_lines(meter: Meter, closing: Closing) -> Iterator[Text]:
     yield from _calls(meter)
     yield Text()
     rows = [["results", closing.results], ["dead letters", closing.dead_letters]]
-    yield from map(Text, wording.columns(rows, left=2))
+    yield from map(Text, number_format.columns(rows, left=2))
     if closing.advice:
         yield Text()
         yield Text(closing.advice)
 
 
-def summary_json(meter: Meter, closing: Closing) -> str:
+def summary_json(meter: Meter, closing: RunSummary) -> str:
     """Return the summary as one JSON object on one line, its durations in seconds."""
     balance = balance_of(meter)
     return orjson.dumps(
@@ -146,20 +146,20 @@ def summary_json(meter: Meter, closing: Closing) -> str:
     ).decode()
 
 
-def _pace(settled: int, closing: Closing) -> str:
+def _pace(settled: int, closing: RunSummary) -> str:
     if settled <= 0 or closing.seconds <= 0:
         return ""
-    return f", {wording.rate(settled / closing.seconds)} on average"
+    return f", {number_format.rate(settled / closing.seconds)} on average"
 
 
 def _duration(seconds: float) -> str:
-    return wording.latency(seconds) if seconds < 10 else wording.span(seconds)
+    return number_format.latency(seconds) if seconds < 10 else number_format.span(seconds)
 
 
 def _table(rows: list[list[str]]) -> Iterator[Text]:
     """Yield an empty line, a dim heading and aligned rows."""
     yield Text()
-    heading, *body = wording.columns(rows)
+    heading, *body = number_format.columns(rows)
     yield Text(heading, "dim")
     yield from map(Text, body)
 
@@ -178,7 +178,7 @@ def _routes(meter: Meter) -> Iterator[Text]:
             route,
             f"{meter.invocations[route]:,}",
             f"{meter.records[route]:,}",
-            wording.size(meter.payload_bytes[route]),
+            number_format.size(meter.payload_bytes[route]),
         ]
         for route in ("inline", "s3")
         if meter.invocations[route]
@@ -192,8 +192,8 @@ def _latencies(meter: Meter) -> Iterator[Text]:
     rows += [
         [
             name,
-            *(wording.latency(histogram.percentile(share)) for _, share in _PERCENTILES),
-            wording.latency(histogram.largest),
+            *(number_format.latency(histogram.percentile(share)) for _, share in _PERCENTILES),
+            number_format.latency(histogram.largest),
         ]
         for name, histogram in _histograms(meter)
         if histogram.count

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from dispatcher.config.packing import Encoding, PackingSettings
+from dispatcher.packing.compressed_batch import fill
 from dispatcher.packing.compression import Compression
-from dispatcher.packing.filling import fill
 from dispatcher.packing.framing import Frame, frame_of
 from dispatcher.packing.select import SelectError, select
 from dispatcher.packing.values import Format, NotEncodableError, encode, parse

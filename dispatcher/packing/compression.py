@@ -43,7 +43,7 @@ class _Container(Protocol):
         ...
 
 
-class Stream:
+class CompressedStream:
     """The content of one payload on its way through a compressor; pure.
 
     Args:

@@ -4,17 +4,17 @@ from collections import deque
 from collections.abc import Sequence
 
 from dispatcher.config.packing import PackingSettings
+from dispatcher.flow.content import LARGE_BYTES
+from dispatcher.packing.batch_size import BatchSize
 from dispatcher.packing.codec import Codec, compression_of, format_of
-from dispatcher.packing.filling import Filling
-from dispatcher.packing.keeping import keep
-from dispatcher.packing.ladder import Ladder, Refused, is_hopeless
+from dispatcher.packing.compressed_batch import CompressedBatch
 from dispatcher.packing.parcel import Parcel
-from dispatcher.packing.sizing import Sizing
+from dispatcher.packing.routing import RefusedRecord, Routing, is_hopeless
+from dispatcher.packing.spool_format import keep
 from dispatcher.packing.values import NotEncodableError
-from dispatcher.sources.blob import LARGE_BYTES
-from dispatcher.sources.record import Large, Record
+from dispatcher.records.record import Large, Record
 
-__all__ = ["Packer", "Refused"]
+__all__ = ["Packer", "RefusedRecord"]
 
 KEPT_BYTES = LARGE_BYTES
 """Most bytes, as read, of the records that share a parcel: what they become may be tiny."""
@@ -49,10 +49,10 @@ class Packer:
         codec: Codec,
         *,
         staging: bool,
-        sizing: Sizing | None = None,
+        sizing: BatchSize | None = None,
     ) -> None:
         self._codec = codec
-        self._ladder = Ladder(codec, staging=staging)
+        self._ladder = Routing(codec, staging=staging)
         self._frame = codec.frame
         self._encoding = codec.encodings[0]
         self._form = format_of(self._encoding)
@@ -74,7 +74,7 @@ class Packer:
         self._raw_bytes = 0
         self._items: list[bytes] = []
         self._size = 0
-        self._filling: Filling | None = None
+        self._filling: CompressedBatch | None = None
 
     @property
     def deadline(self) -> float | None:
@@ -97,14 +97,14 @@ class Packer:
             return 0
         return max((record.size for record in records if isinstance(record, Large)), default=0)
 
-    def add(self, records: Sequence[Record | Large], now: float) -> list[Parcel | Refused]:
+    def add(self, records: Sequence[Record | Large], now: float) -> list[Parcel | RefusedRecord]:
         """Pack records, and return the parcels that became full, in order of their first record.
 
         Args:
             records: The next records, in order.
             now: Seconds on any steady clock.
         """
-        full: list[Parcel | Refused] = []
+        full: list[Parcel | RefusedRecord] = []
         if self._max_records == 1:
             full.extend(map(self._alone, records))
         elif self._compression is None:
@@ -113,12 +113,12 @@ class Packer:
             self._add_pressed(records, now, full)
         return full
 
-    def flush(self) -> list[Parcel | Refused]:
+    def flush(self) -> list[Parcel | RefusedRecord]:
         """Return the open parcel, full or not; empty where none is open.
 
         Compressed, its records may turn out to be too many for one.
         """
-        full: list[Parcel | Refused] = []
+        full: list[Parcel | RefusedRecord] = []
         while self._open:
             if self._filling is None:
                 full.append(self._close())
@@ -128,7 +128,7 @@ class Packer:
         return full
 
     def _add_plain(
-        self, records: Sequence[Record | Large], now: float, full: list[Parcel | Refused]
+        self, records: Sequence[Record | Large], now: float, full: list[Parcel | RefusedRecord]
     ) -> None:
         most_bytes, between = self._most_bytes, len(self._frame.between)
         around, counts = self._frame.size(0, 1), self._frame.counts
@@ -166,7 +166,7 @@ class Packer:
                 self._note(record, item)
 
     def _add_pressed(
-        self, records: Sequence[Record | Large], now: float, full: list[Parcel | Refused]
+        self, records: Sequence[Record | Large], now: float, full: list[Parcel | RefusedRecord]
     ) -> None:
         assert self._compression is not None
         coming = deque(records)
@@ -197,21 +197,21 @@ class Packer:
                     full.append(self._ladder.alone(record, item=item))
                     continue
                 self._began = now
-                self._filling = Filling(self._frame, self._compression, self._most_bytes)
+                self._filling = CompressedBatch(self._frame, self._compression, self._most_bytes)
             self._open.append(record)
             self._note(record, item)
             self._filling.add(item)
             if len(self._open) == self._most_records:
                 coming.extendleft(reversed(self._shut(self._filling, full)))
 
-    def _shut(self, filling: Filling, full: list[Parcel | Refused]) -> list[Record]:
+    def _shut(self, filling: CompressedBatch, full: list[Parcel | RefusedRecord]) -> list[Record]:
         """Close the open parcel; return records that turned out to be too many for it."""
         rest = self._press(filling, full)
         if self._open:
             full.append(self._close())
         return rest
 
-    def _press(self, filling: Filling, full: list[Parcel | Refused]) -> list[Record]:
+    def _press(self, filling: CompressedBatch, full: list[Parcel | RefusedRecord]) -> list[Record]:
         """Compress what waits; where that is too much, close the parcel and return the others."""
         left = filling.press()
         if not left:
@@ -234,12 +234,12 @@ class Packer:
         except NotEncodableError:
             return None
 
-    def _pass(self, record: Record | Large, full: list[Parcel | Refused]) -> None:
+    def _pass(self, record: Record | Large, full: list[Parcel | RefusedRecord]) -> None:
         """Let a record travel alone that cannot be in any parcel with others."""
         full.extend(self.flush())
         full.append(self._alone(record))
 
-    def _alone(self, record: Record | Large) -> Parcel | Refused:
+    def _alone(self, record: Record | Large) -> Parcel | RefusedRecord:
         if isinstance(record, Large):
             return self._ladder.large(record)
         return self._ladder.alone(record)

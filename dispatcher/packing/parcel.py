@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from dispatcher.config.packing import Encoding
-from dispatcher.sources.blob import Blob
-from dispatcher.sources.record import Large, Record
+from dispatcher.flow.content import FileSlice
+from dispatcher.records.record import Large, Record
 
 Route: TypeAlias = Literal["inline", "s3"]
 
@@ -30,7 +30,7 @@ class Parcel:
     content_type: str
     route: Route
     encoding: Encoding = "json"
-    kept: bytes | Blob | None = None
+    kept: bytes | FileSlice | None = None
 
 
 def sent_bytes(parcel: Parcel) -> int:
@@ -38,6 +38,6 @@ def sent_bytes(parcel: Parcel) -> int:
     return len(parcel.payload or kept_of(parcel))
 
 
-def kept_of(parcel: Parcel) -> bytes | Blob:
+def kept_of(parcel: Parcel) -> bytes | FileSlice:
     """Return what the ledger keeps of a parcel."""
     return parcel.payload if parcel.kept is None else parcel.kept

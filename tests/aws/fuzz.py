@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dispatcher.aws.http.answer import HEAD_BYTES, AnswerReader, GarbledError
+from dispatcher.aws.http.response import HEAD_BYTES, MalformedResponseError, ResponseReader
 
 Cut = Callable[[bytes], Sequence[bytes]]
 
@@ -52,14 +52,14 @@ def pieces(data: bytes, at: Iterable[int]) -> list[bytes]:
     return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True) if a < b]
 
 
-def read(cut: Sequence[bytes], mode: Mode) -> tuple[AnswerReader, bool]:
+def read(cut: Sequence[bytes], mode: Mode) -> tuple[ResponseReader, bool]:
     """Read pieces and the end; return the reader, and whether it refused them."""
-    reader = AnswerReader()
+    reader = ResponseReader()
     reader.begin(is_head=mode.is_head, most=mode.most, takes_any_length=mode.any_length)
     try:
         for piece in cut:
             reader.feed(piece)
-    except GarbledError:
+    except MalformedResponseError:
         return reader, True
     before = reader.is_complete
     assert reader.end() == reader.is_complete
@@ -84,7 +84,7 @@ def check(data: bytes, mode: Mode, at: Iterable[int]) -> None:
         _compare(whole, data, mode)
 
 
-def _check_complete(reader: AnswerReader, mode: Mode) -> None:
+def _check_complete(reader: ResponseReader, mode: Mode) -> None:
     assert reader.has_head
     assert 200 <= reader.status <= 999
     if mode.is_head or reader.status in (204, 304):
@@ -100,7 +100,7 @@ class _Plug(io.BytesIO):
         return self
 
 
-def _compare(reader: AnswerReader, data: bytes, mode: Mode) -> None:
+def _compare(reader: ResponseReader, data: bytes, mode: Mode) -> None:
     """Compare with the standard library's reader, where that takes the answer too."""
     other = http.client.HTTPResponse(
         _Plug(data),  # type: ignore[arg-type] # all that it asks of a socket
@@ -232,9 +232,9 @@ def _guided(arguments: Sequence[str]) -> None:
     atheris.instrument_func(one_input)
     for function in (read, check, _check_complete, _compare):
         globals()[function.__name__] = atheris.instrument_func(function)
-    for name, method in list(vars(AnswerReader).items()):
+    for name, method in list(vars(ResponseReader).items()):
         if callable(method):
-            setattr(AnswerReader, name, atheris.instrument_func(method))
+            setattr(ResponseReader, name, atheris.instrument_func(method))
     for name in ("begin", "_read_status", "read", "_read_chunked", "_read_next_chunk_size"):
         method = getattr(http.client.HTTPResponse, name)
         setattr(http.client.HTTPResponse, name, atheris.instrument_func(method))

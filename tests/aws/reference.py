@@ -10,7 +10,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from hypothesis import strategies as st
 
-from dispatcher.aws.sigv4 import Keys
+from dispatcher.aws.direct.sigv4 import Keys
 
 
 def signed_by_botocore(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dispatcher.aws.calls import Location
 from dispatcher.aws.objects import Objects
+from dispatcher.aws.requests import Location
 from dispatcher.errors import Denied
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.aws.calls import Location
-from dispatcher.aws.http.answer import AnswerReader
 from dispatcher.aws.http.pool import Pool
+from dispatcher.aws.http.response import ResponseReader
+from dispatcher.aws.requests import Location
 from dispatcher.errors import DispatcherError
 from tests.aws.http.peer import Client, invocation, make_client
 
@@ -26,7 +26,7 @@ class Garbled:
         self._status = status
         self._headers = headers
         self._body = body
-        self._reader = AnswerReader()
+        self._reader = ResponseReader()
 
     def take_idle(self) -> "Garbled":
         return self
@@ -39,7 +39,7 @@ class Garbled:
 
     async def exchange(
         self, _head: bytes, _body: bytes, *, is_head: bool, most: int, wants_body: bool = True
-    ) -> AnswerReader:
+    ) -> ResponseReader:
         self._reader.begin(is_head=is_head, most=most, takes_any_length=not wants_body)
         headers = self._headers | {"content-length": str(len(self._body))}
         lines = [f"HTTP/1.1 {self._status} Said", *(f"{n}: {v}" for n, v in headers.items())]
@@ -49,7 +49,7 @@ class Garbled:
         assert self._reader.is_complete
         return self._reader
 
-    async def finish(self) -> AnswerReader:
+    async def finish(self) -> ResponseReader:
         return self._reader
 
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.aws.calls import Location
 from dispatcher.aws.location import parse_location
+from dispatcher.aws.requests import Location
 
 buckets = st.from_regex(r"[a-z0-9][a-z0-9-]{1,20}[a-z0-9]", fullmatch=True)
 keys = st.text(min_size=1).filter(lambda key: "\ud800" not in key)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dispatcher.aws.calls import Location, Message
 from dispatcher.aws.queue import Queue
+from dispatcher.aws.requests import Location, SqsMessage
 from dispatcher.aws.transport import open_transport
 from dispatcher.config.settings import AwsSettings
 from dispatcher.errors import CallError, Denied, NotThere, Rejected, Throttled, Transient
@@ -127,7 +127,7 @@ async def test_an_object_that_is_not_what_was_stored_is_read_again(
 
 
 def refusal(code: str) -> bytes:
-    return f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+    return f"<Error><Code>{code}</Code><SqsMessage>no</SqsMessage></Error>".encode()
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ async def test_messages_are_received_ten_by_long_poll(wire: WireServer, connect:
     ]
     async with connect() as transport:
         queue = transport.queue(f"{wire.url}/123456789012/done")
-        assert await queue.receive() == [Message("text", "r", "m")]
+        assert await queue.receive() == [SqsMessage("text", "r", "m")]
         assert await queue.receive() == []
     asked = json.loads(wire.requests[0].body)
     assert asked["QueueUrl"] == f"{wire.url}/123456789012/done"

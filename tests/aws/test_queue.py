@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dispatcher.aws.calls import Message
 from dispatcher.aws.queue import Queue
+from dispatcher.aws.requests import SqsMessage
 from dispatcher.errors import (
     CallError,
     Denied,
@@ -105,7 +105,7 @@ async def test_what_an_answer_says_besides_does_not_matter(
     message = {"Body": "b", "ReceiptHandle": "r", "MessageId": "m", "New": [1]}
     said(wire, {"Messages": [message], "Failed": 5})
     async with connect() as transport:
-        assert await transport.queue(f"{wire.url}/1/q").receive() == [Message("b", "r", "m")]
+        assert await transport.queue(f"{wire.url}/1/q").receive() == [SqsMessage("b", "r", "m")]
 
 
 @pytest.mark.parametrize("call", BATCHES.values(), ids=BATCHES)

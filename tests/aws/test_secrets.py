@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dispatcher.aws.calls import InvokeRequest, Location
-from dispatcher.aws.mapping import by_code
+from dispatcher.aws.error_mapping import by_code
+from dispatcher.aws.requests import InvokeRequest, Location
 from dispatcher.aws.transport import Transport
 from dispatcher.config.settings import EmulatorSettings
 from dispatcher.emulator.server import Emulator

@@ -12,7 +12,7 @@ import pytest
 from botocore.loaders import Loader
 
 from dispatcher.aws import session as session_module
-from dispatcher.aws.calls import InvokeRequest
+from dispatcher.aws.requests import InvokeRequest
 from dispatcher.aws.session import Access
 from dispatcher.aws.transport import open_transport
 from dispatcher.config.settings import AwsSettings

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from dispatcher.aws.calls import InvokeRequest, Location
+from dispatcher.aws.requests import InvokeRequest, Location
 from dispatcher.aws.transport import Transport, open_transport
 from dispatcher.config.settings import AwsSettings, EmulatorSettings, ServiceTime
 from dispatcher.emulator.server import Emulator

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from dispatcher.ledger.lock import lock
+from dispatcher.ledger.store.lock import lock
 
 Cli = Callable[..., Result]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from dispatcher.bench.cost import PRICE_NAMES
+from dispatcher.plan.cost import PRICE_NAMES
 
 OF_THE_CONFIGURATION = ("set", "encodings", "content_types")
 """Fields of the JSON document that hold other names."""

@@ -15,7 +15,7 @@ from click.testing import Result
 
 from dispatcher.cli.run import exit_code
 from dispatcher.observe.meter import Meter
-from dispatcher.pipeline import Ending
+from dispatcher.run.pipeline import RunResult
 
 
 @pytest.fixture
@@ -127,16 +127,16 @@ def test_the_metrics_port_is_told(cli: Callable[..., Result]) -> None:
 @pytest.mark.parametrize(
     ("meter", "ending", "code"),
     [
-        (Meter(read=3, completed=3), Ending(None, 0), 0),
-        (Meter(read=3, completed=2, dead=1), Ending(None, 0), 2),
-        (Meter(read=3, completed=2), Ending(None, 0), 3),
-        (Meter(read=3, completed=3, dead=1), Ending(None, 0), 3),
-        (Meter(read=3, completed=2), Ending(signal.SIGTERM, 1), 143),
-        (Meter(read=3, completed=2), Ending(signal.SIGINT, 1), 130),
-        (Meter(read=3, completed=4), Ending(signal.SIGINT, 0), 3),
+        (Meter(read=3, completed=3), RunResult(None, 0), 0),
+        (Meter(read=3, completed=2, dead=1), RunResult(None, 0), 2),
+        (Meter(read=3, completed=2), RunResult(None, 0), 3),
+        (Meter(read=3, completed=3, dead=1), RunResult(None, 0), 3),
+        (Meter(read=3, completed=2), RunResult(signal.SIGTERM, 1), 143),
+        (Meter(read=3, completed=2), RunResult(signal.SIGINT, 1), 130),
+        (Meter(read=3, completed=4), RunResult(signal.SIGINT, 0), 3),
     ],
 )
-def test_exit_codes(meter: Meter, ending: Ending, code: int) -> None:
+def test_exit_codes(meter: Meter, ending: RunResult, code: int) -> None:
     assert exit_code(meter, ending) == code
 
 

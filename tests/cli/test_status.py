@@ -4,7 +4,7 @@ from typing import Any
 
 from dispatcher.cli.status import status_lines
 from dispatcher.config.settings import Config
-from dispatcher.ledger.status import LedgerStatus
+from dispatcher.ledger.check.status import LedgerStatus
 
 QUEUES: dict[str, Any] = {
     "source": {"type": "sqs", "queue_url": "https://sqs/in"},

@@ -14,23 +14,23 @@ import anyio.to_thread
 import pytest
 
 from dispatcher import limits
-from dispatcher.aws.calls import Location, Message
+from dispatcher.aws.requests import Location, SqsMessage
 from dispatcher.completion.event import Completion
 from dispatcher.completion.joiner import Claimed, Joiner
-from dispatcher.completion.patience import Patience
-from dispatcher.completion.policy import Again
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere
-from dispatcher.ledger.intent import Entry, Planned
+from dispatcher.flow.budget import MemoryBudget, Reservation
+from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.opening import open_ledger
+from dispatcher.ledger.open import open_ledger
 from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.quota import Quota, Share
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.record import Position, Record
+from dispatcher.records.record import Position, Record
+from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outcomes import RetryInvocation
 from tests.payloads import joined
 from tests.virtual_time import (
     monotonic,
@@ -117,7 +117,7 @@ class EventQueue:
     received: int = 0
     waits: list[int | None] = field(default_factory=list)
 
-    async def receive(self, *, wait: int | None = None) -> list[Message]:
+    async def receive(self, *, wait: int | None = None) -> list[SqsMessage]:
         await anyio.lowlevel.checkpoint()
         self.waits.append(wait)
         if not self.batches:
@@ -127,7 +127,7 @@ class EventQueue:
             raise batch
         messages = []
         for body in batch:
-            messages.append(Message(body, f"receipt-{self.received}", "id"))
+            messages.append(SqsMessage(body, f"receipt-{self.received}", "id"))
             self.received += 1
         return messages
 
@@ -148,7 +148,7 @@ class Scene:
     bucket: Bucket = field(default_factory=Bucket)
     queue: EventQueue = field(default_factory=EventQueue)
     meter: Meter = field(default_factory=Meter)
-    memory: Quota = field(default_factory=lambda: Quota(64_000_000))
+    memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(64_000_000))
     postponed: list[Planned] = field(default_factory=list)
     heard: list[tuple[Entry | None, bool]] = field(default_factory=list)
 
@@ -158,7 +158,9 @@ class Scene:
             self.ledger,
             self.bucket,
             self.memory,
-            Patience(300.0, monotonic, self.meter),
+            OutageTimer(
+                300.0, monotonic, "completions could not be asked for", self.meter.troubles
+            ),
             self.meter,
             self.postponed.append,
             self.now,
@@ -227,13 +229,13 @@ class Scene:
 
     async def join(self, entry: Entry, completion: Completion) -> list[Outcome] | None:
         """Join one completion; None where its answer cannot be read for now."""
-        share = Share(self.memory)
+        share = Reservation(self.memory)
         try:
             settled = await self.joiner.settle(Claimed(entry, completion), share)
         finally:
             share.give_back()
         assert self.memory.free == self.memory.capacity
-        assert not isinstance(settled, Again)
+        assert not isinstance(settled, RetryInvocation)
         assert settled is None or settled.entry is entry
         return None if settled is None else settled.outcomes
 

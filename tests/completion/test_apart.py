@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from dispatcher import failpoints
 from dispatcher.completion.event import Completion
 from dispatcher.completion.joiner import Claimed
-from dispatcher.completion.policy import Again, follow
-from dispatcher.config.retrying import RetrySettings
+from dispatcher.config.retry import RetrySettings
 from dispatcher.errors import StateError
-from dispatcher.ledger.intent import Entry
+from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.renewal import bounds
+from dispatcher.ledger.replacement import bounds
 from dispatcher.ledger.settlement import Settlement
+from dispatcher.retry.outcomes import RetryInvocation, follow
 
 if TYPE_CHECKING:
     from tests.completion.conftest import OpenScene, Scene
@@ -41,7 +41,7 @@ def parts_of(records: int) -> list[int]:
     after = follow(
         "model_error", tries=1, records=records, allowed=9, policy=RetrySettings(), dice=0.0
     )
-    if not isinstance(after, Again):
+    if not isinstance(after, RetryInvocation):
         return []
     return [end - start for start, end in pairwise(bounds(records, after.parts))]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.aws.calls import Location
+from dispatcher.aws.requests import Location
 from dispatcher.completion.event import Completion, Nothing, invocation_at, parse
 
 SUCCESS: dict[str, Any] = {

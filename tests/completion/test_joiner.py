@@ -20,9 +20,9 @@ from dispatcher.errors import (
     Throttled,
     Transient,
 )
-from dispatcher.ledger.intent import Entry
+from dispatcher.flow.budget import MemoryBudget
+from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.outcome import Meta
-from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 
@@ -247,7 +247,7 @@ async def test_a_payload_that_is_read_again_holds_its_outcome_back(scene: Scene)
 
 
 async def test_a_second_try_does_not_wait_for_the_memory_of_the_first(scene: Scene) -> None:
-    scene.memory = scene.joiner.memory = Quota(100)
+    scene.memory = scene.joiner.memory = MemoryBudget(100)
     (entry,) = await scene.accepted()
     scene.bucket.objects[scene.output_of(entry)] = b"x" * 80, None
     scene.bucket.read_faults = [Transient("cut off")]
@@ -260,7 +260,7 @@ async def test_an_answer_keeps_its_memory_until_it_is_written(scene: Scene) -> N
     entries = await scene.accepted(2)
     for entry in entries:
         scene.bucket.objects[scene.output_of(entry)] = b"x" * 80, None
-    scene.memory = scene.joiner.memory = Quota(100)
+    scene.memory = scene.joiner.memory = MemoryBudget(100)
     give, to_join = anyio.create_memory_object_stream[Claimed](2)
     settlements, joined = anyio.create_memory_object_stream[list[Settlement]](0)
     receipts, to_delete = anyio.create_memory_object_stream[list[str]](0)
@@ -288,7 +288,7 @@ async def test_an_answer_keeps_its_memory_until_it_is_written(scene: Scene) -> N
 
 async def test_an_answer_in_the_event_has_its_share_of_the_memory(scene: Scene) -> None:
     (entry,) = await scene.accepted()
-    scene.memory = scene.joiner.memory = Quota(100)
+    scene.memory = scene.joiner.memory = MemoryBudget(100)
     (settlement,) = await run(scene, Claimed(entry, completed(entry, body=b"x" * 30)))
     assert scene.memory.free == 70
     assert settlement.share is not None
@@ -300,7 +300,7 @@ async def test_a_dead_letter_has_its_records_share_of_the_memory(open_scene: Ope
     async with open_scene(completion={"max_output": 50}) as scene:
         (entry,) = await scene.accepted()
         scene.bucket.objects[scene.output_of(entry)] = b"x" * 51, None
-        scene.memory = scene.joiner.memory = Quota(100)
+        scene.memory = scene.joiner.memory = MemoryBudget(100)
         (settlement,) = await run(scene, Claimed(entry, completed(entry)))
         assert settlement.outcomes[0].input == b'{"n":0}'
         assert scene.memory.free == 100 - settlement.size == 100 - len(b'{"n":0}')
@@ -309,7 +309,7 @@ async def test_a_dead_letter_has_its_records_share_of_the_memory(open_scene: Ope
 async def test_a_record_that_cannot_be_reshaped_has_its_share_too(open_scene: OpenScene) -> None:
     async with open_scene(sink={"path": "r.jsonl", "select": "length(output)"}) as scene:
         (entry,) = await scene.accepted()
-        scene.memory = scene.joiner.memory = Quota(100)
+        scene.memory = scene.joiner.memory = MemoryBudget(100)
         (settlement,) = await run(scene, Claimed(entry, completed(entry, body=b"12345")))
         assert settlement.outcomes[0].reason == "select_failed"
         assert scene.memory.free <= 100 - settlement.size == 100 - len(b'{"n":0}')
@@ -334,7 +334,7 @@ async def test_a_large_record_that_was_damaged_meanwhile_stops_the_run(
     open_scene: OpenScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is only read where something is selected of it."""
-    monkeypatch.setattr("dispatcher.ledger.payloads.LARGE_BYTES", 1)
+    monkeypatch.setattr("dispatcher.ledger.payloads.payloads.LARGE_BYTES", 1)
     async with open_scene(sink={"join": "both", "select": "input.n"}) as scene:
         (entry,) = await scene.accepted()
         for segment in (tmp_path / "ledger.db.spool").glob("*.spool"):

@@ -10,8 +10,8 @@ import pytest
 
 from dispatcher.completion.joiner import Claimed
 from dispatcher.completion.listener import Listener, acknowledge
-from dispatcher.completion.patience import Patience
 from dispatcher.errors import CallError, Denied, Rejected, Throttled, Transient
+from dispatcher.retry.outage import OutageTimer
 from tests.virtual_time import monotonic
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def listen(scene: Scene, seconds: float = 1.0) -> tuple[list[Claimed], lis
         scene.ledger,
         scene.queue,
         scene.meter,
-        Patience(300.0, monotonic, scene.meter),
+        OutageTimer(300.0, monotonic, "nothing could be read", scene.meter.troubles),
         scene.hear,
     )
     with to_join, to_delete:
@@ -228,7 +228,7 @@ async def test_the_first_empty_answer_says_that_the_queue_is_drained(scene: Scen
     entries = await scene.accepted(2)
     scene.queue.batches = [[scene.event(entries[0])], [scene.event(entries[1])], [], []]
     drained = anyio.Event()
-    patience = Patience(300.0, monotonic, scene.meter)
+    patience = OutageTimer(300.0, monotonic, "nothing could be read", scene.meter.troubles)
     listener = Listener(
         scene.config, scene.ledger, scene.queue, scene.meter, patience, scene.hear, drained
     )

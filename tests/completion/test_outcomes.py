@@ -13,13 +13,13 @@ from dispatcher.aws.location import parse_location
 from dispatcher.completion import joiner
 from dispatcher.completion.event import Completion
 from dispatcher.completion.outcomes import judged, settlement_of
-from dispatcher.ledger import payloads
-from dispatcher.ledger.quota import Quota
+from dispatcher.flow.budget import MemoryBudget
+from dispatcher.ledger.payloads import payloads
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.record import Position, Record
+from dispatcher.records.record import Position, Record
 
 if TYPE_CHECKING:
-    from dispatcher.ledger.intent import Entry
+    from dispatcher.ledger.invocation import Entry
     from tests.completion.conftest import OpenScene, Scene
 
 GZIP = "application/json; encoding=gzip"
@@ -30,7 +30,7 @@ def completed(entry: Entry, body: bytes, kind: str | None = "application/json") 
     return Completion("completed", entry.planned.id, at, body, kind)
 
 
-class Watched(Quota):
+class Watched(MemoryBudget):
     """Knows the most that was held at once."""
 
     peak = 0
@@ -54,7 +54,7 @@ async def test_a_compressed_answer_holds_the_memory_of_its_content(scene: Scene)
 
 async def test_compressed_answers_wait_for_each_others_memory(scene: Scene) -> None:
     body = gzip.compress(b'"' + b"x" * 50_000 + b'"')
-    scene.joiner.memory = scene.memory = Quota(10_000)  # less than one takes
+    scene.joiner.memory = scene.memory = MemoryBudget(10_000)  # less than one takes
     for entry in await scene.accepted(3):
         assert await scene.join(entry, completed(entry, body, GZIP)) is not None
 

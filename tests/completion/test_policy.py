@@ -12,12 +12,20 @@ from hypothesis import strategies as st
 
 from dispatcher.completion.event import Completion
 from dispatcher.completion.joiner import Claimed
-from dispatcher.completion.policy import DIVISIBLE, FLOOR, Again, Final, Next, allowance, follow
-from dispatcher.config.retrying import AgainSettings, OutcomeRetrySettings, RetrySettings
-from dispatcher.ledger.intent import Entry
-from dispatcher.ledger.quota import Share
+from dispatcher.config.retry import InvocationRetrySettings, OutcomeRetrySettings, RetrySettings
+from dispatcher.flow.budget import Reservation
+from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
+from dispatcher.retry.outcomes import (
+    DIVISIBLE,
+    FLOOR,
+    DeadLetter,
+    Next,
+    RetryInvocation,
+    allowance,
+    follow,
+)
 
 if TYPE_CHECKING:
     from tests.completion.conftest import OpenScene, Scene
@@ -37,11 +45,11 @@ THRICE = {"outcomes": {"model_server_error": {"attempts": 3, "backoff": "10s"}}}
 def test_attempts_are_as_many_as_allowed_and_waits_grow_to_an_hour(
     reason: str, attempts: int, attempt: int, backoff: float, dice: float
 ) -> None:
-    rule = AgainSettings(attempts=attempts, backoff=backoff)
+    rule = InvocationRetrySettings(attempts=attempts, backoff=backoff)
     policy = RetrySettings(outcomes=OutcomeRetrySettings(**{reason: rule}))
     after = follow(reason, tries=attempt, records=1, allowed=99, policy=policy, dice=dice)
-    assert isinstance(after, Again) == (attempt < attempts)
-    if isinstance(after, Again):
+    assert isinstance(after, RetryInvocation) == (attempt < attempts)
+    if isinstance(after, RetryInvocation):
         assert (after.reason, after.parts) == (reason, 1)
         assert after.after <= min(3_600, backoff * 2 ** (attempt - 1))
         assert after.after >= min(3_600, backoff * 2 ** (attempt - 1)) / 2
@@ -54,19 +62,19 @@ def follows(reason: str, records: int, *, allowed: int = 99, **settings: float) 
 
 
 def test_a_reason_without_a_policy_is_final() -> None:
-    assert follows("output_too_large", 1) == Final()
+    assert follows("output_too_large", 1) == DeadLetter()
 
 
 @pytest.mark.parametrize("reason", sorted(DIVISIBLE))
 def test_what_one_record_may_be_to_blame_for_is_taken_apart_in_three(reason: str) -> None:
-    assert follows(reason, 1) == Final()
+    assert follows(reason, 1) == DeadLetter()
     parts = [follows(reason, records) for records in (2, 3, 4, 200)]
-    assert parts == [Again(reason, 0.0, n) for n in (2, 3, 3, 3)]
+    assert parts == [RetryInvocation(reason, 0.0, n) for n in (2, 3, 3, 3)]
 
 
 @pytest.mark.parametrize("reason", ["output_missing", "output_unreadable"])
 def test_what_no_record_is_to_blame_for_is_not_taken_apart(reason: str) -> None:
-    assert follows(reason, 200) == Final()
+    assert follows(reason, 200) == DeadLetter()
 
 
 def test_the_same_records_are_tried_together_before_they_are_taken_apart() -> None:
@@ -75,20 +83,20 @@ def test_the_same_records_are_tried_together_before_they_are_taken_apart() -> No
         follow("model_server_error", tries=n, records=9, allowed=9, policy=policy, dice=0.0)
         for n in (1, 2, 3)
     ]
-    assert [isinstance(a, Again) and a.parts for a in after] == [1, 1, 3]
+    assert [isinstance(a, RetryInvocation) and a.parts for a in after] == [1, 1, 3]
 
 
 def test_nothing_is_taken_apart_beyond_what_is_allowed_and_the_key_is_named() -> None:
-    assert isinstance(follows("model_error", 50, allowed=3), Again)
+    assert isinstance(follows("model_error", 50, allowed=3), RetryInvocation)
     used_up = follows("model_error", 50, allowed=2)
-    assert used_up == Final(
+    assert used_up == DeadLetter(
         "this invocation of 50 records was not taken apart, as the share in retry.bisection, 0.1, "
         "is used up; raise it, or look at packing.framing and packing.answer if no invocation of "
         "several records completes"
     )
-    assert isinstance(follows("model_error", 2, allowed=2), Again)
+    assert isinstance(follows("model_error", 2, allowed=2), RetryInvocation)
     never = follows("model_error", 50, allowed=0, bisection=0)
-    assert never == Final(
+    assert never == DeadLetter(
         "this invocation of 50 records was not taken apart, as retry.bisection is 0"
     )
 
@@ -111,8 +119,10 @@ def failed(entry: Entry, reason: str) -> Completion:
     return Completion("failed", entry.planned.id, None, reason=reason)
 
 
-async def judge(scene: Scene, entry: Entry, completion: Completion) -> Settlement | Again | None:
-    share = Share(scene.memory)
+async def judge(
+    scene: Scene, entry: Entry, completion: Completion
+) -> Settlement | RetryInvocation | None:
+    share = Reservation(scene.memory)
     try:
         return await scene.joiner.settle(Claimed(entry, completion), share)
     finally:
@@ -135,7 +145,7 @@ async def test_only_the_container_says_that_a_request_is_hopeless(
         (entry,) = await scene.accepted()
         verdict = await judge(scene, entry, failed(entry, reason))
         if dead is None:
-            assert isinstance(verdict, Again)
+            assert isinstance(verdict, RetryInvocation)
             assert 5.0 <= verdict.after <= 10.0
         else:
             assert isinstance(verdict, Settlement)
@@ -186,7 +196,7 @@ async def test_an_invocation_that_expired_is_tried_once_more(open_scene: OpenSce
     async with open_scene(retry={}) as scene:
         (entry,) = await scene.accepted()
         verdict = await judge(scene, entry, Completion("expired", entry.planned.id, None))
-        assert isinstance(verdict, Again)
+        assert isinstance(verdict, RetryInvocation)
         entry.attempt = 2
         verdict = await judge(scene, entry, Completion("expired", entry.planned.id, None))
         assert isinstance(verdict, Settlement)

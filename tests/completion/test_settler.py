@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from dispatcher.config.places import SourceSettings
+from dispatcher.config.connectors import SourceSettings
+from dispatcher.connectors.jsonl.sink import JsonlFile, JsonlSink
+from dispatcher.connectors.jsonl.source import JsonlSource
+from dispatcher.connectors.outcome_lines import dead_letter_line, result_line
 from dispatcher.errors import StateError
-from dispatcher.ledger.intent import Entry
+from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome, Status
 from dispatcher.ledger.settlement import Settlement
-from dispatcher.packing.sizing import Sizing
-from dispatcher.sinks.jsonl import JsonlFile, JsonlSink
-from dispatcher.sinks.lines import dead_letter_line, result_line
-from dispatcher.sinks.settler import Settler, sizing_of
-from dispatcher.sources.jsonl import JsonlSource
-from dispatcher.sources.record import Position
+from dispatcher.packing.batch_size import BatchSize
+from dispatcher.records.record import Position
+from dispatcher.run.settler import Settler, sizing_of
 
 if TYPE_CHECKING:
     from tests.completion.conftest import Scene
@@ -192,7 +192,7 @@ async def test_what_waits_is_written_together(desk: Desk) -> None:
 async def test_a_group_is_closed_when_it_is_large(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dispatcher.sinks.settler._GROUP_RECORDS", 20)
+    monkeypatch.setattr("dispatcher.run.settler._GROUP_RECORDS", 20)
     entries = await desk.scene.accepted(50)
     await desk.run(*[[settlement(one)] for one in entries])
     appended = [line for line in desk.log if line.startswith("append")]
@@ -235,7 +235,7 @@ async def test_a_packed_invocation_that_was_not_taken_apart_has_one_bad_record_a
 
 def test_the_share_of_bad_records_is_known_again_from_the_tallies() -> None:
     tallies = {"completed": 9_000, "dead:model_error": 1_000, "dead:bad_json": 1, "parts": 99_999}
-    assert sizing_of(tallies).most(1_000) == Sizing(bad=1_000, records=10_001).most(1_000) < 10
+    assert sizing_of(tallies).most(1_000) == BatchSize(bad=1_000, records=10_001).most(1_000) < 10
     assert sizing_of({"completed": 10, "dead:no_staging": 500}).most(1_000) == 1_000
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pytest
 
-from dispatcher.config.loading import load_config
+from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
 from dispatcher.errors import ConfigError
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from dispatcher.config.loading import load_config
-from dispatcher.config.mistakes import section_of
+from dispatcher.config.explain import section_of
+from dispatcher.config.load import load_config
 from dispatcher.config.schema import config_schema
 from dispatcher.config.settings import Config, EmulatorSettings
 

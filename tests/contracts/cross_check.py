@@ -24,13 +24,13 @@ from urllib.request import urlopen
 
 import anyio
 
-from dispatcher import pipeline
 from dispatcher.aws.queue import Queue
 from dispatcher.aws.transport import Transport, open_transport
 from dispatcher.config.settings import AwsSettings, Config, EmulatorSettings
 from dispatcher.emulator.server import Emulator
 from dispatcher.errors import CallError
 from dispatcher.observe.meter import Meter
+from dispatcher.run import pipeline
 from tests.contracts.conftest import MOTO
 
 MESSAGES = 40

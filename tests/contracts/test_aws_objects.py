@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 import anyio
 import pytest
 
-from dispatcher.aws.calls import PLAIN, Location, PutOptions, tagging_of
 from dispatcher.aws.objects import Objects
+from dispatcher.aws.requests import PLAIN, Location, PutOptions, tagging_of
 from dispatcher.aws.transport import Transport
 from dispatcher.errors import Denied, NotThere, Rejected, Transient
 from tests.contracts.conftest import Place, verdict

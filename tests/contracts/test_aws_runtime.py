@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from dispatcher.aws.calls import Accepted, InvokeRequest, Location
+from dispatcher.aws.requests import InvokeRequest, InvokeResponse, Location
 from dispatcher.config.settings import EmulatorSettings
 from dispatcher.emulator.server import Emulator
 from dispatcher.errors import Denied, Rejected, Throttled
@@ -27,7 +27,7 @@ INLINE = InvokeRequest(
 )
 
 
-async def accepted(place: Place, name: str, request: InvokeRequest) -> Accepted:
+async def accepted(place: Place, name: str, request: InvokeRequest) -> InvokeResponse:
     async with place.connect(name) as transport:
         return await transport.runtime.invoke(request)
 

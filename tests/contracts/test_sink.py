@@ -14,15 +14,14 @@ from uuid import uuid4
 import pytest
 
 from dispatcher.aws.transport import Transport
-from dispatcher.completion.patience import Patience
+from dispatcher.connectors.jsonl.sink import JsonlFile, JsonlSink
+from dispatcher.connectors.outcome_lines import result_line
+from dispatcher.connectors.sink import Sink
+from dispatcher.connectors.sqs.sink import SqsSink
+from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.outcome import Outcome
-from dispatcher.observe.meter import Meter
-from dispatcher.sinks.jsonl import JsonlFile, JsonlSink
-from dispatcher.sinks.lines import result_line
-from dispatcher.sinks.sink import Sink
-from dispatcher.sinks.sqs import SqsSink
-from dispatcher.sources.blob import Blob
-from dispatcher.sources.record import Position
+from dispatcher.records.record import Position
+from dispatcher.retry.outage import OutageTimer
 from tests.contracts.conftest import Place
 
 TEXTS = ["", "é日本🙂", "\ufffe\uffff\ufffd", "a\nb\tc\u2028", '"\\', "x" * 200_000, "</a>&amp;"]
@@ -83,7 +82,7 @@ async def to_queue(transport: Transport) -> Kept:
             got += [json.loads(message.body) for message in some]
         return got
 
-    patience = Patience(60.0, lambda: 0.0, Meter())
+    patience = OutageTimer(60.0, lambda: 0.0, "the queue could not be sent to")
     return Kept(SqsSink(queue, render, patience, random.Random(1)), lines)
 
 
@@ -127,7 +126,7 @@ async def test_an_input_that_is_too_large_for_memory_is_written_or_left_out_by_n
     for outcome, content in zip(outcomes[1:], (raw, b"\xff" * 2_000_000), strict=True):
         (tmp_path / str(outcome.key)).write_bytes(content)
         file = os.open(tmp_path / str(outcome.key), os.O_RDONLY)
-        outcome.input = Blob(file, 0, len(content))
+        outcome.input = FileSlice(file, 0, len(content))
     outcomes[0].input = b"5"
     await joined(kept.sink).write(outcomes)
     lines = {line["key"]: line for line in await kept.lines()}
@@ -139,7 +138,7 @@ async def test_an_input_that_is_too_large_for_memory_is_written_or_left_out_by_n
         assert lines["k1"]["input"] == json.loads(raw)
         assert base64.b64decode(lines["k2"]["input"]["base64"]) == b"\xff" * 2_000_000
     for outcome in outcomes[1:]:
-        assert isinstance(outcome.input, Blob)
+        assert isinstance(outcome.input, FileSlice)
         with pytest.raises(OSError, match="Bad file descriptor"):
             outcome.input.read()
 

@@ -19,16 +19,18 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.config.places import SourceSettings
-from dispatcher.sources import files, json_lines, reader
-from dispatcher.sources import lines as lines_of
-from dispatcher.sources.files import FilesSource
-from dispatcher.sources.jsonl import JsonlSource
-from dispatcher.sources.record import Item, Record, Unreadable
-from dispatcher.sources.source import START, Mark, Source
-from dispatcher.sources.sqs import SqsSource
+from dispatcher.config.connectors import SourceSettings
+from dispatcher.connectors.files import source as files
+from dispatcher.connectors.files.source import FilesSource
+from dispatcher.connectors.jsonl import line_splitter as lines_of
+from dispatcher.connectors.jsonl import stream_reader as reader
+from dispatcher.connectors.jsonl.source import JsonlSource
+from dispatcher.connectors.sqs.source import SqsSource
+from dispatcher.records import json_records
+from dispatcher.records.record import Item, Record, Unreadable
+from dispatcher.records.source import START, Mark, Source
+from tests.connectors.sqs.queue import Log, Patience
 from tests.contracts.conftest import Place
-from tests.sources.queue import Log, Patience
 
 LONGEST = 40
 LARGE = 25
@@ -125,7 +127,7 @@ async def read_all(opened: Opened, content: bytes, mark: Mark, block: int) -> li
         mock.patch.object(reader, "BLOCK_BYTES", block),
         mock.patch.object(reader, "BATCH_RECORDS", 3),
         mock.patch.object(lines_of, "LARGE_BYTES", LARGE),
-        mock.patch.object(json_lines, "LARGE_BYTES", LARGE),
+        mock.patch.object(json_records, "LARGE_BYTES", LARGE),
     ):
         async with opened(content, mark) as source:
             while batch := await source.read():

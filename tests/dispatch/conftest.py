@@ -12,23 +12,23 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from dispatcher.aws.calls import Accepted, InvokeRequest, Location, PutOptions
+from dispatcher.aws.requests import InvokeRequest, InvokeResponse, Location, PutOptions
 from dispatcher.config.settings import Config
-from dispatcher.dispatch.evidence import Evidence
-from dispatcher.dispatch.refitting import Refitting
-from dispatcher.dispatch.sender import Sender, Wire
-from dispatcher.dispatch.staging import Staging
+from dispatcher.dispatch.acceptance import AcceptanceProbe
+from dispatcher.dispatch.oversize import OversizeHandler
+from dispatcher.dispatch.sender import Sender, SenderState
+from dispatcher.dispatch.staging.staging import Staging
 from dispatcher.errors import CallError, Denied, NotThere
-from dispatcher.ledger.intent import Entry, Planned
+from dispatcher.flow.budget import MemoryBudget
+from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.opening import open_ledger
+from dispatcher.ledger.open import open_ledger
 from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.quota import Quota
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel, Route
-from dispatcher.sources.record import Position, Record
+from dispatcher.records.record import Position, Record
 from tests.virtual_time import (
     BEGAN,
     monotonic,
@@ -54,7 +54,7 @@ class Service:
     on_wire: int = 0
     most: int = 0
 
-    async def invoke(self, request: InvokeRequest) -> Accepted:
+    async def invoke(self, request: InvokeRequest) -> InvokeResponse:
         self.requests.append(request)
         self.on_wire += 1
         self.most = max(self.most, self.on_wire)
@@ -68,7 +68,7 @@ class Service:
         finally:
             self.on_wire -= 1
         name = f"{request.output_extension}/{request.filename}"
-        return Accepted(f"s3://out/results/{name}", f"s3://out/failures/{name}")
+        return InvokeResponse(f"s3://out/results/{name}", f"s3://out/failures/{name}")
 
 
 @dataclass
@@ -170,8 +170,8 @@ class Scene:
     service: Service = field(default_factory=Service)
     bucket: Bucket = field(default_factory=Bucket)
     meter: Meter = field(default_factory=Meter)
-    memory: Quota = field(default_factory=lambda: Quota(64_000_000))
-    wire: Wire = field(default_factory=lambda: Wire(BEGAN))
+    memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(64_000_000))
+    wire: SenderState = field(default_factory=lambda: SenderState(BEGAN))
     postponed: list[Planned] = field(default_factory=list)
 
     @property
@@ -194,8 +194,10 @@ class Scene:
             self.ledger,
             self.service,
             self.staging,
-            Refitting(self.config, self.ledger, self.staging, self.meter, self.postponed.append),
-            Evidence(self.ledger, self.bucket),
+            OversizeHandler(
+                self.config, self.ledger, self.staging, self.meter, self.postponed.append
+            ),
+            AcceptanceProbe(self.ledger, self.bucket),
             self.memory,
             self.meter,
             self.wire,

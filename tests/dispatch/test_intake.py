@@ -14,19 +14,19 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from dispatcher.config.places import SourceSettings
-from dispatcher.dispatch.departures import Departures
+from dispatcher.config.connectors import SourceSettings
+from dispatcher.connectors.jsonl.source import JsonlSource
 from dispatcher.dispatch.intake import Intake
+from dispatcher.dispatch.resend import ResendQueue
 from dispatcher.errors import StateError
-from dispatcher.ledger.intent import Planned
+from dispatcher.flow.content import FileSlice
+from dispatcher.ledger.invocation import Planned
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.blob import Blob
-from dispatcher.sources.jsonl import JsonlSource
-from dispatcher.sources.record import Item, Large, Position, Record, Unreadable
-from dispatcher.sources.source import Mark
+from dispatcher.records.record import Item, Large, Position, Record, Unreadable
+from dispatcher.records.source import Mark
 from tests.payloads import codec
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ async def started(
     intents, to_send = anyio.create_memory_object_stream[Planned](0)
     settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](0)
     packing = scene.config.packing
-    departures = Departures(scene.ledger, scene.now)
+    departures = ResendQueue(scene.ledger, scene.now)
     intake = Intake(
         Batches(list(batches), may_pause=may_pause),
         Packer(
@@ -362,7 +362,7 @@ async def test_senders_that_are_gone_do_not_hold_up_the_end(open_scene: OpenScen
             Batches([records(0, 1)]),
             Packer(scene.config.packing, codec(), staging=False),
             scene.ledger,
-            Departures(scene.ledger, scene.now),
+            ResendQueue(scene.ledger, scene.now),
             intents,
             settlements,
             scene.memory,
@@ -490,7 +490,7 @@ async def test_a_large_record_that_changes_while_it_is_read_stops_the_run(
 ) -> None:
     path = tmp_path / "large"
     path.write_bytes(b"[1, 2]")
-    blob = Blob(os.open(path, os.O_RDONLY), 0, 6)
+    blob = FileSlice(os.open(path, os.O_RDONLY), 0, 6)
     path.write_bytes(b"[1")
     async with open_scene(packing={"encodings": ["msgpack"]}) as scene:
         with pytest.raises(BaseExceptionGroup) as stopped:
@@ -563,7 +563,7 @@ async def test_a_large_record_is_parsed_in_held_memory(
 ) -> None:
     path = tmp_path / "large"
     path.write_bytes(b"[1, 2]")
-    blob = Blob(os.open(path, os.O_RDONLY), 0, 6)
+    blob = FileSlice(os.open(path, os.O_RDONLY), 0, 6)
     large: list[Item] = [Large(record(0).position, "key-0", blob)]
     async with open_scene(packing={"encodings": ["msgpack"]}) as scene:
         async with started(scene, [large]) as running:

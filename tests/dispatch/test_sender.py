@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from dispatcher.aws.calls import InvokeRequest
+from dispatcher.aws.requests import InvokeRequest
 from dispatcher.errors import (
     CallError,
     Denied,
@@ -20,9 +20,9 @@ from dispatcher.errors import (
     Throttled,
     Transient,
 )
-from dispatcher.ledger.quota import Quota
+from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger.states import State
-from dispatcher.packing.streaming import digest_of_payload
+from dispatcher.packing.large_payload import digest_of_payload
 
 if TYPE_CHECKING:
     from tests.dispatch.conftest import OpenScene, Scene
@@ -354,7 +354,7 @@ async def test_a_payload_that_cannot_be_read_stops_the_run(scene: Scene) -> None
 
 
 async def test_what_completes_while_its_sender_waits_for_memory_is_not_sent(scene: Scene) -> None:
-    scene.memory = scene.sender.memory = Quota(10)
+    scene.memory = scene.sender.memory = MemoryBudget(10)
     (planned,) = await scene.plan()
     async with anyio.create_task_group() as group, scene.memory.take(10):
         group.start_soon(scene.send, [planned])

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from dispatcher import pipeline
 from dispatcher.aws.session import Access
 from dispatcher.config.settings import Config, EmulatorSettings
 from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.server import Emulator
-from dispatcher.ledger.status import read_status
+from dispatcher.ledger.check.status import read_status
 from dispatcher.observe.meter import Meter
+from dispatcher.run import pipeline
 
 Json = dict[str, Any]
 
@@ -50,7 +50,7 @@ class Way:
         lines = "".join(json.dumps(record) + "\n" for record in records)
         (self.folder / "in.jsonl").write_text(lines)
 
-    async def run(self, **sections: Json) -> pipeline.Ending:
+    async def run(self, **sections: Json) -> pipeline.RunResult:
         self.meter = Meter()
         return await pipeline.run(self.config(**sections), meter=self.meter, access=self.access)
 

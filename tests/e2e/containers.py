@@ -6,7 +6,7 @@ from functools import cache
 
 import orjson
 
-from dispatcher.emulator.model import ModelError, ModelRequest, ModelResponse
+from dispatcher.emulator.models.model import ModelError, ModelRequest, ModelResponse
 
 
 def poison(request: ModelRequest) -> bytes:

@@ -18,11 +18,11 @@ import orjson
 import pytest
 import yaml
 
-from dispatcher import pipeline
 from dispatcher.config.packing import _FORMATS, Encoding
 from dispatcher.config.settings import Config
-from dispatcher.emulator.model import ModelRequest, ModelResponse
+from dispatcher.emulator.models.model import ModelRequest, ModelResponse
 from dispatcher.errors import ConfigError
+from dispatcher.run import pipeline
 
 Json = dict[str, Any]
 WayTo = Callable[..., Awaitable[Any]]

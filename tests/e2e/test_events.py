@@ -11,8 +11,8 @@ import pytest
 
 from dispatcher.aws.session import open_clients
 from dispatcher.config.settings import AwsSettings
-from dispatcher.emulator.faults import FAULTS
-from dispatcher.emulator.mailbox import Mailbox
+from dispatcher.emulator.faults.plan import FAULTS
+from dispatcher.emulator.sqs.long_poll import PolledQueue
 
 WayTo = Callable[..., Awaitable[Any]]
 
@@ -42,13 +42,13 @@ async def test_every_event_twice(
     way_to: WayTo, monkeypatch: pytest.MonkeyPatch, body: bool
 ) -> None:
     way = await way_to(response_in_event=body)
-    send = Mailbox.send
+    send = PolledQueue.send
 
-    def send_twice(self: Mailbox, text: str, **options: Any) -> object:
+    def send_twice(self: PolledQueue, text: str, **options: Any) -> object:
         send(self, text, **options)
         return send(self, text, **options)
 
-    monkeypatch.setattr(Mailbox, "send", send_twice)
+    monkeypatch.setattr(PolledQueue, "send", send_twice)
     wanted = [{"id": f"r{n}", "n": n} for n in range(200)]
     way.write(wanted)
     ending = await way.run()

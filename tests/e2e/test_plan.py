@@ -14,14 +14,14 @@ import orjson
 import pytest
 import zstandard
 
-from dispatcher.bench import records as letters
-from dispatcher.bench.cost import Assumptions, Prices
-from dispatcher.bench.datasets import DATASETS
-from dispatcher.bench.plan import Planner
-from dispatcher.bench.plan_json import report_json
 from dispatcher.cli.plan import read_input
 from dispatcher.config.settings import Config
-from dispatcher.emulator.model import ModelRequest, ModelResponse
+from dispatcher.emulator.models.model import ModelRequest, ModelResponse
+from dispatcher.plan.cost import Assumptions, Prices
+from dispatcher.plan.planner import Planner
+from dispatcher.plan.report_json import report_json
+from dispatcher.samples import records as letters
+from dispatcher.samples.datasets import DATASETS
 from tests.e2e.conftest import Json, Way, WayTo
 
 ROOT = Path(__file__).parents[2]

@@ -13,11 +13,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from dispatcher import pipeline
 from dispatcher.aws.transport import Transport, open_transport
 from dispatcher.config.settings import AwsSettings
-from dispatcher.emulator.calls import Call
+from dispatcher.emulator.gateway.call import Call
 from dispatcher.errors import Denied
+from dispatcher.run import pipeline
 from tests.e2e.conftest import Json, Way
 
 WayTo = Callable[..., Awaitable[Way]]
@@ -80,7 +80,7 @@ class Queues:
             sections[name] = sections.get(name, {}) | values
         return sections
 
-    async def run(self, **more: Json) -> pipeline.Ending:
+    async def run(self, **more: Json) -> pipeline.RunResult:
         return await self.way.run(**self.sections(**more))
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dispatcher.bench import records
 from dispatcher.cli.main import program
-from dispatcher.config.loading import load_config
-from dispatcher.emulator.text_stats import stats
+from dispatcher.config.load import load_config
+from dispatcher.emulator.models.text_stats import stats
+from dispatcher.samples import records
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 RECORDS = 300

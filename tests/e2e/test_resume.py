@@ -7,10 +7,11 @@ from typing import Any
 import anyio
 import pytest
 
-from dispatcher.aws.calls import Accepted, InvokeRequest
 from dispatcher.aws.direct.runtime import DirectRuntime
-from dispatcher.cli.failures import most_telling
+from dispatcher.aws.requests import InvokeRequest, InvokeResponse
+from dispatcher.cli.exit_codes import most_telling
 from dispatcher.errors import ConfigError, Rejected, RunStopped, ServiceFailed, StateError
+from dispatcher.run import pipeline
 
 WayTo = Callable[..., Awaitable[Any]]
 
@@ -35,7 +36,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception | None], None
     real = DirectRuntime.invoke
 
     def arrange(error: Exception | None) -> None:
-        async def invoke(self: DirectRuntime, request: InvokeRequest) -> Accepted:
+        async def invoke(self: DirectRuntime, request: InvokeRequest) -> InvokeResponse:
             if error is None:
                 return await real(self, request)
             raise error
@@ -61,8 +62,6 @@ async def test_two_result_files_in_turn_by_force(way_to: WayTo) -> None:
     await way.run()
     config = {"sink": {"path": str(way.folder / "b.jsonl")}}
     access, meter = way.access, way.meter
-    from dispatcher import pipeline  # noqa: PLC0415 - beside its only use with force
-
     way.write(records(3))
     await pipeline.run(way.config(**config), meter=meter, access=access, force=True)
     way.write(records(4))

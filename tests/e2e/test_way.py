@@ -9,12 +9,12 @@ from typing import Any
 import anyio
 import pytest
 
-from dispatcher import pipeline
-from dispatcher.aws.calls import Accepted, InvokeRequest
 from dispatcher.aws.direct.runtime import DirectRuntime
+from dispatcher.aws.requests import InvokeRequest, InvokeResponse
 from dispatcher.aws.sdk.runtime import SdkRuntime
-from dispatcher.emulator.endpoint import Endpoint
-from dispatcher.emulator.invocation import Invocation
+from dispatcher.emulator.sagemaker.endpoint import Endpoint
+from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
+from dispatcher.run import pipeline
 
 MODELS = "containers:"
 
@@ -246,11 +246,11 @@ async def test_outstanding_and_concurrency_are_two_limits(
     on_wire, in_service, full = Level(), Level(), anyio.Event()
     invoke, offer = DirectRuntime.invoke, Endpoint.offer
 
-    async def watched_invoke(self: DirectRuntime, request: InvokeRequest) -> Accepted:
+    async def watched_invoke(self: DirectRuntime, request: InvokeRequest) -> InvokeResponse:
         with on_wire:
             return await invoke(self, request)
 
-    def watched_offer(self: Endpoint, invocation: Invocation) -> None:
+    def watched_offer(self: Endpoint, invocation: AcceptedInvocation) -> None:
         offer(self, invocation)
         in_service.note(self.accepted - self.completed)
         if self.accepted == outstanding:

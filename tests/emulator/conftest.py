@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dispatcher.config.settings import EmulatorSettings, ServiceTime
-from dispatcher.emulator.invocation import Invocation
+from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 from dispatcher.emulator.server import Emulator
 
 AUTHORIZATION = (
@@ -167,10 +167,10 @@ async def wire(emulator: Emulator, connect: Connect) -> Wire:
 
 
 @pytest.fixture
-def make_invocation() -> Callable[..., Invocation]:
+def make_invocation() -> Callable[..., AcceptedInvocation]:
     serials = itertools.count(1)
 
-    def make(**given: Any) -> Invocation:
+    def make(**given: Any) -> AcceptedInvocation:
         serial = next(serials)
         fields: dict[str, Any] = {
             "serial": serial,
@@ -187,6 +187,6 @@ def make_invocation() -> Callable[..., Invocation]:
             "timeout": 900,
             "received": 1_700_000_000.0,
         }
-        return Invocation(**{**fields, **given})
+        return AcceptedInvocation(**{**fields, **given})
 
     return make

@@ -7,8 +7,8 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from dispatcher.emulator.blob import Blob
-from dispatcher.emulator.http import Request
+from dispatcher.emulator.http.blob import Blob
+from dispatcher.emulator.http.message import HttpRequest
 
 
 class _SignedAs(S3SigV4Auth):  # type: ignore[misc]
@@ -47,10 +47,10 @@ class Signed:
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         return "\r\n".join([*lines, "", ""]).encode() + self.body
 
-    def request(self) -> Request:
+    def request(self) -> HttpRequest:
         """Return the request as the server's parser makes it."""
         headers = {name.lower(): value for name, value in self.headers.items()}
-        return Request(self.method, self.target, headers, Blob.of(self.body))
+        return HttpRequest(self.method, self.target, headers, Blob.of(self.body))
 
 
 def sign(

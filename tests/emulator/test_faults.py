@@ -13,15 +13,15 @@ import anyio.lowlevel
 import orjson
 import pytest
 
-from dispatcher.aws.calls import InvokeRequest, Location
+from dispatcher.aws.requests import InvokeRequest, Location
 from dispatcher.aws.session import Access
 from dispatcher.aws.transport import Transport, open_transport
 from dispatcher.config.faults import Fault, FaultSettings
 from dispatcher.config.settings import AwsSettings
-from dispatcher.emulator.calls import Call
-from dispatcher.emulator.faults import FaultPlan
-from dispatcher.emulator.invocation import read
-from dispatcher.emulator.model import ModelRequest, ModelResponse
+from dispatcher.emulator.faults.plan import FaultPlan
+from dispatcher.emulator.gateway.call import Call
+from dispatcher.emulator.models.model import ModelRequest, ModelResponse
+from dispatcher.emulator.sagemaker.invocation import read
 from dispatcher.emulator.server import Emulator
 from dispatcher.errors import CallError, OutcomeUnknown, ServiceFailed, Throttled, Transient
 from tests.emulator.conftest import Connect, VirtualClock, Wire

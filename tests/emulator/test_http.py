@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from dispatcher.emulator.connection import (
+from dispatcher.emulator.http.connection import (
     BODY_BYTES,
     HEAD_BYTES,
     PIPELINED_REQUESTS,
-    Connection,
+    ServerConnection,
 )
 from dispatcher.emulator.server import Emulator
 from dispatcher.errors import ConfigError
@@ -107,7 +107,7 @@ async def test_bad_request_ends_the_connection_only(
 
 
 async def test_connection_close_is_honoured(wire: Any) -> None:
-    reply = await wire.ask("GET", "/emulator-input/none", {"Connection": "close"})
+    reply = await wire.ask("GET", "/emulator-input/none", {"ServerConnection": "close"})
     assert reply.headers["connection"] == "close"
     assert await wire.reader.read() == b""
 
@@ -129,7 +129,7 @@ async def test_large_answer_waits_for_a_slow_reader(
 
 
 def emulator_connections(emulator: Emulator) -> set[Any]:
-    return {o for o in gc.get_objects() if isinstance(o, Connection) and not o._closing}
+    return {o for o in gc.get_objects() if isinstance(o, ServerConnection) and not o._closing}
 
 
 async def test_head_has_the_size_and_no_body(wire: Any) -> None:

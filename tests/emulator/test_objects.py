@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.emulator.blob import SPOOL_BYTES, Blob, Spool
-from dispatcher.emulator.folder_objects import FolderObjects
-from dispatcher.emulator.journal import Journal
-from dispatcher.emulator.objects import MemoryObjects, ObjectBytes, ObjectStore, StoredObject
-from dispatcher.emulator.s3_keeping import Keeping
+from dispatcher.emulator.http.blob import SPOOL_BYTES, Blob, BlobWriter
+from dispatcher.emulator.s3.folder_store import FolderObjects
+from dispatcher.emulator.s3.object_options import ObjectOptions
+from dispatcher.emulator.s3.store import MemoryObjects, ObjectBytes, ObjectStore, StoredObject
+from dispatcher.emulator.state.journal import Journal
 from dispatcher.errors import StateError
 
 
@@ -39,7 +39,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextMa
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         with monkeypatch.context() as patch:
-            patch.setattr("dispatcher.emulator.journal.os.write", half)
+            patch.setattr("dispatcher.emulator.state.journal.os.write", half)
             yield
 
     return full
@@ -106,7 +106,7 @@ def test_blocks_are_a_slice(tmp_path: Path, start: int, stop: int) -> None:
 @pytest.mark.parametrize("size", [0, 1, SPOOL_BYTES, SPOOL_BYTES + 1, 3 * SPOOL_BYTES])
 def test_spool_goes_to_a_file_when_large(tmp_path: Path, size: int) -> None:
     data = bytes(size)
-    spool = Spool(tmp_path)
+    spool = BlobWriter(tmp_path)
     for at in range(0, size, 100_000):
         spool.add(data[at : at + 100_000])
     blob = spool.finish()
@@ -117,7 +117,7 @@ def test_spool_goes_to_a_file_when_large(tmp_path: Path, size: int) -> None:
 
 
 def test_discarded_spool_leaves_no_file(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
+    spool = BlobWriter(tmp_path)
     spool.add(bytes(SPOOL_BYTES + 1))
     assert len(list(tmp_path.iterdir())) == 1
     spool.discard()
@@ -145,19 +145,19 @@ def test_folder_remembers_how_an_object_is_kept(tmp_path: Path) -> None:
     first = FolderObjects(tmp_path)
     first.create_bucket("b")
     kept = stored(b"kept")
-    kept.keeping = Keeping({"x-amz-server-side-encryption": "AES256"}, {"team": "search"})
+    kept.keeping = ObjectOptions({"x-amz-server-side-encryption": "AES256"}, {"team": "search"})
     first.put("b", "kept", kept)
     first._journal.append(["put", "b", "old", 0, 0, "e", "a/b", 1.0, {}, None])  # as before
     first.close()
     second = FolderObjects(tmp_path)
     assert second.buckets["b"].objects["kept"].keeping == kept.keeping
-    assert second.buckets["b"].objects["old"].keeping == Keeping()
+    assert second.buckets["b"].objects["old"].keeping == ObjectOptions()
     second.close()
 
 
 def test_folder_sweeps_what_was_half_done(tmp_path: Path) -> None:
     FolderObjects(tmp_path).close()
-    Spool(tmp_path / "incoming").add(bytes(SPOOL_BYTES + 1))
+    BlobWriter(tmp_path / "incoming").add(bytes(SPOOL_BYTES + 1))
     (tmp_path / "data" / "07" / "12345").write_bytes(b"x")
     FolderObjects(tmp_path).close()
     assert not list((tmp_path / "incoming").iterdir())
@@ -177,7 +177,7 @@ def test_folder_sweeps_nothing_that_it_did_not_make(tmp_path: Path) -> None:
 def test_folder_takes_a_spooled_file_without_a_copy(tmp_path: Path) -> None:
     store = FolderObjects(tmp_path)
     store.create_bucket("b")
-    spool = Spool(store.spool_folder)
+    spool = BlobWriter(store.spool_folder)
     spool.add(bytes(SPOOL_BYTES + 1))
     blob = spool.finish()
     assert blob.path

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.config.settings import ServiceTime
-from dispatcher.emulator.aws_chunked import AwsChunkedDecoder, decoder_for
-from dispatcher.emulator.delivery import split_location
-from dispatcher.emulator.filter_policy import check_policy, matches
-from dispatcher.emulator.listener import url_of
-from dispatcher.emulator.listing import Page, SortedKeys, list_page
-from dispatcher.emulator.model import ServiceTimes
-from dispatcher.emulator.s3_objects import parse_range
+from dispatcher.emulator.http.aws_chunked import AwsChunkedDecoder, decoder_for
+from dispatcher.emulator.http.listener import url_of
+from dispatcher.emulator.models.model import ServiceTimes
+from dispatcher.emulator.s3.listing import Page, SortedKeys, list_page
+from dispatcher.emulator.s3.objects import parse_range
+from dispatcher.emulator.sagemaker.delivery import split_location
+from dispatcher.emulator.sns.filter_policy import check_policy, matches
 
 KEYS = st.lists(st.text("ab/c", min_size=1, max_size=6), unique=True, max_size=30)
 

@@ -13,11 +13,11 @@ import pytest
 
 from dispatcher.config.faults import FaultSettings
 from dispatcher.config.settings import ServiceTime
-from dispatcher.emulator.backlog import Backlog
-from dispatcher.emulator.delivery import Delivery
-from dispatcher.emulator.events import RESPONSE_IN_EVENT_BYTES
-from dispatcher.emulator.invocation import Invocation
-from dispatcher.emulator.model import ModelError, ModelRequest, ModelResponse
+from dispatcher.emulator.models.model import ModelError, ModelRequest, ModelResponse
+from dispatcher.emulator.sagemaker.backlog import Backlog
+from dispatcher.emulator.sagemaker.delivery import OutputDelivery
+from dispatcher.emulator.sagemaker.events import RESPONSE_IN_EVENT_BYTES
+from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 from dispatcher.emulator.server import Emulator
 from tests.emulator.talking import events, invoke, messages, running
 
@@ -274,14 +274,14 @@ async def test_finished_invocations_leave_nothing_behind(connect: Any) -> None:
 async def test_expiry_goes_on_after_one_that_cannot_be_written(
     clock: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expired = Delivery.expired
+    expired = OutputDelivery.expired
 
-    def broken(delivery: Delivery, invocation: Invocation) -> None:
+    def broken(delivery: OutputDelivery, invocation: AcceptedInvocation) -> None:
         if invocation.inference_id == "unlucky":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "secret payload")
         expired(delivery, invocation)
 
-    monkeypatch.setattr(Delivery, "expired", broken)
+    monkeypatch.setattr(OutputDelivery, "expired", broken)
     async with running(clock, instances=1, service_time=ServiceTime(median=300.0)) as emulator:
         wire = await connect(emulator.url)
         for inference_id in ("runs", "unlucky", "lucky", "last"):
@@ -300,14 +300,14 @@ async def test_expiry_goes_on_after_one_that_cannot_be_written(
 async def test_instance_goes_on_when_an_expiry_cannot_be_written(
     clock: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(delivery: Delivery, invocation: Invocation) -> None:
+    def broken(delivery: OutputDelivery, invocation: AcceptedInvocation) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     async with running(clock, instances=1, service_time=ServiceTime(median=60.0)) as emulator:
         wire = await connect(emulator.url)
         for inference_id, ttl in (("runs", "600"), ("hasty", "60"), ("patient", "600")):
             await invoke(wire, Inference_Id=inference_id, RequestTTLSeconds=ttl)
-        monkeypatch.setattr(Delivery, "expired", broken)
+        monkeypatch.setattr(OutputDelivery, "expired", broken)
         # The instance is the first to see that the second one is too late.
         await clock.advance(60.0)
         await clock.advance(60.0)

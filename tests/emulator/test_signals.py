@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.emulator.threads import DaemonThreads
+from dispatcher.emulator.models.threads import DaemonThreads
 
 MODEL = """
 import pathlib, time

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from dispatcher.config.settings import EmulatorSettings, ServiceTime
-from dispatcher.emulator.accepted import Accepted
-from dispatcher.emulator.journal import Journal
+from dispatcher.emulator.sagemaker.accepted_log import AcceptedLog
 from dispatcher.emulator.server import Emulator
-from dispatcher.emulator.state_folder import MARKER
+from dispatcher.emulator.state.folder import MARKER
+from dispatcher.emulator.state.journal import Journal
 from dispatcher.errors import ConfigError, StateError
 
 SERVE = """
@@ -64,14 +64,14 @@ async def test_killed_emulator_goes_on_with_what_it_accepted(tmp_path: Path, con
 
 
 def test_journal_of_invocations_forgets_the_settled(tmp_path: Path, make_invocation: Any) -> None:
-    accepted = Accepted(tmp_path / "a")
+    accepted = AcceptedLog(tmp_path / "a")
     invocations = [make_invocation(body=bytes(1000)) for _ in range(100)]
     for invocation in invocations:
         accepted.add(invocation)
     for invocation in invocations[10:]:
         accepted.settle(invocation.serial)
     accepted.close()
-    again = Accepted(tmp_path / "a")
+    again = AcceptedLog(tmp_path / "a")
     assert again.unsettled() == invocations[:10]
     assert again.next_serial == 11
     assert (tmp_path / "a").stat().st_size < 15_000
@@ -81,8 +81,8 @@ def test_journal_of_invocations_forgets_the_settled(tmp_path: Path, make_invocat
 def test_journal_of_invocations_is_compacted_while_running(
     tmp_path: Path, make_invocation: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dispatcher.emulator.accepted._COMPACT_BYTES", 100_000)
-    accepted = Accepted(tmp_path / "a")
+    monkeypatch.setattr("dispatcher.emulator.sagemaker.accepted_log._COMPACT_BYTES", 100_000)
+    accepted = AcceptedLog(tmp_path / "a")
     stays = make_invocation()
     accepted.add(stays)
     for _ in range(1000):
@@ -97,8 +97,8 @@ def test_journal_of_invocations_is_compacted_while_running(
 def test_many_open_invocations_cost_no_rewrite_each(
     tmp_path: Path, make_invocation: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accepted = Accepted(tmp_path / "a")
-    monkeypatch.setattr("dispatcher.emulator.accepted._COMPACT_BYTES", 1000)
+    accepted = AcceptedLog(tmp_path / "a")
+    monkeypatch.setattr("dispatcher.emulator.sagemaker.accepted_log._COMPACT_BYTES", 1000)
     rewritten: list[int] = []
     rewrite = Journal.rewrite
 

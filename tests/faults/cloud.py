@@ -14,9 +14,9 @@ from typing import Any, Self
 from anyio.from_thread import start_blocking_portal
 
 from dispatcher.config.settings import EmulatorSettings
-from dispatcher.emulator.calls import INVOKE, Call
-from dispatcher.emulator.faults import Verdict
-from dispatcher.emulator.invocation import Invocation
+from dispatcher.emulator.faults.plan import Verdict
+from dispatcher.emulator.gateway.call import INVOKE, Call
+from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 from dispatcher.emulator.server import Emulator
 
 
@@ -90,7 +90,7 @@ class Cloud:
         endpoint, faults = self._emulator.endpoint("emulated"), self._emulator.faults
         offer, decide = endpoint.offer, faults.call
 
-        def note_accepted(invocation: Invocation) -> None:
+        def note_accepted(invocation: AcceptedInvocation) -> None:
             self.accepted[invocation.inference_id][self.term] += 1
             self.accepted_at[invocation.inference_id] = time.monotonic()
             offer(invocation)

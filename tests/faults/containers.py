@@ -8,7 +8,7 @@ import gzip
 import orjson
 import zstandard
 
-from dispatcher.emulator.model import ModelError, ModelRequest, ModelResponse
+from dispatcher.emulator.models.model import ModelError, ModelRequest, ModelResponse
 
 POISONS = {
     "refused": "model_error",

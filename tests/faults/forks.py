@@ -26,11 +26,12 @@ from typing import Any
 
 import uvloop
 
-from dispatcher import failpoints, pipeline
+from dispatcher import failpoints
 from dispatcher.cli import ledger, run, status
 from dispatcher.cli.main import program
 from dispatcher.emulator import server
-from dispatcher.ledger.status import read_status
+from dispatcher.ledger.check.status import read_status
+from dispatcher.run import pipeline
 
 IMPORTED = (pipeline, ledger, run, status, server, uvloop)
 """What commands import when they need it, and what each run would otherwise import anew."""

@@ -31,7 +31,7 @@ import psutil
 import zstandard
 
 from dispatcher import failpoints
-from dispatcher.emulator.model import ModelRequest
+from dispatcher.emulator.models.model import ModelRequest
 from tests.faults import crash
 
 MOST_MEGABYTES = 300

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import psutil
 
-from dispatcher.bench import records
-from dispatcher.emulator.model import ModelRequest, ModelResponse
+from dispatcher.emulator.models.model import ModelRequest, ModelResponse
+from dispatcher.samples import records
 from tests.faults import crash
 
 MOST_BYTES = 250_000_000

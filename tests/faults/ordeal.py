@@ -16,9 +16,9 @@ from click.testing import CliRunner
 
 from dispatcher.cli.main import program
 from dispatcher.failpoints import VARIABLE
-from dispatcher.ledger.holdings import Holdings
-from dispatcher.ledger.identity import number_of
-from dispatcher.ledger.reading import read_holdings
+from dispatcher.ledger.check.read import read_holdings
+from dispatcher.ledger.check.snapshot import LedgerSnapshot
+from dispatcher.ledger.ids import number_of
 from dispatcher.ledger.states import State
 from tests.faults import real
 from tests.faults.cloud import Cloud
@@ -202,7 +202,7 @@ class Ordeal:
         self.report.wrong += wrong
         self._remember(read_holdings(self.folder / "state" / "ledger.db"))
 
-    def _remember(self, held: Holdings) -> None:
+    def _remember(self, held: LedgerSnapshot) -> None:
         """Note what the ledger knows of calls, and hold it against what the service knows."""
         term, facts = self.cloud.term, {str(name): str(value) for name, value in held.facts}
         self.planned[term] = {str(row[1]) for row in held.invocations if row[3] == State.PLANNED}

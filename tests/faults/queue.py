@@ -26,8 +26,8 @@ import anyio
 import anyio.to_thread
 
 from dispatcher.config.settings import EmulatorSettings
-from dispatcher.emulator.message_queue import Message, MessageQueue
 from dispatcher.emulator.server import Emulator
+from dispatcher.emulator.sqs.queue import MessageQueue, StoredMessage
 
 RUN_SECONDS = 600
 VISIBILITY_SECONDS = 3
@@ -115,7 +115,7 @@ class Results(MessageQueue):
 
     watch: Watch
 
-    def send(self, body: str, **more: Any) -> Message:
+    def send(self, body: str, **more: Any) -> StoredMessage:
         self.watch.came(body)
         return super().send(body, **more)
 
@@ -125,7 +125,7 @@ class Source(MessageQueue):
 
     watch: Watch
 
-    def _remove(self, message: Message) -> None:
+    def _remove(self, message: StoredMessage) -> None:
         self.watch.went(message.body)
         super()._remove(message)
 

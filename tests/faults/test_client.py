@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dispatcher.aws.calls import Accepted, Location, Message
 from dispatcher.aws.http.connection import PIECE_BYTES, Connection
+from dispatcher.aws.requests import InvokeResponse, Location, SqsMessage
 from dispatcher.aws.session import Access
 from dispatcher.aws.transport import Transport, open_transport
 from dispatcher.config.settings import AwsSettings
@@ -316,7 +316,7 @@ async def test_a_connection_closed_while_idle_is_not_noticed(
 
     async with facing(once, tls) as (lines, client):
         for number in range(1, 6):
-            assert await invoke(client) == Accepted(None, None)
+            assert await invoke(client) == InvokeResponse(None, None)
             assert len(lines) == number
             close.set()
             await until(lambda: repr(client.pool) == "<Pool: 0 open, 0 idle>")
@@ -630,7 +630,7 @@ async def test_a_call_may_be_cancelled_wherever_it_waits(
                 await calling[0]
         assert permits(client.pool) == 1
         if at != "connecting":
-            assert await invoke(client) == Accepted(None, None)
+            assert await invoke(client) == InvokeResponse(None, None)
             assert len(there.lines) == 2
             let_go.set()
             await there.lines[0].over()
@@ -791,9 +791,9 @@ async def test_a_run_sees_the_same_errors(
             for raised in (unknown.value, repeatable.value):
                 assert raised.code == "NoAnswer"
                 assert_tells_nothing(raised)
-        assert await transport.runtime.invoke(invocation()) == Accepted(None, None)
+        assert await transport.runtime.invoke(invocation()) == InvokeResponse(None, None)
         await transport.objects.put(KEY, LARGE, "text/plain")
-        assert await transport.queue("http://127.0.0.1/1/q").receive() == list[Message]()
+        assert await transport.queue("http://127.0.0.1/1/q").receive() == list[SqsMessage]()
         assert len(lines) == 2 * len(faults) + 1
 
 

@@ -19,9 +19,9 @@ from typing import Any
 import anyio
 import pytest
 
+from dispatcher.connectors.jsonl.sink import JsonlFile
 from dispatcher.errors import StateError
-from dispatcher.ledger.opening import open_ledger
-from dispatcher.sinks.jsonl import JsonlFile
+from dispatcher.ledger.open import open_ledger
 from tests.faults import wal
 from tests.payloads import codec
 

@@ -20,14 +20,14 @@ from pathlib import Path
 
 import anyio
 
-from dispatcher.ledger.intent import Entry
+from dispatcher.connectors.jsonl.sink import JsonlFile
+from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.opening import open_ledger
+from dispatcher.ledger.open import open_ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sinks.jsonl import JsonlFile
-from dispatcher.sources.record import Position, Record
+from dispatcher.records.record import Position, Record
 from tests.payloads import codec, joined
 
 HEADER_BYTES, FRAME_BYTES = 32, 24 + 4096

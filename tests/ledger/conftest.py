@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from dispatcher.ledger.intent import Entry
+from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.opening import open_ledger
+from dispatcher.ledger.open import open_ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.record import Position, Record
+from dispatcher.records.record import Position, Record
 from tests.payloads import codec, joined
 
 PLANNED_AT = 1_000.5

@@ -7,8 +7,8 @@ import pytest
 
 from dispatcher.config.settings import Config
 from dispatcher.errors import ConfigError
-from dispatcher.ledger.agreement import agree, differences, packing_terms, terms
 from dispatcher.ledger.ledger import Ledger
+from dispatcher.run.compatibility import agree, differences, packing_terms, terms
 
 BASE: dict[str, Any] = {"endpoint": "churn", "source": {"path": ["a.jsonl", "b.jsonl"]}}
 

@@ -10,7 +10,7 @@ from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import Settle
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
-from dispatcher.ledger.store import _CHUNKS, _chunks
+from dispatcher.ledger.store.sqlite import _CHUNKS, _chunks
 from dispatcher.packing.parcel import Parcel
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
@@ -74,7 +74,7 @@ async def test_payloads_stay_in_memory_only_until_they_are_asked_for(
     run: Run, parcel: Callable[..., Parcel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = len(parcel(0).payload)
-    monkeypatch.setattr("dispatcher.ledger.payloads._FRESH_BYTES", 2 * size)
+    monkeypatch.setattr("dispatcher.ledger.payloads.payloads._FRESH_BYTES", 2 * size)
     async with run() as ledger:
         planned = await ledger.plan([parcel(n) for n in range(3)])
         entries = [entry for one in planned if (entry := ledger.find(one.number))]

@@ -16,11 +16,11 @@ import pytest
 
 from dispatcher.errors import StateError
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.opening import open_ledger
+from dispatcher.ledger.open import open_ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.record import Position, Record
+from dispatcher.records.record import Position, Record
 from tests.payloads import codec
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]

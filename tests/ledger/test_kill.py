@@ -13,14 +13,14 @@ import anyio
 import anyio.lowlevel
 
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.opening import open_ledger
+from dispatcher.ledger.open import open_ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.recall import Known
+from dispatcher.ledger.replay import Seen
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.record import Position, Record
+from dispatcher.records.record import Position, Record
 from tests.payloads import codec, joined
 
 STREAM = "a.jsonl"
@@ -75,8 +75,8 @@ async def check(ledger: Ledger, told: Told) -> None:
             assert ledger._marks[STREAM].covers(position(record).start)
             settled.add(record)
         known, _ = ledger.recall.know(position(record))
-        assert known is Known.BEHIND, "all payloads are there: nothing is read again"
-    assert ledger.recall.know(position(head)) == (Known.NEW, None)
+        assert known is Seen.BEHIND, "all payloads are there: nothing is read again"
+    assert ledger.recall.know(position(head)) == (Seen.NEW, None)
     assert ledger.tallies.get("completed", 0) == len(settled)
     assert ledger._store.sinks.get("results", SinkMark(0, 0, 0)).position == len(settled)
 

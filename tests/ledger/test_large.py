@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
-from dispatcher.packing.keeping import crc32_of
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.blob import Blob
-from dispatcher.sources.record import Large, Position
+from dispatcher.packing.spool_format import crc32_of
+from dispatcher.records.record import Large, Position
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
 RAW = b'{"x": "%b"}' % (b"x" * 500)
@@ -23,12 +23,12 @@ RAW = b'{"x": "%b"}' % (b"x" * 500)
 def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let records of 100 bytes be large."""
     for module in ("spool", "payloads"):
-        monkeypatch.setattr(f"dispatcher.ledger.{module}.LARGE_BYTES", 100)
+        monkeypatch.setattr(f"dispatcher.ledger.payloads.{module}.LARGE_BYTES", 100)
 
 
-def blob_of(tmp_path: Path) -> Blob:
+def blob_of(tmp_path: Path) -> FileSlice:
     (tmp_path / "record").write_bytes(RAW)
-    return Blob(os.open(tmp_path / "record", os.O_RDONLY), 0, len(RAW))
+    return FileSlice(os.open(tmp_path / "record", os.O_RDONLY), 0, len(RAW))
 
 
 async def planned(ledger: Ledger, tmp_path: Path) -> int:
@@ -48,7 +48,7 @@ async def raw_of(ledger: Ledger, number: int) -> bytes | None:
     (raw,) = await ledger.raws(entry)
     if raw is None:
         return None
-    assert isinstance(raw, Blob)
+    assert isinstance(raw, FileSlice)
     content = raw.read()
     raw.close()
     return content
@@ -65,7 +65,7 @@ async def test_it_is_there_until_it_is_settled_and_as_long_as_somebody_reads_it(
         entry = ledger.find(number)
         assert entry is not None
         kept = await ledger.kept(entry)
-        assert isinstance(kept, Blob)
+        assert isinstance(kept, FileSlice)
         at = entry.slips[0].position
         outcome = Outcome(at, "k", "completed", b"1", None, input=kept)
         settlement = Settlement(entry, [outcome])

@@ -13,19 +13,19 @@ import anyio.lowlevel
 import pytest
 
 from dispatcher.errors import StateError
-from dispatcher.ledger import pen
-from dispatcher.ledger.identity import filename
-from dispatcher.ledger.intent import Entry
+from dispatcher.ledger import group_commit
+from dispatcher.ledger.check.status import read_status
+from dispatcher.ledger.ids import filename
+from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import Remember, SinkMark
-from dispatcher.ledger.recall import Known
+from dispatcher.ledger.payloads.spool import Spool
+from dispatcher.ledger.replay import Seen
 from dispatcher.ledger.settlement import Settlement
-from dispatcher.ledger.spool import Spool
 from dispatcher.ledger.states import State
-from dispatcher.ledger.status import read_status
-from dispatcher.ledger.store import Store
+from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.packing.parcel import Parcel
-from dispatcher.sources.source import Mark
+from dispatcher.records.source import Mark
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
 Pack = Callable[..., Parcel]
@@ -66,7 +66,7 @@ async def test_a_process_killed_before_the_run_had_its_name_has_not_begun_it(
     run: Run, path: Path
 ) -> None:
     path.parent.mkdir()
-    with Store(path, Spool(path.with_name("ledger.db.spool")), "full") as store:
+    with SqliteStore(path, Spool(path.with_name("ledger.db.spool")), "full") as store:
         store.apply([Remember("created", "1.0")])
     async with run() as ledger:
         assert ledger.is_new
@@ -148,8 +148,8 @@ async def test_the_next_process_finds_the_same_at_each_stage(
         }
         positions = [record.position for record in parcel(1, 6).records]
         assert [ledger.recall.know(position)[0] for position in positions] == [
-            *[Known.BEHIND] * 5,
-            Known.NEW,
+            *[Seen.BEHIND] * 5,
+            Seen.NEW,
         ]
         await ledger.settle(completed(ledger, [2, 4]), {"results": SinkMark(260, 3, 260)})
         assert ledger.marks == {"a.jsonl": Mark(60, 6), "b.jsonl": Mark(10, 1)}
@@ -373,7 +373,7 @@ async def test_idle_waits_for_the_last_settlement(
 async def test_acceptances_are_stored_though_nothing_else_is(
     run: Run, path: Path, parcel: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pen, "FLUSH_SECONDS", 0)
+    monkeypatch.setattr(group_commit, "FLUSH_SECONDS", 0)
     async with run() as ledger:
         [planned] = await ledger.plan([parcel(0)])
         async with anyio.create_task_group() as group:
@@ -404,7 +404,7 @@ async def test_payloads_lost_with_the_power_are_asked_for_and_restored(
         assert await ledger.payload(entry) is None
         assert await ledger.raws(entry) == [None, None]
         known, owner = ledger.recall.know(parcel(0).records[0].position)
-        assert known is Known.LOST
+        assert known is Seen.LOST
         assert owner is entry
         [third] = await ledger.plan([parcel(3)])  # takes the place where the lost one lay
         await ledger.restore(1, parcel(0, 2).payload)

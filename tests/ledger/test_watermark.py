@@ -10,8 +10,8 @@ from hypothesis.strategies import DrawFn
 
 from dispatcher.ledger.watermark import Change, Watermark
 from dispatcher.ledger.watermark import adjoining as merged
-from dispatcher.sources.record import Position
-from dispatcher.sources.source import START, Mark
+from dispatcher.records.record import Position
+from dispatcher.records.source import START, Mark
 
 
 @dataclass

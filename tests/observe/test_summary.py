@@ -10,9 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.observe.meter import Meter
-from dispatcher.observe.summary import Balance, Closing, summary_json, summary_lines, write_summary
+from dispatcher.observe.summary import (
+    Balance,
+    RunSummary,
+    summary_json,
+    summary_lines,
+    write_summary,
+)
 
-CLOSING = Closing(
+CLOSING = RunSummary(
     seconds=83.0,
     ending="finished",
     finished=True,
@@ -45,7 +51,7 @@ def meter() -> Meter:
     return meter
 
 
-def _text(meter: Meter, closing: Closing) -> str:
+def _text(meter: Meter, closing: RunSummary) -> str:
     stream = io.StringIO()
     write_summary(meter, closing, stream)
     return stream.getvalue()

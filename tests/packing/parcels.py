@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dispatcher.config.packing import Encoding, Framing, PackingSettings
+from dispatcher.packing.batch_size import BatchSize
 from dispatcher.packing.codec import Codec
-from dispatcher.packing.keeping import cut
-from dispatcher.packing.packer import Packer, Refused
+from dispatcher.packing.packer import Packer, RefusedRecord
 from dispatcher.packing.parcel import Parcel, kept_of
-from dispatcher.packing.sizing import Sizing
-from dispatcher.sources.record import Key, Large, Position, Record
+from dispatcher.packing.spool_format import cut
+from dispatcher.records.record import Key, Large, Position, Record
 from tests.payloads import packing
 
 TEMPLATE = '{"instances": [...], "parameters": {}}'
@@ -48,7 +48,7 @@ def settings(framing: Framing, *encodings: Encoding, **given: Any) -> PackingSet
 
 
 def packer_of(
-    made_with: PackingSettings, *, staging: bool = True, sizing: Sizing | None = None
+    made_with: PackingSettings, *, staging: bool = True, sizing: BatchSize | None = None
 ) -> Packer:
     codec = Codec(made_with, content_type=None)
     return Packer(made_with, codec, staging=staging, sizing=sizing)
@@ -61,11 +61,11 @@ def records(raws: Iterable[bytes], keys: Sequence[Key] | None = None) -> list[Re
     ]
 
 
-def pack(made: Packer, some: Sequence[Record | Large]) -> list[Parcel | Refused]:
+def pack(made: Packer, some: Sequence[Record | Large]) -> list[Parcel | RefusedRecord]:
     return [*made.add(some, 0.0), *made.flush()]
 
 
-def parcels_of(packed: Iterable[Parcel | Refused]) -> list[Parcel]:
+def parcels_of(packed: Iterable[Parcel | RefusedRecord]) -> list[Parcel]:
     found = []
     for one in packed:
         assert isinstance(one, Parcel), one
@@ -73,7 +73,7 @@ def parcels_of(packed: Iterable[Parcel | Refused]) -> list[Parcel]:
     return found
 
 
-def keys(packed: Iterable[Parcel | Refused]) -> list[list[Key]]:
+def keys(packed: Iterable[Parcel | RefusedRecord]) -> list[list[Key]]:
     return [
         [record.key for record in one.records] if isinstance(one, Parcel) else [one.record.key]
         for one in packed

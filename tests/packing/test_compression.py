@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.packing.compression import Compression, Stream, exceeds
+from dispatcher.packing.compression import CompressedStream, Compression, exceeds
 
 KINDS: list[Compression] = ["gzip", "zstd"]
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -24,8 +24,8 @@ def plain(payload: bytes, kind: Compression) -> bytes:
     return zstandard.ZstdDecompressor().decompress(payload)
 
 
-def stream_of(pieces: list[bytes], kind: Compression) -> Stream:
-    stream = Stream(kind)
+def stream_of(pieces: list[bytes], kind: Compression) -> CompressedStream:
+    stream = CompressedStream(kind)
     for piece in pieces:
         stream.put(piece)
     return stream

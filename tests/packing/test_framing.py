@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dispatcher.config.packing import Framing
 from dispatcher.packing.framing import Frame, frame_of
-from dispatcher.packing.keeping import cut, keep
+from dispatcher.packing.spool_format import cut, keep
 from tests.payloads import codec, packing
 
 

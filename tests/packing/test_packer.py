@@ -11,14 +11,14 @@ import zstandard
 
 from dispatcher import limits
 from dispatcher.config.packing import Encoding, Framing
-from dispatcher.packing import ladder
+from dispatcher.flow.content import FileSlice
+from dispatcher.packing import routing as ladder
+from dispatcher.packing.batch_size import BatchSize
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.framing import frame_of
-from dispatcher.packing.packer import KEPT_BYTES, Packer, Refused
+from dispatcher.packing.packer import KEPT_BYTES, Packer, RefusedRecord
 from dispatcher.packing.parcel import Parcel
-from dispatcher.packing.sizing import Sizing
-from dispatcher.sources.blob import Blob
-from dispatcher.sources.record import Large, Position
+from dispatcher.records.record import Large, Position
 from tests.packing.parcels import (
     ALONE,
     FRAMED,
@@ -144,7 +144,7 @@ def test_one_record_is_staged_where_it_does_not_fit_inline(
     (parcel,) = parcels_of(pack(packer_of(made_with), records([raw])))
     assert (len(parcel.payload), parcel.route, parcel.encoding) == (size, route, encoding)
     (unstaged,) = pack(packer_of(made_with, staging=False), records([raw]))
-    assert isinstance(unstaged, Refused) == (route == "s3")
+    assert isinstance(unstaged, RefusedRecord) == (route == "s3")
 
 
 @in_each_framed
@@ -249,7 +249,7 @@ def test_a_record_too_large_for_the_first_compression_takes_the_next() -> None:
 def test_a_refusal_gives_the_reason_of_the_first_encoding() -> None:
     made = packer_of(settings("none", "msgpack", "raw"))
     (refused,) = pack(made, records([b"1" * 40]))
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedRecord)
     assert (refused.reason, "MessagePack" in refused.message) == ("not_encodable", True)
 
 
@@ -259,7 +259,7 @@ def test_what_no_encoding_can_carry_is_refused(encodings: list[Encoding]) -> Non
     packed = pack(made, records([b"1", b"1" * 40, b"2", b"3"]))
     assert keys(packed) == [[0], [1], [2, 3]]
     refused = packed[1]
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedRecord)
     assert refused.reason == "not_encodable"
     assert "MessagePack" in refused.message
 
@@ -270,7 +270,7 @@ def test_without_staging_a_large_record_is_refused(encoding: Encoding) -> None:
     packed = pack(made, records([b"12345", text(200_000), b"12345"]))
     assert keys(packed) == [[0], [1], [2]]
     refused = packed[1]
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedRecord)
     assert refused.reason == "no_staging"
     assert "staging.bucket" in refused.message
 
@@ -281,7 +281,7 @@ def test_more_than_the_service_takes_is_refused(monkeypatch: pytest.MonkeyPatch)
     fits, refused = made.add(records([text(200_000), text(200_001)]), 0.0)
     assert isinstance(fits, Parcel)
     assert fits.route == "s3"
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedRecord)
     assert refused.reason == "too_large"
     assert "200001 bytes" in refused.message
     made = packer_of(settings("none", "json", "json+zstd"))
@@ -296,13 +296,13 @@ Making = Callable[[bytes], Large]
 
 @pytest.fixture
 def large(tmp_path: Path) -> Iterator[Making]:
-    opened: list[Blob] = []
+    opened: list[FileSlice] = []
 
     def make(content: bytes) -> Large:
         path = tmp_path / f"large-{len(opened)}"
         path.write_bytes(content)
         file = os.open(path, os.O_RDONLY)
-        opened.append(Blob(file, 0, len(content)))
+        opened.append(FileSlice(file, 0, len(content)))
         return Large(Position("f", 0, 1, 1), "large", opened[-1])
 
     yield make
@@ -318,7 +318,7 @@ def test_a_large_record_goes_to_s3_unread(
     made = packer_of(settings("lines", *encodings))
     small = records([b"1", b"2"])
     with monkeypatch.context() as patch:
-        patch.setattr(Blob, "chunks", None)
+        patch.setattr(FileSlice, "chunks", None)
         packed = parcels_of(pack(made, [small[0], record, small[1]]))
     assert keys(packed) == [[0], ["large"], [1]]
     assert (packed[1].route, packed[1].payload) == ("s3", b"")
@@ -332,7 +332,7 @@ def test_a_large_record_takes_the_first_encoding_that_can_carry_it(large: Making
         (parcel,) = parcels_of(pack(packer_of(made_with), [large(content)]))
         assert (parcel.encoding, parcel.route, parcel.payload) == (encoding, "s3", b"")
     (refused,) = pack(packer_of(settings("msgpack-array", "msgpack")), [large(b"1" * 40)])
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedRecord)
     assert refused.reason == "not_encodable"
 
 
@@ -355,7 +355,7 @@ def test_a_large_record_is_parsed_once_for_all_encodings(
         assert parsed == [content]
         parsed.clear()
     (refused,) = pack(packer_of(settings("none", *encodings, select="abs(v)")), [large(b"{}")])
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedRecord)
     assert refused.reason == "not_encodable"
     assert parsed == [b"{}"]
 
@@ -402,7 +402,7 @@ def test_what_parses_or_compresses_is_slow(
 
 def test_a_large_record_needs_staging(large: Making) -> None:
     (refused,) = pack(packer_of(settings("none", "json"), staging=False), [large(b"[1]")])
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedRecord)
     assert refused.reason == "no_staging"
 
 
@@ -410,7 +410,7 @@ def test_a_large_record_may_be_too_large(large: Making, monkeypatch: pytest.Monk
     monkeypatch.setattr(limits, "STAGED_BODY_BYTES", 10)
     record = large(b"1" * 11)
     (refused,) = pack(packer_of(settings("none", "json")), [record])
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedRecord)
     assert refused.reason == "too_large"
     # What it is when compressed is not known before it is sent.
     (parcel,) = parcels_of(pack(packer_of(settings("none", "json", "json+gzip")), [record]))
@@ -431,7 +431,7 @@ def test_answers_told_apart_by_id_need_different_keys(framing: Framing, encoding
 
 @in_each_framed
 def test_bad_records_make_the_next_parcels_smaller(framing: Framing, encoding: Encoding) -> None:
-    sizing = Sizing()
+    sizing = BatchSize()
     made = packer_of(settings(framing, encoding, max_records=100), sizing=sizing)
     assert made.add(records([b"1"] * 10), 0.0) == []
     sizing.observe(100_000, 10_000)

@@ -9,18 +9,18 @@ from typing import Any
 
 import orjson
 
-from dispatcher.aws.calls import Accepted, InvokeRequest
+from dispatcher.aws.requests import InvokeRequest, InvokeResponse
 from dispatcher.config.settings import ServiceTime
-from dispatcher.emulator import invocation
-from dispatcher.emulator.delivery import Delivery
-from dispatcher.emulator.endpoint import Endpoint, Failure
-from dispatcher.emulator.faults import FaultPlan
-from dispatcher.emulator.invocation import HEADER, Invocation
-from dispatcher.emulator.mailbox import Mailbox, Queues
-from dispatcher.emulator.model import ModelRequest, ModelResponse, ServiceTimes
-from dispatcher.emulator.objects import MemoryObjects, ObjectBytes
-from dispatcher.emulator.sqs import Sqs
-from dispatcher.emulator.topics import Topics
+from dispatcher.emulator.faults.plan import FaultPlan
+from dispatcher.emulator.models.model import ModelRequest, ModelResponse, ServiceTimes
+from dispatcher.emulator.s3.store import MemoryObjects, ObjectBytes
+from dispatcher.emulator.sagemaker import invocation
+from dispatcher.emulator.sagemaker.delivery import OutputDelivery
+from dispatcher.emulator.sagemaker.endpoint import Endpoint, Failure
+from dispatcher.emulator.sagemaker.invocation import HEADER, AcceptedInvocation
+from dispatcher.emulator.sns.topics import Topics
+from dispatcher.emulator.sqs.long_poll import PolledQueue, Queues
+from dispatcher.emulator.sqs.service import Sqs
 from tests.simulation.container import numbers_in, predict, records_in, spoils
 from tests.simulation.history import Came, Ended, Fact, Missed, Sink, Taken
 from tests.simulation.loop import SimulatedLoop
@@ -49,7 +49,7 @@ class _Topics(Topics):
         return super().publish(topic_arn, message, **options)
 
 
-class _Outcomes(Delivery):
+class _Outcomes(OutputDelivery):
     """Notes what became of each invocation.
 
     Attributes:
@@ -61,14 +61,14 @@ class _Outcomes(Delivery):
     by_id: bool
     _garbled = 0
 
-    async def load(self, invocation: Invocation) -> bytes | Failure:
+    async def load(self, invocation: AcceptedInvocation) -> bytes | Failure:
         loaded = await super().load(invocation)
         if isinstance(loaded, Failure):
             self.note(Missed(invocation.inference_id, "model"))
         return loaded
 
     def completed(
-        self, invocation: Invocation, response: ModelResponse, *, silent: bool = False
+        self, invocation: AcceptedInvocation, response: ModelResponse, *, silent: bool = False
     ) -> None:
         garbled = self._faults.struck["wrong_count"]
         payload = self.payload(invocation)
@@ -80,15 +80,17 @@ class _Outcomes(Delivery):
         self.note(_came(invocation, how, payload))
         super().completed(invocation, response, silent=silent)
 
-    def failed(self, invocation: Invocation, failure: Failure, *, silent: bool = False) -> None:
+    def failed(
+        self, invocation: AcceptedInvocation, failure: Failure, *, silent: bool = False
+    ) -> None:
         self.note(_came(invocation, "failed", self.payload(invocation)))
         super().failed(invocation, failure, silent=silent)
 
-    def expired(self, invocation: Invocation, *, silent: bool = False) -> None:
+    def expired(self, invocation: AcceptedInvocation, *, silent: bool = False) -> None:
         self.note(_came(invocation, "expired", self.payload(invocation)))
         super().expired(invocation, silent=silent)
 
-    def payload(self, invocation: Invocation) -> bytes:
+    def payload(self, invocation: AcceptedInvocation) -> bytes:
         """Return what was sent, in either way."""
         if invocation.input_location is None:
             return invocation.body
@@ -97,7 +99,7 @@ class _Outcomes(Delivery):
         return stored.blob.read() if stored is not None else b""
 
 
-def _came(invocation: Invocation, how: Ended, payload: bytes) -> Came:
+def _came(invocation: AcceptedInvocation, how: Ended, payload: bytes) -> Came:
     return Came(invocation.inference_id, how, numbers_in(payload, invocation.content_type))
 
 
@@ -137,7 +139,7 @@ class Cloud:
         self.source = queues.create("source")
         self.source.attributes["VisibilityTimeout"] = str(round(service.source_visibility))
         self.source.queue.visibility = service.source_visibility
-        self.sinks: dict[Sink, Mailbox] = {name: queues.create(name) for name in QUEUES}
+        self.sinks: dict[Sink, PolledQueue] = {name: queues.create(name) for name in QUEUES}
         self.sqs = Sqs(queues, lambda: SQS.rpartition("/")[0])
         topics = _Topics(_REGION, queues, clock)
         topics.strays = self._strays = set[str]()
@@ -171,7 +173,7 @@ class Cloud:
         )
         self._spawn(self._expire())
 
-    def take(self, request: InvokeRequest) -> Accepted:
+    def take(self, request: InvokeRequest) -> InvokeResponse:
         """Accept a call."""
         headers = {
             HEADER + name: str(value)
@@ -194,7 +196,7 @@ class Cloud:
         payload = self._outcomes.payload(taken)
         self.note(Taken(taken.inference_id, numbers_in(payload, taken.content_type)))
         self._endpoint.offer(taken)
-        return Accepted(
+        return InvokeResponse(
             self._outcomes.location(taken.output_key), self._outcomes.location(taken.failure_key)
         )
 

@@ -13,7 +13,7 @@ import msgpack
 import orjson
 import zstandard
 
-from dispatcher.emulator.model import ModelError, ModelResponse
+from dispatcher.emulator.models.model import ModelError, ModelResponse
 
 TEMPLATE = '{"instances": [...]}'
 POINTER = "/predictions"

@@ -18,8 +18,10 @@ import anyio.to_thread
 from anyio._backends import _asyncio as backend
 
 from dispatcher import failpoints
-from dispatcher.emulator import invocation, mailbox, topics
-from dispatcher.ledger import pen
+from dispatcher.emulator.sagemaker import invocation
+from dispatcher.emulator.sns import topics
+from dispatcher.emulator.sqs import long_poll as mailbox
+from dispatcher.ledger import group_commit
 from tests.simulation.machine import Machine
 
 T = TypeVar("T")
@@ -116,7 +118,7 @@ def determined(
             (mailbox, "uuid4", made_up),
             (topics, "uuid4", made_up),
             (invocation, "uuid4", made_up),
-            (pen, "FLUSH_SECONDS", flush),
+            (group_commit, "FLUSH_SECONDS", flush),
             (os, "pwrite", machine.pwrite),
             (os, "fsync", machine.fsync),
             (os, "ftruncate", machine.ftruncate),

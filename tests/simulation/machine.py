@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dispatcher.ledger.intent import unpack_slips
+from dispatcher.ledger.invocation import unpack_slips
 from dispatcher.ledger.states import State
 from tests.simulation.history import Committed, Cut, Fact, Found, Line, Sink, Synced, Wrote
 from tests.simulation.scenario import DEAD, LEDGER, RESULTS, Death

@@ -14,37 +14,41 @@ from unittest import mock
 import anyio
 
 from dispatcher import limits
-from dispatcher.completion import joiner, outcomes, policy
+from dispatcher.completion import joiner, outcomes
 from dispatcher.completion.listener import Listener
-from dispatcher.completion.policy import Again, Final, Next
-from dispatcher.completion.sweeper import Sweeper
-from dispatcher.dispatch import departures, sender, staging
-from dispatcher.dispatch.disposal import Disposal
-from dispatcher.dispatch.evidence import Evidence
+from dispatcher.completion.sweep.sweeper import Sweeper
+from dispatcher.connectors.jsonl import sink as jsonl
+from dispatcher.connectors.jsonl.sink import JsonlFile
+from dispatcher.connectors.sqs.sink import SqsSink
+from dispatcher.dispatch import resend as departures
+from dispatcher.dispatch import sender
+from dispatcher.dispatch.acceptance import AcceptanceProbe
 from dispatcher.dispatch.intake import Intake
-from dispatcher.dispatch.presence import Presence
-from dispatcher.ledger import identity, ledger, renewal
-from dispatcher.ledger.intent import Entry, Planned
+from dispatcher.dispatch.staging import staging
+from dispatcher.dispatch.staging.cleanup import StagedObjectCleanup
+from dispatcher.dispatch.staging.object_cache import ObjectCache
+from dispatcher.flow.budget import Reservation
+from dispatcher.ledger import ids, ledger
+from dispatcher.ledger import replacement as renewal
+from dispatcher.ledger.group_commit import GroupCommit
+from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.numbering import Numbering
+from dispatcher.ledger.numbering import InvocationNumbers
 from dispatcher.ledger.operations import Count, Operation, Plan, Replace, Settle, SinkMark
-from dispatcher.ledger.pen import Pen
-from dispatcher.ledger.quota import Share
-from dispatcher.ledger.recall import Known, Recall
-from dispatcher.ledger.renewal import PARTS
+from dispatcher.ledger.payloads.spool import Spool
+from dispatcher.ledger.replacement import PARTS
+from dispatcher.ledger.replay import ReplayFilter, Seen
 from dispatcher.ledger.settlement import Settlement
-from dispatcher.ledger.spool import Spool
-from dispatcher.ledger.staged import Staged
-from dispatcher.ledger.store import Store
+from dispatcher.ledger.staged_objects import StagedObjects
+from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.ledger.watermark import Watermark
-from dispatcher.packing import answers
-from dispatcher.packing.answers import Mismatch, Outputs
-from dispatcher.sinks import jsonl
-from dispatcher.sinks.jsonl import JsonlFile
-from dispatcher.sinks.settler import Settler
-from dispatcher.sinks.sqs import SqsSink
-from dispatcher.sources.record import Item
-from dispatcher.sources.source import Mark
+from dispatcher.packing import response_split as answers
+from dispatcher.packing.response_split import Mismatch, Outputs
+from dispatcher.records.record import Item
+from dispatcher.records.source import Mark
+from dispatcher.retry import outcomes as policy
+from dispatcher.retry.outcomes import DeadLetter, Next, RetryInvocation
+from dispatcher.run.settler import Settler
 from tests.simulation.simulate import Report, simulate
 
 Mutant = Callable[[], AbstractContextManager[object]]
@@ -70,12 +74,12 @@ def _with(owner: Any, name: str, value: Any) -> Mutant:
     return lambda: mock.patch.object(owner, name, value)
 
 
-_write, _invocation_id, _split = Pen.write, identity.invocation_id, answers.split
-_planned, _find_id, _take = Numbering.anew, Ledger.find_id, Intake._take
-_write_one, _follow, _init_staged = Store._write, policy.follow, Staged.__init__
+_write, _invocation_id, _split = GroupCommit.write, ids.invocation_id, answers.split
+_planned, _find_id, _take = InvocationNumbers.anew, Ledger.find_id, Intake._take
+_write_one, _follow, _init_staged = SqliteStore._write, policy.follow, StagedObjects.__init__
 
 
-async def _write_plans_later(self: Pen, *operations: Operation) -> None:
+async def _write_plans_later(self: GroupCommit, *operations: Operation) -> None:
     """Go on before an intent is durable."""
     if any(isinstance(operation, Plan) for operation in operations):
         for operation in operations:
@@ -84,7 +88,7 @@ async def _write_plans_later(self: Pen, *operations: Operation) -> None:
     await _write(self, *operations)
 
 
-async def _write_without_closing(self: Pen, *operations: Operation) -> None:
+async def _write_without_closing(self: GroupCommit, *operations: Operation) -> None:
     """Forget the sinks' positions when invocations are closed."""
     for operation in operations:
         if isinstance(operation, Settle) and operation.entries:
@@ -111,7 +115,7 @@ def _no_cut(_path: str, file: int, mark: SinkMark, *, is_new: bool) -> bytes:
     return os.pread(file, length, mark.position - length)
 
 
-async def _never_there(_self: Evidence, _planned: Any) -> bool:
+async def _never_there(_self: AcceptanceProbe, _planned: Any) -> bool:
     return False
 
 
@@ -124,8 +128,8 @@ async def _all_the_room(_self: Ledger, wanted: int) -> int:
     return wanted
 
 
-def _all_new(_self: Recall, _position: Any) -> tuple[Known, None]:
-    return Known.NEW, None
+def _all_new(_self: ReplayFilter, _position: Any) -> tuple[Seen, None]:
+    return Seen.NEW, None
 
 
 def _settle_up_to(self: Watermark, position: Any) -> None:
@@ -149,7 +153,7 @@ def _read_unchecked(self: Spool, ref: Any) -> bytes:
     return payload.ljust(ref.size, b" ")
 
 
-def _planned_under_the_old_id(self: Numbering, old: Planned, size: int) -> Planned:
+def _planned_under_the_old_id(self: InvocationNumbers, old: Planned, size: int) -> Planned:
     """Give a new attempt the id of the old one."""
     return replace(_planned(self, old, size), id=old.id)
 
@@ -168,7 +172,7 @@ def _find_a_part(self: Ledger, invocation: str) -> tuple[bool, Entry | None]:
     return ours, entry or (next(parts, None) if ours else None)
 
 
-def _replace_in_two(self: Store, operation: Operation) -> None:
+def _replace_in_two(self: SqliteStore, operation: Operation) -> None:
     """Commit in between when parts take the place of an invocation."""
     if not isinstance(operation, Replace) or len(operation.new) == 1:
         _write_one(self, operation)
@@ -191,7 +195,7 @@ def _without_the_last(bounds: Sequence[int]) -> list[tuple[int, int]]:
 
 def _never_apart(reason: str, **given: Any) -> Next:
     after = _follow(reason, **given)
-    return Final() if isinstance(after, Again) and after.parts > 1 else after
+    return DeadLetter() if isinstance(after, RetryInvocation) and after.parts > 1 else after
 
 
 def _by_position(outputs: Outputs, *_: Any, **__: Any) -> Outputs:
@@ -199,7 +203,7 @@ def _by_position(outputs: Outputs, *_: Any, **__: Any) -> Outputs:
     return outputs
 
 
-async def _write_without_parts(self: Pen, *operations: Operation) -> None:
+async def _write_without_parts(self: GroupCommit, *operations: Operation) -> None:
     kept = [op for op in operations if not (isinstance(op, Count) and op.name == PARTS)]
     await _write(self, *kept)
 
@@ -208,15 +212,15 @@ async def _write_without_parts(self: Pen, *operations: Operation) -> None:
 def _deleting_always() -> Iterator[None]:
     """Delete whatever the configuration says."""
 
-    def init(self: Staged, store: Any, pen: Any, **_: Any) -> None:
+    def init(self: StagedObjects, store: Any, pen: Any, **_: Any) -> None:
         _init_staged(self, store, pen, deletes=True)
 
-    def disposal(*arguments: Any, **_: Any) -> Disposal:
-        return Disposal(*arguments)
+    def disposal(*arguments: Any, **_: Any) -> StagedObjectCleanup:
+        return StagedObjectCleanup(*arguments)
 
     with (
-        mock.patch.object(Staged, "__init__", init),
-        mock.patch.object(staging, "Disposal", disposal),
+        mock.patch.object(StagedObjects, "__init__", init),
+        mock.patch.object(staging, "StagedObjectCleanup", disposal),
     ):
         yield
 
@@ -226,7 +230,7 @@ async def _take_and_acknowledge(self: Intake, items: Sequence[Item]) -> None:
     await _take(self, items)
 
 
-def _discard_when_one_is_closed(self: Staged, locations: Iterable[str]) -> list[str]:
+def _discard_when_one_is_closed(self: StagedObjects, locations: Iterable[str]) -> list[str]:
     """Forget that others may use the same object."""
     gone = [location for location in set(locations) if self._uses.pop(location, None)]
     return gone if self._deletes else []
@@ -243,43 +247,43 @@ def _names() -> Callable[[str], str]:
 
 MUTANTS: dict[str, Mutant] = {
     "acknowledge before the outcome": _with(Listener, "_is_useless", lambda *_: True),
-    "send before the intent is durable": _with(Pen, "write", _write_plans_later),
+    "send before the intent is durable": _with(GroupCommit, "write", _write_plans_later),
     "settle twice": _with(Ledger, "claim", _claim_always),
     "do not cut back the results": _with(jsonl, "_cut_back", _no_cut),
     "settle before the sink": _with(Settler, "_settle", _settle_first),
     "do not sync the results": _with(JsonlFile, "sync", lambda _: None),
-    "forget the sink's position": _with(Pen, "write", _write_without_closing),
-    "send again without a look": _with(Evidence, "accepted", _never_there),
-    "read known records as new": _with(Recall, "know", _all_new),
+    "forget the sink's position": _with(GroupCommit, "write", _write_without_closing),
+    "send again without a look": _with(AcceptanceProbe, "accepted", _never_there),
+    "read known records as new": _with(ReplayFilter, "know", _all_new),
     "move the mark over gaps": _with(Watermark, "settle", _settle_up_to),
     "ignore the inline limit": _with(limits, "INLINE_BODY_BYTES", 10**9),
     "plan more than is allowed": _with(Ledger, "room", _all_the_room),
     "never sweep": _with(Sweeper, "sweep", _find_nothing),
-    "keep the memory": _with(Share, "give_back", lambda _: None),
+    "keep the memory": _with(Reservation, "give_back", lambda _: None),
     "give an id twice": lambda: mock.patch.object(
-        identity, "invocation_id", lambda tag, number: _invocation_id(tag, number // 2 * 2)
+        ids, "invocation_id", lambda tag, number: _invocation_id(tag, number // 2 * 2)
     ),
-    "give a new attempt the old id": _with(Numbering, "anew", _planned_under_the_old_id),
+    "give a new attempt the old id": _with(InvocationNumbers, "anew", _planned_under_the_old_id),
     "let a late event settle a new attempt": _with(Ledger, "find_id", _find_any),
     "send again before the events are heard": _with(departures, "_DRAIN_SECONDS", 0.0),
     "delete a message when it is read": _with(Intake, "_take", _take_and_acknowledge),
     "settle before a queue has the line": _with(SqsSink, "write", _send_nothing),
     "name the output anew for each call": lambda: mock.patch.object(sender, "filename", _names()),
     "give outputs to other records": _with(outcomes, "split", _reversed_outputs),
-    "plan parts in a transaction of their own": _with(Store, "_write", _replace_in_two),
+    "plan parts in a transaction of their own": _with(SqliteStore, "_write", _replace_in_two),
     "let parts overlap": _with(renewal, "pairwise", _overlapping),
     "leave a record out of the parts": _with(renewal, "pairwise", _without_the_last),
     "let a late event settle a part": _with(Ledger, "find_id", _find_a_part),
     "never take apart": _with(joiner, "follow", _never_apart),
     "take apart without a budget": _with(joiner, "allowance", lambda *_, **__: 10**9),
-    "do not count parts": _with(Pen, "write", _write_without_parts),
+    "do not count parts": _with(GroupCommit, "write", _write_without_parts),
     "pair outputs with ids by their order": _with(answers, "_in_order", _by_position),
-    "delete what others still use": _with(Staged, "_unused", _discard_when_one_is_closed),
-    "delete what is staged anew": _with(Staged, "is_used", lambda *_: False),
-    "take deleted objects to be there": _with(Presence, "forget", lambda *_: None),
-    "forget to discard": _with(Staged, "close", lambda *_: []),
-    "forget discarded objects in a crash": _with(Store, "_discard", lambda *_: None),
-    "forget what earlier processes discarded": _with(Store, "discarded", lambda *_: []),
+    "delete what others still use": _with(StagedObjects, "_unused", _discard_when_one_is_closed),
+    "delete what is staged anew": _with(StagedObjects, "is_used", lambda *_: False),
+    "take deleted objects to be there": _with(ObjectCache, "forget", lambda *_: None),
+    "forget to discard": _with(StagedObjects, "close", lambda *_: []),
+    "forget discarded objects in a crash": _with(SqliteStore, "_discard", lambda *_: None),
+    "forget what earlier processes discarded": _with(SqliteStore, "discarded", lambda *_: []),
     "delete though nobody asked": _deleting_always,
     "forget the totals": _with(ledger, "tallies_of", lambda _: {}),
     "trust the spool": _with(Spool, "read", _read_unchecked),

@@ -8,16 +8,22 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from dispatcher import limits
-from dispatcher.aws.calls import PLAIN, Accepted, InvokeRequest, PutOptions, check_invocation
-from dispatcher.aws.mapping import by_code
-from dispatcher.aws.objects import Incoming, Objects, Upload
+from dispatcher.aws.error_mapping import by_code
+from dispatcher.aws.objects import IncomingObject, MultipartUpload, Objects
 from dispatcher.aws.queue import Queue
+from dispatcher.aws.requests import (
+    PLAIN,
+    InvokeRequest,
+    InvokeResponse,
+    PutOptions,
+    check_invocation,
+)
 from dispatcher.aws.transport import Transport
-from dispatcher.emulator.blob import Blob
-from dispatcher.emulator.calls import INVOKE, Call
-from dispatcher.emulator.http import Refusal
-from dispatcher.emulator.listing import list_page
-from dispatcher.emulator.objects import MemoryObjects, StoredObject
+from dispatcher.emulator.gateway.call import INVOKE, Call
+from dispatcher.emulator.http.blob import Blob
+from dispatcher.emulator.http.message import Refusal
+from dispatcher.emulator.s3.listing import list_page
+from dispatcher.emulator.s3.store import MemoryObjects, StoredObject
 from dispatcher.errors import (
     CallError,
     Denied,
@@ -112,7 +118,7 @@ class _Runtime:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
 
-    async def invoke(self, request: InvokeRequest) -> Accepted:
+    async def invoke(self, request: InvokeRequest) -> InvokeResponse:
         ports = self._ports
         ports.alive()
         check_invocation(request)
@@ -161,7 +167,7 @@ class _Runtime:
             if ports.process.is_alive:
                 ports.cloud.note(Answered(id_, answer))
 
-    async def _invoke(self, request: InvokeRequest, payload: bytes) -> Accepted:
+    async def _invoke(self, request: InvokeRequest, payload: bytes) -> InvokeResponse:
         ports, chance = self._ports, self._ports.chance
         await ports.way()
         verdict = ports.cloud.faults.call(Call("sagemaker", INVOKE, "e", request.inference_id))
@@ -222,7 +228,7 @@ class _Bucket:
         async with self._staging("PutObject", key) as objects:
             objects.put(self._name, key, StoredObject(Blob.of(body), "", content_type, 0.0))
 
-    async def get(self, key: str) -> Incoming:
+    async def get(self, key: str) -> IncomingObject:
         self._look(key)
         async with self._request("GetObject", key) as objects:
             stored = objects.get(self._name, key)
@@ -230,7 +236,7 @@ class _Bucket:
             raise self._missing(key)
         return _Object(self._ports, stored)
 
-    async def upload(self, key: str, _content_type: str, _options: PutOptions) -> Upload:
+    async def upload(self, key: str, _content_type: str, _options: PutOptions) -> MultipartUpload:
         raise NotImplementedError(f"{key}: nothing is large here")
 
     async def abort_uploads(self, key: str) -> None:

@@ -18,16 +18,16 @@ from unittest import mock
 import anyio
 import orjson
 
-from dispatcher import pipeline
 from dispatcher.aws.transport import Transport
-from dispatcher.completion import policy
 from dispatcher.errors import RunStopped, StateError
-from dispatcher.ledger import staged
-from dispatcher.ledger.quota import Quota
-from dispatcher.ledger.reading import read_holdings
-from dispatcher.ledger.status import read_status
-from dispatcher.ledger.verify import verify
+from dispatcher.flow.budget import MemoryBudget
+from dispatcher.ledger import staged_objects as staged
+from dispatcher.ledger.check.read import read_holdings
+from dispatcher.ledger.check.status import read_status
+from dispatcher.ledger.check.verify import verify
 from dispatcher.observe.meter import Meter
+from dispatcher.retry import outcomes as policy
+from dispatcher.run import pipeline
 from tests.simulation import laws
 from tests.simulation.chance import Chance
 from tests.simulation.cloud import Cloud
@@ -121,7 +121,7 @@ class _Simulation:
         self.sizes: dict[str, int] = {}
         self.by_number = {item.number: item for item in scenario.items}
         self.machine = Machine(self.note, self._record_at, self._read_line)
-        self.memory: Quota | None = None
+        self.memory: MemoryBudget | None = None
         self.leftovers: list[str] = []
 
     def note(self, fact: Fact) -> None:
@@ -135,7 +135,7 @@ class _Simulation:
                 self.take_signals = stack.enter_context(
                     determined(self.machine, scenario.seed, disk=service.disk, flush=service.flush)
                 )
-                stack.enter_context(mock.patch.object(pipeline, "Quota", self._quota))
+                stack.enter_context(mock.patch.object(pipeline, "MemoryBudget", self._quota))
                 stack.enter_context(mock.patch.object(policy, "FLOOR", scenario.floor))
                 stack.enter_context(mock.patch.object(staged, "PAGE", scenario.page))
                 asyncio.set_event_loop(self.loop)
@@ -163,8 +163,8 @@ class _Simulation:
             item = self.by_number[number]
             self.by_number[number] = replace(item, key=item.key or name)
 
-    def _quota(self, capacity: int) -> Quota:
-        self.memory = Quota(capacity)
+    def _quota(self, capacity: int) -> MemoryBudget:
+        self.memory = MemoryBudget(capacity)
         return self.memory
 
     async def _lives(self) -> None:
@@ -219,7 +219,7 @@ class _Simulation:
             yield ports.transport()
 
         self.meter = Meter()
-        world = pipeline.World(
+        world = pipeline.Environment(
             connect=connect,
             monotonic=self.loop.time,
             now=self.loop.wall,

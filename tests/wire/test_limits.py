@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dispatcher import limits
-from dispatcher.emulator import invocation
+from dispatcher.emulator.sagemaker import invocation
 
 Found = dict[str, Any]
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from botocore.utils import get_environ_proxies
 
-from dispatcher.aws.mapping import translate
+from dispatcher.aws.error_mapping import translate
 
 _CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _capturing: ContextVar[bool] = ContextVar("capturing", default=False)

@@ -13,14 +13,14 @@ from xml.etree import ElementTree as ET
 import anyio
 import anyio.to_thread
 
-from dispatcher.aws.calls import PLAIN, PutOptions
 from dispatcher.aws.direct.caller import ERROR_BYTES, Caller, Doing, Fetched
-from dispatcher.aws.direct.refusal import parse_xml
+from dispatcher.aws.direct.error_response import parse_xml
 from dispatcher.aws.direct.request import EMPTY_SHA256, Form, Request
-from dispatcher.aws.http.answer import Answer
+from dispatcher.aws.direct.sigv4 import UNSIGNED_PAYLOAD, canonical_value
+from dispatcher.aws.http.response import Response
+from dispatcher.aws.requests import PLAIN, PutOptions
 from dispatcher.aws.sdk.bucket import SdkBucket
 from dispatcher.aws.sdk.upload import SdkUpload
-from dispatcher.aws.sigv4 import UNSIGNED_PAYLOAD, canonical_value
 from dispatcher.errors import Denied, Rejected, Transient
 
 _THREAD_BYTES = 1_000_000
@@ -55,7 +55,7 @@ _OPTIONAL = (_ENCRYPTION, f"{_ENCRYPTION}-aws-kms-key-id", "x-amz-tagging")
 """What a put may say besides, sorted."""
 
 
-class DirectIncoming:
+class DirectIncomingObject:
     """An object that is about to be read.
 
     Attributes:
@@ -145,7 +145,7 @@ class DirectBucket:
         """Delete the parts of all uploads of an object that were begun and not completed."""
         await self._sdk.abort_uploads(key)
 
-    async def get(self, key: str) -> DirectIncoming:
+    async def get(self, key: str) -> DirectIncomingObject:
         """Begin to read an object; the caller has to ``close`` it.
 
         Raises:
@@ -160,7 +160,7 @@ class DirectBucket:
             if not await self._is_elsewhere(error, caller):
                 raise
             fetched = await self._caller.fetch(request, doing)
-        return DirectIncoming(fetched, doing.what)
+        return DirectIncomingObject(fetched, doing.what)
 
     async def head(self, key: str) -> int:
         """Return the bytes of an object.
@@ -195,7 +195,7 @@ class DirectBucket:
         doing = Doing(f"deleting s3://{self._name}/{key}")
         await self._call(Request(_DELETE, _path(key), between=_EMPTY), doing)
 
-    async def _call(self, request: Request, doing: Doing, *, most: int = ERROR_BYTES) -> Answer:
+    async def _call(self, request: Request, doing: Doing, *, most: int = ERROR_BYTES) -> Response:
         caller = self._caller
         try:
             return await caller.call(request, doing, most=most)

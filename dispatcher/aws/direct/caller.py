@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from dispatcher.aws.direct.address import Address
-from dispatcher.aws.direct.clock import Clock
-from dispatcher.aws.direct.keyring import Keyring
+from dispatcher.aws.direct.clock_skew import ClockSkew
+from dispatcher.aws.direct.credentials import SigningCredentials
 from dispatcher.aws.direct.request import Request, UnsafeHeaderError, signed_head
-from dispatcher.aws.http.answer import Answer
+from dispatcher.aws.direct.sigv4 import Keys, Signer
+from dispatcher.aws.error_mapping import by_code, is_about_the_clock, lost, not_sent
 from dispatcher.aws.http.connection import Connection, ExchangeError
-from dispatcher.aws.http.dialing import DialError
+from dispatcher.aws.http.dialer import DialError
 from dispatcher.aws.http.pool import Pool
-from dispatcher.aws.mapping import by_code, is_about_the_clock, lost, not_sent
-from dispatcher.aws.sigv4 import Keys, Signer
+from dispatcher.aws.http.response import Response
 from dispatcher.errors import CallError, Denied, DispatcherError, Rejected, Transient
 
 ERROR_BYTES = 1_000_000
@@ -71,9 +71,9 @@ class Caller:
         *,
         base: str,
         pool: Pool,
-        keyring: Keyring,
-        clock: Clock,
-        read_refusal: Callable[[Answer], tuple[str, str]],
+        keyring: SigningCredentials,
+        clock: ClockSkew,
+        read_refusal: Callable[[Response], tuple[str, str]],
     ) -> None:
         self._signer = Signer(address.service, address.region)
         self._authority = address.authority
@@ -90,8 +90,8 @@ class Caller:
         doing: Doing,
         *,
         most: int = ERROR_BYTES,
-        is_ours: Callable[[Answer], bool] | None = None,
-    ) -> Answer:
+        is_ours: Callable[[Response], bool] | None = None,
+    ) -> Response:
         """Send a request and return its answer, a success.
 
         Args:
@@ -156,7 +156,7 @@ class Caller:
         except UnsafeHeaderError as error:
             raise Rejected(f"{doing.what}: {error}", code="ParamValidation") from None
 
-    def _refusal(self, answer: Answer, doing: Doing, offset: float) -> DispatcherError:
+    def _refusal(self, answer: Response, doing: Doing, offset: float) -> DispatcherError:
         """Return the error for an answer to what was signed with the clock's ``offset``."""
         code, message = self._read_refusal(answer)
         # A HEAD is refused without a word; a clock that is off is then a likely reason. Of many
@@ -187,7 +187,7 @@ class Fetched:
         self._doing = doing
         self.size = 0
         self.headers: dict[bytes, bytes] = {}
-        self.answer: Answer | None = None
+        self.answer: Response | None = None
 
     async def begin(self, head: bytes) -> None:
         """Send the request; read the head of its answer, and a short body or a refusal."""
@@ -199,7 +199,7 @@ class Fetched:
         if reader.is_complete or not 200 <= reader.status < 300:
             await self._finish(self._connection)
 
-    async def read(self) -> Answer:
+    async def read(self) -> Response:
         """Return all of it.
 
         Raises:

@@ -4,7 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from dispatcher.aws.sigv4 import Keys, Signer, canonical_path
+from dispatcher.aws.direct.sigv4 import Keys, Signer, canonical_path
 
 EMPTY_SHA256 = hashlib.sha256().hexdigest()
 

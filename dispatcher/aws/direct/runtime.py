@@ -5,10 +5,10 @@ from urllib.parse import quote
 
 import orjson
 
-from dispatcher.aws.calls import Accepted, InvokeRequest, check_invocation
 from dispatcher.aws.direct.caller import Caller, Doing
 from dispatcher.aws.direct.request import EMPTY_SHA256, Form, Request
-from dispatcher.aws.sigv4 import canonical_value
+from dispatcher.aws.direct.sigv4 import canonical_value
+from dispatcher.aws.requests import InvokeRequest, InvokeResponse, check_invocation
 
 _PREFIX = "x-amzn-sagemaker-"
 
@@ -26,7 +26,7 @@ class DirectRuntime:
         self._caller = caller
         self._kinds: dict[tuple[object, ...], _Kind] = {}
 
-    async def invoke(self, request: InvokeRequest) -> Accepted:
+    async def invoke(self, request: InvokeRequest) -> InvokeResponse:
         """Ask for an inference and return where its output will be.
 
         Raises:
@@ -58,7 +58,7 @@ class DirectRuntime:
             # Whatever lies between may not have two requests' answers change places.
             is_ours=lambda answer: _is_to(request.inference_id, answer.body),
         )
-        return Accepted(
+        return InvokeResponse(
             answer.header(b"x-amzn-sagemaker-outputlocation"),
             answer.header(b"x-amzn-sagemaker-failurelocation"),
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import cast
 
-from dispatcher.aws.http.answer import AnswerReader, GarbledError
+from dispatcher.aws.http.response import MalformedResponseError, ResponseReader
 
 PIECE_BYTES = 262_144
 """How much of a large body is handed to the transport at once; below, all of it."""
@@ -36,7 +36,7 @@ class ExchangeError(Exception):
 
 
 @dataclass(slots=True, frozen=True)
-class Patience:
+class Timeouts:
     """How long to wait, in seconds.
 
     Attributes:
@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        patience: Patience,
+        patience: Timeouts,
         *,
         on_made: Callable[["Connection"], None],
         on_lost: Callable[["Connection"], None],
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._shortest = min(patience.silence, patience.total)
         self._on_made = on_made
         self._on_lost = on_lost
-        self._reader = AnswerReader()
+        self._reader = ResponseReader()
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[None] | None = None  # for the answer, or for its head
         self._drained: asyncio.Future[None] | None = None
@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
 
     def exchange(
         self, head: bytes, body: bytes, *, is_head: bool, most: int, wants_body: bool = True
-    ) -> Coroutine[None, None, AnswerReader]:
+    ) -> Coroutine[None, None, ResponseReader]:
         """Send a request; what is returned waits for its answer, and has to be awaited.
 
         No coroutine of its own, so that a call does not pay for one more.
@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
         self._is_sent = True
         return self._answered()
 
-    async def finish(self) -> AnswerReader:
+    async def finish(self) -> ResponseReader:
         """Return the answer of ``exchange`` when it is whole; harmless when it is.
 
         Raises:
@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
         answer: asyncio.Future[None],
         head: bytes,
         body: memoryview,
-    ) -> AnswerReader:
+    ) -> ResponseReader:
         """Send as fast as the server takes it, until all is sent or the answer is there."""
         transport.write(head)
         for start in range(0, len(body), PIECE_BYTES):
@@ -199,7 +199,7 @@ class Connection(asyncio.Protocol):
             self._is_sent = True
         return await self._answered()
 
-    async def _answered(self) -> AnswerReader:
+    async def _answered(self) -> ResponseReader:
         assert self._waiting is not None
         try:
             await self._waiting
@@ -238,7 +238,7 @@ class Connection(asyncio.Protocol):
         reader = self._reader
         try:
             reader.feed(data)
-        except GarbledError as error:
+        except MalformedResponseError as error:
             if not reader.is_complete:
                 self._fail(str(error))
                 return

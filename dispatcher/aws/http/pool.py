@@ -4,8 +4,8 @@ import asyncio
 
 import anyio
 
-from dispatcher.aws.http.connection import Connection, Patience
-from dispatcher.aws.http.dialing import Dialer, Origin
+from dispatcher.aws.http.connection import Connection, Timeouts
+from dispatcher.aws.http.dialer import Dialer, Origin
 
 
 class Pool:
@@ -22,7 +22,7 @@ class Pool:
     """
 
     def __init__(
-        self, origin: Origin, *, most: int, connect_timeout: float, patience: Patience
+        self, origin: Origin, *, most: int, connect_timeout: float, patience: Timeouts
     ) -> None:
         self._dialer = Dialer(origin, connect_timeout)
         self._patience = patience

@@ -5,12 +5,12 @@ from typing import Any
 
 import anyio
 
-from dispatcher.aws.calls import PLAIN, PutOptions
-from dispatcher.aws.mapping import translate
+from dispatcher.aws.error_mapping import translate
+from dispatcher.aws.requests import PLAIN, PutOptions
 from dispatcher.aws.sdk.upload import SdkUpload, abort_uploads, parameters_of
 
 
-class SdkIncoming:
+class SdkIncomingObject:
     """An object that is about to be read.
 
     Attributes:
@@ -73,10 +73,10 @@ class SdkBucket:
         """Delete the parts of all uploads of an object that were begun and not completed."""
         await abort_uploads(self._client, self._name, key, total=self._total)
 
-    async def get(self, key: str) -> SdkIncoming:
+    async def get(self, key: str) -> SdkIncomingObject:
         """Begin to read an object; the caller has to ``close`` it."""
         doing = f"reading s3://{self._name}/{key}"
-        return SdkIncoming(
+        return SdkIncomingObject(
             await self._call("get_object", doing, reading=True, Key=key), doing, self._total
         )
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import anyio
 
-from dispatcher.aws.calls import Accepted, InvokeRequest, check_invocation
-from dispatcher.aws.mapping import translate
+from dispatcher.aws.error_mapping import translate
+from dispatcher.aws.requests import InvokeRequest, InvokeResponse, check_invocation
 from dispatcher.errors import OutcomeUnknown
 
 
@@ -21,7 +21,7 @@ class SdkRuntime:
         self._client = client
         self._total = total
 
-    async def invoke(self, request: InvokeRequest) -> Accepted:
+    async def invoke(self, request: InvokeRequest) -> InvokeResponse:
         """Ask for an inference and return where its output will be."""
         check_invocation(request)
         parameters: dict[str, Any] = {
@@ -47,4 +47,4 @@ class SdkRuntime:
             raise OutcomeUnknown(
                 f"no answer while {doing}: the answer is to another request", code="NoAnswer"
             )
-        return Accepted(answer.get("OutputLocation"), answer.get("FailureLocation"))
+        return InvokeResponse(answer.get("OutputLocation"), answer.get("FailureLocation"))

@@ -5,7 +5,7 @@ from typing import Any
 import anyio
 from botocore import xform_name
 
-from dispatcher.aws.mapping import UNREADABLE, lost, translate
+from dispatcher.aws.error_mapping import UNREADABLE, lost, translate
 
 
 class SdkSqs:

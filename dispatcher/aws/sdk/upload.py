@@ -10,8 +10,8 @@ from typing import Any, Self
 import anyio
 import anyio.to_thread
 
-from dispatcher.aws.calls import PutOptions
-from dispatcher.aws.mapping import translate
+from dispatcher.aws.error_mapping import translate
+from dispatcher.aws.requests import PutOptions
 from dispatcher.errors import Denied, Transient
 
 _GONE = "NoSuchUpload"

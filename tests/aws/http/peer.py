@@ -13,24 +13,24 @@ from types import SimpleNamespace
 import trustme
 import uvloop
 
-from dispatcher.aws.calls import InvokeRequest
 from dispatcher.aws.direct.address import Address
 from dispatcher.aws.direct.bucket import DirectBucket
 from dispatcher.aws.direct.caller import Caller
-from dispatcher.aws.direct.clock import Clock
-from dispatcher.aws.direct.keyring import Keyring
-from dispatcher.aws.direct.refusal import read_json, read_xml
+from dispatcher.aws.direct.clock_skew import ClockSkew
+from dispatcher.aws.direct.credentials import SigningCredentials
+from dispatcher.aws.direct.error_response import read_json, read_xml
 from dispatcher.aws.direct.runtime import DirectRuntime
 from dispatcher.aws.direct.sqs import DirectSqs
-from dispatcher.aws.http.connection import Patience
-from dispatcher.aws.http.dialing import Origin
+from dispatcher.aws.http.connection import Timeouts
+from dispatcher.aws.http.dialer import Origin
 from dispatcher.aws.http.pool import Pool
 from dispatcher.aws.objects import Objects
 from dispatcher.aws.queue import Queue
+from dispatcher.aws.requests import InvokeRequest
 from dispatcher.aws.sdk.bucket import SdkBucket
 
 HOST = "127.0.0.1"
-PATIENCE = Patience(silence=60.0, total=600.0, idle=12.0, age=300.0)
+PATIENCE = Timeouts(silence=60.0, total=600.0, idle=12.0, age=300.0)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 SECRET, TOKEN = "wJalrXUtnFEMI", "IQoJb3JpZ2luX2Vj"
 MARK = b"a-secret-of-the-user"
@@ -286,7 +286,7 @@ def make_pool(
     port: int,
     *,
     most: int = 4,
-    patience: Patience = PATIENCE,
+    patience: Timeouts = PATIENCE,
     connect_timeout: float = 5.0,
     tls: ssl.SSLContext | None = None,
     host: str = HOST,
@@ -296,7 +296,7 @@ def make_pool(
 
 
 def make_client(pool: Pool, port: int, *, is_encrypted: bool = False) -> Client:
-    keyring, clock = Keyring(FixedCredentials()), Clock()
+    keyring, clock = SigningCredentials(FixedCredentials()), ClockSkew()
     scheme = "https" if is_encrypted else "http"
 
     def caller(service: str, path: str = "") -> Caller:
@@ -329,7 +329,7 @@ async def client_of(
     port: int,
     *,
     most: int = 4,
-    patience: Patience = PATIENCE,
+    patience: Timeouts = PATIENCE,
     connect_timeout: float = 5.0,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Client]:

@@ -9,14 +9,14 @@ from unittest.mock import Mock
 
 import pytest
 
-from dispatcher.aws.http.answer import AnswerReader
 from dispatcher.aws.http.connection import (
     EARLY_BYTES,
     PIECE_BYTES,
     Connection,
     ExchangeError,
-    Patience,
+    Timeouts,
 )
+from dispatcher.aws.http.response import ResponseReader
 from tests.aws.http.peer import (
     HOST,
     OK,
@@ -46,7 +46,7 @@ async def talk(
     script: Script,
     *,
     tls: Trust | None = None,
-    patience: Patience = PATIENCE,
+    patience: Timeouts = PATIENCE,
     receive_buffer: int = 0,
 ) -> AsyncIterator[tuple[Peer, Connection]]:
     """Open a connection to a server; at the end of the block it is gone."""
@@ -75,7 +75,7 @@ def head(length: int = 0, method: str = "PUT") -> bytes:
 
 async def exchange(
     connection: Connection, body: bytes = b"", *, wants_body: bool = True
-) -> AnswerReader:
+) -> ResponseReader:
     return await connection.exchange(
         head(len(body)), body, is_head=False, most=MOST, wants_body=wants_body
     )
@@ -434,7 +434,7 @@ async def test_silence_is_waited_for_so_long_and_no_longer(tls: Trust | None) ->
 
 @pytest.mark.asyncio(loop_factories=["uvloop"])
 async def test_silence_on_the_clock_of_uvloop(tls: Trust | None) -> None:
-    patience = Patience(silence=0.03, total=10, idle=0.01, age=10)
+    patience = Timeouts(silence=0.03, total=10, idle=0.01, age=10)
     async with talk(silent, tls=tls, patience=patience) as (_, connection):
         assert "nothing came" in await fails(connection, is_sent=True)
 

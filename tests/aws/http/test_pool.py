@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import psutil
 import pytest
 
-from dispatcher.aws.http.connection import Connection, Patience
-from dispatcher.aws.http.dialing import DialError
+from dispatcher.aws.http.connection import Connection, Timeouts
+from dispatcher.aws.http.dialer import DialError
 from dispatcher.aws.http.pool import Pool
 from tests.aws.http.peer import (
     OK,
@@ -39,7 +39,7 @@ async def there() -> AsyncIterator[Peer]:
 
 @contextlib.asynccontextmanager
 async def pool_to(
-    there: Peer, *, most: int = 4, patience: Patience = PATIENCE
+    there: Peer, *, most: int = 4, patience: Timeouts = PATIENCE
 ) -> AsyncIterator[Pool]:
     pool = make_pool(there.port, most=most, patience=patience)
     yield pool
@@ -264,7 +264,7 @@ async def test_a_connection_that_nobody_used_is_closed_too(there: Peer) -> None:
 
 @pytest.mark.asyncio(loop_factories=["uvloop"])
 async def test_idle_connections_are_closed_on_the_clock_of_uvloop(there: Peer) -> None:
-    patience = Patience(silence=10, total=10, idle=0.02, age=10)
+    patience = Timeouts(silence=10, total=10, idle=0.02, age=10)
     async with pool_to(there, patience=patience) as pool:
         await call(pool)
         await until(lambda: repr(pool) == "<Pool: 0 open, 0 idle>")

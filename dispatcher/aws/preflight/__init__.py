@@ -1,0 +1,1 @@
+"""Checks of an AWS account before a run, without sending a record."""

@@ -1,0 +1,251 @@
+"""What can be said of a run before it starts: its files, and what it is set to do."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from dispatcher import limits
+from dispatcher.config.settings import Config
+from dispatcher.connectors.files.globbing import matches
+from dispatcher.connectors.files.source import must_be_json
+from dispatcher.connectors.jsonl.paths import STDIN, InputStream, expand, survey
+from dispatcher.errors import DispatcherError
+from dispatcher.ledger.check.status import LedgerStatus, read_status
+from dispatcher.observe import number_format
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at.
+
+    Attributes:
+        name: What it is.
+        ok: True as needed, False not usable, None could not be seen.
+        detail: A few words, or a sentence that says what to do.
+    """
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+_DELETED = {
+    "on_settled": "deleted when settled",
+    "never": "never deleted",
+    "by_lifecycle": "deleted by a lifecycle rule",
+}
+"""What becomes of staged objects, by ``staging.delete``."""
+
+
+def inspect_source(config: Config) -> tuple[list[Finding], list[InputStream]]:
+    """Look at every file of the source, without reading any; a queue is looked at by ``--aws``."""
+    if config.source.type == "sqs":
+        return list(_in_flight(config)), []
+    if config.source.type == "files":
+        return [_found(config)], []
+    findings: list[Finding] = []
+    streams: list[InputStream] = []
+    try:
+        names = expand(config.source.path)
+    except DispatcherError as error:
+        return [Finding("source", ok=False, detail=str(error))], []
+    compression = None if config.source.compression == "auto" else config.source.compression
+    for name in names:
+        try:
+            found = survey([name], stdin=0, marks={}, heads={}, compression=compression)
+        except DispatcherError as error:
+            findings.append(Finding("source", ok=False, detail=str(error)))
+            continue
+        streams += found
+        size = "a pipe or terminal" if found[0].size is None else number_format.size(found[0].size)
+        label = "standard input" if name == STDIN else name
+        findings.append(Finding("source", ok=True, detail=f"{label}, {size}"))
+    return findings, streams
+
+
+def _found(config: Config) -> Finding:
+    """Count the files that are records; none is opened."""
+    count = size = 0
+    try:
+        for pattern in config.source.path:
+            for path in matches(pattern):
+                count += 1
+                with suppress(OSError):
+                    size += Path(path).stat().st_size
+    except DispatcherError as error:
+        return Finding("source", ok=False, detail=str(error))
+    return Finding("source", ok=True, detail=f"{count:,} files, {number_format.size(size)}")
+
+
+def _in_flight(config: Config) -> Iterator[Finding]:
+    records = config.limits.outstanding * config.packing.max_records
+    if records > limits.SQS_IN_FLIGHT_MESSAGES:
+        yield Finding(
+            "source",
+            ok=None,
+            detail=f"limits.outstanding times packing.max_records is {records:,}, and SQS gives no "
+            f"more while {limits.SQS_IN_FLIGHT_MESSAGES:,} messages are in flight",
+        )
+
+
+def inspect_outputs(config: Config) -> list[Finding]:
+    """Look at the folders that are written to, and at what earlier runs left there."""
+    findings = [_writable("ledger", "ledger.path", Path(config.ledger.path))]
+    findings += [_writable(name, key, Path(path)) for name, key, path in _files(config)]
+    if all(finding.ok for finding in findings):
+        findings += _earlier_run(config)
+    return findings
+
+
+def _files(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Yield name, key and path of each file that outcomes go to."""
+    if config.sink.type == "jsonl":
+        yield "results", "sink.path", config.sink.path
+    if config.dead_letters.type == "jsonl":
+        yield "dead letters", "dead_letters.path", config.dead_letters.path
+
+
+def _writable(name: str, key: str, path: Path) -> Finding:
+    """Say whether a file can be written; missing folders are made by the run."""
+    if path.is_dir():
+        return Finding(name, ok=False, detail=f"{path} is a folder; name a file in {key}")
+    if path.exists():
+        if os.access(path, os.W_OK):
+            return Finding(
+                name, ok=True, detail=f"{path}, {number_format.size(path.stat().st_size)}"
+            )
+        return Finding(name, ok=False, detail=f"{path} may not be written; see its permissions")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        return Finding(name, ok=False, detail=f"{path}: {folder} is a file; choose another {key}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding(name, ok=False, detail=f"{path}: {folder} may not be written to")
+    return Finding(name, ok=True, detail=f"{path}, new")
+
+
+def _earlier_run(config: Config) -> Iterator[Finding]:
+    ledger = Path(config.ledger.path)
+    if ledger.exists():
+        try:
+            status = read_status(ledger)
+        except DispatcherError as error:
+            yield Finding("run", ok=False, detail=str(error))
+            return
+        yield _shrunken(config, status) or _resumed(status)
+        return
+    for _, key, name in _files(config):
+        path = Path(name)
+        if path.exists() and path.stat().st_size:
+            yield Finding(
+                "run",
+                ok=False,
+                detail=f"{path} holds lines of another run, and {ledger} does not exist; move the "
+                f"file away, choose another {key}, or name the ledger of that run in ledger.path",
+            )
+
+
+def _shrunken(config: Config, status: LedgerStatus) -> Finding | None:
+    """Say whether a file holds less than the ledger recorded, or lines before its first one."""
+    sizes = {"results": status.results_bytes, "dead letters": status.dead_letter_bytes}
+    for name, key, path in _files(config):
+        size = Path(path).stat().st_size if Path(path).exists() else 0
+        if size < sizes[name]:
+            return Finding(
+                "run",
+                ok=False,
+                detail=f"{path} holds {size:,} bytes, and the ledger recorded {sizes[name]:,}: "
+                "restore it, or begin a new run with another ledger.path",
+            )
+        if size and not status.read:
+            return Finding(
+                "run",
+                ok=False,
+                detail=f"{path} holds lines of another run: the ledger knows nothing of them; move "
+                f"the file away, or choose another {key}",
+            )
+    return None
+
+
+def _resumed(status: LedgerStatus) -> Finding:
+    settled = status.completed + status.dead
+    if status.running:
+        return Finding("run", ok=None, detail=f"{status.run_tag} is running in another process")
+    if status.finished:
+        return Finding("run", ok=True, detail=f"{status.run_tag} is finished: {settled:,} settled")
+    return Finding(
+        "run", ok=True, detail=f"resumes {status.run_tag}: {settled:,} of {status.read:,} settled"
+    )
+
+
+def describe(config: Config, streams: list[InputStream]) -> list[list[str]]:
+    """Return what would run, as rows of a name and a few words."""
+    packing = config.packing
+    most = f"up to {packing.max_records:,} records" if packing.max_records > 1 else "1 record"
+    alone = packing.framing != "none" and packing.max_records == 1
+    more = "; set packing.max_records to send more" if alone else ""
+    inline = number_format.size(limits.INLINE_BODY_BYTES)
+    calls, outstanding = config.limits.concurrency, config.limits.outstanding
+    staging, completion = config.staging, config.completion
+    sweep = f"S3 after {number_format.span(completion.sweep_after)} without one"
+    return [
+        ["endpoint", f"{config.endpoint.name}{_where(config)}"],
+        ["source", _source(config, streams)],
+        [
+            "packing",
+            f"{packing.encodings[0]}, framing {packing.framing}, {most} an invocation{more}",
+        ],
+        [
+            "staging",
+            f"above {inline} to s3://{staging.bucket}/{staging.prefix}, {_DELETED[staging.delete]}"
+            if staging.bucket
+            else f"above {inline} to the emulator's bucket"
+            if config.emulator
+            else f"none: records above {inline} become dead letters",
+        ],
+        [
+            "limits",
+            f"{calls:,} calls at once, {outstanding:,} invocations outstanding",
+        ],
+        [
+            "completion",
+            f"events of {completion.queue_url}, {sweep}"
+            if completion.queue_url
+            else f"events of the emulator, {sweep}"
+            if config.emulator
+            else "no queue: S3 is looked at when completions are expected",
+        ],
+        ["results", f"{config.sink.place}, join {config.sink.join}"],
+        ["dead letters", config.dead_letters.place],
+        ["ledger", f"{config.ledger.path}, durability {config.ledger.durability}"],
+    ]
+
+
+def _source(config: Config, streams: list[InputStream]) -> str:
+    """Say where records come from, and how they are named."""
+    source = config.source
+    if source.type == "files":
+        kind = "one JSON value" if must_be_json(source, config.packing) else "a record as it is"
+        return f"{', '.join(source.path)}, each file is {kind}, key is its path"
+    if source.type == "sqs":
+        key = f"the field {source.key}" if source.key else "the message's id"
+        end = "waits for more for ever"
+        if source.until_empty is not None:
+            end = f"ends when it gave nothing for {number_format.span(source.until_empty)}"
+        return f"{source.queue_url}, key is {key}, {end}"
+    sizes = [stream.size for stream in streams]
+    known = sum(size for size in sizes if size is not None)
+    files = "1 file" if len(streams) == 1 else f"{len(streams):,} files"
+    key = f"the field {source.key}" if source.key else "file and line"
+    return (
+        f"{files}, {'at least ' if None in sizes else ''}{number_format.size(known)}, key is {key}"
+    )
+
+
+def _where(config: Config) -> str:
+    if config.emulator is not None:
+        return f" on the embedded emulator, model {config.emulator.model}"
+    region = config.aws.region or os.environ.get("AWS_REGION") or "the region of the environment"
+    return f" in {region}"

@@ -1,0 +1,44 @@
+"""How long staged objects are needed, and the rule that removes them after that. Pure."""
+
+import json
+import math
+
+from dispatcher.aws.preflight.lifecycle import rule_of
+from dispatcher.config.retry import InvocationRetrySettings
+from dispatcher.config.settings import Config
+from dispatcher.retry.outcomes import BACKOFF_CAP_SECONDS
+
+_DAY_SECONDS = 86_400
+
+_SHARED_SECONDS = 3_600
+"""So long after it was written an object is used for another record with the same content."""
+
+
+def days_needed(config: Config) -> int:
+    """Return how many days after it was written a staged object may be removed.
+
+    By then its records have had all their attempts, even where each of them expired. One day more
+    is for a run that was stopped meanwhile; a run that stops for longer writes what is gone anew.
+    """
+    outcomes = config.retry.outcomes
+    again = [value for _, value in outcomes if isinstance(value, InvocationRetrySettings)]
+    attempts = max(one.attempts for one in again)
+    request = config.request
+    each = request.ttl + request.timeout + config.completion.slack
+    seconds = _SHARED_SECONDS + attempts * each + (attempts - 1) * BACKOFF_CAP_SECONDS
+    return 1 + math.ceil(seconds / _DAY_SECONDS)
+
+
+def advice(config: Config) -> str | None:
+    """Return the lifecycle rule and what to do with it, where the user leaves deletion to one."""
+    staging = config.staging
+    if staging.bucket is None or staging.delete != "by_lifecycle":
+        return None
+    rule = json.dumps({"Rules": [rule_of(staging.prefix, days_needed(config))]}, indent=2)
+    return (
+        f"Staged objects are left to a lifecycle rule of {staging.bucket}. Write this to rule.json:"
+        f"\n\n{rule}\n\n"
+        "and, after adding the rules that the bucket has already, because it replaces them:\n\n"
+        "aws s3api put-bucket-lifecycle-configuration \\\n"
+        f"  --bucket {staging.bucket} --lifecycle-configuration file://rule.json"
+    )

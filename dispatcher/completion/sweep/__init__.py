@@ -1,0 +1,1 @@
+"""The sweep: finding completions in S3 whose events are overdue."""

@@ -1,0 +1,67 @@
+"""How failed calls are repeated, and failed invocations made anew."""
+
+from pydantic import Field
+
+from dispatcher.config.section import Section
+from dispatcher.config.units import Duration
+
+
+class InvocationRetrySettings(Section):
+    """How often the records of a failed invocation are invoked, and how long to wait before."""
+
+    attempts: int = Field(
+        1, ge=1, le=100, description="Invocations of the same records; 1 does not try them again."
+    )
+    backoff: Duration = Field(
+        30.0, ge=0, description="Wait before the second one; doubles, with jitter, up to an hour."
+    )
+
+
+class OutcomeRetrySettings(Section):
+    """What is invoked anew, by the reason that its dead letter would have."""
+
+    model_error: InvocationRetrySettings = Field(
+        InvocationRetrySettings(),
+        description="The container refused the request (4xx), or failed somehow.",
+    )
+    model_server_error: InvocationRetrySettings = Field(
+        InvocationRetrySettings(attempts=3),
+        description="The container failed (5xx), or took too long.",
+    )
+    expired: InvocationRetrySettings = Field(
+        InvocationRetrySettings(attempts=2),
+        description="No completion within ttl + timeout + slack.",
+    )
+    count_mismatch: InvocationRetrySettings = Field(
+        InvocationRetrySettings(), description="The answer held a wrong number of outputs."
+    )
+    bad_answer: InvocationRetrySettings = Field(
+        InvocationRetrySettings(), description="The answer to several records could not be read."
+    )
+    output_missing: InvocationRetrySettings = Field(
+        InvocationRetrySettings(attempts=2),
+        description="It completed, and its output is not there.",
+    )
+
+
+class RetrySettings(Section):
+    """How failed calls are repeated. Throttling is always waited out."""
+
+    attempts: int = Field(
+        8, ge=1, description="Calls of one invocation that may fail while others succeed."
+    )
+    base: Duration = Field(0.1, gt=0, description="First backoff; doubles, with full jitter.")
+    cap: Duration = Field(20.0, gt=0, description="Longest backoff.")
+    give_up_after: Duration = Field(
+        300.0, gt=0, description="Stop the run when no call has succeeded for so long."
+    )
+    outcomes: OutcomeRetrySettings = Field(
+        OutcomeRetrySettings(), description="New invocations after failed ones, by reason."
+    )
+    bisection: float = Field(
+        0.1,
+        ge=0,
+        le=2,
+        description="Most extra invocations to take failed packed ones apart: a share of the "
+        "records read, and 1,000 besides; 0 never takes apart.",
+    )

@@ -1,0 +1,1 @@
+"""Files that are a record each, as source."""

@@ -1,0 +1,101 @@
+"""Blocks of content cut into lines, a line of any length in bounded memory."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dispatcher.flow.content import LARGE_BYTES
+from dispatcher.records.long_value import LongValue
+
+
+@dataclass(frozen=True, slots=True)
+class TooLong:
+    """A line that was skipped because it is longer than may be kept.
+
+    Attributes:
+        length: Its bytes, without the line break.
+    """
+
+    length: int
+
+
+Piece: TypeAlias = list[bytes] | LongValue | TooLong
+"""Lines that are in memory, or one that is not."""
+
+
+class LineSplitter:
+    """Cuts blocks into lines without their line breaks.
+
+    Whole blocks are split at once; only the line that a block ends in is carried over. Its parts
+    go to a file as soon as they are together ``LARGE_BYTES`` long, and are dropped as soon as they
+    are longer than ``longest``.
+
+    Args:
+        longest: The longest line to keep, in bytes.
+        begin: Begins a line that is not held in memory; is told whether it is the first one.
+    """
+
+    def __init__(self, longest: int, begin: Callable[[bool], LongValue]) -> None:
+        self._longest = longest
+        self._begin = begin
+        self._parts: list[bytes] = []
+        self._long: LongValue | None = None
+        self._length = 0
+        self._is_first = True
+
+    @property
+    def held(self) -> int:
+        """Length of the line whose end has not been seen yet, in bytes."""
+        return self._length
+
+    def feed(self, block: bytes) -> Iterator[Piece]:
+        """Yield the lines that end in this block; some may be longer than ``longest``."""
+        lines = block.split(b"\n")
+        last = lines.pop()
+        if lines and self._length:
+            self._hold(lines[0])
+            first = self._release()
+            if isinstance(first, bytes):
+                lines[0] = first
+            else:
+                yield first
+                del lines[0]
+        self._is_first &= not lines
+        self._hold(last)
+        if lines:
+            yield lines
+
+    def end(self) -> Iterator[Piece]:
+        """Yield the last line, where the content does not end with a line break."""
+        if self._length:
+            last = self._release()
+            yield [last] if isinstance(last, bytes) else last
+
+    def _hold(self, part: bytes) -> None:
+        self._length += len(part)
+        if self._length > self._longest:
+            self._parts.clear()
+            if self._long is not None:
+                self._long.close()
+                self._long = None
+        elif self._long is not None:
+            self._long.feed(part)
+        elif self._length >= LARGE_BYTES:
+            self._long = self._begin(self._is_first)
+            for held in (*self._parts, part):
+                self._long.feed(held)
+            self._parts.clear()
+        elif part:
+            self._parts.append(part)
+
+    def _release(self) -> bytes | LongValue | TooLong:
+        length, self._length = self._length, 0
+        self._is_first = False
+        if length > self._longest:
+            return TooLong(length)
+        if self._long is not None:
+            long, self._long = self._long, None
+            return long
+        line = b"".join(self._parts)
+        self._parts.clear()
+        return line

@@ -1,0 +1,133 @@
+"""JSON lines from files, pipes and standard input."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from dispatcher.config.connectors import SourceSettings
+from dispatcher.connectors.jsonl.paths import STDIN, InputStream, survey
+from dispatcher.connectors.jsonl.stream_reader import StreamReader
+from dispatcher.errors import StateError
+from dispatcher.records.record import Item, Position
+from dispatcher.records.source import START, Mark
+
+
+class JsonlSource:
+    """Reads one stream after the other, on a worker thread; a ``Source``.
+
+    A stream is a file's path or ``-``; its offsets are bytes of decoded content. A file that grows
+    is read up to the end that is found when reading gets there. Pipes are waited for in the event
+    loop, so that a silent one never keeps the process from ending.
+
+    Args:
+        settings: The section ``source``.
+        stdin: File descriptor of standard input; it is never closed.
+        spill: Folder for records that are too large for memory; None: the one for temporary files.
+    """
+
+    def __init__(
+        self, settings: SourceSettings, *, stdin: int = 0, spill: Path | None = None
+    ) -> None:
+        self._settings = settings
+        self._stdin = stdin
+        self._spill = spill
+        self._marks: Mapping[str, Mark] = {}
+        self._streams: list[InputStream] = []
+        self._at = 0
+        self._behind = 0
+        self._reader: StreamReader | None = None
+
+    async def open(self, marks: Mapping[str, Mark], heads: Mapping[str, str]) -> dict[str, str]:
+        """Find and check all files, see ``Source``."""
+        self._marks = marks
+        compression = self._settings.compression
+
+        def look() -> list[InputStream]:
+            return survey(
+                self._settings.path,
+                stdin=self._stdin,
+                marks=marks,
+                heads=heads,
+                compression=None if compression == "auto" else compression,
+            )
+
+        self._streams = await to_thread.run_sync(look)
+        return {stream.name: stream.head for stream in self._streams if stream.head is not None}
+
+    async def read(self) -> list[Item]:
+        """Return the next batch, see ``Source``."""
+        while True:
+            if self._reader is None:
+                if self._at == len(self._streams):
+                    return []
+                self._reader = await to_thread.run_sync(self._begin, self._streams[self._at])
+            reader = self._reader
+            if reader.waits and reader.hungry:
+                await anyio.wait_readable(reader.file)
+            batch = await to_thread.run_sync(reader.step)
+            if reader.ended:
+                self._behind += reader.consumed
+                self._at += 1
+                self._close()
+            if batch:
+                return batch
+
+    async def run(self) -> None:
+        """Do nothing: files need no care beside reading."""
+
+    def stop(self) -> None:
+        """Do nothing: only what is asked for is read."""
+
+    def acknowledge(self, positions: Iterable[Position]) -> None:
+        """Do nothing: the ledger's mark says where to resume."""
+
+    async def finish(self) -> None:
+        """Do nothing: a file forgets nothing."""
+
+    async def aclose(self) -> None:
+        """Close the file that is being read."""
+        self._at = len(self._streams)
+        self._close()
+
+    @property
+    def may_pause(self) -> bool:
+        """Whether anything to be read is a pipe or a terminal."""
+        return any(stream.size is None for stream in self._streams)
+
+    @property
+    def bytes_expected(self) -> int | None:
+        """Bytes behind the reader, and what the rest measured at the start."""
+        expected = self._behind
+        for stream in self._streams[self._at :]:
+            if stream.size is None:
+                return None
+            expected += stream.size
+        return max(expected, self.bytes_read)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes as they lie on disk."""
+        return self._behind + (self._reader.consumed if self._reader else 0)
+
+    def _begin(self, stream: InputStream) -> StreamReader:
+        name = stream.name
+        mark = self._marks.get(name, START)
+        if name == STDIN:
+            return StreamReader(name, self._stdin, self._settings, mark, spill=self._spill)
+        try:
+            # Without O_NONBLOCK, opening a named pipe blocks until it has a writer.
+            file = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            raise StateError(
+                f"{name} can no longer be opened ({error.strerror}); restore it and run the same "
+                "command again to go on"
+            ) from None
+        return StreamReader(name, file, self._settings, mark, spill=self._spill)
+
+    def _close(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and reader.file != self._stdin:
+            os.close(reader.file)

@@ -1,0 +1,1 @@
+"""Amazon SQS queues as source and sink."""

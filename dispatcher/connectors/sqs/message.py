@@ -1,0 +1,90 @@
+"""What a queue source is given: the calls to its queue, and messages, which become records."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from dispatcher.config.connectors import SourceSettings
+from dispatcher.errors import CallError
+from dispatcher.records.json_records import item_of
+from dispatcher.records.record import Held, Position, Record, Unreadable
+
+
+class Delivery(Protocol):
+    """One delivery of a message."""
+
+    @property
+    def id(self) -> str:
+        """Its MessageId."""
+        ...
+
+    @property
+    def body(self) -> str:
+        """Its text."""
+        ...
+
+    @property
+    def receipt(self) -> str:
+        """What deletes it."""
+        ...
+
+
+class SourceQueue(Protocol):
+    """The calls to the queue.
+
+    They raise ``CallError`` or ``Denied``; errors of single entries are returned by index, those
+    that no repetition mends as ``Rejected``.
+    """
+
+    async def receive(self, *, wait: int | None = None) -> Sequence[Delivery]:
+        """Wait up to ``wait`` seconds for messages; return at most ten."""
+        ...
+
+    async def delete(self, receipts: Sequence[str]) -> Mapping[int, CallError]:
+        """Delete up to ten messages."""
+        ...
+
+    async def change_visibility(
+        self, changes: Sequence[tuple[str, int]]
+    ) -> Mapping[int, CallError]:
+        """Hide up to ten messages, given by receipt, for some seconds from now."""
+        ...
+
+    async def attributes(self) -> Mapping[str, str] | None:
+        """Return what the queue says of itself; None where one may not ask."""
+        ...
+
+
+class Patience(Protocol):
+    """Ends a run that the queue does not answer any more."""
+
+    def succeeded(self) -> None:
+        """Note that a call was answered."""
+        ...
+
+    def failed(self, error: CallError) -> None:
+        """Note that a call was not answered; raises RunStopped where none was for too long."""
+        ...
+
+
+def item_of_message(position: Position, body: str, settings: SourceSettings) -> Held:
+    """Return the item of one message.
+
+    Args:
+        position: With the message's name.
+        body: Its text, which should be one JSON value.
+        settings: Which field is the key, and how long a record may be.
+    """
+    raw = body.encode("utf-8", "surrogatepass").strip()
+    assert position.message is not None
+    if len(raw) > settings.max_record:
+        message = (
+            f"{position.stream}, message {position.message} is {len(raw)} bytes long, "
+            f"source.max_record is {settings.max_record}"
+        )
+        # Unlike a line of a file it can be read nowhere else once it is deleted.
+        return Unreadable(position, position.message, raw, "too_large", message)
+    item = item_of(position, raw, settings.key)
+    if isinstance(item, Record):
+        # Valid JSON has line breaks only between tokens, where a blank means the same.
+        item.raw = item.raw.replace(b"\n", b" ")
+    return item

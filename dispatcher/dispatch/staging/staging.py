@@ -1,0 +1,264 @@
+"""Payloads that do not fit inline: put into S3 before the call, where the endpoint reads them."""
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import anyio.to_thread
+
+from dispatcher import failpoints
+from dispatcher.aws.location import parse_location
+from dispatcher.aws.requests import Location, PutOptions, tagging_of
+from dispatcher.config.packing import StagingSettings
+from dispatcher.config.settings import Config
+from dispatcher.dispatch.staging.cleanup import Remover, StagedObjectCleanup
+from dispatcher.dispatch.staging.object_cache import ObjectCache
+from dispatcher.dispatch.staging.upload import PART_BYTES, Uploader, Writer
+from dispatcher.errors import CallError, Denied, NotThere, Rejected, ServiceFailed, Transient
+from dispatcher.flow.budget import MemoryBudget
+from dispatcher.flow.content import LARGE_BYTES, ChangedError, FileSlice
+from dispatcher.ledger.invocation import Entry, Planned
+from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.payloads.payloads import unreadable_payload
+from dispatcher.observe.meter import Meter
+from dispatcher.packing.codec import Codec
+from dispatcher.packing.large_payload import (
+    digest_of_blob,
+    digest_of_payload,
+    exact_size,
+    is_streamed,
+    pieces,
+)
+from dispatcher.packing.values import NotEncodableError
+
+NOT_ENCODABLE = "NotEncodable"
+"""Code of the error for a record that its encoding cannot carry."""
+
+
+class Stager(Writer, Remover, Protocol):
+    """S3, where payloads are staged."""
+
+    async def size(self, location: Location) -> int | None:
+        """Return the bytes of an object, None if it cannot be seen; raises ``NotThere``."""
+
+    async def abort_uploads(self, location: Location) -> None:
+        """Delete the parts of uploads of an object that were not completed."""
+
+
+@dataclass(slots=True)
+class Staging:
+    """Puts payloads where the endpoint can read them, each content once.
+
+    Attributes:
+        config: The sections ``packing``, ``staging`` and ``retry``.
+        ledger: Has the records, and knows what is staged.
+        codec: Makes payloads of large records.
+        stager: S3.
+        memory: Bounds what is held of payloads.
+        meter: Counts.
+        monotonic: Seconds on a steady clock.
+        dice: Jitters waits.
+        disposal: Deletes what is not needed any more, where that is for us to do.
+    """
+
+    config: Config
+    ledger: Ledger
+    codec: Codec
+    stager: Stager
+    memory: MemoryBudget
+    meter: Meter
+    monotonic: Callable[[], float]
+    dice: random.Random
+    disposal: StagedObjectCleanup = field(init=False)
+    _presence: ObjectCache = field(init=False)
+    _options: PutOptions = field(init=False)
+    _uploader: Uploader = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare what all uploads share."""
+        self._presence = ObjectCache(self.monotonic)
+        self.disposal = StagedObjectCleanup(
+            self.ledger.staged,
+            self.stager,
+            self._presence,
+            self.meter,
+            is_ours=self.config.staging.delete == "on_settled",
+        )
+        self._options = options_of(self.config.staging)
+        self._uploader = Uploader(self.stager, self.config.retry, self.dice)
+
+    async def stage(self, entry: Entry) -> Location | None:
+        """Return where the payload of an invocation lies in S3; it is there then.
+
+        What an earlier process or attempt has staged is looked for, and written again only if it is
+        gone. Nothing is returned where the invocation is over meanwhile.
+
+        Raises:
+            CallError, Denied: It could not be written; Rejected where no repetition can help.
+            RunStopped: Its records cannot be read.
+        """
+        try:
+            return await self._staged(entry)
+        except ServiceFailed as error:
+            # S3 is down for all: no record is to blame for it, however long it lasts.
+            raise Transient(str(error), code=error.code) from error
+
+    async def _staged(self, entry: Entry) -> Location | None:
+        if (found := await self._found(entry)) is not None:
+            self.meter.staged["found"] += 1
+        elif entry.planned.size >= LARGE_BYTES:
+            found = await self._stage_large(entry)
+        else:
+            found = await self._stage_whole(entry)
+        failpoints.reach("dispatch.staged")
+        return found
+
+    async def _found(self, entry: Entry) -> Location | None:
+        """Return where the payload lies already, if it does."""
+        known = entry.staged
+        location = None if known is None else parse_location(known)
+        if known is None or location is None:
+            return None
+        async with self._presence.alone(known):
+            if not await self._is_there(location, self._expected(entry)):
+                self._presence.forget(known)
+                return None
+        return location
+
+    async def _is_there(self, location: Location, expected: int | None) -> bool:
+        try:
+            size = await self.stager.size(location)
+        except NotThere:
+            return False
+        if size is None:  # it cannot be seen: to write it once more is always right
+            return False
+        return size == expected if expected is not None else size > 0
+
+    def _expected(self, entry: Entry) -> int | None:
+        sizes = [slip.size for slip in entry.slips]
+        return exact_size(sum(sizes), len(sizes), self.codec, entry.planned.encoding)
+
+    async def _stage_whole(self, entry: Entry) -> Location | None:
+        """Stage a payload that is small enough to be held."""
+        planned = entry.planned
+        async with self.memory.take(planned.size):
+            with _reading(planned):
+                payload = await self.ledger.payload(entry)
+            if payload is None:
+                if self._is_over(entry):
+                    return None
+                raise unreadable_payload(planned)
+            digest = await anyio.to_thread.run_sync(
+                digest_of_payload, payload, planned.encoding, planned.content_type
+            )
+
+            async def put(location: Location) -> None:
+                await self.stager.put(location, payload, planned.content_type, self._options)
+
+            return await self._stage_as(digest, entry, put)
+
+    async def _stage_large(self, entry: Entry) -> Location | None:
+        """Stage a payload of which only parts are held, where its encoding allows that."""
+        planned = entry.planned
+        blob = await self.ledger.kept(entry)
+        if blob is None:
+            if self._is_over(entry):
+                return None
+            raise unreadable_payload(planned)
+        assert isinstance(blob, FileSlice), "a large record is kept as one"
+        began_before = entry.staged
+        source = pieces(blob, self.codec, planned.encoding)
+
+        async def put(location: Location) -> None:
+            if began_before == str(location):
+                # Parts of an upload that a dead process began; a rule of the bucket has to remove
+                # what we may not list.
+                with suppress(CallError, Denied):
+                    await self.stager.abort_uploads(location)
+            write = partial(
+                self._uploader.write,
+                location,
+                content_type=planned.content_type,
+                options=self._options,
+            )
+            with _reading(planned):
+                if is_streamed(self.codec, planned.encoding):
+                    await write(source, self.memory)
+                    return
+                async with self.memory.take(planned.size):
+                    whole = await anyio.to_thread.run_sync(b"".join, source)
+                    await write((whole,), MemoryBudget(len(whole) + PART_BYTES))
+
+        try:
+            with _reading(planned):
+                digest = await anyio.to_thread.run_sync(self._digest, blob, planned)
+            return await self._stage_as(digest, entry, put)
+        finally:
+            blob.close()
+
+    def _digest(self, blob: FileSlice, planned: Planned) -> str:
+        return digest_of_blob(
+            blob,
+            planned.encoding,
+            planned.content_type,
+            frame=self.codec.frame,
+            select=self.config.packing.select or "",
+        )
+
+    def _is_over(self, entry: Entry) -> bool:
+        """Return whether an invocation's records may be gone because nobody needs them."""
+        return self.ledger.find(entry.planned.number) is not entry
+
+    async def _stage_as(
+        self, digest: str, entry: Entry, put: Callable[[Location], Awaitable[None]]
+    ) -> Location | None:
+        """Write an object of this content, unless somebody has; its place is durable before that.
+
+        Two characters of the digest come first, so that S3 spreads the load: it takes 3,500 puts a
+        second for a prefix. With the run's tag no run deletes what another one needs.
+        """
+        bucket = self.config.staging.bucket
+        assert bucket is not None, "the packer routes to S3 only with a bucket"
+        key = f"{self.config.staging.prefix}{digest[:2]}/{self.ledger.tag}/{digest}"
+        location = Location(bucket, key)
+        name = str(location)
+        async with self._presence.alone(name):
+            if not await self.ledger.staged.stage(entry, name):
+                return None
+            if self._presence.is_known(name):
+                self.meter.staged["shared"] += 1
+                return location
+            failpoints.reach("dispatch.staging")
+            await put(location)
+            self._presence.wrote(name)
+        self.meter.staged["uploaded"] += 1
+        return location
+
+
+@contextmanager
+def _reading(planned: Planned) -> Iterator[None]:
+    """Say what it means when the records in the block cannot be read or encoded.
+
+    Raises:
+        Rejected: The encoding cannot carry them.
+        StateError: They are not what was kept.
+    """
+    try:
+        yield
+    except NotEncodableError as error:
+        raise not_encodable(planned, error) from None
+    except ChangedError as error:
+        raise unreadable_payload(planned) from error
+
+
+def not_encodable(planned: Planned, error: NotEncodableError) -> Rejected:
+    """Return the error for a record that its encoding cannot carry."""
+    return Rejected(f"{planned.encoding} cannot carry it: {error}", code=NOT_ENCODABLE)
+
+
+def options_of(settings: StagingSettings) -> PutOptions:
+    """Return how S3 is to keep staged objects."""
+    return PutOptions(settings.encryption, settings.kms_key, tagging_of(settings.tags))

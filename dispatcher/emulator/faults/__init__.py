@@ -1,0 +1,1 @@
+"""The fault plan and what faults do to events and outputs."""

@@ -1,0 +1,200 @@
+"""Sends each request to its service, and puts refusals into that service's shape."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from itertools import count
+from typing import Protocol
+from uuid import uuid4
+
+from dispatcher.emulator.auth.caller import (
+    DENIED_KEY,
+    CallerIdentity,
+    is_signed_body,
+    meant_service,
+    read_caller,
+    sha256_of,
+)
+from dispatcher.emulator.auth.refusals import Signing
+from dispatcher.emulator.auth.verification import Account, verify
+from dispatcher.emulator.clock import Clock
+from dispatcher.emulator.faults.plan import PROCEED, FaultPlan, Verdict
+from dispatcher.emulator.gateway.call import read_call
+from dispatcher.emulator.http.blob import SPOOL_BYTES
+from dispatcher.emulator.http.message import (
+    Answer,
+    HttpRequest,
+    HttpResponse,
+    Refusal,
+    Reply,
+    Reset,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Service(Protocol):
+    """One AWS service."""
+
+    request_id_header: str
+    """The header in which the service names a request."""
+
+    missing_signature: Refusal
+    """The answer to a request without a well-formed signature."""
+
+    access_denied: Refusal
+    """The answer to a caller who may do nothing."""
+
+    malformed_body: str
+    """The error code of a body whose aws-chunked framing is wrong."""
+
+    @property
+    def signing(self) -> Signing:
+        """The answers to signatures that do not hold."""
+
+    def answer(self, request: HttpRequest) -> Answer:
+        """Answer a signed request; raises Refusal."""
+
+    def refuse(self, request: HttpRequest, refusal: Refusal) -> HttpResponse:
+        """Put a refusal into this service's shape."""
+
+
+class Router:
+    """The handler of the HTTP server.
+
+    Args:
+        services: By the name that signatures carry.
+        clock: Time.
+        faults: What goes wrong.
+        account: Whose signatures are good; None: every well-formed one is.
+    """
+
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        clock: Clock,
+        *,
+        faults: FaultPlan,
+        account: Account | None = None,
+    ) -> None:
+        self._services = services
+        self._clock = clock
+        self._faults = faults
+        self._account = account
+        # Shaped like a UUID, made without the cost of one.
+        self._id_prefix = str(uuid4())[:24]
+        self._ids = count(1)
+
+    def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[Reply]:
+        """Answer any request; never raises."""
+        caller = read_caller(request)
+        name = self._asked(request, caller)
+        service = self._services.get(name)
+        if service is None:
+            return HttpResponse(404, {"Content-Type": "text/plain"}, _unknown(name))
+        if caller is None:
+            return self._name(service, service.refuse(request, service.missing_signature))
+        if caller.key == DENIED_KEY:
+            return self._name(service, service.refuse(request, service.access_denied))
+        try:
+            answer = self._checked(name, service, request, caller)
+        except Exception as error:
+            return self._name(service, self._refuse(service, request, error))
+        if isinstance(answer, HttpResponse):
+            return self._name(service, answer)
+        return self._later(service, request, answer)
+
+    def _asked(self, request: HttpRequest, caller: CallerIdentity | None) -> str:
+        """Return the name of the service that is asked.
+
+        The real services know it by the host, which is one for all here. So the signature tells,
+        unless it has to be right: then what is asked must not depend on it.
+        """
+        if caller is None:
+            return meant_service(request) or "s3"
+        if self._account is None:
+            return caller.service
+        return meant_service(request) or caller.service
+
+    def _checked(
+        self, name: str, service: Service, request: HttpRequest, caller: CallerIdentity
+    ) -> HttpResponse | Awaitable[Reply]:
+        """Answer a request if its body is whole and it is signed."""
+        if request.fault:
+            text = f"The body is malformed: {request.fault}."
+            raise Refusal(400, service.malformed_body, text)
+        if self._account is None:
+            # What S3 is sent comes with checksums of its own.
+            if name != "s3" and not is_signed_body(request):
+                raise service.signing.wrong_signature()
+            return self._answer(name, service, request)
+        verified = partial(
+            verify, request, caller, self._account, service=name, signing=service.signing
+        )
+        if request.body.size > SPOOL_BYTES:
+            return self._hashed_later(name, service, request, verified)
+        verified(now=self._clock.now(), body_sha256=sha256_of(request.body))
+        return self._answer(name, service, request)
+
+    async def _hashed_later(
+        self, name: str, service: Service, request: HttpRequest, verified: Callable[..., None]
+    ) -> Reply:
+        """Answer a request with a body that takes long to hash."""
+        digest = await asyncio.to_thread(sha256_of, request.body)
+        verified(now=self._clock.now(), body_sha256=digest)
+        answer = self._answer(name, service, request)
+        return answer if isinstance(answer, HttpResponse) else await answer
+
+    def _answer(
+        self, name: str, service: Service, request: HttpRequest
+    ) -> HttpResponse | Awaitable[Reply]:
+        """Answer a request as the fault plan has it."""
+        if not self._faults.armed:
+            return service.answer(request)
+        verdict = self._faults.call(read_call(name, request))
+        if verdict is PROCEED:
+            return service.answer(request)
+        return self._answer_badly(service, request, verdict)
+
+    async def _answer_badly(
+        self, service: Service, request: HttpRequest, verdict: Verdict
+    ) -> Reply:
+        reply: Reply = Reset()
+        if verdict.refusal is not None:
+            reply = service.refuse(request, verdict.refusal)
+        elif verdict.reset != "before":
+            try:
+                answer = service.answer(request)
+                done = answer if isinstance(answer, HttpResponse) else await answer
+            except Refusal as refusal:
+                done = service.refuse(request, refusal)
+            reply = done if verdict.reset is None else reply
+        if verdict.delay:
+            await self._clock.sleep(verdict.delay)
+        return reply
+
+    async def _later(
+        self, service: Service, request: HttpRequest, answer: Awaitable[Reply]
+    ) -> Reply:
+        response: Reply
+        try:
+            response = await answer
+        except Exception as error:
+            response = self._refuse(service, request, error)
+        return self._name(service, response) if isinstance(response, HttpResponse) else response
+
+    def _refuse(self, service: Service, request: HttpRequest, error: Exception) -> HttpResponse:
+        if not isinstance(error, Refusal):
+            # A fault of the emulator itself must look like one of the service, and be seen.
+            _log.error("the emulator failed on %s", request.raw_path, exc_info=error)
+            error = Refusal(500, "InternalFailure", f"emulator: {type(error).__name__}")
+        return service.refuse(request, error)
+
+    def _name(self, service: Service, response: HttpResponse) -> HttpResponse:
+        response.headers[service.request_id_header] = f"{self._id_prefix}{next(self._ids):012x}"
+        return response
+
+
+def _unknown(name: str) -> bytes:
+    return f"The emulator has no service {name!r}.\n".encode()

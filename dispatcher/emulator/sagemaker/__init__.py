@@ -1,0 +1,1 @@
+"""SageMaker: the endpoint, its queue, its outputs and events."""

@@ -1,0 +1,1 @@
+"""Amazon SQS: queues, messages and long polls."""

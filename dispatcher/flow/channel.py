@@ -1,0 +1,42 @@
+"""Between rooms: items are handed over without a turn of the event loop where none is needed.
+
+A receive of anyio's streams always takes a turn, which costs as much as parsing the item. Whoever
+uses these has to wait for something else from time to time, such as an answer.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Generic, Self, TypeVar
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+Item = TypeVar("Item")
+
+
+class EagerReceiver(AsyncIterator[Item], Generic[Item]):
+    """The items of a stream, until it ends."""
+
+    def __init__(self, stream: MemoryObjectReceiveStream[Item]) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> Item:
+        """Return the next item, at once where there is one."""
+        try:
+            try:
+                return self._stream.receive_nowait()
+            except anyio.WouldBlock:
+                return await self._stream.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+
+async def hand_over(stream: MemoryObjectSendStream[Item], item: Item) -> None:
+    """Send an item, at once where there is room."""
+    try:
+        stream.send_nowait(item)
+    except anyio.WouldBlock:
+        await stream.send(item)

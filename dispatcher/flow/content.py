@@ -1,0 +1,85 @@
+"""Bytes that are too many to hold in memory: a part of an open file."""
+
+import os
+import zlib
+from collections.abc import Iterator
+
+LARGE_BYTES = 16_000_000
+"""A record from here on is a blob."""
+
+CHUNK_BYTES = 1_000_000
+"""How much of a blob is read at once."""
+
+
+class ChangedError(Exception):
+    """The bytes of a blob are not those that it was made of; ``str()`` says what of them."""
+
+
+class FileSlice:
+    """A part of an open file, read by whoever asks; owns the file descriptor.
+
+    It is closed by ``close``, at the latest when nobody holds it any more: an unlinked file takes
+    its disk space until then.
+
+    Args:
+        file: A file descriptor of its own, which ``close`` closes.
+        offset: Where the part begins, in bytes.
+        size: Its bytes.
+        crc: CRC-32 of its bytes, where it is known.
+        steady: The file must stay as it is now until everything is read, such as one of the user's.
+    """
+
+    __slots__ = ("_crc", "_file", "_offset", "_seen", "size")
+
+    def __init__(
+        self, file: int, offset: int, size: int, *, crc: int | None = None, steady: bool = False
+    ) -> None:
+        self._file = file
+        self._offset = offset
+        self._crc = crc
+        self._seen = _state(file) if steady else None
+        self.size = size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the bytes in order, ``CHUNK_BYTES`` at a time; blocks on the disk.
+
+        Raises:
+            ChangedError: They are not those that it was made of; known for sure only at the end,
+                after the last chunk.
+            OSError: The disk fails.
+        """
+        crc = 0
+        for start in range(0, self.size, CHUNK_BYTES):
+            wanted = min(CHUNK_BYTES, self.size - start)
+            chunk = os.pread(self._file, wanted, self._offset + start)
+            if len(chunk) < wanted:
+                raise ChangedError(f"{wanted - len(chunk)} bytes are missing at {start:,}")
+            if self._crc is not None:
+                crc = zlib.crc32(chunk, crc)
+            yield chunk
+        if self._crc not in (None, crc):
+            raise ChangedError("the checksum is another")
+        if self._seen is not None and _state(self._file) != self._seen:
+            raise ChangedError("the file was written to")
+
+    def __len__(self) -> int:
+        return self.size
+
+    def read(self) -> bytes:
+        """Return all of it; blocks on the disk, see ``chunks``."""
+        return b"".join(self.chunks())
+
+    def close(self) -> None:
+        """Close the file; harmless when repeated."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def __del__(self) -> None:
+        """Close the file of a blob that nobody wanted, such as one that was read before."""
+        self.close()
+
+
+def _state(file: int) -> tuple[int, int]:
+    found = os.fstat(file)
+    return found.st_size, found.st_mtime_ns

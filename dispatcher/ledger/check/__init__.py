@@ -1,0 +1,1 @@
+"""Reading and verifying a ledger from outside its run."""

@@ -1,0 +1,366 @@
+"""What is wrong with a ledger, told from all that it holds.
+
+Pure: ``dispatcher.ledger.check.read`` reads. A ledger is sound when the next process of its run
+goes on from it as from what was last committed; what that process mends by itself is only noted.
+"""
+
+import json
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TypeVar, get_args
+
+from dispatcher.config.packing import Encoding
+from dispatcher.ledger import ids
+from dispatcher.ledger.check.snapshot import LedgerSnapshot, Row, SinkFile
+from dispatcher.ledger.invocation import RecordRef, unpack_slips
+from dispatcher.ledger.states import State
+from dispatcher.ledger.store import schema
+from dispatcher.packing.spool_format import spans
+
+_Read = TypeVar("_Read")
+
+_UNREADABLE = (KeyError, OverflowError, TypeError, ValueError)
+"""What reading a row raises whose bytes are not what was written."""
+
+_RESTORE = (
+    "Restore the ledger with its -wal file, the results and the dead letters from one copy, or "
+    "begin a new run with a new ledger and new files."
+)
+_MENDED = "Nothing is to be done: the next run mends it by itself."
+
+
+@dataclass(slots=True, frozen=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        what: What was found, one sentence.
+        remedy: What to do about it, one sentence.
+        is_damage: The run cannot go on from this, or its results would be wrong.
+    """
+
+    what: str
+    remedy: str = _RESTORE
+    is_damage: bool = True
+
+
+def verify(
+    holdings: LedgerSnapshot, *, results: str | None, dead_letters: str | None
+) -> list[Finding]:
+    """Return what is wrong, in the order of the tables; nothing for a sound ledger.
+
+    Args:
+        holdings: What was read.
+        results: The name of the results file; None where results do not go to a file.
+        dead_letters: Likewise of the dead-letter file.
+    """
+    findings = [Finding(f"The database is broken: {what}.") for what in holdings.broken]
+    if holdings.version != schema.VERSION:
+        return [*findings, _of_version(holdings.version)]
+    look = _Look(holdings, findings)
+    look.at_facts()
+    look.at_streams()
+    look.at_ranges()
+    look.at_invocations()
+    look.at_records()
+    look.at_messages()
+    look.at_spool()
+    look.at_files(results, dead_letters)
+    return findings
+
+
+def _of_version(version: int) -> Finding:
+    if 0 < version < schema.VERSION:
+        return Finding(
+            f"The ledger is of schema {version}, not {schema.VERSION}.",
+            "Go on with the run, which brings it up to date, and check it again after that.",
+            is_damage=False,
+        )
+    return Finding(
+        f"The ledger is of schema {version}, which this version does not know.",
+        "Check it with the version of the dispatcher that began the run.",
+    )
+
+
+@dataclass(slots=True)
+class _Look:
+    """One look at everything; what was understood on the way serves what is looked at later."""
+
+    holdings: LedgerSnapshot
+    findings: list[Finding]
+    _facts: dict[str, str] = field(default_factory=dict)
+    _tallies: dict[str, int] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict)
+    _marks: dict[str, int] = field(default_factory=dict)
+    _ranges: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    _records: list[tuple[int, RecordRef]] = field(default_factory=list)
+
+    def at_facts(self) -> None:
+        """Read facts and tallies."""
+        for row in self._rows("fact", self.holdings.facts, _fact):
+            self._facts[row[0]] = row[1]
+        for name, records in self._rows("tally", self.holdings.tallies, _tally):
+            self._tallies[name] = records
+        for name, parse in _PARSERS.items():
+            if name in self._facts:
+                try:
+                    parse(self._facts[name])
+                except ValueError:
+                    self._damage(f"The fact {name!r} cannot be read.")
+        tag = self._facts.get("tag", "")
+        if ids.number_of(tag, ids.invocation_id(tag, 1)) != 1:
+            self._damage(f"The run has no tag, or one that is none: {tag!r}.")
+        if self._facts.get("finished") == "yes" and self.holdings.invocations:
+            self._damage(
+                f"The run is said to be finished, with {len(self.holdings.invocations)} "
+                "invocations outstanding."
+            )
+
+    def at_streams(self) -> None:
+        """Read the marks."""
+        for number, name, mark in self._rows("stream", self.holdings.streams, _stream):
+            self._names[number] = name
+            self._marks[name] = mark
+
+    def at_ranges(self) -> None:
+        """See that settled ranges lie above the mark, in order, with gaps between them."""
+
+        def read(row: Row) -> tuple[str, int, int, int]:
+            stream, start, stop, line = row
+            if _whole(start) >= _whole(stop):
+                raise ValueError("the range is empty")
+            return self._names[_whole(stream)], _whole(start), _whole(stop), _whole(line)
+
+        lines: dict[str, int] = {}
+        for name, start, stop, line in self._rows("settled_range", self.holdings.ranges, read):
+            spans = self._ranges.setdefault(name, [])
+            end = spans[-1][1] if spans else self._marks[name]
+            where = f"The settled range {start} to {stop} of {name}"
+            if start < end:
+                before = "the range before it" if spans else f"the mark {end}"
+                self._damage(f"{where} reaches below {before}.")
+            elif start == end:
+                before = "the range before it" if spans else f"the mark {end}"
+                self._damage(f"{where} adjoins {before} and should be one with it.")
+            elif line <= lines.get(name, 0):
+                self._damage(f"{where} ends at line {line}, not after the lines before it.")
+            lines[name] = line
+            spans.append((start, stop))
+
+    def at_invocations(self) -> None:
+        """Read the outstanding invocations, and see that they are named by their numbers."""
+        last = self.holdings.last_number
+        highest = last if isinstance(last, int) else 0
+        tag = self._facts.get("tag", "")
+        for number, id_, shard, slips in self._rows(
+            "invocation", self.holdings.invocations, self._invocation
+        ):
+            if number > highest:
+                self._damage(
+                    f"Invocation {number} has a number above {highest}, the highest one given."
+                )
+            if id_ != ids.invocation_id(tag, number) or shard != ids.shard(tag, number):
+                self._damage(f"Invocation {number} has the id {id_} in {shard}, which are not its.")
+            self._records += [(number, slip) for slip in slips]
+
+    def _invocation(self, row: Row) -> tuple[int, str, str, list[RecordRef]]:
+        number, id_, shard, state, content_type, route, size, crc, segment, offset = row[:10]
+        planned_at, accepted_at, output, failure, attempt, not_before = row[10:16]
+        encoding, first_attempt, staged, manifest = row[16:]
+        for text in (content_type, output or "", failure or "", staged or ""):
+            _text(text)
+        attempts = (_whole(attempt) - _whole(first_attempt), _whole(first_attempt) - 1)
+        for count in (size, crc, segment, offset, *attempts):
+            _whole(count)
+        if encoding not in get_args(Encoding):
+            raise ValueError(f"{encoding!r} is no encoding")
+        for seconds in (planned_at, accepted_at or 0.0, not_before or 0.0):
+            if not isinstance(seconds, float):
+                raise TypeError(f"{seconds!r} is no time")
+        if route not in ("inline", "s3"):
+            raise ValueError(f"{route!r} is no route")
+        if (accepted_at is not None) != (State(_whole(state)) is State.ACCEPTED):
+            raise ValueError("its state and its times do not fit")
+        if State(_whole(state)) not in (State.PLANNED, State.ACCEPTED):
+            raise ValueError(f"what is {State(_whole(state)).name.lower()} has no row")
+        if not isinstance(manifest, bytes):
+            raise TypeError("its manifest is no bytes")
+        slips = unpack_slips(manifest, self._names)
+        if not slips:
+            raise ValueError("it has no records")
+        spans(_whole(size), [slip.size for slip in slips])
+        return _whole(number), _text(id_), _text(shard), slips
+
+    def at_records(self) -> None:
+        """See that no record is outstanding twice, and none both outstanding and settled."""
+        ordered = sorted(
+            self._records, key=lambda held: (held[1].position.stream, held[1].position.start)
+        )
+        for (number, slip), (other, after) in pairwise(ordered):
+            at, next_ = slip.position, after.position
+            if at.stream == next_.stream and next_.start < at.end:
+                self._damage(
+                    f"A record at {next_.start} of {at.stream} is outstanding twice, in the "
+                    f"invocations {number} and {other}."
+                )
+        for number, slip in ordered:
+            if self._is_settled(slip):
+                self._damage(
+                    f"A record at {slip.position.start} of {slip.position.stream} is settled and "
+                    f"outstanding in invocation {number}."
+                )
+
+    def _is_settled(self, slip: RecordRef) -> bool:
+        """Return whether any of a record's span is settled."""
+        at = slip.position
+        if at.start < self._marks[at.stream]:
+            return True
+        spans = self._ranges.get(at.stream, [])
+        after = bisect_left(spans, (at.end,))
+        return after > 0 and spans[after - 1][1] > at.start
+
+    def at_messages(self) -> None:
+        """See that no message of a queue is both settled and outstanding."""
+
+        def read(row: Row) -> tuple[str, str]:
+            stream, name, settled_at = row
+            if not isinstance(settled_at, float):
+                raise TypeError(f"{settled_at!r} is no time")
+            return self._names[_whole(stream)], _text(name)
+
+        settled = set(self._rows("settled_message", self.holdings.messages, read))
+        for number, slip in self._records:
+            at = slip.position
+            if at.message is not None and (at.stream, at.message) in settled:
+                self._damage(
+                    f"The message {at.message} of {at.stream} is settled and outstanding in "
+                    f"invocation {number}."
+                )
+
+    def at_spool(self) -> None:
+        """Tell which payloads are lost; that is no damage, the source has them, too."""
+        for number, what in self.holdings.payloads.items():
+            self._note(
+                f"The payload of invocation {number} is {what} in the spool.",
+                "Keep the source as it is: the next run reads the payload from it again.",
+            )
+        for name in self.holdings.strangers:
+            self._note(
+                f"The spool has a file {name}, which is none of the run's.",
+                "Move it away if you know what it is; the run leaves it alone.",
+            )
+
+    def at_files(self, results: str | None, dead_letters: str | None) -> None:
+        """Hold the files against what was recorded of them."""
+        lines: dict[str, int] = {}
+        for name, position, tail_crc in self._rows("sink", self.holdings.sinks, _sink):
+            written = self.holdings.files.get(name)
+            lines[name] = 0
+            if isinstance(written, str):
+                self._damage(f"{name} cannot be read: {written}.", "Make it readable.")
+            elif written is None:
+                if position:
+                    self._damage(
+                        f"{name} is missing, and {position} bytes of it belong to the run.",
+                        "Put the file back.",
+                    )
+            else:
+                lines[name] = written.lines
+                self._one_file(name, position, tail_crc, written)
+        self._count(lines, results, dead_letters)
+
+    def _one_file(self, name: str, position: int, tail_crc: int, written: SinkFile) -> None:
+        if written.size < position:
+            self._damage(
+                f"{name} has {written.size} bytes, of which {position} were recorded.",
+                "Put back the file as the run left it.",
+            )
+        elif written.tail_crc != tail_crc:
+            self._damage(
+                f"{name} is not what was written before byte {position}.",
+                "Put back the file as the run left it.",
+            )
+        elif written.size > position:
+            self._note(
+                f"{name} has {written.size - position} bytes after byte {position}, from a run "
+                "that was broken off.",
+                _MENDED,
+            )
+
+    def _count(self, lines: dict[str, int], results: str | None, dead_letters: str | None) -> None:
+        """Compare the numbers of lines with the tallies."""
+        completed = self._tallies.get("completed", 0)
+        dead = sum(n for name, n in self._tallies.items() if name.startswith("dead:"))
+        if lines.keys() <= {results, dead_letters}:
+            for name, records in ((results, completed), (dead_letters, dead)):
+                if name is not None:
+                    self._compare(name, lines.get(name, 0), records)
+        elif results is not None and dead_letters is not None:  # forced from one file to another
+            self._compare(" and ".join(lines), sum(lines.values()), completed + dead)
+
+    def _compare(self, name: str, lines: int, records: int) -> None:
+        if lines != records:
+            self._damage(
+                f"{name} has {lines} lines for {records} settled records.",
+                "Put back the file as the run left it, or begin a new run with a new ledger and "
+                "new files.",
+            )
+
+    def _rows(self, table: str, rows: list[Row], read: Callable[[Row], _Read]) -> Iterator[_Read]:
+        """Yield what can be read of a table, and tell what cannot."""
+        for row in rows:
+            try:
+                yield read(row)
+            except _UNREADABLE as error:
+                self._damage(f"A row of {table} is damaged ({row[0]!r}: {error}).")
+
+    def _damage(self, what: str, remedy: str = _RESTORE) -> None:
+        self.findings.append(Finding(what, remedy))
+
+    def _note(self, what: str, remedy: str) -> None:
+        self.findings.append(Finding(what, remedy, is_damage=False))
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "created": float,
+    "terms": json.loads,
+    "heads": json.loads,
+}
+
+
+def _fact(row: Row) -> tuple[str, str]:
+    return _text(row[0]), _text(row[1])
+
+
+def _tally(row: Row) -> tuple[str, int]:
+    return _text(row[0]), _whole(row[1])
+
+
+def _stream(row: Row) -> tuple[int, str, int]:
+    number, name, mark, line = row
+    if (_whole(mark) == 0) != (_whole(line) == 0):
+        raise ValueError(f"mark {mark} at line {line}")
+    return _whole(number), _text(name), _whole(mark)
+
+
+def _sink(row: Row) -> tuple[str, int, int]:
+    name, position, tail_crc, tail_length = row
+    if _whole(tail_length) > _whole(position):
+        raise ValueError(f"{tail_length} bytes before byte {position}")
+    return _text(name), _whole(position), _whole(tail_crc)
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no number")
+    if value < 0:
+        raise ValueError(f"{value} is below zero")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value

@@ -1,0 +1,1 @@
+"""Payloads of outstanding invocations: the spool beside the ledger."""

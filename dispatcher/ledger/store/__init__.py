@@ -1,0 +1,1 @@
+"""The ledger on disk: an SQLite file, its schema, its lock."""

@@ -1,0 +1,1 @@
+"""The dry run: requests, sizes and cost of an input, found without sending any."""

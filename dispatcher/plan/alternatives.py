@@ -1,0 +1,193 @@
+"""The ways to pack that are tried against the configured one, and what a container would see; pure.
+
+A way changes what the container must understand as little as possible: its level says how much, and
+a higher level has to save enough to be worth it.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import orjson
+from pydantic import ValidationError
+
+from dispatcher import limits
+from dispatcher.config.packing import Encoding, Framing, PackingSettings
+from dispatcher.packing.codec import format_of
+from dispatcher.records.record import Large, Record
+
+MANY_RECORDS = 1_000
+"""Records a request beyond which nothing is left to save: a thousandth of the cost of each."""
+
+_LOOKED_AT = 20
+_SHORTEST_BASE64 = 1_000
+_FRAMED: Mapping[Framing, tuple[tuple[Framing, Encoding], ...]] = {
+    "none": (
+        ("lines", "json"),
+        ("lines", "json+zstd"),
+        ("msgpack-array", "msgpack"),
+        ("msgpack-array", "msgpack+zstd"),
+    ),
+    "lines": (("msgpack-array", "msgpack"), ("msgpack-array", "msgpack+zstd")),
+    "json-array": (("msgpack-array", "msgpack"), ("msgpack-array", "msgpack+zstd")),
+    "template": (("msgpack-array", "msgpack"), ("msgpack-array", "msgpack+zstd")),
+    "msgpack-array": (),
+}
+"""Other framings that are tried, by the configured one."""
+
+
+_ORDER = ("framing", "template", "encodings", "select", "max_records", "max_bytes")
+"""The order in which changed keys are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One way to pack.
+
+    Attributes:
+        packing: The section ``packing`` of it.
+        level: 0: the container sees what it sees now, 1: another framing or another part of the
+            record, 2: another encoding.
+        changes: The keys of the configuration that differ, with their values.
+    """
+
+    packing: PackingSettings
+    level: int = 0
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def framed(self) -> str:
+        """Return the framing with its bound, in a few words; empty for one record a request."""
+        packing = self.packing
+        return "" if packing.framing == "none" else f"{packing.framing} of {packing.max_records:,}"
+
+    @property
+    def encoded(self) -> str:
+        """Return the encodings in a few words."""
+        return " or ".join(self.packing.encodings)
+
+    @property
+    def unwraps(self) -> bool:
+        """Whether it sends the bytes that base64 text of the record stands for."""
+        return "packing.select" in self.changes
+
+
+def ways(
+    packing: PackingSettings, image: str | None, content_type: str | None
+) -> list[Alternative]:
+    """Return the ways to try; the first is the configured one.
+
+    Args:
+        packing: As configured.
+        image: The field whose base64 text could travel as the bytes it stands for; None: there is
+            none.
+        content_type: The configured ``request.content_type``.
+    """
+    found: dict[str, Alternative] = {}
+    for changes in _changes(packing, image):
+        way = _way(packing, changes, content_type)
+        if way is not None:
+            found.setdefault(way.packing.model_dump_json(), way)
+    return list(found.values())
+
+
+def _changes(packing: PackingSettings, image: str | None) -> Iterator[dict[str, Any]]:
+    yield {}
+    for encoding in get_args(Encoding):
+        yield {"encodings": [encoding]}
+    full = {
+        "max_records": max(packing.max_records, MANY_RECORDS),
+        "max_bytes": limits.INLINE_BODY_BYTES,
+    }
+    if packing.framing != "none":
+        yield full
+        for encoding in get_args(Encoding):
+            if not encoding.endswith("gzip"):
+                yield {**full, "encodings": [encoding]}
+    for framing, encoding in _FRAMED[packing.framing]:
+        yield {**full, "framing": framing, "encodings": [encoding], "template": None}
+    if image is not None and packing.select is None:
+        yield {
+            "framing": "none",
+            "template": None,
+            "encodings": ["raw"],
+            "select": f"{{base64: {_identifier(image)}}}",
+            "max_records": 1,
+        }
+
+
+def _identifier(name: str) -> str:
+    """Write the name of a field as JMESPath does."""
+    return name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else orjson.dumps(name).decode()
+
+
+def _way(
+    packing: PackingSettings, changes: dict[str, Any], content_type: str | None
+) -> Alternative | None:
+    """Return the way with these changes; None where they do not fit the configuration."""
+    changes = {
+        key: changes[key]
+        for key in _ORDER
+        if key in changes and getattr(packing, key) != changes[key]
+    }
+    if packing.select is None and changes.get("encodings") == ["raw"] and "select" not in changes:
+        # Records are JSON: what is not selected from them is not bytes.
+        return None
+    types = packing.content_types
+    kept = {key: types[key] for key in types if key in changes.get("encodings", packing.encodings)}
+    if kept != types:
+        changes["content_types"] = kept
+    try:
+        settings = PackingSettings.model_validate({**packing.model_dump(), **changes})
+    except ValidationError:
+        return None
+    level = 1 if {"framing", "select"} & changes.keys() else 0
+    if "encodings" in changes and "select" not in changes and changes["encodings"] != ["json"]:
+        level = 2
+    told: dict[str, Any] = {f"packing.{key}": value for key, value in changes.items()}
+    if content_type is not None and _kind(settings) != _kind(packing):
+        # It names what the payloads are now.
+        told["request.content_type"] = None
+    return Alternative(settings, level, told)
+
+
+def _kind(packing: PackingSettings) -> tuple[str, str]:
+    return packing.framing, format_of(packing.encodings[0])
+
+
+def base64_field(records: Sequence[Record | Large]) -> str | None:
+    """Return the one field that holds long base64 text in all of the first records, if any does.
+
+    Args:
+        records: The first ones of the input.
+    """
+    common: set[str] | None = None
+    for record in _held(records):
+        try:
+            value = orjson.loads(record.raw)
+        except orjson.JSONDecodeError:
+            return None
+        if not isinstance(value, dict):
+            return None
+        fields = {name for name, text in value.items() if _is_base64(text)}
+        common = fields if common is None else common & fields
+        if not common:
+            return None
+    return common.pop() if common is not None and len(common) == 1 else None
+
+
+def _held(records: Sequence[Record | Large]) -> Iterable[Record]:
+    return [record for record in records[:_LOOKED_AT] if isinstance(record, Record)]
+
+
+def _is_base64(text: object) -> bool:
+    if not isinstance(text, str) or len(text) < _SHORTEST_BASE64:
+        return False
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True

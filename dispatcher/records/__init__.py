@@ -1,0 +1,1 @@
+"""Records: their positions, their contract with sources, and how JSON becomes records."""

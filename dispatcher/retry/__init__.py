@@ -1,0 +1,1 @@
+"""Retrying, as pure decisions: failed calls, failed invocations, outages, rates."""

@@ -1,0 +1,1 @@
+"""A run: its rooms wired together, started, settled and shut down."""

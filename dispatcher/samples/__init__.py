@@ -1,0 +1,1 @@
+"""Sample input to try things with."""

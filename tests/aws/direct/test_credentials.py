@@ -1,0 +1,352 @@
+"""Keys that are renewed beside the calls; time stands still unless it is told to go on."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiobotocore.credentials import (
+    AioCredentials,
+    AioDeferredRefreshableCredentials,
+    AioRefreshableCredentials,
+)
+from botocore.exceptions import ClientError, CredentialRetrievalError, HTTPClientError
+
+from dispatcher.aws.direct import credentials as keyring_module
+from dispatcher.aws.direct.credentials import SigningCredentials
+from dispatcher.aws.direct.sigv4 import Keys, Signer
+from dispatcher.errors import Denied, Transient
+
+HOUR = 3600.0
+ADVISORY, MANDATORY = HOUR - 12 * 60.0, HOUR - 5 * 60.0
+"""Moments at which aiobotocore begins to renew keys of an hour, and at which it insists on it."""
+
+
+class World:
+    """Time, and a source of keys of an hour that can be slow or out of order.
+
+    Attributes:
+        now: Seconds since the beginning.
+        serial: How many keys there have been.
+        asked: How often keys were asked for.
+        gate: What must be set before keys are handed out.
+        error: What is raised in place of keys.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.serial = 0
+        self.asked = 0
+        self.life = HOUR
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+
+    def local_now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.now)
+
+    def keys(self, serial: int) -> Keys:
+        return Keys(f"AKID{serial}", f"secret{serial}", f"token{serial}")
+
+    async def fetch(self) -> dict[str, str]:
+        self.asked += 1
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        self.serial += 1
+        expiry = self.local_now() + timedelta(seconds=self.life)
+        return {
+            "access_key": f"AKID{self.serial}",
+            "secret_key": f"secret{self.serial}",
+            "token": f"token{self.serial}",
+            "expiry_time": expiry.isoformat(),
+        }
+
+    def refreshable(self) -> Any:
+        return AioRefreshableCredentials(
+            "AKID0",
+            "secret0",
+            "token0",
+            self.local_now() + timedelta(seconds=HOUR),
+            refresh_using=self.fetch,
+            method="test",
+            time_fetcher=self.local_now,
+        )
+
+    def deferred(self) -> Any:
+        return AioDeferredRefreshableCredentials(
+            refresh_using=self.fetch, method="test", time_fetcher=self.local_now
+        )
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World()
+    monkeypatch.setattr(keyring_module, "time", SimpleNamespace(monotonic=lambda: 1e6 + made.now))
+    return made
+
+
+@pytest.fixture
+async def keyring(world: World) -> SigningCredentials:
+    """Return one that has handed out the first keys."""
+    made = SigningCredentials(world.refreshable())
+    assert made.keys() is None
+    assert await made.renew() == world.keys(0)
+    assert made.keys() == world.keys(0)
+    return made
+
+
+async def started(keyring: SigningCredentials) -> "asyncio.Task[Keys]":
+    """Return a caller that has asked for keys and got as far as it gets."""
+    task = asyncio.create_task(keyring.renew())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return task
+
+
+def failed(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == keyring_module.__name__]
+
+
+def retrieval_error() -> CredentialRetrievalError:
+    return CredentialRetrievalError(provider="test", error_msg="no more")
+
+
+async def test_keys_that_never_change(world: World) -> None:
+    keyring = SigningCredentials(AioCredentials("AKID", "secret"))
+    assert keyring.keys() is None
+    keys = await keyring.renew()
+    assert keys == Keys("AKID", "secret", None)
+    for _ in range(3):
+        assert keyring.keys() is keys
+        world.now += HOUR
+        assert keyring.keys() is None
+        # The same object, so that the signer's key of the day is found at once.
+        assert await keyring.renew() is keys
+
+
+@pytest.mark.parametrize(("token", "expected"), [("token", "token"), ("", None), (None, None)])
+async def test_a_token_that_is_empty_is_none(
+    world: World, token: str | None, expected: str | None
+) -> None:
+    assert await SigningCredentials(AioCredentials("AKID", "secret", token)).renew() == Keys(
+        "AKID", "secret", expected
+    )
+
+
+async def test_credentials_are_looked_at_once_a_second(
+    world: World, keyring: SigningCredentials
+) -> None:
+    for _ in range(10):
+        world.now += 0.9
+        assert keyring.keys() == world.keys(0)
+        world.now += 0.2
+        assert keyring.keys() is None
+        assert await keyring.renew() == world.keys(0)
+    assert world.asked == 0
+
+
+async def test_one_call_waits_for_new_keys_and_all_others_go_on(
+    world: World, keyring: SigningCredentials
+) -> None:
+    world.now = ADVISORY
+    world.gate.clear()
+    assert keyring.keys() is None
+    waiting = await started(keyring)
+    assert not waiting.done()
+    for _ in range(100):
+        assert keyring.keys() == world.keys(0)
+    # It takes longer than the second after which keys are looked at again.
+    for _ in range(5):
+        world.now += 1.1
+        assert keyring.keys() == world.keys(0)
+    world.gate.set()
+    assert await waiting == world.keys(1)
+    assert keyring.keys() == world.keys(1)
+    assert world.asked == 1
+
+
+async def test_also_shortly_before_the_end_only_one_call_waits(
+    world: World, keyring: SigningCredentials
+) -> None:
+    world.now = MANDATORY
+    world.gate.clear()
+    waiting = await started(keyring)
+    for _ in range(3):
+        for _ in range(100):
+            assert keyring.keys() == world.keys(0)
+        world.now += 1.1
+    assert not waiting.done()
+    world.gate.set()
+    assert await waiting == world.keys(1)
+    assert world.asked == 1
+    assert keyring.keys() == world.keys(1)
+
+
+async def test_whoever_waits_may_be_cancelled(world: World, keyring: SigningCredentials) -> None:
+    world.now = MANDATORY
+    world.gate.clear()
+    waiting = await started(keyring)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    world.gate.set()
+    assert keyring.keys() is None, "the next call asks"
+    assert await keyring.renew() == world.keys(1)
+
+
+async def test_the_very_first_call_may_be_cancelled(world: World) -> None:
+    keyring = SigningCredentials(world.deferred())
+    world.gate.clear()
+    waiting = await started(keyring)
+    second = await started(keyring)
+    waiting.cancel()
+    world.gate.set()
+    assert await second == world.keys(1)
+    assert keyring.keys() == world.keys(1)
+
+
+async def test_a_failure_while_there_is_time_is_tried_again(
+    world: World, keyring: SigningCredentials, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.now = ADVISORY
+    world.error = retrieval_error()
+    assert await keyring.renew() == world.keys(0)
+    assert keyring.keys() == world.keys(0)
+    assert failed(caplog) == []  # aiobotocore warns of it
+    world.error = None
+    world.now += 1.1
+    assert await keyring.renew() == world.keys(1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        retrieval_error(),
+        HTTPClientError(error="unreachable"),
+        ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole"),
+        # As of a process that prints something else than it should.
+        ValueError("Expecting value: line 1 column 1 (char 0)"),
+    ],
+    ids=["retrieval", "network", "denied", "garbage"],
+)
+async def test_a_failure_while_keys_are_good_is_a_warning(
+    world: World, keyring: SigningCredentials, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    world.now = MANDATORY
+    world.error = error
+    caplog.set_level(logging.WARNING)
+    assert await keyring.renew() == world.keys(0)
+    (said,) = failed(caplog)
+    assert said.startswith("AWS credentials could not be renewed, and are still good: ")
+    assert "secret" not in said
+    assert "token0" not in said
+    # Calls do not pay for each other's failures; one a second asks again.
+    assert keyring.keys() == world.keys(0)
+    assert world.asked == 1
+    world.now += 1.1
+    world.error = None
+    assert await keyring.renew() == world.keys(1)
+
+
+async def test_keys_that_have_expired_and_cannot_be_renewed_are_denied(
+    world: World, keyring: SigningCredentials, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.now = HOUR + 1
+    world.error = retrieval_error()
+    for count in (1, 2):
+        assert keyring.keys() is None
+        with pytest.raises(Denied, match="credentials could not be had for signing requests"):
+            await keyring.renew()
+        assert world.asked == count
+    assert failed(caplog) == []
+    world.error = None
+    assert await keyring.renew() == world.keys(1)
+
+
+async def test_keys_that_have_expired_and_cannot_be_had_just_now(
+    world: World, keyring: SigningCredentials
+) -> None:
+    world.now = HOUR + 1
+    world.error = HTTPClientError(error="unreachable")
+    with pytest.raises(Transient):
+        await keyring.renew()
+    assert keyring.keys() is None
+
+
+async def test_new_keys_that_have_expired_already_are_denied(
+    world: World, keyring: SigningCredentials
+) -> None:
+    world.now = HOUR + 1
+    world.life = -1.0
+    with pytest.raises(Denied, match="still expired"):
+        await keyring.renew()
+
+
+async def test_garbage_in_place_of_keys_is_denied(
+    world: World, keyring: SigningCredentials
+) -> None:
+    world.now = HOUR + 1
+    world.error = ValueError("Expecting value: line 1 column 1 (char 0)")
+    with pytest.raises(Denied, match="Expecting value"):
+        await keyring.renew()
+
+
+async def test_the_first_keys_cannot_be_had(world: World) -> None:
+    keyring = SigningCredentials(world.deferred())
+    world.error = retrieval_error()
+    with pytest.raises(Denied):
+        await keyring.renew()
+    assert keyring.keys() is None
+    world.error = None
+    assert await keyring.renew() == world.keys(1)
+
+
+async def test_after_a_refusal_the_next_call_asks(
+    world: World, keyring: SigningCredentials
+) -> None:
+    world.now = ADVISORY
+    world.error = retrieval_error()
+    assert await keyring.renew() == world.keys(0)
+    world.error = None
+    assert keyring.keys() == world.keys(0)
+    keyring.refused()
+    assert keyring.keys() is None
+    assert await keyring.renew() == world.keys(1)
+    assert keyring.keys() == world.keys(1)
+
+
+async def test_after_a_refusal_one_call_asks_and_the_others_go_on(
+    world: World, keyring: SigningCredentials
+) -> None:
+    world.now = MANDATORY
+    world.gate.clear()
+    keyring.refused()
+    waiting = await started(keyring)
+    assert keyring.keys() == world.keys(0)
+    world.gate.set()
+    assert await waiting == world.keys(1)
+
+
+async def test_new_keys_make_new_signatures(world: World, keyring: SigningCredentials) -> None:
+    signer = Signer("sagemaker", "us-east-1")
+
+    def sign(keys: Keys) -> str:
+        return signer.authorization(
+            "GET",
+            "/",
+            "",
+            lines="host:h\nx-amz-date:20260101T000000Z\n",
+            names="host;x-amz-date",
+            payload_hash="",
+            keys=keys,
+            stamp="20260101T000000Z",
+        )
+
+    before = sign(await keyring.renew())
+    world.now = ADVISORY
+    assert sign(await keyring.renew()) != before
+    assert "AKID1/" in sign(await keyring.renew())
+    assert sign(world.keys(0)) == before

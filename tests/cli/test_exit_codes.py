@@ -1,0 +1,111 @@
+"""Whatever ends the program becomes one paragraph and an exit code."""
+
+import io
+from pathlib import Path
+
+import click
+import pytest
+
+from dispatcher.cli.exit_codes import most_telling, report
+from dispatcher.cli.terminal import Terminal, paragraph
+from dispatcher.errors import ConfigError, Denied, RunStopped, StateError, Throttled
+
+
+class TerminalStream(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (ConfigError("mend it"), 1, "error: mend it\n"),
+        (StateError("it is damaged"), 3, "error: it is damaged\n"),
+        (Denied("no such endpoint"), 3, "error: no such endpoint\n"),
+        (Throttled("too many"), 3, "error: too many\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (click.Abort(), 130, "error: interrupted\n"),
+        (click.UsageError("No such thing."), 1, "error: no such thing; see dispatcher --help\n"),
+        (click.ClickException("odd"), 1, "error: odd\n"),
+        (click.exceptions.Exit(2), 2, ""),
+        (SystemExit(7), 7, ""),
+    ],
+)
+def test_what_is_told(
+    error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(error, Terminal()) == code
+    assert capsys.readouterr().err == told
+
+
+def test_a_group_tells_the_error_that_a_person_can_mend() -> None:
+    denied = Denied("no")
+    group = BaseExceptionGroup(
+        "", [ValueError("x"), ExceptionGroup("", [KeyError("y"), denied]), KeyboardInterrupt()]
+    )
+    assert most_telling(group) is denied
+    assert most_telling(ExceptionGroup("", [RunStopped("r"), ConfigError("c")])).args == ("c",)
+    assert isinstance(most_telling(ExceptionGroup("", [KeyError("y")])), KeyError)
+
+
+def test_a_bug_is_told_without_its_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise KeyError("secret payload")
+    except KeyError as error:
+        code = report(ExceptionGroup("group", [error]), Terminal(tmp_path))
+    told = capsys.readouterr().err
+    [file] = tmp_path.iterdir()
+    assert code == 3
+    assert told.startswith("error: this is a bug in dispatcher: KeyError in test_exit_codes.py:")
+    assert "the same command line goes on" in told
+    assert str(file) in told
+    assert "secret payload" not in told
+    assert told.count("\n") == 1
+    assert "KeyError: 'secret payload'" in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_bug_outside_of_a_run_does_not_talk_of_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    report(KeyError("x"), Terminal())
+    assert "state" not in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_bug_whose_traceback_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    assert report(KeyError("x"), Terminal(tmp_path)) == 3
+    assert "could not be written (No space left on device)" in capsys.readouterr().err
+
+
+def test_a_paragraph_is_wrapped_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = paragraph("error:", "word " * 30 + "a-very-long/path/" * 5, TerminalStream())
+    lines = text.splitlines()
+    assert len(lines) > 3
+    assert all(line.startswith("       ") for line in lines[1:])
+    assert all(len(line) < 50 for line in lines[:-1])
+    assert lines[-1].strip() == "a-very-long/path/" * 5
+
+
+def test_a_paragraph_is_one_line_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    assert "\n" not in paragraph("error:", "word " * 30, io.StringIO())
+
+
+def test_the_label_is_red_where_colour_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert paragraph("error:", "x", TerminalStream()).startswith("\x1b[31m")
+    assert paragraph("error:", "x", io.StringIO()) == "error: x"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert paragraph("error:", "x", TerminalStream()) == "error: x"

@@ -1,0 +1,131 @@
+"""YAML is read with YAML 1.2's types, and remembers its lines."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.config.yaml.document import read_document
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("no", "no"),
+        ("on", "on"),
+        ("1:30", "1:30"),
+        ("2024-01-01", "2024-01-01"),
+        ("true", True),
+        ("False", False),
+        ("~", None),
+        ("", None),
+        ("'1'", "1"),
+        ("010", 10),
+        ("-3", -3),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        (".", "."),
+        ("!!str 5", "5"),
+        ("[a, {b: 1}]", ["a", {"b": 1}]),
+        ("${N:-5}", 5),
+        ("'${N:-5}'", "5"),
+        ("${N:-}", None),
+        ('"${N:-}"', None),
+        ("x${SET}y", "x7y"),
+        ("${SET}", 7),
+        ("$${SET}", "${SET}"),
+        ("$SET", "$SET"),
+    ],
+)
+def test_scalars(text: str, value: Any) -> None:
+    document = read_document(f"key: {text}\n", "f.yaml", {"SET": "7"})
+    assert document.problems == []
+    assert document.value == {"key": value}
+    assert type(document.value["key"]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: {b: ${X}}", 'f.yaml:1: put the value with ${...} in quotes here, as in "${NAME}"'),
+        (
+            "a: 1\n b: 2",
+            (
+                "f.yaml:2: a colon stands where none may be; put a value with a colon and a blank "
+                "in quotes, and begin the keys of a section in the same column"
+            ),
+        ),
+        ("a:\n\tb: 1", "f.yaml:2: a tab is used for indentation; use spaces"),
+        ("x: 1\na: [1,\n  2", "f.yaml:2: a quote or bracket is opened here and never closed"),
+        ("x: 1\na: 'x\nb: 1\n", "f.yaml:2: a quote or bracket is opened here and never closed"),
+        ("endpoint\nb: 1", 'f.yaml:1: "endpoint" is not followed by a colon; write key: value'),
+        ("a: 1\nb\n", "f.yaml:2: a key is not followed by a colon and a blank; write key: value"),
+        (
+            "a: 1\n---\nb: 1",
+            "f.yaml:2: there is a second document (---); a configuration is one document",
+        ),
+        (
+            "x: 1\na: b\x00",
+            "f.yaml:2: there is a control character that YAML does not allow; is this a text file?",
+        ),
+        (
+            "a: @b",
+            (
+                "f.yaml:1: put the value in quotes here; YAML does not let it begin like this "
+                "(found character '@' that cannot start any token)"
+            ),
+        ),
+        (
+            "a: -",
+            'f.yaml:1: put a dash that is a value in quotes ("-"), and begin a list on',
+        ),
+        ("a: &x [*x]", "f.yaml:1: an alias (*) contains itself"),
+        ("? [1]\n: 2", "f.yaml:1: a key must be a plain name"),
+        ("a: !foo 1", 'f.yaml:1: "1" does not fit its tag !foo'),
+        ("a: !!int x", 'f.yaml:1: "x" does not fit its tag !!int'),
+        ("a: ${}", "f.yaml:1: ${} names no environment variable"),
+        ("a: '${X'", "f.yaml:1: ${X opens a ${ that is not closed"),
+    ],
+)
+def test_what_is_not_a_document(text: str, told: str) -> None:
+    problems = read_document(text, "f.yaml", {}).problems
+    assert [str(problem)[: len(told)] for problem in problems] == [told]
+
+
+def test_aliases_of_aliases_end() -> None:
+    rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    rows += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    [problem] = read_document("\n".join(rows), "f.yaml", {}).problems
+    assert str(problem) == "f.yaml: it holds more values than a configuration can have"
+
+
+def test_endless_nesting_ends() -> None:
+    [problem] = read_document("[" * 1000, "f.yaml", {}).problems
+    assert str(problem) == "f.yaml: it holds more values than a configuration can have"
+
+
+def test_a_variable_is_not_interpolated_again() -> None:
+    document = read_document("a: ${A}", "f.yaml", {"A": "${B}", "B": "b"})
+    assert document.value == {"a": "${B}"}
+
+
+def test_values_know_their_lines() -> None:
+    document = read_document("a:\n  b: 1\n  c:\n    - x\n    - y\n", "f.yaml", {})
+    assert document.origin(("a", "b")).place == "f.yaml:2"
+    assert document.origin(("a", "c", 1)).place == "f.yaml:5"
+    assert document.origin(("a", "unknown", "deep")).place == "f.yaml:1"
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_told(text: str) -> None:
+    document = read_document(text, "f.yaml", {})
+    assert all(str(problem).startswith("f.yaml") for problem in document.problems)
+
+
+@given(st.text(alphabet="a: ${}-[]'\"\n\t&*!|>?,#", max_size=60))
+def test_any_punctuation_is_read_or_told(text: str) -> None:
+    document = read_document(text, "f.yaml", {"a": "b"})
+    assert all(str(problem).startswith("f.yaml") for problem in document.problems)

@@ -1,0 +1,103 @@
+"""The size of parcels where some records make a whole parcel fail."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.packing.batch_size import HALF_LIFE_RECORDS, BatchSize
+
+
+def cost(size: int, share: float) -> float:
+    """Return the invocations that a record costs."""
+    return 1 / size + share * 3 * math.log(size, 3)
+
+
+def seen(share: float, records: int = 1_000_000) -> BatchSize:
+    sizing = BatchSize()
+    for _ in range(records // 1_000):
+        sizing.observe(1_000, round(1_000 * share))
+    return sizing
+
+
+@pytest.mark.parametrize("most", [1, 200, 100_000])
+def test_nothing_bad_limits_nothing(most: int) -> None:
+    sizing = BatchSize()
+    assert sizing.most(most) == most
+    sizing.observe(1_000_000, 0)
+    assert sizing.most(most) == most
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.05, 0.2])
+def test_the_limit_is_where_a_record_costs_least(share: float) -> None:
+    least = min(range(1, 10_000), key=lambda size: cost(size, share))
+    limit = seen(share).most(100_000)
+    assert limit == pytest.approx(least, rel=0.15, abs=1)
+    assert cost(limit, share) < 1.02 * cost(least, share)
+
+
+def test_a_small_share_does_not_limit_what_is_packed_less() -> None:
+    assert seen(0.001).most(200) == 200
+
+
+def test_where_nearly_all_are_bad_each_travels_alone() -> None:
+    assert seen(0.9).most(1_000) == 1
+
+
+def test_one_bad_record_at_the_start_tells_little() -> None:
+    sizing = BatchSize()
+    sizing.observe(200, 1)
+    assert sizing.most(200) == 200
+
+
+def test_a_bad_start_is_noticed_within_two_thousand_records() -> None:
+    sizing = BatchSize()
+    for _ in range(10):
+        sizing.observe(200, 20)
+    assert sizing.most(200) <= 8
+
+
+def test_what_is_long_past_is_forgotten() -> None:
+    sizing = seen(0.1)
+    assert sizing.most(1_000) < 5
+    sizing.observe(HALF_LIFE_RECORDS, 0)
+    assert sizing.most(1_000) == pytest.approx(2 * seen(0.1).most(1_000), abs=2)
+    sizing.observe(20 * HALF_LIFE_RECORDS, 0)
+    assert sizing.most(1_000) == 1_000
+
+
+def test_an_earlier_process_is_remembered() -> None:
+    assert BatchSize(bad=5_000, records=50_000).most(1_000) < 6
+    assert BatchSize(bad=5, records=50_000).most(1_000) == 1_000
+    assert BatchSize(bad=0, records=0).most(1_000) == 1_000
+
+
+def test_no_news_changes_nothing() -> None:
+    sizing = BatchSize(10, 1_000)
+    before = sizing.most(100_000)
+    sizing.observe(0, 0)
+    assert sizing.most(100_000) == before
+
+
+def test_it_matters_little_how_many_are_told_at_once() -> None:
+    dice = random.Random(7)
+    one, many = BatchSize(), BatchSize()
+    for _ in range(50):
+        bad = [dice.random() < 0.02 for _ in range(1_000)]
+        many.observe(len(bad), sum(bad))
+        for each in bad:
+            one.observe(1, each)
+    assert one.most(100_000) == pytest.approx(many.most(100_000), rel=0.02, abs=1)
+
+
+@given(
+    told=st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=20),
+    most=st.integers(1, 100_000),
+)
+def test_the_limit_is_always_one_that_can_be_kept(told: list[tuple[int, int]], most: int) -> None:
+    sizing = BatchSize()
+    for records, bad in told:
+        sizing.observe(records, bad)
+    assert 1 <= sizing.most(most) <= most
