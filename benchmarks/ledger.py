@@ -143,8 +143,10 @@ class Bench:
         _, entry = ledger.find_id(planned.id)
         assert entry is not None
         assert ledger.claim(entry)
-        slip = entry.slips[0]
-        outcome = Outcome(slip.position, slip.key, "completed", _OUTPUT, "application/json")
+        record_ref = entry.record_refs[0]
+        outcome = Outcome(
+            record_ref.position, record_ref.key, "completed", _OUTPUT, "application/json"
+        )
         return Settlement(entry, [outcome])
 
 

@@ -67,8 +67,8 @@ def status_lines(status: LedgerStatus, config: Config, now: float) -> Iterator[s
         rows.append(
             ["oldest", f"outstanding for {number_format.span(now - status.oldest_planned)}"]
         )
-    if status.apart:
-        rows.append(["taken apart", f"{status.apart:,} failed, into {status.parts:,} invocations"])
+    if status.split:
+        rows.append(["split", f"{status.split:,} failed, into {status.parts:,} invocations"])
     if status.repeated:
         rows.append(["repeated", f"perhaps invoked more than once: {status.repeated:,}"])
     rows += [

@@ -23,7 +23,7 @@ from dispatcher.completion.outcomes import FailedOutcome, OutputObject, judged, 
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, NotThere, Rejected
 from dispatcher.flow.budget import MemoryBudget, Reservation
-from dispatcher.flow.channel import EagerReceiver, hand_over
+from dispatcher.flow.channel import EagerReceiver, send_eagerly
 from dispatcher.flow.content import LARGE_BYTES, ChangedError, FileSlice
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
@@ -77,7 +77,7 @@ class Claimed:
 
 @dataclass(slots=True)
 class Joiner:
-    """What the joiner loops of a run share; ``run`` is one loop.
+    """What the joiner loops of a run reservation; ``run`` is one loop.
 
     Attributes:
         postpone: Takes new invocations, which are to be sent when they are due.
@@ -91,7 +91,7 @@ class Joiner:
     meter: Meter
     postpone: Callable[[Planned], None]
     now: Callable[[], float]
-    dice: random.Random = field(default_factory=random.Random)
+    rng: random.Random = field(default_factory=random.Random)
 
     async def run(
         self,
@@ -116,21 +116,21 @@ class Joiner:
         receipts: MemoryObjectSendStream[list[str]],
     ) -> None:
         """Settle one claim, in a frame of its own: a loop would hold the answer until the next."""
-        share = Reservation(self.memory)
+        reservation = Reservation(self.memory)
         try:
-            match await self.settle(claimed, share):
+            match await self.settle(claimed, reservation):
                 case Settlement() as settled:
                     failpoints.reach("completion.joined")
-                    settled.share = share  # held until the outcomes are written
-                    await hand_over(settlements, [settled])
+                    settled.reservation = reservation  # held until the outcomes are written
+                    await send_eagerly(settlements, [settled])
                 case RetryInvocation() as anew:
-                    share.give_back()
+                    reservation.release()
                     await self._invoke_anew(claimed.entry, anew, receipts)
                 case None:
-                    share.give_back()
+                    reservation.release()
                     self._give_back(claimed)
         except BaseException:
-            share.give_back()
+            reservation.release()
             raise
 
     def _give_back(self, claimed: Claimed) -> None:
@@ -147,35 +147,35 @@ class Joiner:
         self, entry: Entry, anew: RetryInvocation, receipts: MemoryObjectSendStream[list[str]]
     ) -> None:
         if anew.parts > 1:  # before the fact: other loops decide by what is left meanwhile
-            self.meter.apart += 1
+            self.meter.split += 1
             self.meter.parts += anew.parts
         with anyio.CancelScope(shield=True):  # what is planned is to be waited for, or left
             for planned in await self.ledger.replace(entry, after=anew.after, parts=anew.parts):
                 self.postpone(planned)
         self.meter.outstanding = self.ledger.outstanding
         if anew.parts > 1:
-            failpoints.reach("completion.apart")
+            failpoints.reach("completion.split")
         else:
             self.meter.retried[anew.reason] += 1
         if entry.acks:
             await receipts.send(entry.acks)
 
     async def settle(
-        self, claimed: Claimed, share: Reservation
+        self, claimed: Claimed, reservation: Reservation
     ) -> Settlement | RetryInvocation | None:
         """Return the outcomes of an invocation, or None if its answer cannot be read for now.
 
-        The memory that they take is held by ``share``.
+        The memory that they take is held by ``reservation``.
         """
         entry, completion = claimed.entry, claimed.completion
         if entry.payload is None:
             return None  # lost with the power; the intake is reading it again
         try:
-            answer = await self._answer(entry, completion, share)
+            answer = await self._answer(entry, completion, reservation)
         except CallError as error:
             self.patience.failed(error)
             return None
-        judgement = await self._judge(claimed, answer, share)
+        judgement = await self._judge(claimed, answer, reservation)
         if isinstance(judgement, Settlement):
             return judgement
         following = self._follow(entry, judgement.reason)
@@ -184,7 +184,7 @@ class Joiner:
         if following.note:
             judgement = replace(judgement, message=f"{judgement.message}; {following.note}")
         answer.body = None  # in its place the dead letters carry the records
-        await _hold(share, self._input_bytes(entry, "failed"))
+        await _hold(reservation, self._input_bytes(entry, "failed"))
         raws, sink = await self._raws(entry), self.config.sink
         told = partial(
             settlement_of, entry, answer, judgement, raws=raws, sink=sink, now=self.now()
@@ -202,10 +202,10 @@ class Joiner:
         return follow(
             reason,
             tries=entry.tries,
-            records=len(entry.slips),
+            records=len(entry.record_refs),
             allowed=allowance(policy.bisection, read=meter.read, made=meter.parts),
             policy=policy,
-            dice=self.dice.random(),
+            jitter=self.rng.random(),
         )
 
     def _input_bytes(self, entry: Entry, kind: Kind) -> int:
@@ -221,11 +221,11 @@ class Joiner:
         return kind == "completed" and sink.join != "output" and sink.select is not None
 
     async def _answer(
-        self, entry: Entry, completion: Completion, share: Reservation
+        self, entry: Entry, completion: Completion, reservation: Reservation
     ) -> OutputObject:
         inputs = self._input_bytes(entry, completion.kind)
         if completion.kind == "expired" or completion.body is not None:
-            await share.acquire(inputs + len(completion.body or b""))
+            await reservation.acquire(inputs + len(completion.body or b""))
             at = None if completion.location is None else str(completion.location)
             return OutputObject(completion.body, completion.content_type, location=at)
         given = entry.output if completion.kind == "completed" else entry.failure
@@ -235,7 +235,7 @@ class Joiner:
                 return OutputObject(None, None)
             return OutputObject(None, None, "output_missing", "the event names no output object")
         try:
-            return await self._read(location, inputs, share)
+            return await self._read(location, inputs, reservation)
         except (NotThere, Denied) as error:
             if completion.kind == "failed":
                 return OutputObject(None, None)  # the event's own reason has to do
@@ -245,7 +245,9 @@ class Joiner:
         except Rejected as error:
             return OutputObject(None, None, "output_unreadable", str(error))
 
-    async def _read(self, location: Location, inputs: int, share: Reservation) -> OutputObject:
+    async def _read(
+        self, location: Location, inputs: int, reservation: Reservation
+    ) -> OutputObject:
         most = self.config.completion.max_output
         for left in reversed(range(_READS)):
             try:
@@ -256,7 +258,7 @@ class Joiner:
                             f"completion.max_output ({most:,})"
                         )
                         return OutputObject(None, None, "output_too_large", message)
-                    await share.acquire(incoming.size + inputs)
+                    await reservation.acquire(incoming.size + inputs)
                     body, kind = await incoming.read(), incoming.content_type
                     answer = OutputObject(body, kind, location=str(location))
                     self.patience.succeeded()
@@ -264,14 +266,14 @@ class Joiner:
             except Rejected:
                 raise
             except CallError:
-                share.give_back()  # or this and the next try would wait for each other
+                reservation.release()  # or this and the next try would wait for each other
                 if not left:
                     raise
             await anyio.sleep(_PAUSE_SECONDS * (_READS - left))
         raise AssertionError
 
     async def _judge(
-        self, claimed: Claimed, answer: OutputObject, share: Reservation
+        self, claimed: Claimed, answer: OutputObject, reservation: Reservation
     ) -> Settlement | FailedOutcome:
         """Split an answer, and reshape what results; much of it on a worker thread."""
         entry, completion = claimed.entry, claimed.completion
@@ -282,8 +284,8 @@ class Joiner:
                 decompressed_size, answer.body, answer.content_type, most
             )
             size += more
-            await _hold(share, size + self._input_bytes(entry, kind))
-        raws: Sequence[bytes | FileSlice | None] = [None] * len(entry.slips)
+            await _hold(reservation, size + self._input_bytes(entry, kind))
+        raws: Sequence[bytes | FileSlice | None] = [None] * len(entry.record_refs)
         if kind == "completed" and answer.body is not None and sink.join != "output":
             raws = await self._raws(entry)
         if self._parses_inputs(kind):
@@ -292,7 +294,7 @@ class Joiner:
             judged, completion, answer, entry, raws=raws, config=self.config, now=self.now()
         )
         try:
-            made = await _done(judge, size, len(entry.slips))
+            made = await _done(judge, size, len(entry.record_refs))
         except ChangedError as error:
             raise unreadable_payload(entry.planned) from error
         if isinstance(made, FailedOutcome) or sink.select is None or sink.join != "output":
@@ -301,7 +303,7 @@ class Joiner:
             return made
         # What could not be selected from is dead, and shows its input.
         outputs = sum(len(outcome.output or b"") for outcome in made.outcomes)
-        await _hold(share, outputs + self._input_bytes(entry, "failed"))
+        await _hold(reservation, outputs + self._input_bytes(entry, "failed"))
         for outcome, raw in zip(made.outcomes, await self._raws(entry), strict=True):
             outcome.input = None if outcome.status == "completed" else raw
         return Settlement(entry, made.outcomes)
@@ -314,7 +316,7 @@ async def _done(work: Callable[[], T], size: int, records: int) -> T:
     return await anyio.to_thread.run_sync(work)
 
 
-async def _hold(share: Reservation, size: int) -> None:
+async def _hold(reservation: Reservation, size: int) -> None:
     """Hold so much; two that hold some and want more would wait for each other."""
-    share.give_back()
-    await share.acquire(size)
+    reservation.release()
+    await reservation.acquire(size)

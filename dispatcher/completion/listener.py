@@ -14,7 +14,7 @@ from dispatcher.completion.event import Completion, Nothing, parse
 from dispatcher.completion.joiner import Claimed
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError
-from dispatcher.flow.channel import hand_over
+from dispatcher.flow.channel import send_eagerly
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.observe.meter import Meter
@@ -84,7 +84,7 @@ class Listener:
                 if not messages:
                     self.drained.set()
                 for claim in claimed:
-                    await hand_over(claims, claim)
+                    await send_eagerly(claims, claim)
                 failpoints.reach("completion.claimed")
                 if done:
                     await receipts.send(done)

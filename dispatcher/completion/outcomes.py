@@ -105,7 +105,7 @@ def verdict_on(
         )
     if answer.body is None:
         return FailedOutcome("failed", answer.reason, answer.message)
-    keys = [slip.key for slip in entry.slips]
+    keys = [record_ref.key for record_ref in entry.record_refs]
     most = config.completion.max_output
     outputs = split(answer.body, answer.content_type, keys, config.packing, most=most)
     if isinstance(outputs, Mismatch):
@@ -130,8 +130,8 @@ def outcomes_of(
     if isinstance(verdict, FailedOutcome):
         return [
             Outcome(
-                slip.position,
-                slip.key,
+                record_ref.position,
+                record_ref.key,
                 verdict.status,
                 None,
                 None,
@@ -140,12 +140,12 @@ def outcomes_of(
                 attempts=entry.attempt,
                 input=raw,
             )
-            for slip, raw in zip(entry.slips, raws, strict=True)
+            for record_ref, raw in zip(entry.record_refs, raws, strict=True)
         ]
     return [
         Outcome(
-            slip.position,
-            slip.key,
+            record_ref.position,
+            record_ref.key,
             "completed",
             output,
             verdict.content_type,
@@ -154,7 +154,7 @@ def outcomes_of(
             is_json=verdict.are_json,
             location=answer.location,
         )
-        for slip, output, raw in zip(entry.slips, verdict.values, raws, strict=True)
+        for record_ref, output, raw in zip(entry.record_refs, verdict.values, raws, strict=True)
     ]
 
 

@@ -18,7 +18,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from dispatcher.dispatch.resend import ResendQueue
 from dispatcher.errors import StateError
 from dispatcher.flow.budget import MemoryBudget, Reservation
-from dispatcher.flow.channel import hand_over
+from dispatcher.flow.channel import send_eagerly
 from dispatcher.flow.content import ChangedError, FileSlice
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
@@ -77,9 +77,9 @@ class Intake:
     async def _take(self, items: Sequence[Item]) -> None:
         records: list[Record | Large] = []
         dead: list[Outcome] = []
-        recall = self.ledger.recall
+        replay = self.ledger.replay
         for item in items:
-            known, entry = recall.know(item.position)
+            known, entry = replay.look_up(item.position)
             if known is Seen.NEW:
                 if isinstance(item, Unreadable):
                     dead.append(_unreadable(item))
@@ -111,14 +111,14 @@ class Intake:
         now = self._clock()
         if not self.packer.is_slow(records):
             return self.packer.add(records, now)
-        share = Reservation(self.memory)
+        reservation = Reservation(self.memory)
         with self._clock_stopped():
             try:
                 if wanted := self.packer.read_bytes(records):
-                    await share.acquire(wanted)
+                    await reservation.acquire(wanted)
                 return await anyio.to_thread.run_sync(self.packer.add, records, now)
             finally:
-                share.give_back()
+                reservation.release()
 
     async def _flush(self) -> list[Parcel | RefusedRecord]:
         if self.packer.deadline is None or not self.packer.is_slow(()):
@@ -150,17 +150,17 @@ class Intake:
     async def _hand_over(self, planned: Planned) -> None:
         """Give an intent to the senders; where they were cancelled, the next process sends it."""
         with suppress(anyio.BrokenResourceError):
-            await hand_over(self.intents, planned)
+            await send_eagerly(self.intents, planned)
 
     async def _refuse(self, outcomes: list[Outcome]) -> None:
         settlement = Settlement(None, outcomes)
-        settlement.share = share = Reservation(self.memory)
+        settlement.reservation = reservation = Reservation(self.memory)
         try:
             with self._clock_stopped():
-                await share.acquire(settlement.size)
+                await reservation.acquire(settlement.size)
                 await self.settlements.send([settlement])
         except BaseException:
-            share.give_back()
+            reservation.release()
             raise
         self.meter.read += len(outcomes)
 
@@ -201,17 +201,20 @@ class Intake:
         found = self._lost.setdefault(number, {})
         content = record.raw if isinstance(record, Record) else record.blob
         found[record.position.stream, record.position.start] = content
-        if len(found) < len(entry.slips):
+        if len(found) < len(entry.record_refs):
             return
         del self._lost[number]
-        places = [(slip.position.stream, slip.position.start) for slip in entry.slips]
+        places = [
+            (record_ref.position.stream, record_ref.position.start)
+            for record_ref in entry.record_refs
+        ]
         kept = kept_before([found[place] for place in places], entry.planned.size)
         try:
             crc = await anyio.to_thread.run_sync(crc32_of, kept)  # a large one takes a second
         except ChangedError:
             crc = None
         if crc != entry.crc:
-            raise _changed(entry.slips[0].position)
+            raise _changed(entry.record_refs[0].position)
         if self.ledger.find(number) is None:
             return
         with anyio.CancelScope(shield=True):
@@ -220,7 +223,7 @@ class Intake:
 
     def _check_found(self) -> None:
         for entry in self.ledger.without_payload():
-            raise _missing(entry.slips[0].position)
+            raise _missing(entry.record_refs[0].position)
 
 
 def _changed(position: Position) -> StateError:

@@ -33,7 +33,7 @@ class OversizeHandler:
         config: Says whether there is a bucket.
         ledger: Replaces invocations.
         staging: Puts single records into S3.
-        meter: Counts what was taken apart.
+        meter: Counts what was split.
         postpone: Takes new invocations, which are to be sent.
     """
 
@@ -54,10 +54,10 @@ class OversizeHandler:
             CallError, Denied: It could not be staged; Rejected where there is no bucket.
             StateError: Its parts could not be stored.
         """
-        records = len(entry.slips)
+        records = len(entry.record_refs)
         if records > 1:
             if entry.state is State.PLANNED and self.ledger.claim(entry):
-                await self._take_apart(entry, min(records, MAX_PARTS))
+                await self._split(entry, min(records, MAX_PARTS))
             return None
         if self.config.staging.bucket is None:
             raise Rejected(
@@ -67,8 +67,8 @@ class OversizeHandler:
             )
         return await self.staging.stage(entry)
 
-    async def _take_apart(self, entry: Entry, parts: int) -> None:
-        self.meter.apart += 1
+    async def _split(self, entry: Entry, parts: int) -> None:
+        self.meter.split += 1
         self.meter.parts += parts
         with anyio.CancelScope(shield=True):  # what is planned is to be waited for, or left
             for planned in await self.ledger.replace(entry, after=0.0, parts=parts):

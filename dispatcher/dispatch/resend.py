@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
-from dispatcher.flow.channel import hand_over
+from dispatcher.flow.channel import send_eagerly
 from dispatcher.ledger.invocation import Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.states import State
@@ -81,7 +81,7 @@ class ResendQueue:
                         await self._changed.wait()
                 else:
                     with suppress(anyio.BrokenResourceError):  # the senders are gone: a stop
-                        await hand_over(intents, heapq.heappop(self._due)[2])
+                        await send_eagerly(intents, heapq.heappop(self._due)[2])
 
     def _change(self) -> None:
         self._changed.set()

@@ -105,7 +105,7 @@ class _History:
 
 @dataclass(slots=True)
 class Sender:
-    """What the sender loops of a run share; ``run`` is one loop, and calls one at a time."""
+    """What the sender loops of a run reservation; ``run`` is one loop, and calls one at a time."""
 
     config: Config
     ledger: Ledger
@@ -118,7 +118,7 @@ class Sender:
     wire: SenderState
     monotonic: Callable[[], float]
     now: Callable[[], float]
-    dice: random.Random = field(default_factory=random.Random)
+    rng: random.Random = field(default_factory=random.Random)
 
     async def run(
         self,
@@ -143,7 +143,7 @@ class Sender:
                     self.wire.refused.append(given_up)
                     # Nobody waits for it until it is known whose fault it is.
                     self.ledger.leave([planned.number])
-                if self.ledger.begun:
+                if self.ledger.has_accepted:
                     await self._release(settlements)
                 elif len(self.wire.refused) >= min(_ALL_REFUSED, self.config.limits.outstanding):
                     raise _none_accepted(self.wire.refused)
@@ -154,7 +154,7 @@ class Sender:
         They are their records' fault; but if nothing was ever accepted and the run is stopped, the
         next process tries them again: they may have been mended by then.
         """
-        if self.wire.is_stopping and not self.ledger.begun:
+        if self.wire.is_stopping and not self.ledger.has_accepted:
             for refused in self.wire.refused:
                 refused.entry.claimed = False
             self.wire.refused.clear()
@@ -169,21 +169,21 @@ class Sender:
     async def _settle(
         self, refused: _Refused, settlements: MemoryObjectSendStream[list[Settlement]]
     ) -> None:
-        share = Reservation(self.memory)
+        reservation = Reservation(self.memory)
         try:
-            await share.acquire(refused.entry.planned.size)
-            settlement = Settlement(refused.entry, await self._dead(refused), share)
+            await reservation.acquire(refused.entry.planned.size)
+            settlement = Settlement(refused.entry, await self._dead(refused), reservation)
             await settlements.send([settlement])
         except BaseException:
-            share.give_back()
+            reservation.release()
             raise
 
     async def _dead(self, refused: _Refused) -> list[Outcome]:
-        slips = refused.entry.slips
+        record_refs = refused.entry.record_refs
         return [
             Outcome(
-                slip.position,
-                slip.key,
+                record_ref.position,
+                record_ref.key,
                 "rejected",
                 None,
                 None,
@@ -192,7 +192,9 @@ class Sender:
                 attempts=refused.entry.attempt,
                 input=raw,
             )
-            for slip, raw in zip(slips, await self.ledger.raws(refused.entry), strict=True)
+            for record_ref, raw in zip(
+                record_refs, await self.ledger.raws(refused.entry), strict=True
+            )
         ]
 
     async def _send(self, planned: Planned) -> _Refused | None:
@@ -236,7 +238,7 @@ class Sender:
                         f"error: {error}. Run the same command again when S3 answers"
                     ) from error
             pause = min(policy.cap, max(policy.base, 2 * pause))
-            await anyio.sleep(pause * (0.5 + 0.5 * self.dice.random()))
+            await anyio.sleep(pause * (0.5 + 0.5 * self.rng.random()))
         return True
 
     def _is_ours(self, planned: Planned) -> bool:
@@ -251,7 +253,7 @@ class Sender:
                 history.staged = await self.staging.stage(entry)
             await self._invoke(planned, history, None)
             return
-        async with self.memory.take(planned.size):
+        async with self.memory.reserve(planned.size):
             entry = self.ledger.find(planned.number)
             if entry is None:
                 return
@@ -259,7 +261,7 @@ class Sender:
                 payload = await self.ledger.payload(entry)
             except NotEncodableError as error:
                 # Another version's rules refuse what was encoded before: one of the records.
-                if len(entry.slips) == 1:
+                if len(entry.record_refs) == 1:
                     raise not_encodable(planned, error) from None
             else:
                 if payload is None and self._is_ours(planned):
@@ -335,7 +337,7 @@ class Sender:
             silence=now - max(self.wire.succeeded_at, since),
             others_succeed=self.wire.succeeded_at > since,
             again=planned.resumed and (self.wire.accepted or len(self.ledger.planned()) == 1),
-            dice=self.dice.random(),
+            jitter=self.rng.random(),
         )
 
     def _give_up(self, planned: Planned, error: CallError, calls: int) -> _Refused | None:

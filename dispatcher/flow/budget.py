@@ -17,7 +17,7 @@ class MemoryBudget:
         self.free = capacity
         self._waiting: deque[tuple[int, anyio.Event]] = deque()
 
-    def take(self, amount: int) -> "Reservation":
+    def reserve(self, amount: int) -> "Reservation":
         """Hold ``amount`` for the length of the block; wait for it first."""
         return Reservation(self, amount)
 
@@ -30,7 +30,7 @@ class MemoryBudget:
             self.free -= amount
         return amount
 
-    def give(self, amount: int) -> None:
+    def release(self, amount: int) -> None:
         """Give back what was acquired."""
         self.free += amount
         self._grant()
@@ -42,7 +42,7 @@ class MemoryBudget:
             await turn[1].wait()
         except BaseException:
             if turn[1].is_set():  # granted and cancelled at once
-                self.give(amount)
+                self.release(amount)
             else:
                 self._waiting.remove(turn)
                 self._grant()
@@ -56,27 +56,27 @@ class MemoryBudget:
 
 
 class Reservation:
-    """What is held of a quota, for the length of a block or until it is given back.
+    """What is held of a budget, for the length of a block or until it is given back.
 
     A class, because a generator for each record would cost as much as the record's signature.
     """
 
-    __slots__ = ("_held", "_quota", "_wanted")
+    __slots__ = ("_budget", "_held", "_wanted")
 
-    def __init__(self, quota: MemoryBudget, wanted: int = 0) -> None:
-        self._quota = quota
+    def __init__(self, budget: MemoryBudget, wanted: int = 0) -> None:
+        self._budget = budget
         self._wanted = wanted
         self._held = 0
 
     async def acquire(self, amount: int) -> None:
         """Hold so much more; wait for it first."""
-        self._held += await self._quota.acquire(amount)
+        self._held += await self._budget.acquire(amount)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Hold nothing; harmless when repeated."""
         held, self._held = self._held, 0
         if held:
-            self._quota.give(held)
+            self._budget.release(held)
 
     async def __aenter__(self) -> None:
         """Take what is wanted for the block."""
@@ -89,4 +89,4 @@ class Reservation:
         traceback: TracebackType | None,
     ) -> None:
         """Give it back."""
-        self.give_back()
+        self.release()

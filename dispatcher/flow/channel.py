@@ -34,7 +34,7 @@ class EagerReceiver(AsyncIterator[Item], Generic[Item]):
             raise StopAsyncIteration from None
 
 
-async def hand_over(stream: MemoryObjectSendStream[Item], item: Item) -> None:
+async def send_eagerly(stream: MemoryObjectSendStream[Item], item: Item) -> None:
     """Send an item, at once where there is room."""
     try:
         stream.send_nowait(item)

@@ -1,6 +1,7 @@
 """Group commit: writers that come at the same time share a transaction.
 
-Whoever holds the pen writes for all who wait, so a group waits at most for the commit before it.
+The writer that holds the lock writes for all that wait, so a group waits at most for the commit
+before it.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,8 +33,8 @@ class GroupCommit:
     After a failure nothing more is written: what is in memory may be ahead of the disk.
     """
 
-    def __init__(self, paper: Store) -> None:
-        self._paper = paper
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._waiting: list[Operation] = []
         self._turn = anyio.Lock()
         self._failure: StateError | None = None
@@ -61,10 +62,10 @@ class GroupCommit:
                 if self._failure is not None:
                     raise self._failure
                 group, self._waiting = self._waiting, []
-                if not group:  # whoever held the pen before wrote ours
+                if not group:  # whoever held the commits before wrote ours
                     return
                 try:
-                    await anyio.to_thread.run_sync(self._paper.apply, group)
+                    await anyio.to_thread.run_sync(self._store.apply, group)
                 except BaseException as error:
                     # Whatever it was: nobody who waits may take their share for written.
                     self._failure = error if isinstance(error, StateError) else _broken(error)

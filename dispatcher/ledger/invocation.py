@@ -70,7 +70,7 @@ class Entry:
 
     Attributes:
         planned: What was promised to be called.
-        slips: Its records, in payload order.
+        record_refs: Its records, in payload order.
         payload: Where its records lie, or None after they were lost with the power.
         crc: CRC-32 of what is kept, to recognise it when it is read again from the source.
         planned_at: Epoch seconds.
@@ -80,7 +80,7 @@ class Entry:
         failure: Location of the failure object as the service gave it, or None.
         attempt: Which invocation of its records this is, from 1.
         first_attempt: Which one was the first of just these records together; above 1 for the
-            parts of one that was taken apart.
+            parts of one that was split.
         staged: Where its payload lies in S3, or is about to; None where it is not there.
         not_before: Epoch seconds before which it is not to be called, or None.
         claimed: Somebody is settling it now.
@@ -89,7 +89,7 @@ class Entry:
     """
 
     planned: Planned
-    slips: list[RecordRef]
+    record_refs: list[RecordRef]
     payload: SpoolRef | None
     crc: int
     planned_at: float
@@ -124,34 +124,42 @@ class Entry:
             self.accepted_at = min(self.accepted_at, now)
 
 
-def pack_slips(slips: Sequence[RecordRef], streams: Mapping[str, int]) -> bytes:
+def pack_record_refs(record_refs: Sequence[RecordRef], streams: Mapping[str, int]) -> bytes:
     """Return the manifest of an invocation as stored; ``streams`` numbers the stream names."""
     packed: bytes = msgpack.packb(
         [
-            (streams[at.stream], at.start, at.end, at.line, slip.key, slip.size)
+            (streams[at.stream], at.start, at.end, at.line, record_ref.key, record_ref.size)
             if at.message is None
-            else (streams[at.stream], at.start, at.end, at.line, slip.key, slip.size, at.message)
-            for slip in slips
-            for at in (slip.position,)
+            else (
+                streams[at.stream],
+                at.start,
+                at.end,
+                at.line,
+                record_ref.key,
+                record_ref.size,
+                at.message,
+            )
+            for record_ref in record_refs
+            for at in (record_ref.position,)
         ]
     )
     return packed
 
 
-def unpack_slips(manifest: bytes, names: dict[int, str]) -> list[RecordRef]:
+def unpack_record_refs(manifest: bytes, names: dict[int, str]) -> list[RecordRef]:
     """Return the records of a stored manifest; ``names`` is the inverse of ``streams``.
 
     Raises:
-        KeyError, TypeError, ValueError: It is not what ``pack_slips`` returned.
+        KeyError, TypeError, ValueError: It is not what ``pack_record_refs`` returned.
     """
-    slips = [
+    record_refs = [
         RecordRef(Position(names[stream], start, end, line, *message), key, size)
         for stream, start, end, line, key, size, *message in msgpack.unpackb(manifest)
     ]
-    for slip in slips:
-        at = slip.position
-        if not (0 <= at.start < at.end and at.line > 0 and slip.size >= 0):
+    for record_ref in record_refs:
+        at = record_ref.position
+        if not (0 <= at.start < at.end and at.line > 0 and record_ref.size >= 0):
             raise ValueError(f"there is no record at {at}")
         if not isinstance(at.message, str | None):
             raise TypeError(f"a message has no name such as {at.message!r}")
-    return slips
+    return record_refs

@@ -28,7 +28,7 @@ from dispatcher.ledger.operations import (
 from dispatcher.ledger.output_index import OutputIndex
 from dispatcher.ledger.payloads.payloads import Payloads, unreadable_payload
 from dispatcher.ledger.payloads.spool import Spool
-from dispatcher.ledger.replacement import APART, PARTS, parts_of, renewed
+from dispatcher.ledger.replacement import PARTS, SPLIT, parts_of, renewed
 from dispatcher.ledger.replay import ReplayFilter
 from dispatcher.ledger.settlement import Settlement, messages_of, tallies_of
 from dispatcher.ledger.staged_objects import StagedObjects
@@ -56,7 +56,7 @@ class Ledger:
     Attributes:
         tag: The run's tag, the beginning of all its invocation ids.
         is_new: This process began the run.
-        recall: What earlier processes of this run knew about positions.
+        replay: What earlier processes of this run knew about positions.
         resumed: Invocations of earlier processes that may have been sent or not.
         staged: The objects in S3 that payloads were put into.
     """
@@ -87,8 +87,8 @@ class Ledger:
             entry.adopt(opened, went_back=went_back)
         self._entries = {entry.planned.number: entry for entry in store.entries}
         self._marks = store.marks
-        self._pen = GroupCommit(store)
-        self.staged = StagedObjects(store, self._pen, deletes=deletes_staged)
+        self._commits = GroupCommit(store)
+        self.staged = StagedObjects(store, self._commits, deletes=deletes_staged)
         self._changed = anyio.Event()
         self._left: set[int] = set()
         self._lost = {entry.planned.number for entry in store.entries if entry.payload is None}
@@ -96,7 +96,7 @@ class Ledger:
         self.is_new = "tag" not in store.facts
         self.tag = store.facts.get("tag") or ids.make_tag()
         self._numbers = InvocationNumbers(self.tag, store.last_number, is_resumed=bool(store.facts))
-        self.recall = ReplayFilter.of(store.marks, store.entries)
+        self.replay = ReplayFilter.of(store.marks, store.entries)
         self.resumed = [entry.planned for entry in self.planned()]
 
     # What a run knows about itself
@@ -112,7 +112,7 @@ class Ledger:
 
     async def adopt(self, path: str, mark: SinkMark) -> None:
         """Make a file part of the run, durably, before its first line: it may be cut back then."""
-        await self._pen.write(Settle([], {}, {path: mark}))
+        await self._commits.write(Settle([], {}, {path: mark}))
 
     @property
     def tallies(self) -> Mapping[str, int]:
@@ -120,7 +120,7 @@ class Ledger:
         return self._store.tallies
 
     @property
-    def begun(self) -> bool:
+    def has_accepted(self) -> bool:
         """Whether the service has accepted anything of this run, now or in an earlier process."""
         return self.fact(_BEGUN) is not None
 
@@ -132,7 +132,7 @@ class Ledger:
     @property
     def outstanding_records(self) -> int:
         """Records of the outstanding invocations."""
-        return sum(len(entry.slips) for entry in self._entries.values())
+        return sum(len(entry.record_refs) for entry in self._entries.values())
 
     @property
     def stages(self) -> bool:
@@ -146,7 +146,7 @@ class Ledger:
     async def remember(self, **facts: str) -> None:
         """SqliteStore facts about the run, durably."""
         self._store.facts |= facts
-        await self._pen.write(*[Remember(name, value) for name, value in facts.items()])
+        await self._commits.write(*[Remember(name, value) for name, value in facts.items()])
 
     # Write ahead
 
@@ -178,7 +178,7 @@ class Ledger:
         """
         kept = [kept_of(parcel) for parcel in parcels]
         entries = [self._entry(p, len(k)) for p, k in zip(parcels, kept, strict=True)]
-        await self._pen.write(Plan(entries, kept))
+        await self._commits.write(Plan(entries, kept))
         for entry, parcel in zip(entries, parcels, strict=True):
             self._entries[entry.planned.number] = entry
             if parcel.payload:
@@ -187,7 +187,7 @@ class Ledger:
 
     async def restore(self, number: int, kept: bytes | FileSlice) -> None:
         """Take over the records of an invocation, read again from the source after a power loss."""
-        await self._pen.write(Restore(self._entries[number], kept))
+        await self._commits.write(Restore(self._entries[number], kept))
         self._lost.discard(number)
 
     @property
@@ -217,8 +217,8 @@ class Ledger:
         entry.state, entry.accepted_at = state, at
         entry.output, entry.failure = output, failure
         self._locations.add(entry)
-        self._pen.later(Accept(planned.number, at, output, failure))
-        self._begin()
+        self._commits.later(Accept(planned.number, at, output, failure))
+        self._note_accepted()
         return True
 
     def find_output(self, location: str) -> Entry | None:
@@ -281,14 +281,14 @@ class Ledger:
                 touched[span.stream] = self._marks.setdefault(span.stream, Watermark())
                 touched[span.stream].settle(span)
         if any(s.entry and s.outcomes[0].status != "rejected" for s in settlements):
-            self._begin()
+            self._note_accepted()
         for entry in entries:
             step(entry.state, Move.SETTLE)
             entry.state = State.SETTLED
         changes = {stream: watermark.changes() for stream, watermark in touched.items()}
         messages = messages_of(settlements)
         gone = self.staged.close(entries)
-        await self._pen.write(
+        await self._commits.write(
             Settle(entries, changes, dict(sinks), tallies, messages, self._now(), gone)
         )
         self.staged.offer(gone)
@@ -310,9 +310,9 @@ class Ledger:
         new = await self._renewed(entry, after, parts)
         step(entry.state, Move.REPLACE)
         entry.state = State.REPLACED
-        counts = [Count(APART), Count(PARTS, parts)] if parts > 1 else []
+        counts = [Count(SPLIT), Count(PARTS, parts)] if parts > 1 else []
         gone = self.staged.close([entry], new)
-        await self._pen.write(Replace(entry, new, gone), *counts)
+        await self._commits.write(Replace(entry, new, gone), *counts)
         self.staged.offer(gone)
         self._close(entry)
         self._entries |= {made.planned.number: made for made in new}
@@ -323,16 +323,21 @@ class Ledger:
         if parts == 1:
             return [
                 renewed(
-                    entry, self._numbers.anew(entry.planned, entry.planned.size), now, after=after
+                    entry,
+                    self._numbers.next_attempt(entry.planned, entry.planned.size),
+                    now,
+                    after=after,
                 )
             ]
         kept = await self._payloads.kept(entry)
         if not isinstance(kept, bytes):  # a large record is alone, it has no parts
             raise unreadable_payload(entry.planned)
         new = []
-        for slips, ref in parts_of(entry, kept, parts):
-            made = renewed(entry, self._numbers.anew(entry.planned, ref.size), now, after=after)
-            made.slips, made.payload, made.crc, made.staged = slips, ref, ref.crc, None
+        for record_refs, ref in parts_of(entry, kept, parts):
+            made = renewed(
+                entry, self._numbers.next_attempt(entry.planned, ref.size), now, after=after
+            )
+            made.record_refs, made.payload, made.crc, made.staged = record_refs, ref, ref.crc, None
             made.first_attempt = made.attempt
             new.append(made)
         return new
@@ -346,7 +351,7 @@ class Ledger:
 
     def messages(self, stream: str) -> LedgerMessageLog:
         """Return what the run remembers of the messages of a queue."""
-        return LedgerMessageLog.of(stream, self._store, self.recall, self._pen, self.is_idle)
+        return LedgerMessageLog.of(stream, self._store, self.replay, self._commits, self.is_idle)
 
     def leave(self, numbers: Iterable[int]) -> None:
         """Leave invocations to the next process: nobody of this one is going to send them."""
@@ -359,7 +364,7 @@ class Ledger:
 
     async def count(self, name: str) -> None:
         """Count something over all processes of the run, durably."""
-        await self._pen.write(Count(name))
+        await self._commits.write(Count(name))
 
     async def idle(self) -> None:
         """Wait until nothing is outstanding but what is left to the next process."""
@@ -372,21 +377,21 @@ class Ledger:
 
     async def flush_forever(self) -> None:
         """SqliteStore acceptances that nobody waits for, until cancelled."""
-        await self._pen.flush_forever()
+        await self._commits.flush_forever()
 
     async def aclose(self) -> None:
         """Write what is left."""
-        await self._pen.aclose()
+        await self._commits.aclose()
 
     def _entry(self, parcel: Parcel, size: int) -> Entry:
         planned = self._numbers.planned(parcel.content_type, parcel.route, size, parcel.encoding)
-        slips = [RecordRef(r.position, r.key, r.size) for r in parcel.records]
-        return Entry(planned, slips, None, 0, self._now())
+        record_refs = [RecordRef(r.position, r.key, r.size) for r in parcel.records]
+        return Entry(planned, record_refs, None, 0, self._now())
 
-    def _begin(self) -> None:
-        if not self.begun:
+    def _note_accepted(self) -> None:
+        if not self.has_accepted:
             self._store.facts[_BEGUN] = "yes"
-            self._pen.later(Remember(_BEGUN, "yes"))
+            self._commits.later(Remember(_BEGUN, "yes"))
 
     def _notify(self) -> None:
         self._changed.set()

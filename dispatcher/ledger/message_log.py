@@ -25,7 +25,7 @@ class LedgerMessageLog:
     outstanding: dict[str, Position]
     settled: dict[str, float]
     _stream: str
-    _pen: GroupCommit
+    _commits: GroupCommit
     _is_idle: Callable[[], bool]
 
     @classmethod
@@ -33,15 +33,17 @@ class LedgerMessageLog:
         cls,
         stream: str,
         store: SqliteStore,
-        recall: ReplayFilter,
-        pen: GroupCommit,
+        replay: ReplayFilter,
+        commits: GroupCommit,
         is_idle: Callable[[], bool],
     ) -> Self:
         """Read what the ledger knew at the start."""
-        positions = (slip.position for entry in store.entries for slip in entry.slips)
+        positions = (
+            record_ref.position for entry in store.entries for record_ref in entry.record_refs
+        )
         outstanding = {at.message: at for at in positions if at.stream == stream and at.message}
         settled = store.settled_messages.get(stream, {})
-        return cls(recall.heads.get(stream, 0), outstanding, settled, stream, pen, is_idle)
+        return cls(replay.heads.get(stream, 0), outstanding, settled, stream, commits, is_idle)
 
     def is_idle(self) -> bool:
         """Return whether nothing of the run is under way: all is settled, or held back."""
@@ -49,4 +51,4 @@ class LedgerMessageLog:
 
     def forget(self, names: Sequence[str]) -> None:
         """Forget settled messages; stored a moment later."""
-        self._pen.later(Forget({self._stream: list(names)}))
+        self._commits.later(Forget({self._stream: list(names)}))

@@ -37,6 +37,6 @@ class InvocationNumbers:
         invocation, shard = ids.invocation_id(tag, number), ids.shard(tag, number)
         return Planned(number, invocation, shard, content_type, route, size, encoding=encoding)
 
-    def anew(self, old: Planned, size: int) -> Planned:
+    def next_attempt(self, old: Planned, size: int) -> Planned:
         """Return the next invocation, for records of an old one."""
         return self.planned(old.content_type, old.route, size, old.encoding)

@@ -9,8 +9,8 @@ from dispatcher.ledger.invocation import Entry, Planned, RecordRef, SpoolRef
 from dispatcher.ledger.states import State
 from dispatcher.packing.spool_format import spans
 
-APART, PARTS = "apart", "parts"
-"""What is counted: failed invocations that were taken apart, and the ones made of their parts."""
+SPLIT, PARTS = "apart", "parts"
+"""What is counted: failed invocations that were split, and the ones made of their parts."""
 
 
 def renewed(entry: Entry, planned: Planned, now: float, *, after: float) -> Entry:
@@ -46,15 +46,15 @@ def parts_of(entry: Entry, kept: bytes, count: int) -> list[tuple[list[RecordRef
         kept: What is kept of them.
         count: Number of parts, at most that of the records.
     """
-    ref, slips = entry.payload, entry.slips
+    ref, record_refs = entry.payload, entry.record_refs
     assert ref is not None, "read a moment ago"
-    where = spans(len(kept), [slip.size for slip in slips])
+    where = spans(len(kept), [record_ref.size for record_ref in record_refs])
     parts = []
-    for first, last in pairwise(bounds(len(slips), count)):
+    for first, last in pairwise(bounds(len(record_refs), count)):
         start, end = where[first][0], where[last - 1][1]
         crc = zlib.crc32(memoryview(kept)[start:end])
         parts.append(
-            (slips[first:last], SpoolRef(ref.segment, ref.offset + start, end - start, crc))
+            (record_refs[first:last], SpoolRef(ref.segment, ref.offset + start, end - start, crc))
         )
     return parts
 

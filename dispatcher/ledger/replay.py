@@ -52,7 +52,7 @@ class ReplayFilter:
         heads = {stream: watermark.head for stream, watermark in marks.items()}
         at_hand = {stream: watermark.spans() for stream, watermark in marks.items()}
         for entry in entries:
-            for span in adjoining([slip.position for slip in entry.slips]):
+            for span in adjoining([record_ref.position for record_ref in entry.record_refs]):
                 heads[span.stream] = max(heads.get(span.stream, 0), span.end)
                 spans = at_hand.setdefault(span.stream, [])
                 if entry.payload is not None:
@@ -72,12 +72,12 @@ class ReplayFilter:
         outstanding = {
             (at.stream, at.start): (at.end, entry)
             for entry in entries
-            for at in (slip.position for slip in entry.slips)
+            for at in (record_ref.position for record_ref in entry.record_refs)
             if at.start >= frontiers[at.stream].offset
         }
         return cls(heads, frontiers, settled, outstanding)
 
-    def know(self, position: Position) -> tuple[Seen, Entry | None]:
+    def look_up(self, position: Position) -> tuple[Seen, Entry | None]:
         """Return what is known of a record, and its invocation if that is outstanding.
 
         Records of a stream are asked for in order, each once.

@@ -17,13 +17,13 @@ class Settlement:
     Attributes:
         entry: The invocation that is over, or None.
         outcomes: One for each of its records, at least one.
-        share: Holds the memory that the outcomes take, until they are written.
+        reservation: Holds the memory that the outcomes take, until they are written.
         size: Bytes of the outputs and inputs that the outcomes carry in memory.
     """
 
     entry: Entry | None
     outcomes: list[Outcome]
-    share: Reservation | None = None
+    reservation: Reservation | None = None
     size: int = field(init=False)
 
     def __post_init__(self) -> None:

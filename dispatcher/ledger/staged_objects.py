@@ -27,13 +27,13 @@ class StagedObjects:
 
     Args:
         store: Has the rows of earlier processes.
-        pen: Writes.
+        commits: Writes.
         deletes: Objects are discarded when the last invocation that used them is closed.
     """
 
-    def __init__(self, store: SqliteStore, pen: GroupCommit, *, deletes: bool) -> None:
+    def __init__(self, store: SqliteStore, commits: GroupCommit, *, deletes: bool) -> None:
         self._store = store
-        self._pen = pen
+        self._commits = commits
         self._deletes = deletes
         self._uses = Counter(e.staged for e in store.entries if e.staged is not None)
         self._fresh: deque[str] = deque()
@@ -61,7 +61,7 @@ class StagedObjects:
         self._uses[location] += 1
         gone = self._unused([entry.staged] if entry.staged is not None else [])
         entry.staged = location
-        await self._pen.write(Stage(entry.planned.number, location, gone))
+        await self._commits.write(Stage(entry.planned.number, location, gone))
         self.offer(gone)
         return True
 
@@ -93,7 +93,7 @@ class StagedObjects:
         """
         while self._is_behind and not self._fresh:
             began = self._after
-            page = await self._pen.read(partial(self._store.discarded, began, PAGE))
+            page = await self._commits.read(partial(self._store.discarded, began, PAGE))
             if self._after == began:  # else too many came meanwhile: all are read once more
                 self._is_behind = len(page) == PAGE
                 self._after = page[-1] if page else ""
@@ -117,7 +117,7 @@ class StagedObjects:
 
         It is stored a moment later; losing that costs one more deletion, nothing else.
         """
-        self._pen.later(Deleted(location))
+        self._commits.later(Deleted(location))
 
     def _unused(self, locations: Iterable[str]) -> list[str]:
         unused = []

@@ -13,7 +13,7 @@ Phase: TypeAlias = Literal["starting", "running", "draining", "ended"]
 class Meter:
     """Counters, levels and latencies of one run.
 
-    ``read``, ``completed``, ``dead``, ``dead_reasons``, ``repeated``, ``apart`` and ``parts`` count
+    ``read``, ``completed``, ``dead``, ``dead_reasons``, ``repeated``, ``split`` and ``parts`` count
     the whole run, over restarts; all else counts this process. Latencies are in seconds.
 
     Attributes:
@@ -31,7 +31,7 @@ class Meter:
         outstanding: Invocations without an outcome now.
         repeated: Invocations that may have reached the service more than once, over restarts.
         retried: Invocations that failed and were made anew, by reason.
-        apart: Failed invocations of several records that were taken apart, over restarts.
+        split: Failed invocations of several records that were split, over restarts.
         parts: Invocations that were made of their parts, over restarts: what it cost.
         staged: Payloads too large for inline: ``uploaded`` to S3, ``found`` there from before,
             ``shared`` with another of the same content; and objects ``deleted`` again, or not
@@ -62,7 +62,7 @@ class Meter:
     outstanding: int = 0
     repeated: int = 0
     retried: Counter[str] = field(default_factory=Counter)
-    apart: int = 0
+    split: int = 0
     parts: int = 0
     staged: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)

@@ -54,9 +54,7 @@ class MeterCollector(Collector):
         yield _labelled(
             "invocations_retried", "Failed invocations made anew.", "reason", meter.retried
         )
-        yield _counter(
-            "invocations_taken_apart", "Failed invocations of several records.", meter.apart
-        )
+        yield _counter("invocations_split", "Failed invocations of several records.", meter.split)
         yield _counter("invocations_of_parts", "Invocations made of their parts.", meter.parts)
         yield _labelled("events", "Messages of the completion queue.", "kind", meter.events)
         yield _labelled("troubles", "Failed calls of the completion side.", "code", meter.troubles)

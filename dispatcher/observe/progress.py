@@ -193,6 +193,6 @@ def _notes(snapshot: Snapshot) -> Iterator[str]:
     if snapshot.troubles:
         counts = [f"{name} {number_format.count(n)}" for name, n in snapshot.troubles.items()]
         yield f"calls {', '.join(counts)}"
-    if snapshot.apart:
-        failed, parts = map(number_format.count, (snapshot.apart, snapshot.parts))
-        yield f"taken apart {failed} into {parts}"
+    if snapshot.split:
+        failed, parts = map(number_format.count, (snapshot.split, snapshot.parts))
+        yield f"split {failed} into {parts}"

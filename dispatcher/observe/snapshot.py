@@ -64,7 +64,7 @@ class Snapshot:
         remaining: Seconds to the end at this rate; None where it cannot be said.
         inline_share: Share of the planned invocations that travel inline; None before the first.
         troubles: Calls that were not accepted, by result, without zeros.
-        apart: Failed invocations of several records that were taken apart, over restarts.
+        split: Failed invocations of several records that were split, over restarts.
         parts: Invocations that were made of their parts.
     """
 
@@ -81,7 +81,7 @@ class Snapshot:
     remaining: float | None
     inline_share: float | None
     troubles: dict[str, int]
-    apart: int
+    split: int
     parts: int
 
 
@@ -121,7 +121,7 @@ def take(meter: Meter, now: float, pace: Pace) -> Snapshot:
         remaining=remaining,
         inline_share=meter.invocations["inline"] / planned if planned else None,
         troubles={name: meter.calls[name] for name in TROUBLES if meter.calls[name]},
-        apart=meter.apart,
+        split=meter.split,
         parts=meter.parts,
     )
 

@@ -128,7 +128,7 @@ def summary_json(meter: Meter, closing: RunSummary) -> str:
             "calls": dict(meter.calls),
             "repeated": meter.repeated,
             "retried": dict(meter.retried),
-            "apart": meter.apart,
+            "split": meter.split,
             "parts": meter.parts,
             "events": dict(meter.events),
             "troubles": dict(meter.troubles),
@@ -218,7 +218,7 @@ def _calls(meter: Meter) -> Iterator[Text]:
     failed = [f"{name} {n:,}" for name, n in meter.troubles.most_common()]
     retried = [f"{name} {n:,}" for name, n in meter.retried.most_common()]
     left = meter.staged["deletion_denied"] + meter.staged["deletion_failed"]
-    counts = (meter.repeated, meter.apart, meter.looks["found"], left)
+    counts = (meter.repeated, meter.split, meter.looks["found"], left)
     if troubles or odd or failed or retried or any(counts):
         yield Text()
     if troubles:
@@ -227,9 +227,9 @@ def _calls(meter: Meter) -> Iterator[Text]:
         yield Text(f"asking for completions failed: {', '.join(failed)}")
     if retried:
         yield Text(f"failed invocations made anew: {', '.join(retried)}")
-    if meter.apart:
+    if meter.split:
         yield Text(
-            f"failed invocations taken apart: {meter.apart:,}, "
+            f"failed invocations split: {meter.split:,}, "
             f"at the cost of {meter.parts:,} more invocations"
         )
     if meter.repeated:

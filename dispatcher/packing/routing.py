@@ -59,7 +59,7 @@ class _Forms:
         self._error: NotEncodableError | None = None
         self._items: dict[Format, bytes] = {}
 
-    def know(self, form: Format, item: bytes) -> None:
+    def look_up(self, form: Format, item: bytes) -> None:
         """Take what has been made already."""
         self._items[form] = item
 
@@ -118,7 +118,7 @@ class Routing:
         error = None
         forms = _Forms(self._codec, record)
         if item is not None:
-            forms.know(format_of(self._codec.encodings[0]), item)
+            forms.look_up(format_of(self._codec.encodings[0]), item)
         staged: tuple[Encoding, bytes] | None = None
         least: int | None = None
         for encoding in self._codec.encodings:

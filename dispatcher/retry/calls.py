@@ -1,4 +1,4 @@
-"""What to do after a call failed. Pure: no clock, no sleep, no dice of its own."""
+"""What to do after a call failed. Pure: no clock, no sleep, no jitter of its own."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -55,7 +55,7 @@ class Attempt:
         others_succeed: Another call succeeded since the first failure of this invocation.
         again: An earlier process tried this invocation in vain, and this one either had others
             accepted or has no other left.
-        dice: A random number, 0 <= dice < 1, for the jitter.
+        jitter: A random number, 0 <= jitter < 1, for the jitter.
     """
 
     failures: int
@@ -63,7 +63,7 @@ class Attempt:
     silence: float
     others_succeed: bool
     again: bool
-    dice: float
+    jitter: float
 
 
 def decide(error: CallError, attempt: Attempt, policy: RetrySettings) -> Decision:
@@ -87,6 +87,6 @@ def decide(error: CallError, attempt: Attempt, policy: RetrySettings) -> Decisio
     if counts and attempt.failures >= policy.attempts and attempt.others_succeed:
         return GiveUp(look_first)
     after = backoff(
-        attempt.pauses, base=policy.base, cap=policy.cap, jitter=attempt.dice, floor=_FLOOR
+        attempt.pauses, base=policy.base, cap=policy.cap, jitter=attempt.jitter, floor=_FLOOR
     )
     return RetryCall(after, look_first)

@@ -1,6 +1,6 @@
 """What follows when an invocation has failed: another one, smaller ones, or dead letters. Pure.
 
-An invocation of several records that failed may have failed for one of them. It is taken apart, and
+An invocation of several records that failed may have failed for one of them. It is split, and
 so are the parts that fail, until the bad records are alone. Three parts a time: with one bad record
 among ``n`` each round costs three invocations and leaves a third of the records, in all about
 ``3 log3(n) = 1.89 log2(n)``, against ``2 log2(n)`` for halves, and in fewer rounds, each of which
@@ -36,7 +36,7 @@ DIVISIBLE = frozenset(
 nobody's fault but the way's."""
 
 FLOOR = 1_000
-"""Invocations made of parts that are always allowed, so that small runs can be taken apart, too."""
+"""Invocations made of parts that are always allowed, so that small runs can be split, too."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -69,12 +69,12 @@ Next: TypeAlias = RetryInvocation | DeadLetter
 
 
 def follow(
-    reason: str, *, tries: int, records: int, allowed: int, policy: RetrySettings, dice: float
+    reason: str, *, tries: int, records: int, allowed: int, policy: RetrySettings, jitter: float
 ) -> Next:
     """Return what follows after an invocation has failed.
 
     The same records are tried again together as often as ``retry.outcomes`` says for the reason,
-    and are only then taken apart, each part with tries of its own.
+    and are only then split, each part with tries of its own.
 
     Args:
         reason: The reason that the dead letters would have.
@@ -82,11 +82,11 @@ def follow(
         records: How many they are.
         allowed: Invocations that may still be made of parts, see ``allowance``.
         policy: The section ``retry``.
-        dice: A random number, 0 <= dice < 1, for the jitter.
+        jitter: A random number, 0 <= jitter < 1, for the jitter.
     """
     rule = getattr(policy.outcomes, reason, None)
     if rule is not None and tries < rule.attempts:
-        after = backoff(tries, base=rule.backoff, cap=BACKOFF_CAP_SECONDS, jitter=dice)
+        after = backoff(tries, base=rule.backoff, cap=BACKOFF_CAP_SECONDS, jitter=jitter)
         return RetryInvocation(reason, after)
     if records == 1 or reason not in DIVISIBLE:
         return DeadLetter()
@@ -99,7 +99,7 @@ def follow(
         else f"as the share in retry.bisection, {policy.bisection:g}, is used up; raise it, or "
         "look at packing.framing and packing.answer if no invocation of several records completes"
     )
-    return DeadLetter(f"this invocation of {records} records was not taken apart, {why}")
+    return DeadLetter(f"this invocation of {records} records was not split, {why}")
 
 
 def allowance(share: float, *, read: int, made: int) -> int:

@@ -19,7 +19,7 @@ def agree(config: Config, ledger: Ledger, *, force: bool) -> None:
     """
     # Until something was read, everything may be corrected.
     agreed = (ledger.marks and ledger.fact("terms")) or terms(config)
-    changed = differences(agreed, terms(config), begun=ledger.begun)
+    changed = differences(agreed, terms(config), begun=ledger.has_accepted)
     if changed and not force:
         raise ConfigError(
             f"the ledger {config.ledger.path} belongs to a run with another configuration: "

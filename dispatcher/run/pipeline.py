@@ -54,7 +54,7 @@ from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger.invocation import Planned
 from dispatcher.ledger.ledger import REPEATED, Ledger
 from dispatcher.ledger.open import open_ledger
-from dispatcher.ledger.replacement import APART, PARTS
+from dispatcher.ledger.replacement import PARTS, SPLIT
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.batch_size import BatchSize
@@ -87,13 +87,13 @@ class Environment:
         connect: Opens the calls to AWS; None: as the configuration and the environment say.
         monotonic: Seconds on a steady clock.
         now: Epoch seconds on a steady clock.
-        dice: Jitters what must not happen at once.
+        rng: Jitters what must not happen at once.
     """
 
     connect: Callable[[], AbstractAsyncContextManager[Transport]] | None = None
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = field(default_factory=_steady_clock)
-    dice: random.Random = field(default_factory=random.Random)
+    rng: random.Random = field(default_factory=random.Random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ async def run(
         agree(config, ledger, force=force)
         # Until something was read, other input may take the place of what was looked at.
         known = json.loads(ledger.fact("heads") or "{}") if ledger.marks else {}
-        heads = known | await source.open(ledger.recall.frontiers, known)
+        heads = known | await source.open(ledger.replay.frontiers, known)
         results, dead_letters = stack.enter_context(
             open_sinks(config, ledger, _queue_sinks(config, transport, meter, world))
         )
@@ -198,7 +198,7 @@ def _source(
         return file_source(config.source, config.packing, Path(config.ledger.path))
     patience = _patience(config, meter, world, f"{url} could not be received from")
     log = ledger.messages(url)
-    return SqsSource(config.source, transport.queue(url), log, patience, world.now, world.dice)
+    return SqsSource(config.source, transport.queue(url), log, patience, world.now, world.rng)
 
 
 def _queue_sinks(
@@ -208,7 +208,7 @@ def _queue_sinks(
 
     def make(url: str, render: Render) -> Sink:
         patience = _patience(config, meter, world, f"{url} could not be sent to")
-        return SqsSink(transport.queue(url), render, patience, world.dice)
+        return SqsSink(transport.queue(url), render, patience, world.rng)
 
     return make
 
@@ -233,7 +233,7 @@ def _restore(meter: Meter, ledger: Ledger, source: Source) -> None:
             meter.dead_reasons[name.removeprefix("dead:")] = records
     meter.dead = meter.dead_reasons.total()
     meter.repeated = ledger.tallies.get(REPEATED, 0)
-    meter.apart, meter.parts = (ledger.tallies.get(name, 0) for name in (APART, PARTS))
+    meter.split, meter.parts = (ledger.tallies.get(name, 0) for name in (SPLIT, PARTS))
     meter.resumed_from = meter.completed + meter.dead
     meter.read = meter.resumed_from + ledger.outstanding_records
     meter.outstanding = ledger.outstanding
@@ -284,7 +284,7 @@ class _Run:
         chosen = config.request.output_naming == "chosen"
         wire = SenderState(monotonic())
         staging = Staging(
-            config, ledger, self.codec, objects, memory, meter, monotonic, self.world.dice
+            config, ledger, self.codec, objects, memory, meter, monotonic, self.world.rng
         )
         sender = Sender(
             config,
@@ -298,7 +298,7 @@ class _Run:
             wire,
             monotonic,
             now,
-            self.world.dice,
+            self.world.rng,
         )
         # One for each kind of call: looks that are answered say nothing of reads that are not.
         gets, looks, polls = (
@@ -314,7 +314,7 @@ class _Run:
             meter,
             departures.add,
             now,
-            self.world.dice,
+            self.world.rng,
         )
         sweeper = Sweeper(config, ledger, objects, meter, looks, now)
         settler = Settler(

@@ -79,8 +79,8 @@ class Settler:
                 records, size = records + extent[0], size + extent[1]
         await self._settle(group)
         for settlement in group:
-            if settlement.share is not None:
-                settlement.share.give_back()
+            if settlement.reservation is not None:
+                settlement.reservation.release()
         failpoints.reach("settled.unacknowledged")
         self.source.acknowledge(o.position for s in group for o in s.outcomes)
         acks = [ack for s in group if s.entry and s.entry.acks for ack in s.entry.acks]
@@ -144,6 +144,6 @@ def sizing_of(tallies: Mapping[str, int]) -> BatchSize:
 def _is_bad(settlement: Settlement) -> bool:
     """Return whether an invocation failed as one bad record makes it fail.
 
-    Where its records were not taken apart, nobody knows how many they are: one at least.
+    Where its records were not split, nobody knows how many they are: one at least.
     """
     return settlement.outcomes[0].reason in DIVISIBLE

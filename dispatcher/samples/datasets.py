@@ -75,16 +75,16 @@ _SENTENCES = (
 
 def short_texts(count: int, seed: int) -> Iterator[bytes]:
     """Yield reviews and tickets, as JSON lines of about 80 to 600 bytes, half of them below 190."""
-    dice = random.Random(seed)  # noqa: S311 - repeatable on purpose
-    prose = _Prose(dice)
+    rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    prose = _Prose(rng)
     for number in range(1, count + 1):
         record: dict[str, object] = {
             "id": f"t{number:07}",
-            "customer": f"{dice.getrandbits(40):010x}",
-            "stars": dice.randint(1, 5),
+            "customer": f"{rng.getrandbits(40):010x}",
+            "stars": rng.randint(1, 5),
             "text": "",
         }
-        room = _log_normal(dice, *_TEXT_BYTES, median=190) - len(orjson.dumps(record))
+        room = _log_normal(rng, *_TEXT_BYTES, median=190) - len(orjson.dumps(record))
         text = prose.sentence()
         while len(text) < room:
             text = f"{text} {prose.sentence()}"
@@ -95,8 +95,8 @@ def short_texts(count: int, seed: int) -> Iterator[bytes]:
 class _Prose:
     """Makes sentences in which a few words are frequent, and most are rare."""
 
-    def __init__(self, dice: random.Random) -> None:
-        self._dice = dice
+    def __init__(self, rng: random.Random) -> None:
+        self._dice = rng
         self._words = {
             kind: [word.replace("-", " ") for word in words.split()]
             for kind, words in _WORDS.items()
@@ -108,22 +108,22 @@ class _Prose:
         }
 
     def sentence(self) -> str:
-        dice = self._dice
+        rng = self._dice
         # Each place is drawn for itself: a sentence may name two things.
-        text = _PLACE.sub(lambda place: self._draw(place[1]), dice.choice(_SENTENCES))
-        return f"{text[:1].upper()}{text[1:]}{dice.choice('....!?')}"
+        text = _PLACE.sub(lambda place: self._draw(place[1]), rng.choice(_SENTENCES))
+        return f"{text[:1].upper()}{text[1:]}{rng.choice('....!?')}"
 
     def _draw(self, kind: str) -> str:
-        dice = self._dice
+        rng = self._dice
         match kind:
             case "count":
-                return str(dice.randint(2, 30))
+                return str(rng.randint(2, 30))
             case "order":
-                return str(dice.randrange(10**7, 10**8))
+                return str(rng.randrange(10**7, 10**8))
             case "price":
-                return f"{dice.uniform(1, 400):.2f}"
+                return f"{rng.uniform(1, 400):.2f}"
             case _:
-                return dice.choices(self._words[kind], cum_weights=self._weights[kind])[0]
+                return rng.choices(self._words[kind], cum_weights=self._weights[kind])[0]
 
 
 def embeddings(count: int, seed: int) -> Iterator[bytes]:
@@ -132,10 +132,10 @@ def embeddings(count: int, seed: int) -> Iterator[bytes]:
     The floats are 32-bit ones written as Python writes them, which is what ``tolist`` of an array
     and ``json.dumps`` make of a model's output.
     """
-    dice = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
     layout = f"{EMBEDDING_FLOATS}f"
     for number in range(1, count + 1):
-        vector = [dice.gauss(0, 1) for _ in range(EMBEDDING_FLOATS)]
+        vector = [rng.gauss(0, 1) for _ in range(EMBEDDING_FLOATS)]
         length = math.sqrt(sum(x * x for x in vector))
         floats = struct.unpack(layout, struct.pack(layout, *(x / length for x in vector)))
         yield orjson.dumps({"id": f"e{number:06}", "embedding": floats})
@@ -150,19 +150,19 @@ def images(count: int, seed: int) -> Iterator[bytes]:
 
     They begin and end like JPEG, and what is between is noise: it does not compress either.
     """
-    dice = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
     for number in range(1, count + 1):
-        size = _log_normal(dice, *_IMAGE_BYTES, median=90_000)
-        noise = dice.randbytes(size - len(_JPEG_HEAD) - len(_JPEG_TAIL))
+        size = _log_normal(rng, *_IMAGE_BYTES, median=90_000)
+        noise = rng.randbytes(size - len(_JPEG_HEAD) - len(_JPEG_TAIL))
         image = base64.b64encode(_JPEG_HEAD + noise + _JPEG_TAIL).decode()
         yield orjson.dumps({"id": f"i{number:06}", "image": image})
 
 
-def _log_normal(dice: random.Random, smallest: int, largest: int, *, median: int) -> int:
+def _log_normal(rng: random.Random, smallest: int, largest: int, *, median: int) -> int:
     """Draw a size between two bounds, log-normal around a median."""
     deviation = math.log(largest / median) / _SPREAD
     while True:
-        size = round(median * math.exp(dice.gauss(0, deviation)))
+        size = round(median * math.exp(rng.gauss(0, deviation)))
         if smallest <= size <= largest:
             return size
 

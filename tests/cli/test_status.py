@@ -13,7 +13,7 @@ QUEUES: dict[str, Any] = {
 }
 
 
-def told(*, finished: bool = True, repeated: int = 0, apart: int = 0, **sections: Any) -> str:
+def told(*, finished: bool = True, repeated: int = 0, split: int = 0, **sections: Any) -> str:
     config = Config.model_validate({"endpoint": "a", "source": {"path": "in"}, **sections})
     status = LedgerStatus(
         run_tag="abcdefgh",
@@ -30,8 +30,8 @@ def told(*, finished: bool = True, repeated: int = 0, apart: int = 0, **sections
         results_bytes=1_200,
         dead_letter_bytes=80,
         repeated=repeated,
-        apart=apart,
-        parts=15 * apart,
+        split=split,
+        parts=15 * split,
         running=False,
         finished=finished,
     )
@@ -60,5 +60,5 @@ def test_repetitions_are_told_where_there_are_any() -> None:
 
 
 def test_what_was_taken_apart_is_said() -> None:
-    assert "taken apart" not in told()
-    assert "200 failed, into 3,000 invocations" in told(apart=200)
+    assert "split" not in told()
+    assert "200 failed, into 3,000 invocations" in told(split=200)

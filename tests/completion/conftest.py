@@ -223,17 +223,19 @@ class Scene:
     async def settle(self, *entries: Entry) -> None:
         settlements = []
         for entry in entries:
-            outcomes = [Outcome(s.position, s.key, "completed", b"1", None) for s in entry.slips]
+            outcomes = [
+                Outcome(s.position, s.key, "completed", b"1", None) for s in entry.record_refs
+            ]
             settlements.append(Settlement(entry, outcomes))
         await self.ledger.settle(settlements, {})
 
     async def join(self, entry: Entry, completion: Completion) -> list[Outcome] | None:
         """Join one completion; None where its answer cannot be read for now."""
-        share = Reservation(self.memory)
+        reservation = Reservation(self.memory)
         try:
-            settled = await self.joiner.settle(Claimed(entry, completion), share)
+            settled = await self.joiner.settle(Claimed(entry, completion), reservation)
         finally:
-            share.give_back()
+            reservation.release()
         assert self.memory.free == self.memory.capacity
         assert not isinstance(settled, RetryInvocation)
         assert settled is None or settled.entry is entry

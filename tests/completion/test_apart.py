@@ -1,4 +1,4 @@
-"""A failed invocation of several records is taken apart until the bad ones are alone."""
+"""A failed invocation of several records is split until the bad ones are alone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLIENT = "ClientError: Received client error (400) from model."
 def parts_of(records: int) -> list[int]:
     """Return how many records the parts of a failed invocation have; none for a single one."""
     after = follow(
-        "model_error", tries=1, records=records, allowed=9, policy=RetrySettings(), dice=0.0
+        "model_error", tries=1, records=records, allowed=9, policy=RetrySettings(), jitter=0.0
     )
     if not isinstance(after, RetryInvocation):
         return []
@@ -108,8 +108,8 @@ async def fail(
         acknowledged = [some async for some in to_delete]
     await scene.ledger.settle(done, {})
     for settlement in done:
-        assert settlement.share is not None
-        settlement.share.give_back()
+        assert settlement.reservation is not None
+        settlement.reservation.release()
     assert scene.memory.free == scene.memory.capacity
     planned = [scene.ledger.find(one.number) for one in scene.postponed[before:]]
     return [o for s in done for o in s.outcomes], [e for e in planned if e], acknowledged
@@ -127,9 +127,9 @@ async def test_the_parts_are_new_invocations_of_all_records_in_order(
         outcomes, parts, receipts = await fail(scene, entry, refused(entry), "the event's")
         assert outcomes == []
         assert receipts == [["the event's"]]
-        assert [len(part.slips) for part in parts] == [66, 67, 67]
-        assert [slip.key for part in parts for slip in part.slips] == [
-            slip.key for slip in entry.slips
+        assert [len(part.record_refs) for part in parts] == [66, 67, 67]
+        assert [record_ref.key for part in parts for record_ref in part.record_refs] == [
+            record_ref.key for record_ref in entry.record_refs
         ]
         assert [(part.attempt, part.tries, part.not_before) for part in parts] == [
             (2, 1, scene.now())
@@ -139,7 +139,7 @@ async def test_the_parts_are_new_invocations_of_all_records_in_order(
         assert [raw for part in parts for raw in await scene.ledger.raws(part)] == raws
         assert await scene.ledger.payload(parts[2]) == b"\n".join(raws[133:])
         assert scene.ledger.find_id(entry.planned.id) == (True, None)
-        assert (scene.meter.apart, scene.meter.parts, scene.meter.retried.total()) == (1, 3, 0)
+        assert (scene.meter.split, scene.meter.parts, scene.meter.retried.total()) == (1, 3, 0)
 
 
 async def test_a_record_that_is_alone_at_last_is_dead_for_its_own_reason(
@@ -153,9 +153,9 @@ async def test_a_record_that_is_alone_at_last_is_dead_for_its_own_reason(
         made = 0
         while waiting:
             entry = waiting.pop(0)
-            guilty = [slip.key for slip in entry.slips if slip.key in bad]
+            guilty = [record_ref.key for record_ref in entry.record_refs if record_ref.key in bad]
             if not guilty:
-                fine += [slip.key for slip in entry.slips]
+                fine += [record_ref.key for record_ref in entry.record_refs]
                 await scene.settle(entry)
                 continue
             told = bad[str(guilty[0])]
@@ -174,7 +174,7 @@ async def test_a_record_that_is_alone_at_last_is_dead_for_its_own_reason(
         assert scene.ledger.outstanding == 0
     async with open_scene(packing=PACKED) as scene:
         assert scene.ledger.tallies["parts"] == made
-        assert scene.ledger.tallies["apart"] == scene.meter.apart or scene.meter.apart == 0
+        assert scene.ledger.tallies["apart"] == scene.meter.split or scene.meter.split == 0
         assert scene.ledger.tallies["dead:model_error"] == 2
 
 
@@ -183,7 +183,7 @@ async def test_each_part_has_tries_of_its_own(open_scene: OpenScene) -> None:
     async with open_scene(packing=PACKED, retry={"outcomes": twice}) as scene:
         (entry,) = await scene.plan(2)
         (again,) = (await fail(scene, entry, refused(entry)))[1]
-        assert (again.attempt, again.tries, len(again.slips)) == (2, 2, 2)
+        assert (again.attempt, again.tries, len(again.record_refs)) == (2, 2, 2)
         parts = (await fail(scene, again, refused(again)))[1]
         assert [(part.attempt, part.tries) for part in parts] == [(3, 1), (3, 1)]
         (last,) = (await fail(scene, parts[0], refused(parts[0])))[1]
@@ -206,7 +206,7 @@ async def test_without_allowance_all_are_dead_and_told_what_to_raise(
         assert {(o.reason, o.attempts) for o in outcomes} == {("model_error", 1)}
         for outcome in outcomes:
             assert outcome.message.startswith(f"{CLIENT}; no; this invocation of 10 records was ")
-            assert "not taken apart" in outcome.message
+            assert "not split" in outcome.message
             assert "retry.bisection" in outcome.message
 
 
@@ -232,8 +232,8 @@ async def test_many_loops_together_keep_to_the_allowance(open_scene: OpenScene) 
         assert len(done) == 6
         assert scene.meter.parts == 1_000 + 40 - 1
         for settlement in done:
-            assert settlement.share is not None
-            settlement.share.give_back()
+            assert settlement.reservation is not None
+            settlement.reservation.release()
 
 
 async def test_a_wrong_count_and_an_expiry_are_taken_apart_too(open_scene: OpenScene) -> None:
@@ -257,9 +257,9 @@ async def test_a_moment_to_die_is_after_the_commit(
         )
         (entry,) = await scene.plan(7)
         await fail(scene, entry, refused(entry))
-    assert ("completion.apart", 3) in seen
+    assert ("completion.split", 3) in seen
     names = [name for name, _ in seen]
-    assert names.index("completion.apart") > names.index("ledger.committed")
+    assert names.index("completion.split") > names.index("ledger.committed")
 
 
 async def test_what_could_not_be_committed_is_not_acknowledged(
@@ -276,4 +276,4 @@ async def test_what_could_not_be_committed_is_not_acknowledged(
                 await fail(scene, entry, refused(entry), "the event's")
         assert scene.postponed == []
     async with open_scene(packing=PACKED) as scene:
-        assert [len(one.slips) for one in scene.ledger.planned()] == [7]
+        assert [len(one.record_refs) for one in scene.ledger.planned()] == [7]

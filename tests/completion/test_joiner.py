@@ -45,7 +45,7 @@ async def test_an_answer_in_the_event_needs_no_object(scene: Scene) -> None:
     assert (outcome.status, outcome.key, outcome.attempts) == ("completed", "key-0", 1)
     assert (outcome.output, outcome.output_type) == (b'{"y": 1}', "application/json")
     assert (outcome.input, outcome.meta) == (None, None)
-    assert outcome.position == entry.slips[0].position
+    assert outcome.position == entry.record_refs[0].position
     assert scene.bucket.opened == []
 
 
@@ -279,8 +279,8 @@ async def test_an_answer_keeps_its_memory_until_it_is_written(scene: Scene) -> N
             ((settlement,),) = [await joined.receive()]
             await anyio.sleep(60)
             assert scene.memory.free == 20
-            assert settlement.share is not None
-            settlement.share.give_back()
+            assert settlement.reservation is not None
+            settlement.reservation.release()
         with pytest.raises(anyio.EndOfStream):
             await joined.receive()
     assert scene.memory.free == 100
@@ -291,8 +291,8 @@ async def test_an_answer_in_the_event_has_its_share_of_the_memory(scene: Scene) 
     scene.memory = scene.joiner.memory = MemoryBudget(100)
     (settlement,) = await run(scene, Claimed(entry, completed(entry, body=b"x" * 30)))
     assert scene.memory.free == 70
-    assert settlement.share is not None
-    settlement.share.give_back()
+    assert settlement.reservation is not None
+    settlement.reservation.release()
     assert scene.memory.free == 100
 
 

@@ -43,11 +43,11 @@ THRICE = {"outcomes": {"model_server_error": {"attempts": 3, "backoff": "10s"}}}
     st.floats(0, 1, exclude_max=True),
 )
 def test_attempts_are_as_many_as_allowed_and_waits_grow_to_an_hour(
-    reason: str, attempts: int, attempt: int, backoff: float, dice: float
+    reason: str, attempts: int, attempt: int, backoff: float, rng: float
 ) -> None:
     rule = InvocationRetrySettings(attempts=attempts, backoff=backoff)
     policy = RetrySettings(outcomes=OutcomeRetrySettings(**{reason: rule}))
-    after = follow(reason, tries=attempt, records=1, allowed=99, policy=policy, dice=dice)
+    after = follow(reason, tries=attempt, records=1, allowed=99, policy=policy, jitter=rng)
     assert isinstance(after, RetryInvocation) == (attempt < attempts)
     if isinstance(after, RetryInvocation):
         assert (after.reason, after.parts) == (reason, 1)
@@ -58,7 +58,7 @@ def test_attempts_are_as_many_as_allowed_and_waits_grow_to_an_hour(
 def follows(reason: str, records: int, *, allowed: int = 99, **settings: float) -> Next:
     """Return what follows where no more tries are allowed."""
     policy = RetrySettings.model_validate({"outcomes": {}, **settings})
-    return follow(reason, tries=100, records=records, allowed=allowed, policy=policy, dice=0.5)
+    return follow(reason, tries=100, records=records, allowed=allowed, policy=policy, jitter=0.5)
 
 
 def test_a_reason_without_a_policy_is_final() -> None:
@@ -80,7 +80,7 @@ def test_what_no_record_is_to_blame_for_is_not_taken_apart(reason: str) -> None:
 def test_the_same_records_are_tried_together_before_they_are_taken_apart() -> None:
     policy = RetrySettings()
     after = [
-        follow("model_server_error", tries=n, records=9, allowed=9, policy=policy, dice=0.0)
+        follow("model_server_error", tries=n, records=9, allowed=9, policy=policy, jitter=0.0)
         for n in (1, 2, 3)
     ]
     assert [isinstance(a, RetryInvocation) and a.parts for a in after] == [1, 1, 3]
@@ -90,29 +90,29 @@ def test_nothing_is_taken_apart_beyond_what_is_allowed_and_the_key_is_named() ->
     assert isinstance(follows("model_error", 50, allowed=3), RetryInvocation)
     used_up = follows("model_error", 50, allowed=2)
     assert used_up == DeadLetter(
-        "this invocation of 50 records was not taken apart, as the share in retry.bisection, 0.1, "
+        "this invocation of 50 records was not split, as the share in retry.bisection, 0.1, "
         "is used up; raise it, or look at packing.framing and packing.answer if no invocation of "
         "several records completes"
     )
     assert isinstance(follows("model_error", 2, allowed=2), RetryInvocation)
     never = follows("model_error", 50, allowed=0, bisection=0)
     assert never == DeadLetter(
-        "this invocation of 50 records was not taken apart, as retry.bisection is 0"
+        "this invocation of 50 records was not split, as retry.bisection is 0"
     )
 
 
 @given(st.floats(0, 2), st.integers(0, 10**7), st.integers(0, 10**7))
 def test_the_allowance_is_a_share_of_the_records_and_a_floor(
-    share: float, read: int, made: int
+    reservation: float, read: int, made: int
 ) -> None:
-    left = allowance(share, read=read, made=made)
+    left = allowance(reservation, read=read, made=made)
     assert left >= 0
-    if share == 0:
+    if reservation == 0:
         assert left == 0
     elif left:
-        assert left + made == FLOOR + int(share * read)
+        assert left + made == FLOOR + int(reservation * read)
     else:
-        assert made >= FLOOR + int(share * read)
+        assert made >= FLOOR + int(reservation * read)
 
 
 def failed(entry: Entry, reason: str) -> Completion:
@@ -122,11 +122,11 @@ def failed(entry: Entry, reason: str) -> Completion:
 async def judge(
     scene: Scene, entry: Entry, completion: Completion
 ) -> Settlement | RetryInvocation | None:
-    share = Reservation(scene.memory)
+    reservation = Reservation(scene.memory)
     try:
-        return await scene.joiner.settle(Claimed(entry, completion), share)
+        return await scene.joiner.settle(Claimed(entry, completion), reservation)
     finally:
-        share.give_back()
+        reservation.release()
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ async def test_three_attempts_and_then_a_dead_letter_that_counts_them(
     open_scene: OpenScene,
 ) -> None:
     async with open_scene(retry=THRICE) as scene:
-        scene.joiner.dice = random.Random(1)
+        scene.joiner.rng = random.Random(1)
         (entry,) = await scene.accepted()
         ids = {entry.planned.id}
         for attempt in (2, 3):

@@ -126,7 +126,7 @@ def settlement(entry: Entry, status: Status = "completed", *acks: str) -> Settle
     reason = "" if status == "completed" else "model_error"
     return Settlement(
         entry,
-        [Outcome(s.position, s.key, status, b"1", None, reason=reason) for s in entry.slips],
+        [Outcome(s.position, s.key, status, b"1", None, reason=reason) for s in entry.record_refs],
     )
 
 

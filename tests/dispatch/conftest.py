@@ -230,8 +230,8 @@ class Scene:
             settlements.close()
             settled = [one async for some in given_up for one in some]
             for one in settled:
-                if one.share is not None:  # as the settler does, once they are written
-                    one.share.give_back()
+                if one.reservation is not None:  # as the settler does, once they are written
+                    one.reservation.release()
             return settled
 
     async def settle(self, *numbers: int) -> None:
@@ -241,7 +241,9 @@ class Scene:
             entry = self.ledger.find(number)
             assert entry is not None
             assert entry.claimed or self.ledger.claim(entry)
-            outcomes = [Outcome(s.position, s.key, "completed", b"1", None) for s in entry.slips]
+            outcomes = [
+                Outcome(s.position, s.key, "completed", b"1", None) for s in entry.record_refs
+            ]
             settlements.append(Settlement(entry, outcomes))
         await self.ledger.settle(settlements, {})
 

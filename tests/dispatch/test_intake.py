@@ -94,7 +94,10 @@ class Running:
         return [time for time, _ in self.planned]
 
     def keys(self, scene: Scene) -> list[list[object]]:
-        return [[slip.key for slip in scene.entry(one).slips] for _, one in self.planned]
+        return [
+            [record_ref.key for record_ref in scene.entry(one).record_refs]
+            for _, one in self.planned
+        ]
 
 
 @asynccontextmanager
@@ -544,8 +547,10 @@ async def test_a_stop_while_a_thread_packs_loses_nothing_and_repeats_nothing(
     # What the first process had planned is there once more, from its ledger.
     assert {key for keys in found for key in keys} == {f"key-{n}" for n in range(7)}
     async with open_scene(packing=PRESSED) as scene:
-        slips = [slip.key for entry in scene.ledger.planned() for slip in entry.slips]
-        assert sorted(map(str, slips)) == [f"key-{n}" for n in range(7)]
+        record_refs = [
+            record_ref.key for entry in scene.ledger.planned() for record_ref in entry.record_refs
+        ]
+        assert sorted(map(str, record_refs)) == [f"key-{n}" for n in range(7)]
 
 
 async def test_how_long_a_thread_packs_is_not_silence(

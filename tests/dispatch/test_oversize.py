@@ -36,8 +36,8 @@ async def test_several_records_go_on_in_parts(open_scene: OpenScene) -> None:
         assert scene.service.requests == []
         assert scene.ledger.find(planned.number) is None
         parts = scene.postponed[:]
-        assert [len(scene.entry(part).slips) for part in parts] == [1, 1, 2]
-        assert (scene.meter.apart, scene.meter.parts) == (1, 3)
+        assert [len(scene.entry(part).record_refs) for part in parts] == [1, 1, 2]
+        assert (scene.meter.split, scene.meter.parts) == (1, 3)
         assert await scene.send(parts) == []
         assert all(len(r.body or b"") <= limits.INLINE_BODY_BYTES for r in scene.service.requests)
         assert [r.inference_id for r in scene.service.requests] == [part.id for part in parts]

@@ -215,7 +215,7 @@ async def test_a_rejected_request_becomes_a_dead_letter_with_its_input(scene: Sc
     assert (outcome.status, outcome.reason) == ("rejected", "call_rejected")
     assert (outcome.key, outcome.input, outcome.attempts) == ("key-0", b'{"n":0}', 1)
     assert outcome.message == "ValidationError: no; the last of 2 calls"
-    assert outcome.position == entry.slips[0].position
+    assert outcome.position == entry.record_refs[0].position
     assert scene.entry(good).state is State.ACCEPTED
     assert scene.meter.calls == {"throttled": 1, "rejected": 1, "accepted": 1}
 
@@ -356,7 +356,7 @@ async def test_a_payload_that_cannot_be_read_stops_the_run(scene: Scene) -> None
 async def test_what_completes_while_its_sender_waits_for_memory_is_not_sent(scene: Scene) -> None:
     scene.memory = scene.sender.memory = MemoryBudget(10)
     (planned,) = await scene.plan()
-    async with anyio.create_task_group() as group, scene.memory.take(10):
+    async with anyio.create_task_group() as group, scene.memory.reserve(10):
         group.start_soon(scene.send, [planned])
         await anyio.sleep(1)
         await scene.settle(planned.number)

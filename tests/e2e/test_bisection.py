@@ -50,7 +50,7 @@ async def test_every_kind_of_bad_record_ends_alone(
     assert way.meter.parts <= 12 * len(bad)
     assert way.emulator.endpoint("emulated").accepted == 3 + way.meter.parts
     status = read_status(way.folder / "ledger.db")
-    assert (status.apart, status.parts) == (way.meter.apart, way.meter.parts)
+    assert (status.split, status.parts) == (way.meter.split, way.meter.parts)
 
 
 async def test_a_container_that_takes_one_record_at_a_time_loses_none(way_to: WayTo) -> None:
@@ -73,8 +73,7 @@ async def test_with_the_budget_at_0_neighbours_share_the_fate_and_are_told_why(
     for line in way.dead():
         assert line["reason"] == "model_error"
         assert line["message"].endswith(
-            "; r7 is refused; this invocation of 50 records was not taken apart, as "
-            "retry.bisection is 0"
+            "; r7 is refused; this invocation of 50 records was not split, as retry.bisection is 0"
         )
 
 
@@ -88,7 +87,7 @@ async def test_the_budget_bounds_what_a_broken_container_costs(
     assert way.results() == []
     assert len(way.dead()) == 400
     assert way.meter.parts <= 20 + 40
-    told = [line["message"] for line in way.dead() if "taken apart" in line["message"]]
+    told = [line["message"] for line in way.dead() if "split" in line["message"]]
     assert len(told) > 300
     assert all("the share in retry.bisection, 0.1, is used up; raise it" in m for m in told)
 
@@ -128,4 +127,4 @@ async def test_it_is_told_in_status_and_summary(way_to: WayTo, tmp_path: Path) -
     config.write_text(json.dumps(way.config(packing=PACKED).model_dump(mode="json")))
     told = CliRunner().invoke(program, ["status", str(config)])
     assert told.exit_code == 0, told.output
-    assert f"taken apart   {way.meter.apart} failed, into {way.meter.parts} " in told.output
+    assert f"split         {way.meter.split} failed, into {way.meter.parts} " in told.output

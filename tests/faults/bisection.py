@@ -158,16 +158,16 @@ class Trial:
         return status
 
 
-def write(folder: Path, records: int, share: float, dice: random.Random) -> tuple[Any, Any]:
+def write(folder: Path, records: int, share: float, rng: random.Random) -> tuple[Any, Any]:
     """Write the input; return the texts of the good records and what the bad ones do, by key."""
-    bad = set(dice.sample(range(records), round(records * share)))
+    bad = set(rng.sample(range(records), round(records * share)))
     texts, poisons = {}, {}
     with (folder / "in.jsonl").open("w") as file:
         for number in range(records):
-            key, text = f"r{number:07d}", dice.randbytes(30).hex()
+            key, text = f"r{number:07d}", rng.randbytes(30).hex()
             record = {"id": key, "text": text}
             if number in bad:
-                poisons[key] = record["poison"] = dice.choice(list(POISONS))
+                poisons[key] = record["poison"] = rng.choice(list(POISONS))
             else:
                 texts[key] = text
             file.write(json.dumps(record) + "\n")
@@ -175,10 +175,10 @@ def write(folder: Path, records: int, share: float, dice: random.Random) -> tupl
 
 
 def run(options: argparse.Namespace) -> int:
-    dice = random.Random(options.seed)
+    rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        texts, poisons = write(folder, options.records, options.poison, dice)
+        texts, poisons = write(folder, options.records, options.poison, rng)
         cloud = Cloud(
             model="tests.faults.containers:poisoned",
             instances=options.instances,
@@ -193,8 +193,8 @@ def run(options: argparse.Namespace) -> int:
             whole = 110 * options.records
             visits = max(1, 2 * len(poisons) // (options.kills + 1))
             for kill in range(options.kills):
-                size = int(whole * dice.uniform(kill, kill + 1) / (options.kills + 1))
-                moment = f"completion.apart:{dice.randint(1, visits)}"
+                size = int(whole * rng.uniform(kill, kill + 1) / (options.kills + 1))
+                moment = f"completion.split:{rng.randint(1, visits)}"
                 if not trial.kill(config, size, None if kill % 2 else moment):
                     break
             trial.finish(config)

@@ -28,7 +28,7 @@ NEVER = 10**9
 
 RECORDS = 32
 
-STORIES = {"completion.apart": ("packed",)}
+STORIES = {"completion.split": ("packed",)}
 """Where a moment is in no run of the usual kinds."""
 
 

@@ -94,9 +94,9 @@ class Seen:
 
 def _noise(length: int) -> Iterator[bytes]:
     """Yield pieces that nobody can compress, the same each time."""
-    dice = random.Random(length)
+    rng = random.Random(length)
     for start in range(0, length, _PIECE):
-        yield dice.randbytes(min(_PIECE, length - start))
+        yield rng.randbytes(min(_PIECE, length - start))
 
 
 def make_files(folder: Path, length: int) -> Made:

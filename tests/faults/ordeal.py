@@ -280,9 +280,9 @@ def _dispatcher(*arguments: str) -> Any:
 
 def undergo(scenario: Scenario, folder: Path) -> Report:
     """Run a scenario in an empty folder."""
-    dice = random.Random(scenario.seed)
+    rng = random.Random(scenario.seed)
     texts = real.write_records(
-        folder / "in.jsonl", scenario.records, 600, dice,
+        folder / "in.jsonl", scenario.records, 600, rng,
         large_share=scenario.large_share, large=LARGE_BYTES,
     )  # fmt: skip
     with Cloud(**scenario.emulator) as cloud:

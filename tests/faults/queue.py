@@ -239,22 +239,22 @@ class Harness:
         return wrong
 
 
-def moments(messages: int, kills: int, dice: random.Random) -> Iterator[tuple[int, float]]:
+def moments(messages: int, kills: int, rng: random.Random) -> Iterator[tuple[int, float]]:
     """Yield for each kill how many answers there are at least, and how many seconds after that.
 
     Every third one hits a run while it starts, the others somewhere on the way.
     """
     for kill in range(kills):
         if kill % 3 == 2:
-            yield 0, dice.uniform(0, 3.0)
+            yield 0, rng.uniform(0, 3.0)
         else:
-            yield int(messages * dice.uniform(kill, kill + 1) / (kills + 1)), dice.uniform(0, 0.1)
+            yield int(messages * rng.uniform(kill, kill + 1) / (kills + 1)), rng.uniform(0, 0.1)
 
 
 async def run(options: argparse.Namespace) -> int:
-    dice = random.Random(options.seed)
+    rng = random.Random(options.seed)
     texts = {
-        f"r{number:07d}": dice.randbytes(options.size // 2).hex()
+        f"r{number:07d}": rng.randbytes(options.size // 2).hex()
         for number in range(options.messages)
     }
     share = options.messages // (options.kills + 1)
@@ -270,7 +270,7 @@ async def run(options: argparse.Namespace) -> int:
         async with Emulator(settings, endpoints=["emulated"]) as emulator:
             harness = Harness.on(Path(name), emulator, texts, to_file=options.to_file)
             config = harness.configure(max(10, share // 2))
-            hits = moments(options.messages, options.kills, dice)
+            hits = moments(options.messages, options.kills, rng)
             for kill, (when, after) in enumerate(hits, 1):
                 code = await harness.kill(config, when, after)
                 print(f"kill {kill}: {len(harness.watch.answered)} answered", flush=True)

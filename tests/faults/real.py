@@ -51,14 +51,14 @@ def write_records(
     path: Path,
     count: int,
     size: int,
-    dice: random.Random,
+    rng: random.Random,
     *,
     large: int = 0,
     large_share: float = 0.0,
 ) -> dict[str, str]:
     """Write records of ``size`` bytes, and a share of ``large`` ones; return their texts by key."""
-    sizes = [large if dice.random() < large_share else size for _ in range(count)]
-    texts = {f"r{number:07d}": dice.randbytes(n // 2).hex() for number, n in enumerate(sizes)}
+    sizes = [large if rng.random() < large_share else size for _ in range(count)]
+    texts = {f"r{number:07d}": rng.randbytes(n // 2).hex() for number, n in enumerate(sizes)}
     with path.open("w") as file:
         for key, text in texts.items():
             file.write(json.dumps({"id": key, "text": text}) + "\n")

@@ -100,41 +100,41 @@ class Scenario:
 
 def scenario(seed: int, *, records: int, kills: int, faults: bool) -> Scenario:
     """Return what a seed means; equal arguments mean the same."""
-    dice = random.Random(seed)
-    packed = dice.choice((1, 1, 4))
-    blows = tuple(_blows(records, kills, dice))
+    rng = random.Random(seed)
+    packed = rng.choice((1, 1, 4))
+    blows = tuple(_blows(records, kills, rng))
     share = records / packed / (len(blows) + 1)
-    without_queue = dice.random() < 0.1
+    without_queue = rng.random() < 0.1
     return Scenario(
         seed,
         records,
         LARGE_SHARE,
-        _sections(packed, share, dice),
+        _sections(packed, share, rng),
         {
             "seed": seed,
             "instances": INSTANCES,
             "service_time": INSTANCES * SHARE_SECONDS / share,
-            "response_in_event": dice.random() < 0.5,
-            "raw_delivery": dice.random() < 0.7,
-            "faults": _shares(dice, without_queue=without_queue) if faults else {},
+            "response_in_event": rng.random() < 0.5,
+            "raw_delivery": rng.random() < 0.7,
+            "faults": _shares(rng, without_queue=without_queue) if faults else {},
         },
         without_queue,
-        dice.random() < 0.25,
+        rng.random() < 0.25,
         blows,
     )
 
 
-def _sections(packed: int, share: float, dice: random.Random) -> dict[str, dict[str, Any]]:
-    framing = dice.choice(("lines", "json-array")) if packed > 1 else "none"
+def _sections(packed: int, share: float, rng: random.Random) -> dict[str, dict[str, Any]]:
+    framing = rng.choice(("lines", "json-array")) if packed > 1 else "none"
     return {
-        "aws": {"transport": "aioboto3" if dice.random() < 0.1 else "direct"},
-        "request": {"output_naming": "service" if dice.random() < 0.2 else "chosen"},
+        "aws": {"transport": "aioboto3" if rng.random() < 0.1 else "direct"},
+        "request": {"output_naming": "service" if rng.random() < 0.2 else "chosen"},
         "packing": {"framing": framing, "max_records": packed, "linger": "20ms"},
         "limits": {
-            "concurrency": dice.choice((2, 8, 32)),
+            "concurrency": rng.choice((2, 8, 32)),
             # The emulator alone must not come near the end while no process lives.
             "outstanding": max(2, int(share / 2)),
-            "drain": dice.choice(("200ms", "1s")),
+            "drain": rng.choice(("200ms", "1s")),
         },
         "retry": {
             "attempts": 30,
@@ -143,43 +143,43 @@ def _sections(packed: int, share: float, dice: random.Random) -> dict[str, dict[
             "outcomes": dict.fromkeys(OUTCOMES, AGAIN),
         },
         "completion": {
-            "sweep_after": dice.choice(("300ms", "700ms", "1500ms")),
-            "foreign": dice.choice(("leave", "delete")),
+            "sweep_after": rng.choice(("300ms", "700ms", "1500ms")),
+            "foreign": rng.choice(("leave", "delete")),
         },
-        "ledger": {"durability": dice.choice(("full", "full", "relaxed"))},
-        "sink": {"join": dice.choice(("output", "both", "input")), "meta": dice.random() < 0.3},
+        "ledger": {"durability": rng.choice(("full", "full", "relaxed"))},
+        "sink": {"join": rng.choice(("output", "both", "input")), "meta": rng.random() < 0.3},
     }
 
 
-def _shares(dice: random.Random, *, without_queue: bool) -> dict[str, Any]:
+def _shares(rng: random.Random, *, without_queue: bool) -> dict[str, Any]:
     """Return a share of 1 to 5 % for each fault."""
     # An expiry whose event is lost, or that nobody listens to, is a silent one.
-    left_out = {*TOO_SLOW, dice.choice(("expiry", "lost_event"))}
+    left_out = {*TOO_SLOW, rng.choice(("expiry", "lost_event"))}
     if without_queue:
         left_out.add("expiry")
     kinds = [fault for fault in get_args(Fault) if fault not in left_out]
-    return {fault: round(dice.uniform(0.01, 0.05), 4) for fault in kinds} | DELAYS
+    return {fault: round(rng.uniform(0.01, 0.05), 4) for fault in kinds} | DELAYS
 
 
-def _blows(records: int, kills: int, dice: random.Random) -> list[Blow]:
+def _blows(records: int, kills: int, rng: random.Random) -> list[Blow]:
     """Return that many kills in random order, and some stops by SIGTERM among them."""
     kinds = ["kill", "failpoint", "start", "failpoint", "stop-kill"]
     chosen = [kinds[number % len(kinds)] for number in range(kills)]
     chosen += ["stop"] * (kills // 4)
-    dice.shuffle(chosen)
+    rng.shuffle(chosen)
     blows = []
     for number, kind in enumerate(chosen):
-        pause = dice.choice((0.0, 0.0, 0.5))
-        lines = int(records * dice.uniform(number, number + 1) / (len(chosen) + 1))
+        pause = rng.choice((0.0, 0.0, 0.5))
+        lines = int(records * rng.uniform(number, number + 1) / (len(chosen) + 1))
         match kind:
             case "start":
-                blows.append(Blow("kill", 0, dice.uniform(0.0, 1.0), None, pause))
+                blows.append(Blow("kill", 0, rng.uniform(0.0, 1.0), None, pause))
             case "failpoint":
-                visit = dice.choice((1, 1, 2, 3, 5, 8, 13))
-                moment = f"{dice.choice(moments())}:{visit}"
+                visit = rng.choice((1, 1, 2, 3, 5, 8, 13))
+                moment = f"{rng.choice(moments())}:{visit}"
                 # Where it is not reached so often, the kill comes all the same.
                 lines = int(records * (number + 1) / (len(chosen) + 1))
                 blows.append(Blow("kill", lines, 0.0, moment, pause))
             case _:
-                blows.append(Blow(kind, lines, dice.uniform(0.0, 0.1), None, pause))
+                blows.append(Blow(kind, lines, rng.uniform(0.0, 0.1), None, pause))
     return blows

@@ -129,7 +129,7 @@ def completed(ledger: Ledger, number: int) -> Settlement:
     entry = ledger.find(number)
     assert isinstance(entry, Entry)
     return Settlement(
-        entry, [Outcome(s.position, s.key, "completed", b"", None) for s in entry.slips]
+        entry, [Outcome(s.position, s.key, "completed", b"", None) for s in entry.record_refs]
     )
 
 

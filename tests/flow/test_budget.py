@@ -39,7 +39,7 @@ class Taker:
 
     async def run(self) -> None:
         with self.scope:
-            async with self.quota.take(self.amount):
+            async with self.quota.reserve(self.amount):
                 self.inside = True
                 try:
                     await self.leave.wait()
@@ -138,7 +138,7 @@ async def test_a_small_request_does_not_overtake_a_large_one_that_waits() -> Non
 async def test_what_is_granted_and_cancelled_in_the_same_turn_comes_back() -> None:
     quota = MemoryBudget(CAPACITY)
     waiter = Taker(quota, 4)
-    async with quota.take(CAPACITY):
+    async with quota.reserve(CAPACITY):
         task = asyncio.ensure_future(waiter.run())
         await turns(10)
         assert waiter.waits
@@ -154,7 +154,7 @@ async def test_what_is_held_comes_back_after_an_error() -> None:
     quota = MemoryBudget(CAPACITY)
 
     async def fail() -> None:
-        async with quota.take(3):
+        async with quota.reserve(3):
             assert quota.free == CAPACITY - 3
             raise LookupError
 

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from dispatcher.flow.channel import EagerReceiver, hand_over
+from dispatcher.flow.channel import EagerReceiver, send_eagerly
 
 
 async def test_what_is_there_arrives_without_a_turn_of_the_loop() -> None:
@@ -21,7 +21,7 @@ async def test_what_is_there_arrives_without_a_turn_of_the_loop() -> None:
         await anyio.lowlevel.checkpoint()
         with send, receive:
             for number in range(10):
-                await hand_over(send, number)
+                await send_eagerly(send, number)
             send.close()
             before = turns
             assert [item async for item in EagerReceiver(receive)] == list(range(10))
@@ -41,16 +41,16 @@ async def test_what_comes_later_is_waited_for_until_the_end() -> None:
         group.start_soon(take)
         async with send:
             for number in range(5):
-                await hand_over(send, number)
+                await send_eagerly(send, number)
     assert arrived == [0, 1, 2, 3, 4]
 
 
 async def test_a_full_channel_holds_its_sender_back() -> None:
     send, receive = anyio.create_memory_object_stream[int](1)
     with send, receive:
-        await hand_over(send, 1)
+        await send_eagerly(send, 1)
         with anyio.move_on_after(0.01) as waited:
-            await hand_over(send, 2)
+            await send_eagerly(send, 2)
         assert waited.cancelled_caught
         assert receive.receive_nowait() == 1
 
@@ -59,4 +59,4 @@ async def test_nobody_to_receive_is_an_error() -> None:
     send, receive = anyio.create_memory_object_stream[int](1)
     receive.close()
     with send, pytest.raises(anyio.BrokenResourceError):
-        await hand_over(send, 1)
+        await send_eagerly(send, 1)

@@ -72,7 +72,10 @@ def _settlement(ledger: Ledger, number: int) -> Settlement:
     assert isinstance(entry, Entry)
     return Settlement(
         entry,
-        [Outcome(s.position, s.key, "completed", b"1", "application/json") for s in entry.slips],
+        [
+            Outcome(s.position, s.key, "completed", b"1", "application/json")
+            for s in entry.record_refs
+        ],
     )
 
 

@@ -118,7 +118,7 @@ def test_the_endpoint_may_be_corrected_until_it_has_taken_something() -> None:
 class Known:
     """A ledger as far as an agreement asks it."""
 
-    begun = True
+    has_accepted = True
     stages = False
     marks: ClassVar[dict[str, int]] = {"a.jsonl": 1}
 

@@ -42,7 +42,7 @@ async def test_a_group_is_found_again_as_it_was_written(
         for number in numbers:
             entry = ledger.find(number)
             assert entry is not None
-            assert entry.slips[0].key == f"k{number - 1}"
+            assert entry.record_refs[0].key == f"k{number - 1}"
             assert await ledger.payload(entry) == parcel(number - 1).payload
             if number % 2:
                 assert (entry.state, entry.accepted_at) == (State.ACCEPTED, number + 0.5)

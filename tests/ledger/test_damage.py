@@ -94,15 +94,15 @@ async def test_random_damage_anywhere(
     run: Run, path: Path, whole: bytes, parcel: Pack, completed: Completed
 ) -> None:
     """Damage is noticed as such, or the ledger works; nothing else may come out of it."""
-    dice = Random(7)
+    rng = Random(7)
     noticed = 0
     for _ in range(150):
         damaged = bytearray(whole)
-        for _ in range(dice.choice([1, 4, 64])):
-            damaged[dice.randrange(len(damaged))] = dice.randrange(256)
-        if dice.random() < 0.3:
-            at = dice.randrange(len(damaged))
-            damaged[at : at + 4096] = dice.randbytes(len(damaged[at : at + 4096]))
+        for _ in range(rng.choice([1, 4, 64])):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        if rng.random() < 0.3:
+            at = rng.randrange(len(damaged))
+            damaged[at : at + 4096] = rng.randbytes(len(damaged[at : at + 4096]))
         for beside in path.parent.glob("ledger.db-*"):
             beside.unlink()
         path.write_bytes(damaged)

@@ -86,10 +86,12 @@ async def test_many_writers_share_two_commits_and_everything_is_there(
         assert ledger.outstanding == 50
     async with run() as ledger:
         assert ledger.outstanding == 50
-        keys = {e.slips[0].key for e in ledger._entries.values()}
+        keys = {e.record_refs[0].key for e in ledger._entries.values()}
         assert keys == {f"k{number}" for number in range(50)}
         for entry in ledger._entries.values():
-            assert await ledger.raws(entry) == [b'{"n": %s}' % str(entry.slips[0].key)[1:].encode()]
+            assert await ledger.raws(entry) == [
+                b'{"n": %s}' % str(entry.record_refs[0].key)[1:].encode()
+            ]
 
 
 async def test_plans_settlements_and_acceptances_travel_together(

@@ -62,21 +62,21 @@ async def check(ledger: Ledger, told: Told) -> None:
     for number, entry in entries.items():
         assert entry is not None
         assert entry.state in (State.PLANNED, State.ACCEPTED)
-        records = [slip.position.start // 10 for slip in entry.slips]
+        records = [record_ref.position.start // 10 for record_ref in entry.record_refs]
         assert records == list(told.planned.get(number, records))
         assert await ledger.raws(entry) == [raw(record) for record in records]
         outstanding.update(records)
 
-    head = ledger.recall.heads.get(STREAM, 0) // 10
+    head = ledger.replay.heads.get(STREAM, 0) // 10
     mark = ledger.marks[STREAM].offset // 10 if ledger.marks else 0
     settled = set(range(mark))
     for record in range(mark, head):
         if record not in outstanding:
             assert ledger._marks[STREAM].covers(position(record).start)
             settled.add(record)
-        known, _ = ledger.recall.know(position(record))
+        known, _ = ledger.replay.look_up(position(record))
         assert known is Seen.BEHIND, "all payloads are there: nothing is read again"
-    assert ledger.recall.know(position(head)) == (Seen.NEW, None)
+    assert ledger.replay.look_up(position(head)) == (Seen.NEW, None)
     assert ledger.tallies.get("completed", 0) == len(settled)
     assert ledger._store.sinks.get("results", SinkMark(0, 0, 0)).position == len(settled)
 
@@ -91,17 +91,17 @@ async def check(ledger: Ledger, told: Told) -> None:
 async def test_what_was_durable_survives_every_kill(
     run: Callable[..., AbstractAsyncContextManager[Ledger]], path: Path
 ) -> None:
-    dice = Random(11)
+    rng = Random(11)
     told = Told()
     for seed in range(ROUNDS):
-        durability = dice.choice(["full", "relaxed"])
+        durability = rng.choice(["full", "relaxed"])
         with subprocess.Popen(  # noqa: ASYNC220 - the loop has nothing else to do
             [sys.executable, __file__, str(path), durability, str(seed)],
             stdout=subprocess.PIPE,
             text=True,
         ) as child:
             assert child.stdout is not None
-            for _ in range(dice.randint(1, 60)):
+            for _ in range(rng.randint(1, 60)):
                 line = child.stdout.readline()
                 assert line.endswith("\n"), "the process ended by itself"
                 told.hear(line)
@@ -122,18 +122,18 @@ def say(*words: object) -> None:
 
 async def work(path: Path, durability: str, seed: int) -> None:
     """Plan and settle for ever, from several tasks; runs in a process of its own."""
-    dice = Random(seed)
+    rng = Random(seed)
     kept: Literal["full", "relaxed"] = "full" if durability == "full" else "relaxed"
     async with open_ledger(path, codec=codec("lines"), durability=kept, outstanding=40) as ledger:
-        ahead = ledger.recall.heads.get(STREAM, 0) // 10
+        ahead = ledger.replay.heads.get(STREAM, 0) // 10
         done = ledger.tallies.get("completed", 0)
 
         async def plan() -> None:
             nonlocal ahead
             while True:
                 parcels = []
-                for _ in range(await ledger.room(dice.randint(1, 3))):
-                    numbers = range(ahead, ahead + dice.randint(1, 4))
+                for _ in range(await ledger.room(rng.randint(1, 3))):
+                    numbers = range(ahead, ahead + rng.randint(1, 4))
                     ahead = numbers.stop
                     records = [Record(position(n), n, raw(n)) for n in numbers]
                     payload = joined("lines", [record.raw for record in records])
@@ -142,7 +142,7 @@ async def work(path: Path, durability: str, seed: int) -> None:
                 for invocation, parcel in zip(planned, parcels, strict=True):
                     first = parcel.records[0].position.start // 10
                     say("planned", invocation.number, first, len(parcel.records))
-                    if dice.random() < 0.7:
+                    if rng.random() < 0.7:
                         ledger.accept(invocation, 1.5, f"s3://out/{invocation.id}", None)
 
         async def settle() -> None:
@@ -150,17 +150,20 @@ async def work(path: Path, durability: str, seed: int) -> None:
             while True:
                 await anyio.lowlevel.checkpoint()
                 live = list(ledger._entries.values())
-                chosen = dice.sample(live, min(len(live), dice.randint(1, 4)))
+                chosen = rng.sample(live, min(len(live), rng.randint(1, 4)))
                 claimed = [entry for entry in chosen if ledger.claim(entry)]
                 settlements = [
                     Settlement(
                         entry,
-                        [Outcome(s.position, s.key, "completed", b"", None) for s in entry.slips],
+                        [
+                            Outcome(s.position, s.key, "completed", b"", None)
+                            for s in entry.record_refs
+                        ],
                     )
                     for entry in claimed
                 ]
                 if settlements:
-                    done += sum(len(entry.slips) for entry in claimed)
+                    done += sum(len(entry.record_refs) for entry in claimed)
                     await ledger.settle(settlements, {"results": SinkMark(done, 0, 0)})
                     say("settled", *(entry.planned.number for entry in claimed))
 

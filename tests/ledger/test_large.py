@@ -66,7 +66,7 @@ async def test_it_is_there_until_it_is_settled_and_as_long_as_somebody_reads_it(
         assert entry is not None
         kept = await ledger.kept(entry)
         assert isinstance(kept, FileSlice)
-        at = entry.slips[0].position
+        at = entry.record_refs[0].position
         outcome = Outcome(at, "k", "completed", b"1", None, input=kept)
         settlement = Settlement(entry, [outcome])
         assert settlement.size == 1, "what is not in memory does not count"

@@ -147,7 +147,7 @@ async def test_the_next_process_finds_the_same_at_each_stage(
             "dead_letters": SinkMark(40, 18, 40),
         }
         positions = [record.position for record in parcel(1, 6).records]
-        assert [ledger.recall.know(position)[0] for position in positions] == [
+        assert [ledger.replay.look_up(position)[0] for position in positions] == [
             *[Seen.BEHIND] * 5,
             Seen.NEW,
         ]
@@ -403,7 +403,7 @@ async def test_payloads_lost_with_the_power_are_asked_for_and_restored(
         assert ledger.without_payload() == [entry, ledger.find(2)]
         assert await ledger.payload(entry) is None
         assert await ledger.raws(entry) == [None, None]
-        known, owner = ledger.recall.know(parcel(0).records[0].position)
+        known, owner = ledger.replay.look_up(parcel(0).records[0].position)
         assert known is Seen.LOST
         assert owner is entry
         [third] = await ledger.plan([parcel(3)])  # takes the place where the lost one lay
@@ -446,7 +446,7 @@ async def test_any_history_over_several_processes_keeps_its_balance(
     dead: Callable[..., Settlement],
     seed: int,
 ) -> None:
-    dice = Random(seed)
+    rng = Random(seed)
     ahead = dict.fromkeys(("a.jsonl", "b.jsonl"), 0)
     known: dict[int, Entry] = {}
     settled: dict[str, set[int]] = {stream: set() for stream in ahead}
@@ -462,13 +462,13 @@ async def test_any_history_over_several_processes_keeps_its_balance(
                 first_gap = next(n for n in range(10_000) if n not in settled[stream])
                 assert mark == Mark(first_gap * 10, first_gap)
             assert ledger._store.sinks.get("results", SinkMark(0, 0, 0)).position == position
-            for _ in range(dice.randint(1, 12)):
-                stream = dice.choice(list(ahead))
+            for _ in range(rng.randint(1, 12)):
+                stream = rng.choice(list(ahead))
                 live = sorted(n for n in numbers if ledger.find(n))
-                some = dice.sample(live, dice.randint(0, len(live)))
-                match dice.choice(["plan", "plan", "accept", "settle", "unreadable"]):
+                some = rng.sample(live, rng.randint(0, len(live)))
+                match rng.choice(["plan", "plan", "accept", "settle", "unreadable"]):
                     case "plan":
-                        sizes = [dice.randint(1, 4) for _ in range(dice.randint(1, 3))]
+                        sizes = [rng.randint(1, 4) for _ in range(rng.randint(1, 3))]
                         parcels = []
                         for size in sizes:
                             parcels.append(parcel(ahead[stream], size, stream=stream))
@@ -480,7 +480,7 @@ async def test_any_history_over_several_processes_keeps_its_balance(
                         for number in some:
                             entry = ledger.find(number)
                             assert entry is not None
-                            ledger.accept(entry.planned, dice.random(), f"s3://{number}", None)
+                            ledger.accept(entry.planned, rng.random(), f"s3://{number}", None)
                     case "settle":
                         settlements = completed(ledger, some)
                         outcomes = [o for s in settlements for o in s.outcomes]

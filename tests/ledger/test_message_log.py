@@ -26,7 +26,7 @@ def position(number: int) -> Position:
 def done(ledger: Ledger, number: int) -> Settlement:
     entry = ledger.find(number)
     assert entry is not None
-    outcomes = [Outcome(s.position, s.key, "completed", b"1", None) for s in entry.slips]
+    outcomes = [Outcome(s.position, s.key, "completed", b"1", None) for s in entry.record_refs]
     return Settlement(entry, outcomes)
 
 

@@ -41,7 +41,7 @@ async def test_the_new_attempt_is_an_invocation_of_its_own(run: Run, parcel: Pac
         assert planned.number > old.planned.number
         assert (new.attempt, new.not_before, new.state) == (2, 130.0, State.PLANNED)
         assert (new.accepted_at, new.output, new.failure, new.acks) == (None, None, None, None)
-        assert new.slips == old.slips
+        assert new.record_refs == old.record_refs
         assert await ledger.payload(new) == parcel(0, 3).payload
         assert ledger.outstanding == 1
 
@@ -77,7 +77,7 @@ async def test_attempts_are_counted_over_restarts(
         entry = ledger._entries[planned.number]
         assert entry.attempt == attempts + 1
         assert await ledger.payload(entry) == parcel(0, 2).payload
-        assert ledger.recall.know(Position("a.jsonl", 0, 10, 1)) == (Seen.BEHIND, None)
+        assert ledger.replay.look_up(Position("a.jsonl", 0, 10, 1)) == (Seen.BEHIND, None)
         await ledger.settle(completed(ledger, [planned.number]), {})
         assert ledger.tallies == {}, "as it was at the start"
     async with run() as ledger:
@@ -104,8 +104,8 @@ async def test_parts_take_the_records_in_order_and_are_invocations_of_their_own(
     async with run(now=lambda: 100.0) as ledger:
         old = await failed(ledger, parcel(0, 10))
         parts = await apart(ledger, old, 3)
-        assert [len(part.slips) for part in parts] == [3, 3, 4]
-        assert [slip for part in parts for slip in part.slips] == old.slips
+        assert [len(part.record_refs) for part in parts] == [3, 3, 4]
+        assert [record_ref for part in parts for record_ref in part.record_refs] == old.record_refs
         assert len({old.planned.id, *(part.planned.id for part in parts)}) == 4
         for part in parts:
             assert (part.attempt, part.first_attempt, part.tries) == (2, 2, 1)
@@ -129,13 +129,13 @@ async def test_parts_of_parts_are_found_by_the_next_process_and_counted(
         await ledger.replace(first, after=1.0, parts=3)
     async with run() as ledger:
         entries = ledger.planned()
-        found = sorted((e.slips[0].position.start, e.attempt, e.tries) for e in entries)
+        found = sorted((e.record_refs[0].position.start, e.attempt, e.tries) for e in entries)
         assert found == [(0, 3, 1), (10, 3, 1), (20, 3, 1), (30, 2, 1), (60, 2, 1)]
         for entry in entries:
-            first_number = entry.slips[0].position.start // 10
-            wanted = parcel(first_number, len(entry.slips)).payload
+            first_number = entry.record_refs[0].position.start // 10
+            wanted = parcel(first_number, len(entry.record_refs)).payload
             assert await ledger.payload(entry) == wanted
-            assert ledger.recall.know(entry.slips[0].position)[0] is Seen.BEHIND
+            assert ledger.replay.look_up(entry.record_refs[0].position)[0] is Seen.BEHIND
         assert ledger.tallies == {"apart": 2, "parts": 6}
         await ledger.settle(completed(ledger, [e.planned.number for e in entries]), {})
         assert ledger.marks["a.jsonl"].offset == 100
@@ -168,9 +168,9 @@ async def test_parts_whose_bytes_went_with_the_power_are_read_again(
         segment.unlink()
     async with run() as ledger:
         lost = ledger.without_payload()
-        assert [len(entry.slips) for entry in lost] == [2, 2, 2]
+        assert [len(entry.record_refs) for entry in lost] == [2, 2, 2]
         for entry in lost:
-            raws = [b'{"n": %d}' % (s.position.start // 10) for s in entry.slips]
+            raws = [b'{"n": %d}' % (s.position.start // 10) for s in entry.record_refs]
             assert crc32_of(keep(raws)) == entry.crc
             await ledger.restore(entry.planned.number, keep(raws))
             assert await ledger.payload(entry) == b"\n".join(raws)

@@ -25,13 +25,13 @@ class History:
 
     spans: dict[str, list[Position]]
     fates: dict[str, list[Fate]]
-    dice: Random
+    rng: Random
 
     def marks(self) -> dict[str, Watermark]:
         marks = {}
         for stream, fates in self.fates.items():
             settled = [n for n, fate in enumerate(fates) if fate == "settled"]
-            self.dice.shuffle(settled)
+            self.rng.shuffle(settled)
             if settled:
                 marks[stream] = Watermark()
                 for number in settled:
@@ -48,10 +48,10 @@ class History:
                 for number, fate in enumerate(fates)
                 if fate == wanted
             ]
-            self.dice.shuffle(there)
+            self.rng.shuffle(there)
             ref = SpoolRef(1, 0, 1, 0) if wanted == "outstanding" else None
             while there:
-                count = self.dice.randint(1, 4)
+                count = self.rng.randint(1, 4)
                 planned = Planned(len(entries) + 1, "id", "shard", "text", "inline", 1)
                 entries.append(Entry(planned, there[:count], ref, 0, 0.0))
                 there = there[count:]
@@ -78,15 +78,15 @@ def histories(draw: DrawFn) -> History:
 @given(histories())
 def test_every_record_behind_the_mark_is_recalled(history: History) -> None:
     marks, entries = history.marks(), history.entries()
-    recall = ReplayFilter.of(marks, entries)
-    owners = {(s.position.stream, s.position.start): e for e in entries for s in e.slips}
+    replay = ReplayFilter.of(marks, entries)
+    owners = {(s.position.stream, s.position.start): e for e in entries for s in e.record_refs}
     for stream, spans in history.spans.items():
         mark = marks[stream].mark.offset if stream in marks else 0
         for number, span in enumerate(spans):
             if span.start < mark:
                 continue
-            known, entry = recall.know(span)
-            if span.start < recall.frontiers.get(stream, START).offset:
+            known, entry = replay.look_up(span)
+            if span.start < replay.frontiers.get(stream, START).offset:
                 assert known is Seen.BEHIND
                 continue
             fates = history.fates[stream]
@@ -104,23 +104,23 @@ def test_every_record_behind_the_mark_is_recalled(history: History) -> None:
 def test_the_frontier_lies_behind_all_that_is_at_hand_and_before_anything_that_is_not(
     history: History,
 ) -> None:
-    recall = ReplayFilter.of(history.marks(), history.entries())
+    replay = ReplayFilter.of(history.marks(), history.entries())
     for stream, fates in history.fates.items():
         at_hand = [fate in ("settled", "outstanding") for fate in fates]
         first = at_hand.index(False) if False in at_hand else len(fates)
         spans = history.spans[stream]
         expected = Mark(spans[first - 1].end, spans[first - 1].line) if first else START
-        assert recall.frontiers.get(stream, START) == expected
+        assert replay.frontiers.get(stream, START) == expected
 
 
 @given(histories())
 def test_heads_are_where_everything_becomes_new(history: History) -> None:
-    recall = ReplayFilter.of(history.marks(), history.entries())
+    replay = ReplayFilter.of(history.marks(), history.entries())
     for stream, fates in history.fates.items():
         kept = [
             s for s, fate in zip(history.spans[stream], fates, strict=False) if fate != "forgotten"
         ]
-        assert recall.heads.get(stream, 0) == max((span.end for span in kept), default=0)
+        assert replay.heads.get(stream, 0) == max((span.end for span in kept), default=0)
 
 
 def test_asking_does_not_disturb_the_ledger() -> None:
@@ -128,8 +128,8 @@ def test_asking_does_not_disturb_the_ledger() -> None:
     watermark = Watermark()
     for number in (1, 3, 4):
         watermark.settle(spans[number])
-    recall = ReplayFilter.of({"a": watermark}, [])
-    assert [recall.know(span)[0] for span in spans] == [
+    replay = ReplayFilter.of({"a": watermark}, [])
+    assert [replay.look_up(span)[0] for span in spans] == [
         Seen.NEW,
         Seen.SETTLED,
         Seen.NEW,
@@ -141,8 +141,8 @@ def test_asking_does_not_disturb_the_ledger() -> None:
 
 
 def test_an_empty_ledger_knows_nothing() -> None:
-    recall = ReplayFilter.of({}, [])
-    assert recall.know(Position("a", 0, 5, 1)) == (Seen.NEW, None)
+    replay = ReplayFilter.of({}, [])
+    assert replay.look_up(Position("a", 0, 5, 1)) == (Seen.NEW, None)
 
 
 def test_a_record_with_another_extent_is_not_what_was_read() -> None:
@@ -154,7 +154,7 @@ def test_a_record_with_another_extent_is_not_what_was_read() -> None:
         Entry(planned, [RecordRef(Position("a", 1, 8, 1), 1, 1)], ref, 0, 0.0),
         Entry(planned, [RecordRef(Position("a", 23, 30, 4), 4, 1)], ref, 0, 0.0),
     ]
-    recall = ReplayFilter.of(marks, entries)
-    assert recall.know(Position("a", 1, 8, 1))[0] is Seen.OUTSTANDING
-    assert recall.know(Position("a", 16, 46, 3))[0] is Seen.CHANGED
-    assert recall.know(Position("a", 23, 46, 3))[0] is Seen.CHANGED
+    replay = ReplayFilter.of(marks, entries)
+    assert replay.look_up(Position("a", 1, 8, 1))[0] is Seen.OUTSTANDING
+    assert replay.look_up(Position("a", 16, 46, 3))[0] is Seen.CHANGED
+    assert replay.look_up(Position("a", 23, 46, 3))[0] is Seen.CHANGED

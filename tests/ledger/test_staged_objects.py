@@ -218,10 +218,10 @@ async def test_nothing_is_written_whose_place_could_not_be_stored(
         def full(*_: Any) -> None:
             raise StateError("the disk is full")
 
-        monkeypatch.setattr(ledger._pen._paper, "apply", full)
+        monkeypatch.setattr(ledger._commits._store, "apply", full)
         with pytest.raises(StateError):
             await ledger.staged.stage(entry, HERE)
         monkeypatch.undo()
         with pytest.raises(StateError):  # nothing more is written by this process
             await ledger.staged.stage(entry, THERE)
-        ledger._pen._failure = None  # so that it can be closed
+        ledger._commits._failure = None  # so that it can be closed

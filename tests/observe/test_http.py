@@ -68,12 +68,12 @@ async def test_metrics(client: aiohttp.ClientSession, meter: Meter) -> None:
 
 
 async def test_what_was_taken_apart(client: aiohttp.ClientSession, meter: Meter) -> None:
-    meter.apart, meter.parts = 5, 15
+    meter.split, meter.parts = 5, 15
     told = await (await client.get("/metrics")).text()
-    assert "dispatcher_invocations_taken_apart_total 5.0" in told
+    assert "dispatcher_invocations_split_total 5.0" in told
     assert "dispatcher_invocations_of_parts_total 15.0" in told
     shown = await (await client.get("/status.json")).json()
-    assert (shown["apart"], shown["parts"]) == (5, 15)
+    assert (shown["split"], shown["parts"]) == (5, 15)
 
 
 async def test_live(client: aiohttp.ClientSession) -> None:

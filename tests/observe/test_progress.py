@@ -29,7 +29,7 @@ FULL = Snapshot(
     remaining=250.0,
     inline_share=0.97,
     troubles={"throttled": 12, "transient": 3},
-    apart=41,
+    split=41,
     parts=1_230,
 )
 EMPTY = Snapshot(
@@ -46,7 +46,7 @@ EMPTY = Snapshot(
     remaining=None,
     inline_share=None,
     troubles={},
-    apart=0,
+    split=0,
     parts=0,
 )
 
@@ -72,7 +72,7 @@ def test_a_plain_line() -> None:
     assert plain_line(FULL) == (
         " 1m23s running: read 12,345, sent 12,001, outstanding 1,204, completed 10,797, dead 3, "
         "812/s, 41% done, 4m10s left, inline 97%; calls throttled 12, transient 3; "
-        "taken apart 41 into 1,230"
+        "split 41 into 1,230"
     )
 
 

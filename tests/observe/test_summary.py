@@ -153,14 +153,14 @@ def test_a_long_path_is_not_broken(meter: Meter) -> None:
 
 
 def test_what_was_taken_apart_and_its_cost_are_said(meter: Meter) -> None:
-    assert "taken apart" not in _text(meter, CLOSING)
-    meter.apart, meter.parts = 410, 1_230
-    told = "failed invocations taken apart: 410, at the cost of 1,230 more invocations"
+    assert "split" not in _text(meter, CLOSING)
+    meter.split, meter.parts = 410, 1_230
+    told = "failed invocations split: 410, at the cost of 1,230 more invocations"
     assert told in _text(meter, CLOSING)
     shown = json.loads(summary_json(meter, CLOSING))
-    assert (shown["apart"], shown["parts"]) == (410, 1_230)
-    nothing_else = Meter(apart=1, parts=3)
-    assert "\n\nfailed invocations taken apart: 1, " in _text(nothing_else, CLOSING)
+    assert (shown["split"], shown["parts"]) == (410, 1_230)
+    nothing_else = Meter(split=1, parts=3)
+    assert "\n\nfailed invocations split: 1, " in _text(nothing_else, CLOSING)
 
 
 def test_json(meter: Meter) -> None:

@@ -82,10 +82,10 @@ def test_no_news_changes_nothing() -> None:
 
 
 def test_it_matters_little_how_many_are_told_at_once() -> None:
-    dice = random.Random(7)
+    rng = random.Random(7)
     one, many = BatchSize(), BatchSize()
     for _ in range(50):
-        bad = [dice.random() < 0.02 for _ in range(1_000)]
+        bad = [rng.random() < 0.02 for _ in range(1_000)]
         many.observe(len(bad), sum(bad))
         for each in bad:
             one.observe(1, each)

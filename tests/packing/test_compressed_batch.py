@@ -35,30 +35,30 @@ from tests.packing.parcels import (
 in_each_pressed = pytest.mark.parametrize(("framing", "encoding"), PRESSED)
 
 
-def letters(dice: random.Random, count: int) -> list[bytes]:
+def letters(rng: random.Random, count: int) -> list[bytes]:
     """Return records of a kind, of words and numbers."""
-    words = [dice.randbytes(dice.randint(1, 5)).hex() for _ in range(2_000)]
+    words = [rng.randbytes(rng.randint(1, 5)).hex() for _ in range(2_000)]
     return [
-        orjson.dumps({"id": n, "text": " ".join(dice.choices(words, k=dice.randint(3, 60)))})
+        orjson.dumps({"id": n, "text": " ".join(rng.choices(words, k=rng.randint(3, 60)))})
         for n in range(count)
     ]
 
 
-def mixture(dice: random.Random, count: int) -> list[bytes]:
+def mixture(rng: random.Random, count: int) -> list[bytes]:
     """Return records that compress well, badly and not at all, in stretches."""
-    words = [dice.randbytes(3).hex() for _ in range(500)]
+    words = [rng.randbytes(3).hex() for _ in range(500)]
     raws: list[bytes] = []
     while len(raws) < count:
-        kind = dice.randrange(4)
-        for _ in range(dice.randint(1, 300)):
-            size = round(10 ** dice.uniform(1, 4.5 if dice.random() < 0.05 else 3))
+        kind = rng.randrange(4)
+        for _ in range(rng.randint(1, 300)):
+            size = round(10 ** rng.uniform(1, 4.5 if rng.random() < 0.05 else 3))
             value: object = "z" * size
             if kind == 1:
-                value = base64.b64encode(dice.randbytes(size)).decode()
+                value = base64.b64encode(rng.randbytes(size)).decode()
             elif kind == 2:
-                value = " ".join(dice.choices(words, k=size // 6 + 1))
+                value = " ".join(rng.choices(words, k=size // 6 + 1))
             elif kind == 3:
-                value = [dice.gauss(0, 1) for _ in range(size // 20)]
+                value = [rng.gauss(0, 1) for _ in range(size // 20)]
             raws.append(orjson.dumps(value))
     return raws[:count]
 

@@ -33,10 +33,10 @@ def stream_of(pieces: list[bytes], kind: Compression) -> CompressedStream:
 
 def corpus() -> list[bytes]:
     """Return pieces as different from each other as pieces can be."""
-    dice = random.Random(3)
-    words = [dice.randbytes(dice.randint(2, 8)).hex().encode() for _ in range(300)]
-    text = b" ".join(dice.choices(words, k=40_000))
-    return [text, dice.randbytes(300_000), bytes(500_000), text[:1], text[5:99_999], text]
+    rng = random.Random(3)
+    words = [rng.randbytes(rng.randint(2, 8)).hex().encode() for _ in range(300)]
+    text = b" ".join(rng.choices(words, k=40_000))
+    return [text, rng.randbytes(300_000), bytes(500_000), text[:1], text[5:99_999], text]
 
 
 @kinds

@@ -257,9 +257,9 @@ def test_memory_does_not_follow_the_length() -> None:
 def test_random_bytes_in_a_valid_frame() -> None:
     seed = int.from_bytes(os.urandom(4))
     print("seed", seed)  # noqa: T201 - repeats a failure
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     for _ in range(300):
         text = bytearray(b'[{"id":"abc","x":[1.5,2,[3,4]]},"text \\u00e9 more",{"y":{"z":null}}]')
-        for _ in range(dice.randint(0, 2)):
-            text[dice.randrange(len(text))] = dice.randrange(256)
-        agree(bytes(text), [dice.randrange(100) for _ in range(3)])
+        for _ in range(rng.randint(0, 2)):
+            text[rng.randrange(len(text))] = rng.randrange(256)
+        agree(bytes(text), [rng.randrange(100) for _ in range(3)])

@@ -26,10 +26,10 @@ def attempt(
     silence: float = 0.0,
     others: bool = False,
     again: bool = False,
-    dice: float = 0.0,
+    jitter: float = 0.0,
 ) -> Attempt:
     paused = failures if pauses is None else pauses
-    return Attempt(failures, paused, silence, others, again, dice)
+    return Attempt(failures, paused, silence, others, again, jitter)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ attempts = st.integers(1, 5000).flatmap(
         silence=st.floats(0, 2000),
         others_succeed=st.booleans(),
         again=st.booleans(),
-        dice=st.floats(0, 1, exclude_max=True),
+        jitter=st.floats(0, 1, exclude_max=True),
     )
 )
 
@@ -106,8 +106,8 @@ def test_the_laws_of_repetition(error: CallError, history: Attempt, policy: Retr
 def test_jitter_spreads_over_nine_tenths_of_a_doubling_ceiling(
     history: Attempt, policy: RetrySettings
 ) -> None:
-    def pause(dice: float) -> float:
-        made = Attempt(0, history.pauses, 0.0, others_succeed=False, again=False, dice=dice)
+    def pause(jitter: float) -> float:
+        made = Attempt(0, history.pauses, 0.0, others_succeed=False, again=False, jitter=jitter)
         decision = decide(Transient("t"), made, policy)
         assert isinstance(decision, RetryCall)
         return decision.after
@@ -115,4 +115,4 @@ def test_jitter_spreads_over_nine_tenths_of_a_doubling_ceiling(
     ceiling = min(policy.cap, policy.base * 2.0 ** min(history.pauses - 1, 60))
     assert pause(0.0) == pytest.approx(ceiling / 10)
     assert pause(1.0) == pytest.approx(ceiling)
-    assert pause(history.dice) <= ceiling * (1 + 1e-9)
+    assert pause(history.jitter) <= ceiling * (1 + 1e-9)

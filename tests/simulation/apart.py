@@ -13,7 +13,7 @@ Records = tuple[int, ...]
 
 @dataclass(slots=True)
 class Apart:
-    """What became of invocations that were taken apart.
+    """What became of invocations that were split.
 
     Attributes:
         made: How many invocations were made of parts.
@@ -54,17 +54,17 @@ class Apart:
             if whole != closed[parent] or not 1 < len(made) <= MOST_PARTS:
                 yield "parts make the whole", f"{parent} with {closed[parent]} became {made}"
             if parent not in failed:
-                yield "taken apart for a failure", f"{parent} is taken apart and did not fail"
+                yield "split for a failure", f"{parent} is split and did not fail"
 
     def outstanding(self, open_: Mapping[str, Records]) -> int:
-        """Return how many invocations there would be if none had been taken apart."""
+        """Return how many invocations there would be if none had been split."""
         return len({self._roots.get(id_, id_) for id_ in open_})
 
     def judge(self, terms: Terms, counted: int) -> Iterator[tuple[str, str]]:
         """Yield the laws that the whole run breaks; ``counted`` are the parts that it tells of."""
         allowed = int(terms.bisection * len(terms.records)) + terms.floor if terms.bisection else 0
         if self.made > allowed:
-            yield "taken apart within the budget", f"{self.made} invocations of parts, {allowed}"
+            yield "split within the budget", f"{self.made} invocations of parts, {allowed}"
         if self.made != counted:
             yield "parts counted", f"{counted} are counted, {self.made} were made"
 

@@ -24,48 +24,48 @@ _RARE = {"denied": 0.01, "silent_expiry": 0.1, "expiry": 0.1}
 """The most likely that these may be: each ends a process, or costs a deadline."""
 
 
-def draw(dice: random.Random) -> dict[str, float]:
+def draw(rng: random.Random) -> dict[str, float]:
     """Return how likely each fault is in one run: none, a mixture, or a few in force."""
     kinds = (*FAULTS, *MORE)
-    mood = dice.random()
+    mood = rng.random()
     if mood < 0.1:
         return {}
     levels: dict[str, float]
     if mood < 0.75:
-        levels = {kind: dice.choice((0.0, 0.01, 0.03, 0.1, 0.25)) for kind in kinds}
+        levels = {kind: rng.choice((0.0, 0.01, 0.03, 0.1, 0.25)) for kind in kinds}
     else:
-        levels = dict.fromkeys(dice.sample(kinds, 3), 0.6)
+        levels = dict.fromkeys(rng.sample(kinds, 3), 0.6)
     return {kind: min(level, _RARE.get(kind, 1.0)) for kind, level in levels.items() if level}
 
 
-def settings(levels: Mapping[str, float], dice: random.Random) -> FaultSettings:
+def settings(levels: Mapping[str, float], rng: random.Random) -> FaultSettings:
     """Return the emulator's part of the faults."""
     values: dict[str, Any] = {kind: level for kind, level in levels.items() if kind in FAULTS}
     return FaultSettings(
-        slow_accept_delay=dice.choice((1, 20)),
-        duplicate_event_copies=dice.choice((1, 4)),
-        late_event_delay=dice.choice((1, 20, 90)),
-        reordered_event_window=dice.choice((1, 10)),
+        slow_accept_delay=rng.choice((1, 20)),
+        duplicate_event_copies=rng.choice((1, 4)),
+        late_event_delay=rng.choice((1, 20, 90)),
+        reordered_event_window=rng.choice((1, 10)),
         **values,
     )
 
 
 class Chance:
-    """Throws the dice for the faults of the way.
+    """Throws the rng for the faults of the way.
 
     Attributes:
         struck: How often each happened.
     """
 
-    def __init__(self, levels: Mapping[str, float], dice: random.Random) -> None:
-        self.dice = dice
+    def __init__(self, levels: Mapping[str, float], rng: random.Random) -> None:
+        self.rng = rng
         self.struck: Counter[str] = Counter()
         self._levels = levels
 
     def strikes(self, kind: str) -> bool:
         """Return whether a fault of this kind happens now."""
         level = self._levels.get(kind, 0.0)
-        if not level or self.dice.random() >= level:
+        if not level or self.rng.random() >= level:
             return False
         self.struck[kind] += 1
         return True

@@ -120,7 +120,7 @@ class Cloud:
     ) -> None:
         service = scenario.service
         clock = _Clock(loop)
-        dice = random.Random(f"{scenario.seed} service")
+        rng = random.Random(f"{scenario.seed} service")
         self.faults = FaultPlan(scenario.faults, scenario.seed)
         self.note = note
         self._seed = scenario.seed
@@ -164,7 +164,7 @@ class Cloud:
             "e",
             model=self._predict,
             instances=service.instances,
-            times=ServiceTimes(ServiceTime(median=service.median, p99=service.p99), dice),
+            times=ServiceTimes(ServiceTime(median=service.median, p99=service.p99), rng),
             clock=clock,
             outcomes=self._outcomes,
             faults=self.faults,
@@ -202,9 +202,9 @@ class Cloud:
 
     def feed(self, items: Sequence[Item]) -> dict[str, int]:
         """Send records to the source; return their numbers by the names of their messages."""
-        dice = random.Random(f"{self._seed} feed")
+        rng = random.Random(f"{self._seed} feed")
         for item in items:
-            message = self.source.send(item.raw.decode(), delay=dice.choice((0.0, 0.5)))
+            message = self.source.send(item.raw.decode(), delay=rng.choice((0.0, 0.5)))
             self._numbers[message.id] = item.number
         return dict(self._numbers)
 

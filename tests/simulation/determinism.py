@@ -77,7 +77,7 @@ def determined(
         disk: Most seconds that something on a worker thread takes.
         flush: Seconds between the ledger's flushes.
     """
-    dice = random.Random(f"{seed} secrets")
+    rng = random.Random(f"{seed} secrets")
     threads = random.Random(f"{seed} threads")
     counter = itertools.count(1)
     current: list[Signals] = []
@@ -113,8 +113,8 @@ def determined(
             (anyio.to_thread, "run_sync", in_place),
             (anyio, "open_signal_receiver", receiver),
             (backend.CancelScope, "__init__", begin_in_order),
-            (secrets, "choice", dice.choice),
-            (secrets, "randbelow", dice.randrange),
+            (secrets, "choice", rng.choice),
+            (secrets, "randbelow", rng.randrange),
             (mailbox, "uuid4", made_up),
             (topics, "uuid4", made_up),
             (invocation, "uuid4", made_up),

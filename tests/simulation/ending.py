@@ -30,7 +30,7 @@ class Lived:
         called: When it was first called for, in seconds.
         taken: When the service first accepted one, in seconds.
         answers: How their calls were answered.
-        apart: What was taken apart of their invocations.
+        apart: What was split of their invocations.
         inputs: What became of payloads in S3.
     """
 

@@ -273,7 +273,7 @@ class _Checker:
         for law, text in self._lived.apart.take(closed, commit.planned, self._failed):
             self.blame(law, text)
         most = self.terms.outstanding + self._lost
-        # What failed ones were taken apart into comes on top: it is bounded by its own budget.
+        # What failed ones were split into comes on top: it is bounded by its own budget.
         parts = len(self._open) - self._lived.apart.outstanding(self._open)
         if commit.outstanding - parts > most:
             self.blame("bounds held", f"{commit.outstanding} outstanding, {most} at most")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dispatcher.ledger.invocation import unpack_slips
+from dispatcher.ledger.invocation import unpack_record_refs
 from dispatcher.ledger.states import State
 from tests.simulation.history import Committed, Cut, Fact, Found, Line, Sink, Synced, Wrote
 from tests.simulation.scenario import DEAD, LEDGER, RESULTS, Death
@@ -37,9 +37,9 @@ class Process:
         files: What was on disk when it died.
     """
 
-    def __init__(self, death: Death, dice: random.Random) -> None:
+    def __init__(self, death: Death, rng: random.Random) -> None:
         self.death = death
-        self.dice = dice
+        self.rng = rng
         self.is_alive = True
         self.moment = ""
         self.files: dict[str, bytes] = {}
@@ -116,7 +116,7 @@ class Machine:
         files = process.files
         sizes = {name: len(files[name]) for name in SINKS if name in files}
         if process.death.power:
-            sizes = self._lose_power(files, process.dice)
+            sizes = self._lose_power(files, process.rng)
         for path in _paths():
             path.unlink()
         for name, data in files.items():
@@ -125,7 +125,7 @@ class Machine:
         for name, size in sizes.items():
             self.note(Cut(SINKS[name], size))
 
-    def _lose_power(self, files: dict[str, bytes], dice: random.Random) -> dict[str, int]:
+    def _lose_power(self, files: dict[str, bytes], rng: random.Random) -> dict[str, int]:
         """Take away what was never synced: of the sinks what came after, of the spool anything.
 
         Returns:
@@ -134,17 +134,17 @@ class Machine:
         sizes = {}
         for name in SINKS:
             if (data := files.get(name)) is not None:
-                kept = dice.randint(min(self._synced.get(name, 0), len(data)), len(data))
-                zeros = dice.choice((0, dice.randint(0, len(data) - kept)))
+                kept = rng.randint(min(self._synced.get(name, 0), len(data)), len(data))
+                zeros = rng.choice((0, rng.randint(0, len(data) - kept)))
                 files[name] = data[:kept] + bytes(zeros)
                 sizes[name] = kept
         for name in [name for name in files if name.endswith(".spool")]:
             data = files[name]
-            match dice.choice(("whole", "short", "zeros", "gone")):
+            match rng.choice(("whole", "short", "zeros", "gone")):
                 case "short":
-                    files[name] = data[: dice.randint(0, len(data))]
+                    files[name] = data[: rng.randint(0, len(data))]
                 case "zeros":
-                    kept = dice.randint(0, len(data))
+                    kept = rng.randint(0, len(data))
                     files[name] = data[:kept] + bytes(len(data) - kept)
                 case "gone":
                     del files[name]
@@ -155,7 +155,7 @@ class Machine:
     def pwrite(self, file: int, data: Any, offset: int) -> int:
         name = self._name(file)
         if self.process.is_last("disk.write"):
-            _pwrite(file, bytes(data)[: self.process.dice.randint(0, len(data))], offset)
+            _pwrite(file, bytes(data)[: self.process.rng.randint(0, len(data))], offset)
             self.die("disk.write")
             raise Killed
         written = _pwrite(file, data, offset)
@@ -219,7 +219,7 @@ class Machine:
             after = _size(_WAL)
             self.die("disk.commit")
             if after > before:
-                process.files[_WAL] = process.files[_WAL][: process.dice.randrange(before, after)]
+                process.files[_WAL] = process.files[_WAL][: process.rng.randrange(before, after)]
                 raise Killed
         self.note(self._committed(db))
         if is_last:
@@ -237,8 +237,8 @@ class Machine:
             streams = dict(select("SELECT id, name FROM stream"))
             for number in new:
                 wanted = "SELECT manifest FROM invocation WHERE number = ?"
-                slips = unpack_slips(select(wanted, number)[0][0], streams)
-                records = tuple(self.record_at(slip.position) for slip in slips)
+                record_refs = unpack_record_refs(select(wanted, number)[0][0], streams)
+                records = tuple(self.record_at(record_ref.position) for record_ref in record_refs)
                 planned.append((now[number][0], records))
         marks = dict(select("SELECT name, position FROM sink"))
         return Committed(

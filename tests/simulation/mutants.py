@@ -75,7 +75,7 @@ def _with(owner: Any, name: str, value: Any) -> Mutant:
 
 
 _write, _invocation_id, _split = GroupCommit.write, ids.invocation_id, answers.split
-_planned, _find_id, _take = InvocationNumbers.anew, Ledger.find_id, Intake._take
+_planned, _find_id, _take = InvocationNumbers.next_attempt, Ledger.find_id, Intake._take
 _write_one, _follow, _init_staged = SqliteStore._write, policy.follow, StagedObjects.__init__
 
 
@@ -166,7 +166,7 @@ def _find_any(self: Ledger, invocation: str) -> tuple[bool, Entry | None]:
 
 
 def _find_a_part(self: Ledger, invocation: str) -> tuple[bool, Entry | None]:
-    """Let an event of an invocation that was taken apart settle one of its parts."""
+    """Let an event of an invocation that was split settle one of its parts."""
     ours, entry = _find_id(self, invocation)
     parts = (e for e in self.planned() + self.accepted() if e.first_attempt > 1)
     return ours, entry or (next(parts, None) if ours else None)
@@ -212,8 +212,8 @@ async def _write_without_parts(self: GroupCommit, *operations: Operation) -> Non
 def _deleting_always() -> Iterator[None]:
     """Delete whatever the configuration says."""
 
-    def init(self: StagedObjects, store: Any, pen: Any, **_: Any) -> None:
-        _init_staged(self, store, pen, deletes=True)
+    def init(self: StagedObjects, store: Any, commits: Any, **_: Any) -> None:
+        _init_staged(self, store, commits, deletes=True)
 
     def disposal(*arguments: Any, **_: Any) -> StagedObjectCleanup:
         return StagedObjectCleanup(*arguments)
@@ -254,16 +254,18 @@ MUTANTS: dict[str, Mutant] = {
     "do not sync the results": _with(JsonlFile, "sync", lambda _: None),
     "forget the sink's position": _with(GroupCommit, "write", _write_without_closing),
     "send again without a look": _with(AcceptanceProbe, "accepted", _never_there),
-    "read known records as new": _with(ReplayFilter, "know", _all_new),
+    "read known records as new": _with(ReplayFilter, "look_up", _all_new),
     "move the mark over gaps": _with(Watermark, "settle", _settle_up_to),
     "ignore the inline limit": _with(limits, "INLINE_BODY_BYTES", 10**9),
     "plan more than is allowed": _with(Ledger, "room", _all_the_room),
     "never sweep": _with(Sweeper, "sweep", _find_nothing),
-    "keep the memory": _with(Reservation, "give_back", lambda _: None),
+    "keep the memory": _with(Reservation, "release", lambda _: None),
     "give an id twice": lambda: mock.patch.object(
         ids, "invocation_id", lambda tag, number: _invocation_id(tag, number // 2 * 2)
     ),
-    "give a new attempt the old id": _with(InvocationNumbers, "anew", _planned_under_the_old_id),
+    "give a new attempt the old id": _with(
+        InvocationNumbers, "next_attempt", _planned_under_the_old_id
+    ),
     "let a late event settle a new attempt": _with(Ledger, "find_id", _find_any),
     "send again before the events are heard": _with(departures, "_DRAIN_SECONDS", 0.0),
     "delete a message when it is read": _with(Intake, "_take", _take_and_acknowledge),

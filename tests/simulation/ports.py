@@ -110,7 +110,7 @@ class Ports:
     async def way(self) -> None:
         """Take the time of a way, there or back."""
         self.alive()
-        await asyncio.sleep(self._latency * self.chance.dice.random())
+        await asyncio.sleep(self._latency * self.chance.rng.random())
         self.alive()
 
 
@@ -182,7 +182,7 @@ class _Runtime:
         if any("poison" in record for record in records_in(payload, request.content_type)):
             raise Rejected("a poisonous record", code="ValidationError")
         if chance.strikes("late_arrival"):
-            ports.cloud.loop.call_later(3 * chance.dice.random(), ports.cloud.take, request)
+            ports.cloud.loop.call_later(3 * chance.rng.random(), ports.cloud.take, request)
             raise OutcomeUnknown("reset", code="ConnectionReset")
         accepted = ports.cloud.take(request)
         await asyncio.sleep(verdict.delay)
@@ -305,7 +305,7 @@ class _Bucket:
         if verdict.refusal is not None:
             raise _refused(verdict.refusal, operation)
         if ports.chance.strikes("s3_slow"):
-            await asyncio.sleep(10 * ports.chance.dice.random())
+            await asyncio.sleep(10 * ports.chance.rng.random())
         yield ports.cloud.objects
         await ports.way()
         if verdict.reset is not None:

@@ -186,136 +186,136 @@ def named_moments() -> tuple[str, ...]:
 
 def make(seed: int) -> Scenario:
     """Return the run of a seed."""
-    dice = random.Random(f"{seed} scenario")
-    levels = chance.draw(dice)
-    config = _config(dice, random.Random(f"{seed} staging"))
-    items = _alike(random.Random(f"{seed} alike"), _items(dice, config), config)
-    deaths = tuple(_death(dice, config) for _ in range(dice.choice((0, 1, 1, 2, 2, 3, 4, 5))))
-    service, faults = _service(dice), chance.settings(levels, dice)
-    again = dice.random() < 0.2
-    floor = dice.choice((0, 6, 30, 1_000, 1_000))
+    rng = random.Random(f"{seed} scenario")
+    levels = chance.draw(rng)
+    config = _config(rng, random.Random(f"{seed} staging"))
+    items = _alike(random.Random(f"{seed} alike"), _items(rng, config), config)
+    deaths = tuple(_death(rng, config) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4, 5))))
+    service, faults = _service(rng), chance.settings(levels, rng)
+    again = rng.random() < 0.2
+    floor = rng.choice((0, 6, 30, 1_000, 1_000))
     page = random.Random(f"{seed} page").choice((1, 2, 5, 1_000))
     return Scenario(seed, items, config, service, levels, faults, deaths, again, floor, page)
 
 
-def _config(dice: random.Random, staging: random.Random) -> Config:
-    source = _source(dice)
+def _config(rng: random.Random, staging: random.Random) -> Config:
+    source = _source(rng)
     sections: dict[str, Any] = {
         "endpoint": "e",
         "source": source,
         "request": {
             "ttl": 60,
-            "timeout": dice.choice((1, 5, 20)),
-            "output_naming": "chosen" if dice.random() < 0.85 else "service",
+            "timeout": rng.choice((1, 5, 20)),
+            "output_naming": "chosen" if rng.random() < 0.85 else "service",
         },
-        "packing": _packing(dice, named=source["key"] is not None),
+        "packing": _packing(rng, named=source["key"] is not None),
         "staging": {
-            "bucket": STAGING if dice.random() < 0.8 else None,
+            "bucket": STAGING if rng.random() < 0.8 else None,
             "delete": staging.choice((*["on_settled"] * 8, "never", "by_lifecycle")),
         },
         "limits": {
-            "concurrency": dice.choice((1, 2, 4, 8, 32)),
-            "outstanding": dice.choice((1, 2, 5, 10, 40, 100)),
+            "concurrency": rng.choice((1, 2, 4, 8, 32)),
+            "outstanding": rng.choice((1, 2, 5, 10, 40, 100)),
             "payload_memory": 1_000_000,
-            "drain": dice.choice((0, 1, 20)),
+            "drain": rng.choice((0, 1, 20)),
         },
         "retry": {
-            "attempts": dice.choice((1, 2, 4, 8)),
+            "attempts": rng.choice((1, 2, 4, 8)),
             "base": 0.1,
-            "cap": dice.choice((1, 5)),
-            "give_up_after": dice.choice((15, 60, 300)),
-            "outcomes": _outcomes(dice),
-            "bisection": dice.choice((0, 0.1, 0.1, 2)),
+            "cap": rng.choice((1, 5)),
+            "give_up_after": rng.choice((15, 60, 300)),
+            "outcomes": _outcomes(rng),
+            "bisection": rng.choice((0, 0.1, 0.1, 2)),
         },
         "completion": {
-            "queue_url": COMPLETIONS if dice.random() < 0.9 else None,
-            "listeners": dice.choice((1, 2, 3)),
-            "fetchers": dice.choice((1, 2, 4)),
-            "sweep_after": dice.choice((1, 5, 20)),
-            "sweep_budget": dice.choice((1, 50)),
-            "slack": dice.choice((0, 5)),
-            "foreign": dice.choice(("leave", "delete")),
+            "queue_url": COMPLETIONS if rng.random() < 0.9 else None,
+            "listeners": rng.choice((1, 2, 3)),
+            "fetchers": rng.choice((1, 2, 4)),
+            "sweep_after": rng.choice((1, 5, 20)),
+            "sweep_budget": rng.choice((1, 50)),
+            "slack": rng.choice((0, 5)),
+            "foreign": rng.choice(("leave", "delete")),
         },
-        "ledger": {"path": LEDGER, "durability": dice.choice(("full", "full", "full", "relaxed"))},
+        "ledger": {"path": LEDGER, "durability": rng.choice(("full", "full", "full", "relaxed"))},
         "sink": {
-            **_place(dice, RESULTS, QUEUES["results"]),
-            "join": dice.choice(("output", "output", "input", "both")),
-            "meta": dice.random() < 0.2,
+            **_place(rng, RESULTS, QUEUES["results"]),
+            "join": rng.choice(("output", "output", "input", "both")),
+            "meta": rng.random() < 0.2,
         },
-        "dead_letters": _place(dice, DEAD, QUEUES["dead"]),
+        "dead_letters": _place(rng, DEAD, QUEUES["dead"]),
     }
     return Config.model_validate(sections)
 
 
-def _packing(dice: random.Random, *, named: bool) -> dict[str, Any]:
+def _packing(rng: random.Random, *, named: bool) -> dict[str, Any]:
     """Return framing, encodings and the way back; ``named``: a record's key is in it."""
-    framing = dice.choice(("none", "none", *FRAMINGS))
-    form = dice.choice(("json", "msgpack")) if framing == "none" else FRAMINGS[framing]
-    pressed = f"{form}+{dice.choice(('gzip', 'zstd'))}"
-    answer = {"id": "id"} if named and framing != "none" and dice.random() < 0.3 else {}
+    framing = rng.choice(("none", "none", *FRAMINGS))
+    form = rng.choice(("json", "msgpack")) if framing == "none" else FRAMINGS[framing]
+    pressed = f"{form}+{rng.choice(('gzip', 'zstd'))}"
+    answer = {"id": "id"} if named and framing != "none" and rng.random() < 0.3 else {}
     if framing == "template":
         answer["list"] = container.POINTER
     return {
         "framing": framing,
-        "encodings": dice.choice(([form], [form], [pressed], [form, pressed])),
+        "encodings": rng.choice(([form], [form], [pressed], [form, pressed])),
         "template": container.TEMPLATE if framing == "template" else None,
         "answer": answer,
-        "max_records": 1 if framing == "none" else dice.choice((1, 2, 3, 5, 8, 30)),
-        "max_bytes": dice.choice((300, 2000, 128_000, 128_000)),
-        "linger": dice.choice((0, 0.05, 1)),
+        "max_records": 1 if framing == "none" else rng.choice((1, 2, 3, 5, 8, 30)),
+        "max_bytes": rng.choice((300, 2000, 128_000, 128_000)),
+        "linger": rng.choice((0, 0.05, 1)),
     }
 
 
-def _source(dice: random.Random) -> dict[str, Any]:
-    shared = {"key": dice.choice((None, "id")), "max_record": _MOST}
-    if dice.random() < 0.65:
-        return {**shared, "path": dice.choice((["a"], ["a"], ["a", "b"], ["a.gz"]))}
+def _source(rng: random.Random) -> dict[str, Any]:
+    shared = {"key": rng.choice((None, "id")), "max_record": _MOST}
+    if rng.random() < 0.65:
+        return {**shared, "path": rng.choice((["a"], ["a"], ["a", "b"], ["a.gz"]))}
     return {
         **shared,
         "type": "sqs",
         "queue_url": SOURCE,
-        "receivers": dice.choice((1, 2, 3)),
-        "until_empty": dice.choice((1, 2, 5)),
+        "receivers": rng.choice((1, 2, 3)),
+        "until_empty": rng.choice((1, 2, 5)),
     }
 
 
-def _place(dice: random.Random, path: str, url: str) -> dict[str, Any]:
-    return {"path": path} if dice.random() < 0.75 else {"type": "sqs", "queue_url": url}
+def _place(rng: random.Random, path: str, url: str) -> dict[str, Any]:
+    return {"path": path} if rng.random() < 0.75 else {"type": "sqs", "queue_url": url}
 
 
-def _outcomes(dice: random.Random) -> dict[str, Any]:
+def _outcomes(rng: random.Random) -> dict[str, Any]:
     """Return what is invoked anew, and how often."""
     reasons = ("model_error", "model_server_error", "expired", "count_mismatch", "output_missing")
     return {
-        reason: {"attempts": dice.choice((1, 2, 3)), "backoff": dice.choice((0, 1, 5))}
+        reason: {"attempts": rng.choice((1, 2, 3)), "backoff": rng.choice((0, 1, 5))}
         for reason in reasons
     }
 
 
-def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
-    count = dice.randint(10, 80)
+def _items(rng: random.Random, config: Config) -> tuple[Item, ...]:
+    count = rng.randint(10, 80)
     # Too many of them, and none accepted yet, would stop the run, as it should.
-    poisons = set(dice.sample(range(1, count + 1), 2)) if dice.random() < 0.2 else set()
+    poisons = set(rng.sample(range(1, count + 1), 2)) if rng.random() < 0.2 else set()
     if config.limits.outstanding <= 2:
         poisons.clear()
-    failing = dice.choice((0.0, 0.03, 0.1, 0.3))
+    failing = rng.choice((0.0, 0.03, 0.1, 0.3))
     packed = config.packing.framing != "none"
     failures = (400, 500, "short", "garble") if packed else (400, 500)
-    odd = dice.choice((0.0, 0.0, 0.1))
-    large = dice.choice((0.0, 0.0, 0.0, 0.05))
+    odd = rng.choice((0.0, 0.0, 0.1))
+    large = rng.choice((0.0, 0.0, 0.0, 0.05))
     items: list[Item] = []
     for number in range(1, count + 1):
         place = _place_of(number, count, config.source.path)
-        name: str | int = dice.choice((f"k{number}", f"k{number}", number, "shared"))
-        if dice.random() < odd:
-            items.append(_odd(dice, number, place, config))
+        name: str | int = rng.choice((f"k{number}", f"k{number}", number, "shared"))
+        if rng.random() < odd:
+            items.append(_odd(rng, number, place, config))
             continue
         value: dict[str, Any] = {"id": name, "n": number}
-        if dice.random() < failing:
-            value["fail"] = dice.choice(failures)
+        if rng.random() < failing:
+            value["fail"] = rng.choice(failures)
         if number in poisons:
             value["poison"] = True
-        value["pad"] = "x" * (_LARGE if dice.random() < large else dice.choice((0, 10, 200)))
+        value["pad"] = "x" * (_LARGE if rng.random() < large else rng.choice((0, 10, 200)))
         raw = json.dumps(value).encode()
         # Compressed, nothing is large here.
         is_large = len(value["pad"]) == _LARGE and not any(
@@ -334,26 +334,26 @@ def _items(dice: random.Random, config: Config) -> tuple[Item, ...]:
     return tuple(items)
 
 
-def _alike(dice: random.Random, items: tuple[Item, ...], config: Config) -> tuple[Item, ...]:
+def _alike(rng: random.Random, items: tuple[Item, ...], config: Config) -> tuple[Item, ...]:
     """Let some records hold just what others hold, mostly so much that it is staged.
 
     Only where a record is known by its place: results could not be told from each other by a key.
     """
     bore = tuple(replace(item, content=item.number) for item in items)
-    share = dice.choice((0.0, 0.1, 0.3, 0.6))
+    share = rng.choice((0.0, 0.1, 0.3, 0.6))
     plain = [i for i in bore if not i.refusal and b'"poison"' not in i.raw]
     if config.source.key is not None or not plain or not share:
         return bore
-    first = dice.sample(plain, min(len(plain), dice.choice((1, 2, 4, 12))))
+    first = rng.sample(plain, min(len(plain), rng.choice((1, 2, 4, 12))))
     is_plain = not any("+" in encoding for encoding in config.packing.encodings)
-    if is_plain and config.staging.bucket is not None and dice.random() < 0.7:
+    if is_plain and config.staging.bucket is not None and rng.random() < 0.7:
         first = [replace(item, raw=_grown(item.raw)) for item in first]
     grown = {item.number: item for item in first}
     others = {item.number for item in plain}.difference(grown)
     made = []
     for item in bore:
-        if item.number in others and dice.random() < share:
-            like = dice.choice(first)
+        if item.number in others and rng.random() < share:
+            like = rng.choice(first)
             made.append(replace(item, raw=like.raw, content=like.number))
         else:
             made.append(grown.get(item.number, item))
@@ -373,8 +373,8 @@ def _place_of(number: int, count: int, paths: Sequence[str]) -> str:
     return f"{paths[(number - 1) // share]}:{(number - 1) % share + 1}"
 
 
-def _odd(dice: random.Random, number: int, place: str, config: Config) -> Item:
-    kind = dice.choice(("bad_json", "bad_utf8", "missing_key", "bad_key", "too_large"))
+def _odd(rng: random.Random, number: int, place: str, config: Config) -> Item:
+    kind = rng.choice(("bad_json", "bad_utf8", "missing_key", "bad_key", "too_large"))
     if kind == "bad_utf8" and config.source.type == "sqs":
         kind = "bad_json"  # messages are text
     if kind in ("missing_key", "bad_key") and config.source.key is None:
@@ -389,41 +389,41 @@ def _odd(dice: random.Random, number: int, place: str, config: Config) -> Item:
     return Item(number, raw, place, place, kind)
 
 
-def _service(dice: random.Random) -> Service:
-    median = dice.choice((0.0, 0.05, 1.0, 6.0))
+def _service(rng: random.Random) -> Service:
+    median = rng.choice((0.0, 0.05, 1.0, 6.0))
     return Service(
-        instances=dice.choice((1, 4, 50)),
+        instances=rng.choice((1, 4, 50)),
         median=median,
-        p99=median * dice.choice((1, 4)),
-        raw_delivery=dice.random() < 0.5,
-        response_in_event=dice.random() < 0.5,
-        lines=dice.random() < 0.5,
-        tells=dice.random() < 0.85,
-        visibility=dice.choice((5.0, 30.0)),
-        source_visibility=dice.choice((6.0, 30.0)),
-        latency=dice.choice((0.0, 0.05, 0.5)),
-        disk=dice.choice((0.0, 0.0, 0.02)),
-        flush=dice.choice((0.05, 0.5, 1.0, 1.0, 3.0, 3.0, 10.0)),
+        p99=median * rng.choice((1, 4)),
+        raw_delivery=rng.random() < 0.5,
+        response_in_event=rng.random() < 0.5,
+        lines=rng.random() < 0.5,
+        tells=rng.random() < 0.85,
+        visibility=rng.choice((5.0, 30.0)),
+        source_visibility=rng.choice((6.0, 30.0)),
+        latency=rng.choice((0.0, 0.05, 0.5)),
+        disk=rng.choice((0.0, 0.0, 0.02)),
+        flush=rng.choice((0.05, 0.5, 1.0, 1.0, 3.0, 3.0, 10.0)),
     )
 
 
-def _death(dice: random.Random, config: Config) -> Death:
-    power = config.ledger.durability == "full" and dice.random() < 0.4
-    gap = dice.choice((0.0, 1.0, 20.0, 70.0))
-    how = dice.random()
+def _death(rng: random.Random, config: Config) -> Death:
+    power = config.ledger.durability == "full" and rng.random() < 0.4
+    gap = rng.choice((0.0, 1.0, 20.0, 70.0))
+    how = rng.random()
     if how < 0.5:
-        name = dice.choice((*MOMENTS, *named_moments()))
-        return Death("moment", name, _geometric(dice, 0.3), power=power, gap=gap)
+        name = rng.choice((*MOMENTS, *named_moments()))
+        return Death("moment", name, _geometric(rng, 0.3), power=power, gap=gap)
     if how < 0.75:
-        return Death("visit", visit=_geometric(dice, 0.01), power=power, gap=gap)
-    after = dice.choice((0.0, 1.0, 10.0, 60.0)) * dice.random()
+        return Death("visit", visit=_geometric(rng, 0.01), power=power, gap=gap)
+    after = rng.choice((0.0, 1.0, 10.0, 60.0)) * rng.random()
     if how < 0.9:
         return Death("time", after=after, power=power, gap=gap)
-    return Death("signal", after=after, twice=dice.random() < 0.4, gap=gap)
+    return Death("signal", after=after, twice=rng.random() < 0.4, gap=gap)
 
 
-def _geometric(dice: random.Random, chance_of_end: float) -> int:
+def _geometric(rng: random.Random, chance_of_end: float) -> int:
     count = 1
-    while dice.random() >= chance_of_end:
+    while rng.random() >= chance_of_end:
         count += 1
     return count

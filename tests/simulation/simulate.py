@@ -223,7 +223,7 @@ class _Simulation:
             connect=connect,
             monotonic=self.loop.time,
             now=self.loop.wall,
-            dice=random.Random(f"{name} client"),
+            rng=random.Random(f"{name} client"),
         )
         task = self.loop.create_task(pipeline.run(scenario.config, meter=self.meter, world=world))
         process.unwind = task.cancel
@@ -297,8 +297,8 @@ class _Simulation:
             left.append(f"the status is {status}")
         if (status.read, status.completed, status.dead) != (count, meter.completed, meter.dead):
             left.append(f"the status balances otherwise than the meter: {status}")
-        if (status.apart, status.parts) != (meter.apart, meter.parts):
-            left.append(f"taken apart {meter.apart} into {meter.parts}, by the status: {status}")
+        if (status.split, status.parts) != (meter.split, meter.parts):
+            left.append(f"split {meter.split} into {meter.parts}, by the status: {status}")
         lines: dict[Sink, tuple[Line, ...]] = {}
         for sink, path in FILES.items():
             if sink in self.scenario.queues:

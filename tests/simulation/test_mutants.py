@@ -39,7 +39,7 @@ LAWS = {
     "leave a record out of the parts": {"parts make the whole"},
     "let a late event settle a part": {"settled by its own completion"},
     "never take apart": {"dead on its own"},
-    "take apart without a budget": {"taken apart within the budget"},
+    "take apart without a budget": {"split within the budget"},
     "do not count parts": {"parts counted"},
     "pair outputs with ids by their order": {"the right output"},
     "delete what others still use": {_THERE},

@@ -73,14 +73,14 @@ class Deliveries:
         stream: The queue's name in positions.
         log: What the ledger knew at the start.
         visibility: The queue's visibility time-out in seconds.
-        dice: Jitters, so that messages that came together are not all due at once.
+        rng: Jitters, so that messages that came together are not all due at once.
         lost: When a message may have become visible under our hands the last time, or -inf.
     """
 
     stream: str
     log: MessageLog
     visibility: float
-    dice: random.Random
+    rng: random.Random
     lost: float = float("-inf")
     _held: dict[str, _Held] = field(init=False)
     _unseen: int = field(init=False)
@@ -244,7 +244,7 @@ class Deliveries:
         """Take note that a message could not be hidden anew; it is tried again soon."""
         held = self._current(beat)
         if held is not None:
-            self._set(beat.name, held, now + self.visibility * _EARLY_SHARE * self.dice.random())
+            self._set(beat.name, held, now + self.visibility * _EARLY_SHARE * self.rng.random())
 
     def stale(self, beat: Beat, now: float) -> None:
         """Take note that a receipt hides nothing any more: the message comes again."""
@@ -256,7 +256,7 @@ class Deliveries:
         return held if held is not None and held.receipt == beat.receipt else None
 
     def _schedule(self, name: str, held: _Held, now: float) -> None:
-        self._set(name, held, now + self.visibility * self.dice.uniform(*_BEAT_SHARES))
+        self._set(name, held, now + self.visibility * self.rng.uniform(*_BEAT_SHARES))
 
     def _set(self, name: str, held: _Held, due: float) -> None:
         held.due = due

@@ -55,13 +55,13 @@ class SqsSink:
         queue: The calls.
         render: Makes a line of an outcome.
         patience: Counts failed calls.
-        dice: Jitters what must not happen at once.
+        rng: Jitters what must not happen at once.
     """
 
     queue: SinkQueue
     render: Callable[[Outcome], bytes]
     patience: OutageTimer
-    dice: random.Random
+    rng: random.Random
     _longest: int | None = None
     _pauses: int = 0
 
@@ -152,7 +152,7 @@ class SqsSink:
         base, cap = _BACKOFF_SECONDS
         ceiling = min(cap, base * 2.0 ** min(self._pauses, 60))
         self._pauses += 1
-        await anyio.sleep(ceiling * self.dice.uniform(0.1, 1.0))
+        await anyio.sleep(ceiling * self.rng.uniform(0.1, 1.0))
 
     def _refused(self, error: Rejected) -> RunStopped:
         return RunStopped(

@@ -86,7 +86,7 @@ class SqsSource:
         log: What earlier processes of the run knew of the queue's messages.
         patience: Counts failed calls.
         now: Epoch seconds on a steady clock.
-        dice: Jitters what must not happen at once.
+        rng: Jitters what must not happen at once.
     """
 
     may_pause: ClassVar[bool] = True
@@ -95,7 +95,7 @@ class SqsSource:
     log: MessageLog
     patience: Patience
     now: Callable[[], float]
-    dice: random.Random
+    rng: random.Random
     _url: str = field(init=False)
     _deliveries: Deliveries = field(init=False)
     _opened: float = field(init=False)
@@ -116,7 +116,7 @@ class SqsSource:
         """Know what the ledger knows."""
         assert self.settings.queue_url is not None
         self._url = self.settings.queue_url
-        self._deliveries = Deliveries(self._url, self.log, VISIBILITY_SECONDS, self.dice)
+        self._deliveries = Deliveries(self._url, self.log, VISIBILITY_SECONDS, self.rng)
         self._opened = self.now()
         self._quiet = [None] * self.settings.receivers
 
@@ -397,4 +397,4 @@ class SqsSource:
         await self._pause()
 
     async def _pause(self) -> None:
-        await anyio.sleep(_PAUSE_SECONDS * self.dice.uniform(0.5, 1.0))
+        await anyio.sleep(_PAUSE_SECONDS * self.rng.uniform(0.5, 1.0))

@@ -60,7 +60,7 @@ class Staging:
         memory: Bounds what is held of payloads.
         meter: Counts.
         monotonic: Seconds on a steady clock.
-        dice: Jitters waits.
+        rng: Jitters waits.
         disposal: Deletes what is not needed any more, where that is for us to do.
     """
 
@@ -71,7 +71,7 @@ class Staging:
     memory: MemoryBudget
     meter: Meter
     monotonic: Callable[[], float]
-    dice: random.Random
+    rng: random.Random
     disposal: StagedObjectCleanup = field(init=False)
     _presence: ObjectCache = field(init=False)
     _options: PutOptions = field(init=False)
@@ -88,7 +88,7 @@ class Staging:
             is_ours=self.config.staging.delete == "on_settled",
         )
         self._options = options_of(self.config.staging)
-        self._uploader = Uploader(self.stager, self.config.retry, self.dice)
+        self._uploader = Uploader(self.stager, self.config.retry, self.rng)
 
     async def stage(self, entry: Entry) -> Location | None:
         """Return where the payload of an invocation lies in S3; it is there then.
@@ -138,13 +138,13 @@ class Staging:
         return size == expected if expected is not None else size > 0
 
     def _expected(self, entry: Entry) -> int | None:
-        sizes = [slip.size for slip in entry.slips]
+        sizes = [record_ref.size for record_ref in entry.record_refs]
         return exact_size(sum(sizes), len(sizes), self.codec, entry.planned.encoding)
 
     async def _stage_whole(self, entry: Entry) -> Location | None:
         """Stage a payload that is small enough to be held."""
         planned = entry.planned
-        async with self.memory.take(planned.size):
+        async with self.memory.reserve(planned.size):
             with _reading(planned):
                 payload = await self.ledger.payload(entry)
             if payload is None:
@@ -188,7 +188,7 @@ class Staging:
                 if is_streamed(self.codec, planned.encoding):
                     await write(source, self.memory)
                     return
-                async with self.memory.take(planned.size):
+                async with self.memory.reserve(planned.size):
                     whole = await anyio.to_thread.run_sync(b"".join, source)
                     await write((whole,), MemoryBudget(len(whole) + PART_BYTES))
 

@@ -49,13 +49,13 @@ class Uploader:
     Args:
         writer: S3.
         policy: How long to wait before a part is tried again.
-        dice: Jitters that.
+        rng: Jitters that.
     """
 
-    def __init__(self, writer: Writer, policy: RetrySettings, dice: random.Random) -> None:
+    def __init__(self, writer: Writer, policy: RetrySettings, rng: random.Random) -> None:
         self._writer = writer
         self._policy = policy
-        self._dice = dice
+        self._dice = rng
 
     async def write(
         self,
@@ -79,9 +79,9 @@ class Uploader:
             CallError, Denied: It could not be written; no part of it is left, if that can be.
         """
         parts = _parts(pieces)
-        share = Reservation(memory)
+        reservation = Reservation(memory)
         try:
-            await share.acquire(PART_BYTES)
+            await reservation.acquire(PART_BYTES)
             first = await _next(parts)
             if len(first) < PART_BYTES:
                 await self._writer.put(location, first, content_type, options)
@@ -90,31 +90,31 @@ class Uploader:
                 lambda: self._writer.upload(location, content_type, options)
             )
             try:
-                await self._in_parts(upload, first, parts, share, memory)
+                await self._in_parts(upload, first, parts, reservation, memory)
                 await upload.complete()
             except BaseException:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(_ABORT_SECONDS):
                     await _abort(upload)
                 raise
         finally:
-            share.give_back()
+            reservation.release()
 
     async def _in_parts(
         self,
         upload: MultipartUpload,
         part: bytes,
         rest: Iterator[bytes],
-        share: Reservation,
+        reservation: Reservation,
         memory: MemoryBudget,
     ) -> None:
-        """Write all parts; gives back the share of the first one, and takes one for each other."""
+        """Write all parts; release the reservation of the first, and take one for each other."""
         sending = _Sending(self, upload)
         try:
-            await self._send_all(sending, part, rest, share, memory)
+            await self._send_all(sending, part, rest, reservation, memory)
         finally:
             # A task that is cancelled before it began has not given back its own.
-            for taken in sending.shares:
-                taken.give_back()
+            for taken in sending.reservations:
+                taken.release()
         if sending.failure is not None:
             raise sending.failure
 
@@ -123,7 +123,7 @@ class Uploader:
         sending: "_Sending",
         part: bytes,
         rest: Iterator[bytes],
-        share: Reservation,
+        reservation: Reservation,
         memory: MemoryBudget,
     ) -> None:
         size = number = 0
@@ -135,10 +135,10 @@ class Uploader:
                         most = limits.STAGED_BODY_BYTES
                         raise Rejected(f"the payload has more than {most:,} bytes", code="TooLarge")
                     await sending.slots.acquire_on_behalf_of(number)
-                    group.start_soon(sending.send, number, part, share, group.cancel_scope)
-                    share = Reservation(memory)
-                    sending.shares.append(share)
-                    await share.acquire(PART_BYTES)
+                    group.start_soon(sending.send, number, part, reservation, group.cancel_scope)
+                    reservation = Reservation(memory)
+                    sending.reservations.append(reservation)
+                    await reservation.acquire(PART_BYTES)
                     part = await _next(rest)
             except Exception as error:
                 # One error, not a group of them, goes up.
@@ -166,7 +166,7 @@ class _Sending:
         self._uploader = uploader
         self._upload = upload
         self.slots = anyio.CapacityLimiter(PARTS_AT_ONCE)
-        self.shares: list[Reservation] = []
+        self.reservations: list[Reservation] = []
         self.failure: Exception | None = None
 
     def failed(self, error: Exception, scope: anyio.CancelScope) -> None:
@@ -174,14 +174,14 @@ class _Sending:
         scope.cancel()
 
     async def send(
-        self, number: int, body: bytes, share: Reservation, scope: anyio.CancelScope
+        self, number: int, body: bytes, reservation: Reservation, scope: anyio.CancelScope
     ) -> None:
         try:
             await self._uploader.repeated_part(self._upload, number, body)
         except Exception as error:
             self.failed(error, scope)
         finally:
-            share.give_back()
+            reservation.release()
             self.slots.release_on_behalf_of(number)
 
 

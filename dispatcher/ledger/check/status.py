@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dispatcher.errors import ConfigError, StateError
-from dispatcher.ledger.invocation import unpack_slips
+from dispatcher.ledger.invocation import unpack_record_refs
 from dispatcher.ledger.ledger import REPEATED
-from dispatcher.ledger.replacement import APART, PARTS
+from dispatcher.ledger.replacement import PARTS, SPLIT
 from dispatcher.ledger.states import State
 from dispatcher.ledger.store.lock import is_locked
 
@@ -32,7 +32,7 @@ class LedgerStatus:
         results_bytes: Length of the settled part of the results file.
         dead_letter_bytes: Length of the settled part of the dead-letter file.
         repeated: Invocations that may have reached the service more than once.
-        apart: Failed invocations of several records that were taken apart.
+        split: Failed invocations of several records that were split.
         parts: Invocations that were made of their parts.
         running: A process holds the ledger now.
         finished: The source was read to its end and everything is settled.
@@ -52,7 +52,7 @@ class LedgerStatus:
     results_bytes: int
     dead_letter_bytes: int
     repeated: int
-    apart: int
+    split: int
     parts: int
     running: bool
     finished: bool
@@ -96,7 +96,7 @@ def _read(db: sqlite3.Connection, facts: dict[str, str], *, running: bool) -> Le
     names = dict(db.execute("SELECT id, name FROM stream"))
     states = dict(db.execute("SELECT state, count(*) FROM invocation GROUP BY state"))
     records = sum(
-        len(unpack_slips(manifest, names))
+        len(unpack_record_refs(manifest, names))
         for (manifest,) in db.execute("SELECT manifest FROM invocation")
     )
     completed = tallies.get("completed", 0)
@@ -120,7 +120,7 @@ def _read(db: sqlite3.Connection, facts: dict[str, str], *, running: bool) -> Le
         results_bytes=sinks.get(agreed.get("sink.path"), 0),
         dead_letter_bytes=sinks.get(agreed.get("dead_letters.path"), 0),
         repeated=tallies.get(REPEATED, 0),
-        apart=tallies.get(APART, 0),
+        split=tallies.get(SPLIT, 0),
         parts=tallies.get(PARTS, 0),
         running=running,
         finished=facts.get("finished") == "yes",

@@ -14,7 +14,7 @@ from typing import TypeVar, get_args
 from dispatcher.config.packing import Encoding
 from dispatcher.ledger import ids
 from dispatcher.ledger.check.snapshot import LedgerSnapshot, Row, SinkFile
-from dispatcher.ledger.invocation import RecordRef, unpack_slips
+from dispatcher.ledger.invocation import RecordRef, unpack_record_refs
 from dispatcher.ledger.states import State
 from dispatcher.ledger.store import schema
 from dispatcher.packing.spool_format import spans
@@ -154,7 +154,7 @@ class _Look:
         last = self.holdings.last_number
         highest = last if isinstance(last, int) else 0
         tag = self._facts.get("tag", "")
-        for number, id_, shard, slips in self._rows(
+        for number, id_, shard, record_refs in self._rows(
             "invocation", self.holdings.invocations, self._invocation
         ):
             if number > highest:
@@ -163,7 +163,7 @@ class _Look:
                 )
             if id_ != ids.invocation_id(tag, number) or shard != ids.shard(tag, number):
                 self._damage(f"Invocation {number} has the id {id_} in {shard}, which are not its.")
-            self._records += [(number, slip) for slip in slips]
+            self._records += [(number, record_ref) for record_ref in record_refs]
 
     def _invocation(self, row: Row) -> tuple[int, str, str, list[RecordRef]]:
         number, id_, shard, state, content_type, route, size, crc, segment, offset = row[:10]
@@ -187,34 +187,35 @@ class _Look:
             raise ValueError(f"what is {State(_whole(state)).name.lower()} has no row")
         if not isinstance(manifest, bytes):
             raise TypeError("its manifest is no bytes")
-        slips = unpack_slips(manifest, self._names)
-        if not slips:
+        record_refs = unpack_record_refs(manifest, self._names)
+        if not record_refs:
             raise ValueError("it has no records")
-        spans(_whole(size), [slip.size for slip in slips])
-        return _whole(number), _text(id_), _text(shard), slips
+        spans(_whole(size), [record_ref.size for record_ref in record_refs])
+        return _whole(number), _text(id_), _text(shard), record_refs
 
     def at_records(self) -> None:
         """See that no record is outstanding twice, and none both outstanding and settled."""
         ordered = sorted(
             self._records, key=lambda held: (held[1].position.stream, held[1].position.start)
         )
-        for (number, slip), (other, after) in pairwise(ordered):
-            at, next_ = slip.position, after.position
+        for (number, record_ref), (other, after) in pairwise(ordered):
+            at, next_ = record_ref.position, after.position
             if at.stream == next_.stream and next_.start < at.end:
                 self._damage(
                     f"A record at {next_.start} of {at.stream} is outstanding twice, in the "
                     f"invocations {number} and {other}."
                 )
-        for number, slip in ordered:
-            if self._is_settled(slip):
+        for number, record_ref in ordered:
+            at = record_ref.position
+            if self._is_settled(record_ref):
                 self._damage(
-                    f"A record at {slip.position.start} of {slip.position.stream} is settled and "
-                    f"outstanding in invocation {number}."
+                    f"A record at {at.start} of {at.stream} is settled and outstanding in "
+                    f"invocation {number}."
                 )
 
-    def _is_settled(self, slip: RecordRef) -> bool:
+    def _is_settled(self, record_ref: RecordRef) -> bool:
         """Return whether any of a record's span is settled."""
-        at = slip.position
+        at = record_ref.position
         if at.start < self._marks[at.stream]:
             return True
         spans = self._ranges.get(at.stream, [])
@@ -231,8 +232,8 @@ class _Look:
             return self._names[_whole(stream)], _text(name)
 
         settled = set(self._rows("settled_message", self.holdings.messages, read))
-        for number, slip in self._records:
-            at = slip.position
+        for number, record_ref in self._records:
+            at = record_ref.position
             if at.message is not None and (at.stream, at.message) in settled:
                 self._damage(
                     f"The message {at.message} of {at.stream} is settled and outstanding in "

@@ -81,7 +81,7 @@ class Payloads:
         kept = self._spool.read(ref)
         if kept is None:
             return None
-        raws = cut(kept, [slip.size for slip in entry.slips])
+        raws = cut(kept, [record_ref.size for record_ref in entry.record_refs])
         return self._codec.payload(raws, entry.planned.encoding)
 
     async def kept(self, entry: Entry) -> bytes | FileSlice | None:
@@ -101,10 +101,10 @@ class Payloads:
         """Return the raw bytes of each record of an invocation; None where they are lost."""
         kept = await self.kept(entry)
         if kept is None:
-            return [None] * len(entry.slips)
+            return [None] * len(entry.record_refs)
         if isinstance(kept, FileSlice):
             return [kept]
-        sizes = [slip.size for slip in entry.slips]
+        sizes = [record_ref.size for record_ref in entry.record_refs]
         if len(kept) < _THREAD_BYTES:
             return list(cut(kept, sizes))
         return list(await anyio.to_thread.run_sync(cut, kept, sizes))

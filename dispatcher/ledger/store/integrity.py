@@ -33,8 +33,8 @@ def check_records(entries: Iterable[Entry], marks: Mapping[str, Watermark]) -> N
     """
     seen: set[tuple[str, int]] = set()
     for entry in entries:
-        for slip in entry.slips:
-            stream, start = slip.position.stream, slip.position.start
+        for record_ref in entry.record_refs:
+            stream, start = record_ref.position.stream, record_ref.position.start
             if (stream, start) in seen:
                 raise ValueError(f"the record at {start} of {stream} is outstanding twice")
             if marks[stream].covers(start):

@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from typing import cast, get_args
 
 from dispatcher.config.packing import Encoding
-from dispatcher.ledger.invocation import Entry, Planned, SpoolRef, pack_slips, unpack_slips
+from dispatcher.ledger.invocation import (
+    Entry,
+    Planned,
+    SpoolRef,
+    pack_record_refs,
+    unpack_record_refs,
+)
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Route
 
@@ -49,7 +55,7 @@ def entry_of(row: tuple[object, ...], names: dict[int, str]) -> Entry:
             resumed=True,
             encoding=_encoding(encoding),
         ),
-        unpack_slips(manifest, names),
+        unpack_record_refs(manifest, names),
         ref,
         ref.crc,
         as_float(planned_at),
@@ -85,7 +91,7 @@ def row_of(entry: Entry, streams: Mapping[str, int]) -> tuple[object, ...]:
         entry.not_before,
         planned.encoding,
         entry.staged,
-        pack_slips(entry.slips, streams),
+        pack_record_refs(entry.record_refs, streams),
     )
 
 

@@ -229,9 +229,9 @@ class SqliteStore:
         failpoints.reach("ledger.spooled")
         for entry, ref in zip(plan.entries, refs, strict=True):
             entry.payload, entry.crc = ref, ref.crc
-            for slip in entry.slips:
-                if slip.position.stream not in self._streams:
-                    self._add_stream(slip.position.stream)
+            for record_ref in entry.record_refs:
+                if record_ref.position.stream not in self._streams:
+                    self._add_stream(record_ref.position.stream)
         self._insert(plan.entries)
 
     def _insert(self, entries: Sequence[Entry]) -> None:

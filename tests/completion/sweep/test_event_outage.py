@@ -32,14 +32,14 @@ def test_events_that_stop_are_a_silence_and_that_come_again_end_it() -> None:
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("lost", [0.01, 0.3])
 def test_single_lost_events_are_no_silence(seed: int, lost: float) -> None:
-    dice, silence = random.Random(seed), EventOutageDetector(0.0)
-    assert not any(play(silence, dice.random() >= lost, now) for now in range(1, 2_000))
+    rng, silence = random.Random(seed), EventOutageDetector(0.0)
+    assert not any(play(silence, rng.random() >= lost, now) for now in range(1, 2_000))
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_queue_that_loses_nearly_all_changes_the_state_once(seed: int) -> None:
-    dice, silence = random.Random(seed), EventOutageDetector(0.0)
-    changes = [now for now in range(1, 2_000) if play(silence, dice.random() >= 0.95, now)]
+    rng, silence = random.Random(seed), EventOutageDetector(0.0)
+    changes = [now for now in range(1, 2_000) if play(silence, rng.random() >= 0.95, now)]
     assert len(changes) <= 1
 
 

@@ -28,8 +28,8 @@ def test_a_quantile_is_within_a_bucket_of_the_true_one(times: list[float], share
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("median", "spread"), [(0.05, 0.1), (2.0, 0.5), (600.0, 1.0)])
 def test_quantiles_of_many_stay_near_the_true_ones(median: float, spread: float, seed: int) -> None:
-    dice, expectation = random.Random(seed), LatencyEstimator()
-    times = [median * dice.lognormvariate(0, spread) for _ in range(20_000)]
+    rng, expectation = random.Random(seed), LatencyEstimator()
+    times = [median * rng.lognormvariate(0, spread) for _ in range(20_000)]
     for seconds in times:
         expectation.add(seconds)
     times.sort()

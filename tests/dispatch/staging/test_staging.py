@@ -504,7 +504,7 @@ async def test_deleting_and_staging_anew_do_not_meet(scene: Scene) -> None:
         await anyio.sleep(5)
         assert request.input_location in scene.bucket.objects
 
-    dice = random.Random(7)
+    rng = random.Random(7)
     scene.bucket.seconds = 1.0
     async with disposing(scene):
         for _ in range(30):
@@ -514,10 +514,10 @@ async def test_deleting_and_staging_anew_do_not_meet(scene: Scene) -> None:
             scene.service.script = [is_there]
             async with anyio.create_task_group() as group:
                 group.start_soon(scene.settle, first.number)
-                await anyio.sleep(dice.choice((0.0, 0.5, 1.0, 1.5, 2.5)))
+                await anyio.sleep(rng.choice((0.0, 0.5, 1.0, 1.5, 2.5)))
                 group.start_soon(scene.send, [second])
             await scene.settle(second.number)
-            await anyio.sleep(dice.choice((0.0, 0.5, 10.0)))
+            await anyio.sleep(rng.choice((0.0, 0.5, 10.0)))
     assert scene.bucket.objects == {}
     assert not scene.ledger.staged._uses
 
@@ -602,9 +602,9 @@ async def test_nothing_is_written_whose_place_cannot_be_stored(
     def full(*_: object) -> None:
         raise StateError("the disk is full")
 
-    monkeypatch.setattr(scene.ledger._pen._paper, "apply", full)
+    monkeypatch.setattr(scene.ledger._commits._store, "apply", full)
     with pytest.raises(StateError):
         await scene.staging.stage(scene.entry(planned))
     assert scene.bucket.puts == 0
     monkeypatch.undo()
-    scene.ledger._pen._failure = None  # so that it can be closed
+    scene.ledger._commits._failure = None  # so that it can be closed

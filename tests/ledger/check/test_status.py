@@ -54,7 +54,7 @@ async def test_a_run_is_shown_while_it_goes_on_and_after_it(
             results_bytes=44,
             dead_letter_bytes=99,
             repeated=0,
-            apart=0,
+            split=0,
             parts=0,
             running=True,
             finished=False,

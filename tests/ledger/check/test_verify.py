@@ -47,7 +47,7 @@ class Run:
 
     async def settle(self, planned: Planned, *, reason: str = "") -> None:
         entry = self.entry(planned)
-        outcomes = [outcome(slip.position, reason) for slip in entry.slips]
+        outcomes = [outcome(record_ref.position, reason) for record_ref in entry.record_refs]
         await self._settle(Settlement(entry, outcomes))
 
     async def reject(self, number: int, stream: str) -> None:

@@ -30,8 +30,12 @@ class Kept:
 def entry_of(raws: list[bytes], encoding: Encoding) -> tuple[Entry, Spool]:
     kept = keep(raws)
     planned = Planned(1, "id", "shard", "application/json", "inline", len(kept), encoding=encoding)
-    slips = [RecordRef(Position("in", n, n + 1, n), n, len(raw)) for n, raw in enumerate(raws)]
-    return Entry(planned, slips, SpoolRef(1, 0, len(kept), 0), 0, 0.0), cast("Spool", Kept(kept))
+    record_refs = [
+        RecordRef(Position("in", n, n + 1, n), n, len(raw)) for n, raw in enumerate(raws)
+    ]
+    return Entry(planned, record_refs, SpoolRef(1, 0, len(kept), 0), 0, 0.0), cast(
+        "Spool", Kept(kept)
+    )
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ Pack = Callable[..., Parcel]
 Completed = Callable[[Ledger, Sequence[int]], list[Settlement]]
 
 
-async def settle_some(ledger: Ledger, completed: Completed, count: int, dice: Random) -> None:
+async def settle_some(ledger: Ledger, completed: Completed, count: int, rng: Random) -> None:
     numbers = sorted(ledger._entries)
-    await ledger.settle(completed(ledger, dice.sample(numbers, count)), {})
+    await ledger.settle(completed(ledger, rng.sample(numbers, count)), {})
 
 
 @pytest.mark.parametrize("later", [(0, 1), (3, 2), (60, 40)])
@@ -33,17 +33,17 @@ async def test_a_database_from_a_copy_under_a_later_log(
     copy, log = path.with_name("copy.db"), path.with_name("ledger.db-wal")
     refused = 0
     for seed in range(4):
-        dice = Random(seed)
+        rng = Random(seed)
         async with run(outstanding=2_000) as ledger:
             await ledger.plan([parcel(n) for n in range(600)])
-            await settle_some(ledger, completed, 250, dice)
+            await settle_some(ledger, completed, 250, rng)
         shutil.copy(path, copy)
         async with run(outstanding=2_000) as ledger:
             await ledger.plan([parcel(n) for n in range(600, 800)])
-            await settle_some(ledger, completed, 250, dice)
+            await settle_some(ledger, completed, 250, rng)
         async with run(outstanding=2_000) as ledger:
             await ledger.plan([parcel(n) for n in range(800, 800 + planned)])
-            await settle_some(ledger, completed, settled, dice)
+            await settle_some(ledger, completed, settled, rng)
             newer, outstanding = log.read_bytes(), set(ledger._entries)
         shutil.copy(copy, path)
         log.write_bytes(newer)

@@ -105,7 +105,7 @@ async def test_a_run_of_version_1_goes_on(
             assert three is not None
             assert (two.state, two.output, two.attempt) == (State.ACCEPTED, "s3://out/2.out", 1)
             assert (three.state, three.attempt, three.not_before) == (State.PLANNED, 1, None)
-            assert [slip.key for slip in three.slips] == ["k2"]
+            assert [record_ref.key for record_ref in three.record_refs] == ["k2"]
             assert await ledger.payload(three) == b'{"n": 2}'
     async with run() as ledger:
         await ledger.settle(completed(ledger, [2, 3]), {})
