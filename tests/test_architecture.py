@@ -14,7 +14,7 @@ ROOT = Path(dispatcher.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
 FLOORS = [
-    {"errors", "limits", "failpoints"},
+    {"errors", "limits", "failpoints", "environment", "reasons"},
     {"config"},
     {"flow", "retry"},
     {"records"},
@@ -29,10 +29,8 @@ FLOORS = [
 ]
 """A room imports from itself and from the floors below it; never sideways, never upwards."""
 
-SIDE_ROOMS = {
-    "aws": {"errors", "limits", "failpoints", "config", "flow", "retry", "records"},
-    "observe": {"errors", "limits", "config", "flow", "retry", "records"},
-}
+BELOW_PACKING = set[str]().union(*FLOORS[:4])
+SIDE_ROOMS = {"aws": BELOW_PACKING, "observe": BELOW_PACKING}
 """These stand beside the floors: from ``dispatch`` upwards every room may use them."""
 
 USERS_OF_SIDE_ROOMS = 6

@@ -9,10 +9,11 @@ import click
 from dispatcher.cli import exit_codes, staged_retention
 from dispatcher.cli.embedded_emulator import emulator_for
 from dispatcher.cli.options import config_argument, set_option
-from dispatcher.cli.preflight import Finding, describe, inspect_outputs, inspect_source
+from dispatcher.cli.preflight import describe, inspect_outputs, inspect_source
 from dispatcher.cli.terminal import emit
 from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
+from dispatcher.flow.finding import Finding
 from dispatcher.observe import number_format
 
 _MARKS = {True: "ok", False: "FAILED", None: "unknown"}
@@ -64,5 +65,4 @@ async def _probe(config: Config) -> list[Finding]:
         in_memory = config.emulator.model_copy(update={"state": None})
         config = config.model_copy(update={"emulator": in_memory})
     async with emulator_for(config) as (reached, access):
-        found = await probe(reached, access, days=staged_retention.days_needed(config))
-    return [Finding(finding.name, finding.ok, finding.detail) for finding in found]
+        return await probe(reached, access, days=staged_retention.days_needed(config))

@@ -13,7 +13,7 @@ from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
 from dispatcher.ledger.check.read import read_holdings
 from dispatcher.ledger.check.snapshot import LedgerSnapshot
-from dispatcher.ledger.check.verify import Finding, verify
+from dispatcher.ledger.check.verify import Defect, verify
 from dispatcher.ledger.store import schema
 
 _MOST_FINDINGS = 20
@@ -57,7 +57,7 @@ def check(config_path: Path, overrides: tuple[str, ...], as_json: bool) -> int:
 
 
 def _lines(
-    config: Config, holdings: LedgerSnapshot, findings: list[Finding], *, is_sound: bool
+    config: Config, holdings: LedgerSnapshot, findings: list[Defect], *, is_sound: bool
 ) -> Iterator[str]:
     worst_first = sorted(findings, key=lambda finding: not finding.is_damage)
     for finding in worst_first[:_MOST_FINDINGS]:

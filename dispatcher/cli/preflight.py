@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from dispatcher import limits
 from dispatcher.config.settings import Config
@@ -12,23 +11,9 @@ from dispatcher.connectors.files.globbing import matches
 from dispatcher.connectors.files.source import must_be_json
 from dispatcher.connectors.jsonl.paths import STDIN, InputStream, expand, survey
 from dispatcher.errors import DispatcherError
+from dispatcher.flow.finding import Finding
 from dispatcher.ledger.check.status import LedgerStatus, read_status
 from dispatcher.observe import number_format
-
-
-class Finding(NamedTuple):
-    """One thing that was looked at.
-
-    Attributes:
-        name: What it is.
-        ok: True as needed, False not usable, None could not be seen.
-        detail: A few words, or a sentence that says what to do.
-    """
-
-    name: str
-    ok: bool | None
-    detail: str
-
 
 _DELETED = {
     "on_settled": "deleted when settled",

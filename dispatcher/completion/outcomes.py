@@ -9,11 +9,12 @@ from dispatcher.config.connectors import SinkSettings
 from dispatcher.config.settings import Config
 from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.invocation import Entry
-from dispatcher.ledger.outcome import Meta, Outcome, Status
+from dispatcher.ledger.outcome import Meta, Outcome
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.response_split import Mismatch, Outputs, split
 from dispatcher.packing.select import SelectError, select
 from dispatcher.packing.values import NotEncodableError, encode, parse
+from dispatcher.reasons import Status
 
 _REFUSED = "client error ("
 """In the failure reason of an event: the container answered with a status of 400 to 499 (E)."""

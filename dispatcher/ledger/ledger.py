@@ -319,24 +319,15 @@ class Ledger:
         return [made.planned for made in new]
 
     async def _renewed(self, entry: Entry, after: float, parts: int) -> list[Entry]:
-        now = self._now()
+        now, old = self._now(), entry.planned
         if parts == 1:
-            return [
-                renewed(
-                    entry,
-                    self._numbers.next_attempt(entry.planned, entry.planned.size),
-                    now,
-                    after=after,
-                )
-            ]
+            return [renewed(entry, self._numbers.next_attempt(old, old.size), now, after=after)]
         kept = await self._payloads.kept(entry)
         if not isinstance(kept, bytes):  # a large record is alone, it has no parts
-            raise unreadable_payload(entry.planned)
+            raise unreadable_payload(old)
         new = []
         for record_refs, ref in parts_of(entry, kept, parts):
-            made = renewed(
-                entry, self._numbers.next_attempt(entry.planned, ref.size), now, after=after
-            )
+            made = renewed(entry, self._numbers.next_attempt(old, ref.size), now, after=after)
             made.record_refs, made.payload, made.crc, made.staged = record_refs, ref, ref.crc, None
             made.first_attempt = made.attempt
             new.append(made)

@@ -1,18 +1,11 @@
 """What a settled record is: the result the user wanted, or the reason why there is none."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from dispatcher.flow.content import FileSlice
 from dispatcher.packing.parcel import Route
+from dispatcher.reasons import Status
 from dispatcher.records.record import Key, Position
-
-Status: TypeAlias = Literal["completed", "failed", "expired", "rejected"]
-"""``completed`` goes to the sink; the others are dead letters.
-
-``failed``: the container, or the way to it, gave an error that no retry mends. ``expired``: no
-answer within the deadline. ``rejected``: never sent, because the record cannot be.
-"""
 
 
 @dataclass(slots=True)

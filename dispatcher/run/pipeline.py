@@ -16,13 +16,12 @@ completes, and each stage ends when the stage before it has. After a signal that
 """
 
 import json
-import random
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -49,6 +48,7 @@ from dispatcher.dispatch.oversize import OversizeHandler
 from dispatcher.dispatch.resend import ResendQueue
 from dispatcher.dispatch.sender import Sender, SenderState
 from dispatcher.dispatch.staging.staging import Staging
+from dispatcher.environment import Environment
 from dispatcher.errors import Denied
 from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger.invocation import Planned
@@ -70,30 +70,8 @@ _GATHERED = 256
 memory is held in ``limits.payload_memory`` until then."""
 
 
-def _steady_clock() -> Callable[[], float]:
-    """Return a clock of epoch seconds that does not jump when the machine's clock is set.
-
-    Ages decide what is overdue and what has expired; a jump must not expire what is under way.
-    """
-    offset = time.time() - time.monotonic()
-    return lambda: offset + time.monotonic()
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What a run takes from outside, besides its files.
-
-    Attributes:
-        connect: Opens the calls to AWS; None: as the configuration and the environment say.
-        monotonic: Seconds on a steady clock.
-        now: Epoch seconds on a steady clock.
-        rng: Jitters what must not happen at once.
-    """
-
-    connect: Callable[[], AbstractAsyncContextManager[Transport]] | None = None
-    monotonic: Callable[[], float] = time.monotonic
-    now: Callable[[], float] = field(default_factory=_steady_clock)
-    rng: random.Random = field(default_factory=random.Random)
+Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Transport]]
+"""Opens the calls to AWS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +94,8 @@ async def run(
     meter: Meter,
     access: Access | None = None,
     force: bool = False,
-    world: Environment | None = None,
+    environment: Environment | None = None,
+    connect: Connect | None = None,
 ) -> RunResult:
     """Dispatch the records of a configuration, or go on where an earlier process stopped.
 
@@ -125,7 +104,8 @@ async def run(
         meter: Is moved while the run goes on.
         access: Calls this instead of what the environment says.
         force: Go on although the configuration changed in what the run agreed on.
-        world: The real one unless told.
+        environment: Clocks and random numbers; the real ones by default.
+        connect: Opens the calls to AWS; by default as the configuration and ``access`` say.
 
     Raises:
         ConfigError: The configuration cannot be run as it is.
@@ -136,10 +116,10 @@ async def run(
         content_type=config.request.content_type,
         json_source=must_be_json(config.source, config.packing),
     )
-    world = world or Environment()
+    environment = environment or Environment()
     async with AsyncExitStack() as stack:
-        connect = world.connect or (lambda: _connect(config, access))
-        transport = await stack.enter_async_context(connect())
+        opened = connect() if connect is not None else _connect(config, access)
+        transport = await stack.enter_async_context(opened)
         ledger = await stack.enter_async_context(
             open_ledger(
                 Path(config.ledger.path),
@@ -148,17 +128,17 @@ async def run(
                 outstanding=config.limits.outstanding,
                 spool_max=config.ledger.spool_max,
                 deletes_staged=config.staging.delete == "on_settled",
-                now=world.now,
+                now=environment.now,
             )
         )
-        source = _source(config, ledger, transport, meter, world)
+        source = _source(config, ledger, transport, meter, environment)
         stack.push_async_callback(source.aclose)
         agree(config, ledger, force=force)
         # Until something was read, other input may take the place of what was looked at.
         known = json.loads(ledger.fact("heads") or "{}") if ledger.marks else {}
         heads = known | await source.open(ledger.replay.frontiers, known)
         results, dead_letters = stack.enter_context(
-            open_sinks(config, ledger, _queue_sinks(config, transport, meter, world))
+            open_sinks(config, ledger, _queue_sinks(config, transport, meter, environment))
         )
         # Only now: what could not even be opened may be corrected in the next command.
         await ledger.remember(
@@ -170,7 +150,7 @@ async def run(
         _restore(meter, ledger, source)
         sizing = sizing_of(ledger.tallies)
         files = (results, dead_letters)
-        line = _Run(config, ledger, source, codec, transport, *files, meter, world, sizing)
+        line = _Run(config, ledger, source, codec, transport, *files, meter, environment, sizing)
         return await line.run()
 
 
@@ -190,25 +170,27 @@ async def _connect(config: Config, access: Access | None) -> AsyncIterator[Trans
 
 
 def _source(
-    config: Config, ledger: Ledger, transport: Transport, meter: Meter, world: Environment
+    config: Config, ledger: Ledger, transport: Transport, meter: Meter, environment: Environment
 ) -> Source:
     """Make what records come from."""
     url = config.source.queue_url
     if url is None:
         return file_source(config.source, config.packing, Path(config.ledger.path))
-    patience = _patience(config, meter, world, f"{url} could not be received from")
+    patience = _patience(config, meter, environment, f"{url} could not be received from")
     log = ledger.messages(url)
-    return SqsSource(config.source, transport.queue(url), log, patience, world.now, world.rng)
+    return SqsSource(
+        config.source, transport.queue(url), log, patience, environment.now, environment.rng
+    )
 
 
 def _queue_sinks(
-    config: Config, transport: Transport, meter: Meter, world: Environment
+    config: Config, transport: Transport, meter: Meter, environment: Environment
 ) -> Callable[[str, Render], Sink]:
     """Return what makes a sink of a queue."""
 
     def make(url: str, render: Render) -> Sink:
-        patience = _patience(config, meter, world, f"{url} could not be sent to")
-        return SqsSink(transport.queue(url), render, patience, world.rng)
+        patience = _patience(config, meter, environment, f"{url} could not be sent to")
+        return SqsSink(transport.queue(url), render, patience, environment.rng)
 
     return make
 
@@ -221,8 +203,8 @@ def _drained(config: Config) -> anyio.Event:
     return drained
 
 
-def _patience(config: Config, meter: Meter, world: Environment, what: str) -> OutageTimer:
-    return OutageTimer(config.retry.give_up_after, world.monotonic, what, meter.troubles)
+def _patience(config: Config, meter: Meter, environment: Environment, what: str) -> OutageTimer:
+    return OutageTimer(config.retry.give_up_after, environment.monotonic, what, meter.troubles)
 
 
 def _restore(meter: Meter, ledger: Ledger, source: Source) -> None:
@@ -253,14 +235,14 @@ class _Run:
     results: Sink
     dead_letters: Sink
     meter: Meter
-    world: Environment
+    environment: Environment
     sizing: BatchSize
     _signal: int | None = None
 
     async def run(self) -> RunResult:
         """SenderState the rooms, and wait for the end."""
         config, ledger, meter = self.config, self.ledger, self.meter
-        now, monotonic = self.world.now, self.world.monotonic
+        now, monotonic = self.environment.now, self.environment.monotonic
         objects = self.transport.objects
         memory = MemoryBudget(config.limits.payload_memory)
         intents, to_send = anyio.create_memory_object_stream[Planned](config.limits.concurrency)
@@ -284,7 +266,7 @@ class _Run:
         chosen = config.request.output_naming == "chosen"
         wire = SenderState(monotonic())
         staging = Staging(
-            config, ledger, self.codec, objects, memory, meter, monotonic, self.world.rng
+            config, ledger, self.codec, objects, memory, meter, monotonic, self.environment.rng
         )
         sender = Sender(
             config,
@@ -298,11 +280,11 @@ class _Run:
             wire,
             monotonic,
             now,
-            self.world.rng,
+            self.environment.rng,
         )
         # One for each kind of call: looks that are answered say nothing of reads that are not.
         gets, looks, polls = (
-            _patience(config, meter, self.world, "completions could not be asked for")
+            _patience(config, meter, self.environment, "completions could not be asked for")
             for _ in range(3)
         )
         joiner = Joiner(
@@ -314,7 +296,7 @@ class _Run:
             meter,
             departures.add,
             now,
-            self.world.rng,
+            self.environment.rng,
         )
         sweeper = Sweeper(config, ledger, objects, meter, looks, now)
         settler = Settler(

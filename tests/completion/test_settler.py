@@ -19,9 +19,10 @@ from dispatcher.errors import StateError
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
-from dispatcher.ledger.outcome import Outcome, Status
+from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.batch_size import BatchSize
+from dispatcher.reasons import Status
 from dispatcher.records.record import Position
 from dispatcher.run.settler import Settler, sizing_of
 

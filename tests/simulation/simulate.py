@@ -19,6 +19,7 @@ import anyio
 import orjson
 
 from dispatcher.aws.transport import Transport
+from dispatcher.environment import Environment
 from dispatcher.errors import RunStopped, StateError
 from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger import staged_objects as staged
@@ -219,13 +220,15 @@ class _Simulation:
             yield ports.transport()
 
         self.meter = Meter()
-        world = pipeline.Environment(
-            connect=connect,
+        environment = Environment(
             monotonic=self.loop.time,
             now=self.loop.wall,
             rng=random.Random(f"{name} client"),
         )
-        task = self.loop.create_task(pipeline.run(scenario.config, meter=self.meter, world=world))
+        run = pipeline.run(
+            scenario.config, meter=self.meter, environment=environment, connect=connect
+        )
+        task = self.loop.create_task(run)
         process.unwind = task.cancel
         self.loop.on_limit = lambda reason: self._hang(reason, task)
         timers = []

@@ -9,10 +9,10 @@ import botocore.exceptions as foreign
 
 from dispatcher.aws.error_mapping import is_about_the_clock, translate
 from dispatcher.aws.preflight import staging
-from dispatcher.aws.preflight.finding import Finding
 from dispatcher.aws.session import Access, Clients, open_clients, open_control_plane
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, DispatcherError, Throttled, Transient
+from dispatcher.flow.finding import Finding
 
 _SOURCE = "source queue"
 

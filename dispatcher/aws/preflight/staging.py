@@ -6,13 +6,13 @@ from secrets import token_hex
 from typing import Any, TypeAlias
 
 from dispatcher.aws.preflight import lifecycle
-from dispatcher.aws.preflight.finding import Finding
 from dispatcher.aws.requests import PutOptions, tagging_of
 from dispatcher.aws.sdk.bucket import SdkBucket
 from dispatcher.aws.session import Clients
 from dispatcher.config.packing import StagingSettings
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, Rejected
+from dispatcher.flow.finding import Finding
 
 _NO_RULES = "NoSuchLifecycleConfiguration"
 _TYPE = "application/octet-stream"

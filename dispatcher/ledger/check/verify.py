@@ -32,7 +32,7 @@ _MENDED = "Nothing is to be done: the next run mends it by itself."
 
 
 @dataclass(slots=True, frozen=True)
-class Finding:
+class Defect:
     """Something that is not as it should be.
 
     Attributes:
@@ -48,7 +48,7 @@ class Finding:
 
 def verify(
     holdings: LedgerSnapshot, *, results: str | None, dead_letters: str | None
-) -> list[Finding]:
+) -> list[Defect]:
     """Return what is wrong, in the order of the tables; nothing for a sound ledger.
 
     Args:
@@ -56,7 +56,7 @@ def verify(
         results: The name of the results file; None where results do not go to a file.
         dead_letters: Likewise of the dead-letter file.
     """
-    findings = [Finding(f"The database is broken: {what}.") for what in holdings.broken]
+    findings = [Defect(f"The database is broken: {what}.") for what in holdings.broken]
     if holdings.version != schema.VERSION:
         return [*findings, _of_version(holdings.version)]
     look = _Look(holdings, findings)
@@ -71,14 +71,14 @@ def verify(
     return findings
 
 
-def _of_version(version: int) -> Finding:
+def _of_version(version: int) -> Defect:
     if 0 < version < schema.VERSION:
-        return Finding(
+        return Defect(
             f"The ledger is of schema {version}, not {schema.VERSION}.",
             "Go on with the run, which brings it up to date, and check it again after that.",
             is_damage=False,
         )
-    return Finding(
+    return Defect(
         f"The ledger is of schema {version}, which this version does not know.",
         "Check it with the version of the dispatcher that began the run.",
     )
@@ -89,7 +89,7 @@ class _Look:
     """One look at everything; what was understood on the way serves what is looked at later."""
 
     holdings: LedgerSnapshot
-    findings: list[Finding]
+    findings: list[Defect]
     _facts: dict[str, str] = field(default_factory=dict)
     _tallies: dict[str, int] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
@@ -318,10 +318,10 @@ class _Look:
                 self._damage(f"A row of {table} is damaged ({row[0]!r}: {error}).")
 
     def _damage(self, what: str, remedy: str = _RESTORE) -> None:
-        self.findings.append(Finding(what, remedy))
+        self.findings.append(Defect(what, remedy))
 
     def _note(self, what: str, remedy: str) -> None:
-        self.findings.append(Finding(what, remedy, is_damage=False))
+        self.findings.append(Defect(what, remedy, is_damage=False))
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from dispatcher.aws.preflight import probe
-from dispatcher.aws.preflight.finding import Finding
 from dispatcher.aws.session import Access
 from dispatcher.config.faults import Fault
 from dispatcher.config.settings import Config, EmulatorSettings
 from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.server import Emulator
+from dispatcher.flow.finding import Finding
 
 LOOKS = {"sqs": "GetQueueAttributes", "s3": "ListObjectsV2"}
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from dispatcher.aws.preflight import probe
-from dispatcher.aws.preflight.finding import Finding
 from dispatcher.aws.preflight.lifecycle import rule_of
 from dispatcher.aws.session import Access, open_clients
 from dispatcher.config.settings import Config, EmulatorSettings
 from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.server import Emulator
+from dispatcher.flow.finding import Finding
 
 KEPT = {"encryption": "aws:kms", "kms_key": "k", "tags": {"team": "a b"}}
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dispatcher.connectors.jsonl.sink import JsonlFile
 from dispatcher.errors import ConfigError, StateError
 from dispatcher.ledger.check.read import read_holdings
-from dispatcher.ledger.check.verify import Finding, verify
+from dispatcher.ledger.check.verify import Defect, verify
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.open import open_ledger
@@ -88,7 +88,7 @@ async def keep(folder: Path, story: Callable[[Run], object]) -> None:
             await story(Run(ledger, *opened))  # type: ignore[misc]
 
 
-def check(folder: Path, ledger: str = "ledger.db") -> list[Finding]:
+def check(folder: Path, ledger: str = "ledger.db") -> list[Defect]:
     results, dead = (str(folder / name) for name in ("results.jsonl", "dead.jsonl"))
     return verify(read_holdings(folder / ledger), results=results, dead_letters=dead)
 
