@@ -90,6 +90,9 @@ class FakeIncoming:
         raise_next(self.faults)
         return self.body
 
+    def close(self) -> None:
+        """There is nothing to close."""
+
 
 @dataclass(eq=False)
 class FakeUpload:

@@ -55,7 +55,7 @@ def dead_letter_line(outcome: Outcome) -> bytes:
             b',"status":',
             _text(outcome.status),
             b',"reason":',
-            _text(outcome.reason),
+            _text(outcome.reason or ""),
             b',"message":',
             _text(outcome.message),
             b',"attempts":',

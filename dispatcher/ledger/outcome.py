@@ -1,10 +1,11 @@
 """What a settled record is: the result the user wanted, or the reason why there is none."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from dispatcher.flow.content import FileSlice
 from dispatcher.packing.parcel import Route
-from dispatcher.reasons import Status
+from dispatcher.reasons import Reason, Status
 from dispatcher.records.record import Key, Position
 
 
@@ -52,7 +53,7 @@ class Outcome:
         status: ``completed``, or why it is a dead letter.
         output: The answer's bytes that belong to this record, verbatim; None for the dead.
         output_type: MIME type of ``output`` as the container declared it, None where it did not.
-        reason: A stable code for the dead, empty for the completed.
+        reason: Why it is dead; None for the completed.
         message: A sentence for the dead, empty for the completed.
         attempts: Invocations that were made for it; 0 where it was never sent.
         input: The record's bytes as read, where the sink or the dead letter shows them.
@@ -66,10 +67,34 @@ class Outcome:
     status: Status
     output: bytes | None
     output_type: str | None
-    reason: str = ""
+    reason: Reason | None = None
     message: str = ""
     attempts: int = 0
     input: bytes | FileSlice | None = None
     meta: Meta | None = None
     is_json: bool = False
     location: str | None = None
+
+    @classmethod
+    def dead(
+        cls,
+        position: Position,
+        key: Key,
+        reason: Reason,
+        message: str,
+        *,
+        attempts: int = 0,
+        input: bytes | FileSlice | None = None,  # noqa: A002 - the field's name
+    ) -> Self:
+        """Return a dead letter: its status goes with its reason."""
+        return cls(
+            position,
+            key,
+            reason.status,
+            None,
+            None,
+            reason=reason,
+            message=message,
+            attempts=attempts,
+            input=input,
+        )

@@ -12,7 +12,10 @@ import pytest
 
 from dispatcher.completion.event import Completion
 from dispatcher.completion.joiner import Claimed, Joiner
+from dispatcher.completion.output_reader import OutputReader
+from dispatcher.completion.sweep.sweeper import Sweeper
 from dispatcher.config.settings import Config
+from dispatcher.environment import Environment
 from dispatcher.flow.budget import MemoryBudget, Reservation
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
@@ -24,7 +27,7 @@ from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel
 from dispatcher.records.record import Position, Record
 from dispatcher.retry.outage import OutageTimer
-from dispatcher.retry.outcomes import RetryInvocation
+from dispatcher.retry.outcomes import RetryInvocation, SplitBudget
 from tests.doubles import FakeObjects, ScriptedQueue
 from tests.payloads import joined
 from tests.virtual_time import (
@@ -56,18 +59,27 @@ class Scene:
     heard: list[tuple[Entry | None, bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.outage = OutageTimer(
+            300.0, monotonic, "completions could not be asked for", self.meter.observe
+        )
+        self.split_budget = SplitBudget(self.config.retry.bisection)
         self.joiner = Joiner(
-            self.config,
-            self.ledger,
-            self.bucket,
-            self.memory,
-            OutageTimer(
-                300.0, monotonic, "completions could not be asked for", self.meter.troubles
+            packing=self.config.packing,
+            sink=self.config.sink,
+            retry=self.config.retry,
+            max_output=self.config.completion.max_output,
+            ledger=self.ledger,
+            outputs=OutputReader(
+                objects=self.bucket,
+                max_output=self.config.completion.max_output,
+                outage=self.outage,
             ),
-            self.meter,
-            self.postponed.append,
-            self.now,
-            random.Random(3),
+            memory=self.memory,
+            outage=self.outage,
+            split_budget=self.split_budget,
+            observe=self.meter.observe,
+            resend=self.postponed.append,
+            environment=Environment(monotonic, now, random.Random(3)),
         )
         self._numbers = iter(range(1_000_000))
 
@@ -143,6 +155,21 @@ class Scene:
         assert not isinstance(settled, RetryInvocation)
         assert settled is None or settled.entry is entry
         return None if settled is None else settled.outcomes
+
+
+def make_sweeper(scene: Scene) -> Sweeper:
+    """Return the sweeper of a scene."""
+    request = scene.config.request
+    return Sweeper(
+        completion=scene.config.completion,
+        lifetime=request.ttl + request.timeout,
+        give_up_after=scene.config.retry.give_up_after,
+        ledger=scene.ledger,
+        objects=scene.bucket,
+        observe=scene.meter.observe,
+        outage=scene.outage,
+        now=scene.now,
+    )
 
 
 class OpenScene(Protocol):

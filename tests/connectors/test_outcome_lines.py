@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from dispatcher.connectors.outcome_lines import DEEPEST, dead_letter_line, in_pieces, result_line
 from dispatcher.flow.content import ChangedError, FileSlice
 from dispatcher.ledger.outcome import Meta, Outcome
+from dispatcher.reasons import Reason
 from dispatcher.records.record import Key, Position
 
 Join = Literal["output", "input", "both"]
@@ -30,7 +31,7 @@ def completed(
 
 
 def dead(raw: bytes | None, *, key: Key = "k", message: str = "It broke.") -> Outcome:
-    return Outcome(AT, key, "failed", None, None, "model_error", message, attempts=3, input=raw)
+    return Outcome.dead(AT, key, Reason.MODEL_ERROR, message, attempts=3, input=raw)
 
 
 def read(line: bytes) -> Any:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from dispatcher.aws.objects import MultipartUpload
+from dispatcher.aws.objects import IncomingObject, MultipartUpload
 from dispatcher.aws.requests import (
     InvokeRequest,
     InvokeResponse,
@@ -26,7 +26,6 @@ from dispatcher.aws.requests import (
 )
 from dispatcher.aws.session import Access
 from dispatcher.aws.transport import Transport, open_transport
-from dispatcher.completion.joiner import Incoming
 from dispatcher.config.settings import AwsSettings, EmulatorSettings
 from dispatcher.emulator.server import Emulator
 from dispatcher.errors import CallError, Denied
@@ -163,7 +162,7 @@ class ObjectCalls(Protocol):
         self, location: Location, content_type: str, options: PutOptions
     ) -> MultipartUpload: ...
     async def abort_uploads(self, location: Location) -> None: ...
-    def open(self, location: Location) -> AbstractAsyncContextManager[Incoming]: ...
+    def open(self, location: Location) -> AbstractAsyncContextManager[IncomingObject]: ...
     async def exists(self, location: Location) -> bool | None: ...
     async def size(self, location: Location) -> int | None: ...
     async def page(self, folder: Location) -> set[str]: ...

@@ -15,8 +15,10 @@ import pytest
 from dispatcher.config.settings import Config
 from dispatcher.dispatch.acceptance import AcceptanceProbe
 from dispatcher.dispatch.oversize import OversizeHandler
+from dispatcher.dispatch.probation import Probation
 from dispatcher.dispatch.sender import Sender, SenderState
 from dispatcher.dispatch.staging.staging import Staging
+from dispatcher.environment import Environment
 from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
@@ -27,6 +29,7 @@ from dispatcher.observe.meter import Meter
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel, Route
 from dispatcher.records.record import Position, Record
+from dispatcher.retry.outcomes import SplitBudget
 from tests.doubles import FakeObjects, FakeRuntime
 from tests.virtual_time import (
     BEGAN,
@@ -55,7 +58,7 @@ class Scene:
     bucket: FakeObjects = field(default_factory=FakeObjects)
     meter: Meter = field(default_factory=Meter)
     memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(64_000_000))
-    wire: SenderState = field(default_factory=lambda: SenderState(BEGAN))
+    state: SenderState = field(default_factory=lambda: SenderState(BEGAN))
     postponed: list[Planned] = field(default_factory=list)
 
     @property
@@ -63,31 +66,45 @@ class Scene:
         return now
 
     def __post_init__(self) -> None:
+        environment = Environment(monotonic, now, random.Random(5))
         self.staging = Staging(
-            self.config,
-            self.ledger,
-            Codec(self.config.packing, content_type=None),
-            self.bucket,
-            self.memory,
-            self.meter,
-            monotonic,
-            random.Random(5),
+            settings=self.config.staging,
+            retry=self.config.retry,
+            select=self.config.packing.select,
+            ledger=self.ledger,
+            codec=Codec(self.config.packing, content_type=None),
+            objects=self.bucket,
+            memory=self.memory,
+            observe=self.meter.observe,
+            environment=environment,
+        )
+        self.split_budget = SplitBudget(self.config.retry.bisection)
+        self.probation = Probation(
+            ledger=self.ledger,
+            memory=self.memory,
+            max_outstanding=self.config.limits.outstanding,
         )
         self.sender = Sender(
-            self.config,
-            self.ledger,
-            self.service,
-            self.staging,
-            OversizeHandler(
-                self.config, self.ledger, self.staging, self.meter, self.postponed.append
+            endpoint=self.config.endpoint.name,
+            request=self.config.request,
+            retry=self.config.retry,
+            ledger=self.ledger,
+            invoker=self.service,
+            staging=self.staging,
+            oversize=OversizeHandler(
+                has_bucket=self.config.staging.bucket is not None,
+                ledger=self.ledger,
+                staging=self.staging,
+                split_budget=self.split_budget,
+                observe=self.meter.observe,
+                resend=self.postponed.append,
             ),
-            AcceptanceProbe(self.ledger, self.bucket),
-            self.memory,
-            self.meter,
-            self.wire,
-            monotonic,
-            now,
-            random.Random(5),
+            acceptance=AcceptanceProbe(ledger=self.ledger, objects=self.bucket, is_chosen=True),
+            probation=self.probation,
+            memory=self.memory,
+            observe=self.meter.observe,
+            state=self.state,
+            environment=environment,
         )
         self._numbers = iter(range(1_000_000))
 
@@ -110,7 +127,7 @@ class Scene:
                 async with anyio.create_task_group() as group:
                     for _ in range(loops):
                         group.start_soon(self.sender.run, to_send.clone(), settlements.clone())
-            await self.sender.conclude(settlements)
+            await self.probation.conclude(settlements)
             settlements.close()
             settled = [one async for some in given_up for one in some]
             for one in settled:

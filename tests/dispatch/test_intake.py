@@ -113,21 +113,22 @@ async def started(
     intents, to_send = anyio.create_memory_object_stream[Planned](0)
     settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](0)
     packing = scene.config.packing
-    departures = ResendQueue(scene.ledger, scene.now)
+    resend = ResendQueue(scene.ledger, scene.now)
     intake = Intake(
-        Batches(list(batches), may_pause=may_pause),
-        Packer(
+        source=Batches(list(batches), may_pause=may_pause),
+        packer=Packer(
             packing,
             Codec(packing, content_type=None),
             staging=scene.config.staging.bucket is not None,
         ),
-        scene.ledger,
-        departures,
-        intents.clone(),
-        settlements,
-        scene.memory,
-        scene.meter,
-        anyio.current_time,
+        ledger=scene.ledger,
+        resend=resend.add,
+        intents=intents.clone(),
+        settlements=settlements,
+        memory=scene.memory,
+        split_budget=scene.split_budget,
+        observe=scene.meter.observe,
+        monotonic=anyio.current_time,
     )
     running = Running(intake)
     began = anyio.current_time()
@@ -138,7 +139,7 @@ async def started(
     async def run() -> None:
         await intake.run()
         await anyio.sleep(0.001)  # what is due by now has left
-        departures.close()
+        resend.close()
         running.ended.set()
 
     async def receive_planned() -> None:
@@ -156,7 +157,7 @@ async def started(
     async with anyio.create_task_group() as group:
         group.start_soon(receive_planned)
         group.start_soon(receive_refused)
-        group.start_soon(departures.run, intents, drained)
+        group.start_soon(resend.run, intents, drained)
         group.start_soon(run)
         yield running
 
@@ -181,10 +182,9 @@ async def test_records_are_durable_before_they_are_handed_on(scene: Scene) -> No
     assert running.keys(scene) == [["key-0"], ["key-1"], ["key-2"]]
     assert [planned.resumed for _, planned in running.planned] == [False] * 3
     assert scene.meter.read == 3
-    assert scene.meter.outstanding == scene.ledger.outstanding == 3
+    assert scene.split_budget.read == scene.ledger.outstanding == 3
     assert (scene.meter.records, scene.meter.invocations) == ({"inline": 3}, {"inline": 3})
     assert scene.meter.payload_bytes == {"inline": 21}
-    assert scene.meter.bytes_read == 3
 
 
 async def test_what_cannot_be_sent_is_a_settlement_of_its_own(open_scene: OpenScene) -> None:
@@ -362,15 +362,16 @@ async def test_senders_that_are_gone_do_not_hold_up_the_end(open_scene: OpenScen
         intents, to_send = anyio.create_memory_object_stream[Planned](0)
         settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](0)
         intake = Intake(
-            Batches([records(0, 1)]),
-            Packer(scene.config.packing, codec(), staging=False),
-            scene.ledger,
-            ResendQueue(scene.ledger, scene.now),
-            intents,
-            settlements,
-            scene.memory,
-            scene.meter,
-            anyio.current_time,
+            source=Batches([records(0, 1)]),
+            packer=Packer(scene.config.packing, codec(), staging=False),
+            ledger=scene.ledger,
+            resend=ResendQueue(scene.ledger, scene.now).add,
+            intents=intents,
+            settlements=settlements,
+            memory=scene.memory,
+            split_budget=scene.split_budget,
+            observe=scene.meter.observe,
+            monotonic=anyio.current_time,
         )
 
         async def busy_sender() -> None:

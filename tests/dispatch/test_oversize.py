@@ -94,6 +94,6 @@ async def test_what_completed_meanwhile_is_not_taken_apart(open_scene: OpenScene
         planned = await grown(scene, 4)
         entry = scene.entry(planned)
         assert scene.ledger.claim(entry)
-        assert await scene.sender.refitting.refit(entry) is None
+        assert await scene.sender.oversize.handle(entry) is None
         assert scene.postponed == []
         assert scene.ledger.find(planned.number) is entry

@@ -282,9 +282,7 @@ async def test_answers_that_are_to_the_request(
 async def test_an_answer_to_another_request_is_none(
     wire: WireServer, connect: Connect, body: bytes
 ) -> None:
-    other = wire.answer(
-        "202 Accepted", body, X_Amzn_SageMaker_OutputLocation="s3://out/y.out"
-    )
+    other = wire.answer("202 Accepted", body, X_Amzn_SageMaker_OutputLocation="s3://out/y.out")
     wire.answers = [other, accepted(wire)]
     async with connect(connections=1) as transport:
         with pytest.raises(OutcomeUnknown, match="is to another request") as raised:

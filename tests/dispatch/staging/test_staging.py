@@ -62,9 +62,9 @@ async def plan(scene: Scene, *raws: bytes, encoding: Encoding = "json") -> list[
 async def disposing(scene: Scene) -> AsyncIterator[None]:
     """Delete in the background; at the end everything is deleted, or was tried in vain."""
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.staging.disposal.run)
+        group.start_soon(scene.staging.cleanup.run)
         yield
-        await scene.staging.disposal.finish()
+        await scene.staging.cleanup.finish()
 
 
 @asynccontextmanager
@@ -246,12 +246,12 @@ async def test_it_is_found_out_again_after_a_time(
 
 
 async def test_what_is_remembered_is_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_cache, "_MOST_KNOWN", 3)
+    monkeypatch.setattr(object_cache, "_MAX_KNOWN", 3)
     for number in range(10):
         (planned,) = await plan(scene, b"%d" % number)
         await scene.staging.stage(scene.entry(planned))
-    assert len(scene.staging._presence._seen) == 3
-    assert scene.staging._presence._turns == {}
+    assert len(scene.staging._cache._seen) == 3
+    assert scene.staging._cache._locks == {}
 
 
 async def test_what_completed_meanwhile_is_not_staged(scene: Scene) -> None:
@@ -571,7 +571,7 @@ async def test_a_deletion_that_fails_is_tried_again_and_left_at_last(
         assert (len(scene.bucket.deletes), scene.bucket.objects) == (3, {})
         scene.bucket.delete_faults = [Transient("503")] * 5
         (planned,) = await plan(scene, OTHER)
-        scene.staging.disposal._is_closing = False
+        scene.staging.cleanup._is_closing = False
         async with disposing(scene):
             await scene.send([planned])
             await scene.settle(planned.number)

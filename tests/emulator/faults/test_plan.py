@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dispatcher.completion.event import Completion, Nothing, parse
+from dispatcher.completion.event import Completion, NoCompletion, parse
 from dispatcher.config.faults import Fault, FaultSettings
 from dispatcher.emulator.faults.corruption import MALFORMED, malformed_event, one_output_fewer
 from dispatcher.emulator.faults.plan import FAULTS, PROCEED, Fate, FaultPlan, Publication
@@ -164,7 +164,7 @@ def test_a_lost_event_is_no_other_fault_s_success() -> None:
 def test_a_malformed_event_never_settles_anything_wrongly(random: Any) -> None:
     (said,) = parse(malformed_event(EVENT, random))
     # Only its answer may be unreadable; then it is in the object.
-    assert said == Nothing("malformed") or (isinstance(said, Completion) and said.body is None)
+    assert said == NoCompletion("malformed") or (isinstance(said, Completion) and said.body is None)
 
 
 def test_every_way_to_be_malformed_is_taken() -> None:
