@@ -108,7 +108,7 @@ def verdict_on(
         return FailedOutcome("failed", answer.reason, answer.message)
     keys = [record_ref.key for record_ref in entry.record_refs]
     most = config.completion.max_output
-    outputs = split(answer.body, answer.content_type, keys, config.packing, most=most)
+    outputs = split(answer.body, answer.content_type, keys, config.packing, max_bytes=most)
     if isinstance(outputs, Mismatch):
         return FailedOutcome("failed", outputs.reason, outputs.message)
     return outputs

@@ -28,8 +28,8 @@ from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.packer import Packer, RefusedRecord
 from dispatcher.packing.parcel import Parcel, sent_bytes
-from dispatcher.packing.spool_format import crc32_of, kept_before
-from dispatcher.records.record import Item, Large, Position, Record, Unreadable
+from dispatcher.packing.spool_format import crc32_of, spooled_before
+from dispatcher.records.record import Item, LargeRecord, Position, Record, Unreadable
 from dispatcher.records.source import Source
 
 
@@ -75,7 +75,7 @@ class Intake:
         self._waiting.cancel()
 
     async def _take(self, items: Sequence[Item]) -> None:
-        records: list[Record | Large] = []
+        records: list[Record | LargeRecord] = []
         dead: list[Outcome] = []
         replay = self.ledger.replay
         for item in items:
@@ -102,7 +102,7 @@ class Intake:
         if self.packer.deadline is not None:
             self._opened.set()
 
-    async def _pack(self, records: Sequence[Record | Large]) -> list[Parcel | RefusedRecord]:
+    async def _pack(self, records: Sequence[Record | LargeRecord]) -> list[Parcel | RefusedRecord]:
         """Return what became full; anything slow is done on a worker thread.
 
         A stop waits for the thread, which nobody else may disturb; what it packed is then left to
@@ -195,11 +195,11 @@ class Intake:
         finally:
             self._held_back += self.monotonic() - began
 
-    async def _find(self, entry: Entry, record: Record | Large) -> None:
+    async def _find(self, entry: Entry, record: Record | LargeRecord) -> None:
         """Collect the records of a payload that was lost with the power, until it is whole."""
         number = entry.planned.number
         found = self._lost.setdefault(number, {})
-        content = record.raw if isinstance(record, Record) else record.blob
+        content = record.raw if isinstance(record, Record) else record.content
         found[record.position.stream, record.position.start] = content
         if len(found) < len(entry.record_refs):
             return
@@ -208,7 +208,7 @@ class Intake:
             (record_ref.position.stream, record_ref.position.start)
             for record_ref in entry.record_refs
         ]
-        kept = kept_before([found[place] for place in places], entry.planned.size)
+        kept = spooled_before([found[place] for place in places], entry.planned.size)
         try:
             crc = await anyio.to_thread.run_sync(crc32_of, kept)  # a large one takes a second
         except ChangedError:
@@ -266,5 +266,5 @@ def _refused(item: RefusedRecord) -> Outcome:
         None,
         reason=item.reason,
         message=item.message,
-        input=record.raw if isinstance(record, Record) else record.blob,
+        input=record.raw if isinstance(record, Record) else record.content,
     )

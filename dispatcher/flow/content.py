@@ -29,7 +29,7 @@ class FileSlice:
         steady: The file must stay as it is now until everything is read, such as one of the user's.
     """
 
-    __slots__ = ("_crc", "_file", "_offset", "_seen", "size")
+    __slots__ = ("_crc", "_file", "_initial_state", "_offset", "size")
 
     def __init__(
         self, file: int, offset: int, size: int, *, crc: int | None = None, steady: bool = False
@@ -37,7 +37,7 @@ class FileSlice:
         self._file = file
         self._offset = offset
         self._crc = crc
-        self._seen = _state(file) if steady else None
+        self._initial_state = _state(file) if steady else None
         self.size = size
 
     def chunks(self) -> Iterator[bytes]:
@@ -59,7 +59,7 @@ class FileSlice:
             yield chunk
         if self._crc not in (None, crc):
             raise ChangedError("the checksum is another")
-        if self._seen is not None and _state(self._file) != self._seen:
+        if self._initial_state is not None and _state(self._file) != self._initial_state:
             raise ChangedError("the file was written to")
 
     def __len__(self) -> int:
@@ -81,5 +81,5 @@ class FileSlice:
 
 
 def _state(file: int) -> tuple[int, int]:
-    found = os.fstat(file)
-    return found.st_size, found.st_mtime_ns
+    status = os.fstat(file)
+    return status.st_size, status.st_mtime_ns

@@ -24,7 +24,7 @@ class Extent:
     scale: float | None
 
 
-class Measure:
+class InputProgress:
     """Follows a source through its input."""
 
     def __init__(self) -> None:
@@ -33,12 +33,12 @@ class Measure:
         self._end = 0
         self._disk = 0
         self._planned = 0
-        self._even: tuple[int, int] | None = None
+        self._density: tuple[int, int] | None = None
 
     @property
-    def is_even(self) -> bool:
+    def has_density(self) -> bool:
         """Whether it is known what some of the content takes on disk."""
-        return self._even is not None
+        return self._density is not None
 
     def follow(self, items: Sequence[Item], disk: int) -> None:
         """Take note of a batch, which is of one stream.
@@ -50,7 +50,7 @@ class Measure:
         if disk != self._disk:
             # A block is only read when everything before it has been handed out.
             if self._content:
-                self._even = (self._disk, self._content)
+                self._density = (self._disk, self._content)
             self._disk = disk
         position = items[-1].position
         if position.stream != self._stream:
@@ -76,7 +76,7 @@ class Measure:
         if ended:
             return Extent(complete=False, scale=self._content / self._planned)
         assert expected is not None, "returned above"
-        disk, content = self._even or (self._disk, self._content)
+        disk, content = self._density or (self._disk, self._content)
         # A block ends within a line, so a little more was read than handed out: what is not
         # compressed takes what it is.
         taken = min(1.0, disk / content) * self._planned

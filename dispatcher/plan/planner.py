@@ -12,23 +12,23 @@ from dispatcher.config.settings import Config
 from dispatcher.connectors.files.source import must_be_json
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
-from dispatcher.plan.alternatives import Alternative, base64_field, ways
+from dispatcher.plan.alternatives import Alternative, alternatives, base64_field
 from dispatcher.plan.cost import Assumptions, Prices, Usage, total
 from dispatcher.plan.extent import Extent
 from dispatcher.plan.tally import Classic, Refusals, Spread, Tally, refuse
-from dispatcher.records.record import Item, Large, Record, Unreadable
+from dispatcher.records.record import Item, LargeRecord, Record, Unreadable
 
 TRIAL_BYTES = 32_000_000
 TRIAL_RECORDS = 20_000
 """How much of the input is packed in other ways; that takes a few seconds."""
 
-_WORTH = 0.2
+_MIN_SAVING = 0.2
 """Share of the cost that has to be saved by a change; else it is not recommended."""
 
-_WORTH_OF_CLASSIC = 0.01
+_MIN_SAVING_OF_CLASSIC = 0.01
 """The same as a share of what the usual flow costs: what is cheap already may stay as it is."""
 
-_LIGHTER = 0.2
+_MIN_BYTES_SAVED = 0.2
 """Share of the bytes that has to be saved to be told."""
 
 
@@ -43,7 +43,7 @@ class Trial:
         records: Records that it sent.
     """
 
-    way: Alternative
+    alternative: Alternative
     tally: Tally
     used_dollars: float
     records: int
@@ -169,14 +169,14 @@ class DryRun:
         if not self.trials or not self.trials[0].records:
             return None
         now = best = self.trials[0]
-        least = _WORTH_OF_CLASSIC * self.classic_dollars / self.sizes.count
+        min_saving = _MIN_SAVING_OF_CLASSIC * self.classic_dollars / self.sizes.count
         for trial in sorted(
-            self.trials[1:], key=lambda tried: (tried.way.level, tried.dollars_each)
+            self.trials[1:], key=lambda tried: (tried.alternative.level, tried.dollars_each)
         ):
             if trial.tally.refused_records > now.tally.refused_records:
                 continue
             saved = best.dollars_each - trial.dollars_each
-            if saved > 0 and saved >= max(_WORTH * best.dollars_each, least):
+            if saved > 0 and saved >= max(_MIN_SAVING * best.dollars_each, min_saving):
                 best = trial
         return Advice(best, now) if best is not now else None
 
@@ -186,10 +186,10 @@ class DryRun:
         It saves little in dollars, and bytes and work at both ends.
         """
         for trial in self.trials:
-            if trial.way.unwraps and trial.records:
+            if trial.alternative.unwraps and trial.records:
                 advice = Advice(trial, self.trials[0])
                 refused = trial.tally.refused_records - advice.now.tally.refused_records
-                return advice if advice.lighter >= _LIGHTER and refused <= 0 else None
+                return advice if advice.lighter >= _MIN_BYTES_SAVED and refused <= 0 else None
         return None
 
 
@@ -214,8 +214,8 @@ class Planner:
         self._config = config
         self._assumed = assumed
         self._prices = prices
-        self._lane = _Lane(config, Alternative(config.packing))
-        self._trials: list[_Lane] | None = None
+        self._packer = _CountedPacker(config, Alternative(config.packing))
+        self._trials: list[_CountedPacker] | None = None
         self._tried_bytes = 0
         self._tried_records = 0
         self._trial_bytes = trial_bytes
@@ -230,7 +230,7 @@ class Planner:
 
     def add(self, items: Sequence[Item]) -> None:
         """Pack the next items of the input, in order."""
-        records: list[Record | Large] = []
+        records: list[Record | LargeRecord] = []
         for item in items:
             if isinstance(item, Unreadable):
                 refuse(self._unreadable, item, named=is_named(self._config))
@@ -239,7 +239,7 @@ class Planner:
         for record in records:
             self._sizes.add(record.size)
         self._classic.add(records)
-        self._lane.add(records)
+        self._packer.add(records)
         self._try(records)
 
     def finish(self, extent: Extent) -> DryRun:
@@ -248,12 +248,12 @@ class Planner:
         Args:
             extent: How much of the input was added.
         """
-        self._lane.finish(ended=extent.complete)
+        self._packer.finish(ended=extent.complete)
         tried: list[Trial] = []
-        for lane in self._trials or ():
-            lane.finish(ended=extent.complete and self._tried_records == self._sizes.count)
-            dollars = total(lane.tally.usage_made(self._assumed), self._prices)
-            trial = Trial(lane.way, lane.tally, dollars, lane.tally.sizes.total)
+        for packer in self._trials or ():
+            packer.finish(ended=extent.complete and self._tried_records == self._sizes.count)
+            dollars = total(packer.tally.usage_made(self._assumed), self._prices)
+            trial = Trial(packer.alternative, packer.tally, dollars, packer.tally.sizes.total)
             # What no record can be sent in is no way.
             if trial.records or not tried:
                 tried.append(trial)
@@ -262,7 +262,7 @@ class Planner:
             self._assumed,
             self._prices,
             self._sizes,
-            self._lane.tally,
+            self._packer.tally,
             self._unreadable,
             self._classic,
             tried,
@@ -270,61 +270,61 @@ class Planner:
             extent,
         )
 
-    def _try(self, records: list[Record | Large]) -> None:
+    def _try(self, records: list[Record | LargeRecord]) -> None:
         """Pack the first records in the other ways too."""
-        few: list[Record] = []
+        sample: list[Record] = []
         for record in records:
-            if isinstance(record, Large):
+            if isinstance(record, LargeRecord):
                 # It goes through S3 whatever it is packed in.
                 continue
             if self._tried_bytes >= self._trial_bytes or self._tried_records >= TRIAL_RECORDS:
                 break
             self._tried_bytes += record.size
             self._tried_records += 1
-            few.append(record)
-        if not few:
+            sample.append(record)
+        if not sample:
             return
         if self._trials is None:
-            image, content_type = base64_field(few), self._config.request.content_type
-            found = ways(self._config.packing, image, content_type)
-            self._trials = [_Lane(self._config, way) for way in found]
-        for lane in self._trials:
-            lane.add(few)
+            base64_name, content_type = base64_field(sample), self._config.request.content_type
+            found = alternatives(self._config.packing, base64_name, content_type)
+            self._trials = [_CountedPacker(self._config, alternative) for alternative in found]
+        for packer in self._trials:
+            packer.add(sample)
 
 
-class _Lane:
+class _CountedPacker:
     """A packer with what it made counted."""
 
-    def __init__(self, config: Config, way: Alternative) -> None:
-        self.way = way
+    def __init__(self, config: Config, alternative: Alternative) -> None:
+        self.alternative = alternative
         self.tally = Tally(is_named(config))
-        codec = codec_of(config, way)
-        self._packer = Packer(way.packing, codec, staging=stages(config))
+        codec = codec_of(config, alternative)
+        self._packer = Packer(alternative.packing, codec, staging=has_staging(config))
 
-    def add(self, records: Sequence[Record | Large]) -> None:
+    def add(self, records: Sequence[Record | LargeRecord]) -> None:
         self.tally.add(self._packer.add(records, 0.0))
 
     def finish(self, *, ended: bool) -> None:
-        self.tally.finish(self._packer.flush(), self.way.packing, ended=ended)
+        self.tally.finish(self._packer.flush(), self.alternative.packing, ended=ended)
 
 
-def codec_of(config: Config, way: Alternative) -> Codec:
+def codec_of(config: Config, alternative: Alternative) -> Codec:
     """Return what a run that packs this way would encode with."""
     # Whether records are JSON was up to the source, which read them for the configured way.
     json_source = must_be_json(config.source, config.packing)
     content_type = config.request.content_type
-    if "request.content_type" in way.changes:
+    if "request.content_type" in alternative.changes:
         content_type = None
-    return Codec(way.packing, content_type=content_type, json_source=json_source)
+    return Codec(alternative.packing, content_type=content_type, json_source=json_source)
 
 
-def content_types(config: Config, way: Alternative) -> list[str]:
+def content_types(config: Config, alternative: Alternative) -> list[str]:
     """Return what the container is told of the payloads of a way, one for each encoding."""
-    codec = codec_of(config, way)
+    codec = codec_of(config, alternative)
     return [codec.content_type(encoding) for encoding in codec.encodings]
 
 
-def stages(config: Config) -> bool:
+def has_staging(config: Config) -> bool:
     """Return whether a run would have a bucket for large payloads; an emulator brings its own."""
     return config.staging.bucket is not None or config.emulator is not None
 

@@ -21,7 +21,7 @@ _SURER_RECORDS = 10_000
 """Sizes of a sample from which totals are near, and from which they are given in three digits."""
 
 _BAR = 40
-_MOST_STEPS = 9
+_MAX_STEPS = 9
 _ITEMS = {
     "s3_input_put": "S3 PUT of inputs",
     "s3_output_put": "S3 PUT of outputs",
@@ -116,7 +116,7 @@ def _summary(plan: DryRun) -> Iterator[tuple[str, str]]:
                 if tally.requests[encoding, route]
             )
             whole = f"{_count(requests, 'request')} with {_count(records, 'record')}, {size}"
-            if route == "inline" and tally.open is not None:
+            if route == "inline" and tally.partial is not None:
                 others += "; the last one is not full yet"
             yield way, whole + others
     if tally.total:
@@ -135,7 +135,7 @@ def _summary(plan: DryRun) -> Iterator[tuple[str, str]]:
 
 def _histogram(sizes: Spread) -> Iterator[Text]:
     steps = list(sizes.steps())
-    if len(steps) > _MOST_STEPS:
+    if len(steps) > _MAX_STEPS:
         steps = _decades(steps)
     most = max(count for _, _, count in steps)
     told = [f"{name} {number_format.size(sizes.percentile(share))}" for name, share in PERCENTILES]
@@ -197,10 +197,12 @@ def _trials(plan: DryRun) -> Iterator[Text]:
     part = "" if plan.tried_records == plan.sizes.count else f" the first {plan.tried_records:,}"
     rows = [[f"tried{part}", "requests", "inline", "S3", "refused", "per 1M"]]
     now, *others = plan.trials
-    rows.append([f"{_named(now.way.framed, now.way.encoded)} (now)", *_cells(now)])
+    rows.append([f"{_named(now.alternative.framed, now.alternative.encoded)} (now)", *_cells(now)])
     same: dict[tuple[str, ...], list[str]] = {}
     for trial in others:
-        same.setdefault((trial.way.framed, *_cells(trial)), []).append(trial.way.encoded)
+        same.setdefault((trial.alternative.framed, *_cells(trial)), []).append(
+            trial.alternative.encoded
+        )
     rows += [[_named(framed, _joined(names)), *cells] for (framed, *cells), names in same.items()]
     if not any(trial.tally.refused_records for trial in plan.trials):
         for row in rows:
@@ -264,15 +266,15 @@ def _saving(advice: Advice) -> str:
 
 def _container(plan: DryRun, advice: Advice) -> Iterator[Text]:
     """Yield what the container has to understand after a change."""
-    packing, tally = advice.trial.way.packing, advice.trial.tally
-    seen = " or ".join(content_types(plan.config, advice.trial.way))
+    packing, tally = advice.trial.alternative.packing, advice.trial.tally
+    seen = " or ".join(content_types(plan.config, advice.trial.alternative))
     yield from _wrapped(f"must understand {seen},", label="container", width=_LABEL)
     if packing.framing != "none":
         held = _count(tally.sizes.largest, "record")
-        if tally.open is not None and tally.open.room > tally.sizes.largest:
-            held = f"about {_count(round(_rounded(tally.open.room, 2)), 'record')}"
+        if tally.partial is not None and tally.partial.full_records > tally.sizes.largest:
+            held = f"about {_count(round(_rounded(tally.partial.full_records, 2)), 'record')}"
         yield Text(f"{'':{_LABEL}}up to {held} ({packing.framing}), one output for each")
-    elif advice.trial.way.unwraps:
+    elif advice.trial.alternative.unwraps:
         yield Text(f"{'':{_LABEL}}the decoded bytes and nothing else of the record")
     else:
         yield Text(f"{'':{_LABEL}}one record each as now")
@@ -281,7 +283,7 @@ def _container(plan: DryRun, advice: Advice) -> Iterator[Text]:
 def _change(label: str, advice: Advice) -> Iterator[Text]:
     """Yield the change as YAML, with a break where it would be too long for a terminal."""
     sections: dict[str, list[str]] = {}
-    for key, value in advice.trial.way.changes.items():
+    for key, value in advice.trial.alternative.changes.items():
         section, name = key.split(".")
         sections.setdefault(section, []).append(f"{name}: {_yaml(value)}")
     lines = []

@@ -8,10 +8,10 @@ from itertools import pairwise
 from dispatcher import limits
 from dispatcher.config.packing import PackingSettings
 from dispatcher.dispatch.staging.upload import PART_BYTES
-from dispatcher.packing.packer import KEPT_BYTES, RefusedRecord
+from dispatcher.packing.packer import MAX_RAW_BYTES, RefusedRecord
 from dispatcher.packing.parcel import Parcel, sent_bytes
 from dispatcher.plan.cost import Assumptions, Usage, classic, invocation, put_requests
-from dispatcher.records.record import Large, Record, Unreadable
+from dispatcher.records.record import LargeRecord, Record, Unreadable
 
 _DIGITS = 1_000
 """Numbers below this are counted exactly, others to three digits."""
@@ -113,7 +113,7 @@ def refuse(refused: dict[str, Refusals], item: Unreadable | RefusedRecord, *, na
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class PartialRequest:
     """The request that was not full where a sample ended; more of the input would have joined it.
 
     Attributes:
@@ -122,12 +122,12 @@ class Open:
     """
 
     records: int
-    room: float
+    full_records: float
 
     @property
     def share(self) -> float:
         """Return how much of a full request it is, 0..1."""
-        return self.records / self.room
+        return self.records / self.full_records
 
 
 @dataclass(slots=True)
@@ -157,7 +157,7 @@ class Tally:
     fills: Spread = field(default_factory=Spread)
     refused: dict[str, Refusals] = field(default_factory=dict)
     shapes: Counter[tuple[int, int]] = field(default_factory=Counter)
-    open: Open | None = None
+    partial: PartialRequest | None = None
 
     def add(self, packed: Iterable[Parcel | RefusedRecord]) -> None:
         """Count what the packer made."""
@@ -192,11 +192,11 @@ class Tally:
             *flushed, last = flushed
             self.add(flushed)
             if isinstance(last, Parcel) and last.route == "inline":
-                self.open = Open(len(last.records), self._room(last, packing))
+                self.partial = PartialRequest(len(last.records), self._full_records(last, packing))
             flushed = [last]
         self.add(flushed)
 
-    def _room(self, parcel: Parcel, packing: PackingSettings) -> float:
+    def _full_records(self, parcel: Parcel, packing: PackingSettings) -> float:
         """Return how many records a full one would have, by the others, or by its bounds."""
         records = len(parcel.records)
         shared = {count: n for (count, _), n in self.shapes.items() if count > 1}
@@ -208,14 +208,14 @@ class Tally:
             usual = min(
                 packing.max_records,
                 packing.max_bytes * records // sent_bytes(parcel),
-                KEPT_BYTES * records // max(raw, 1),
+                MAX_RAW_BYTES * records // max(raw, 1),
             )
         return max(usual, records)
 
     @property
     def requests_made(self) -> float:
         """All requests, of the one that is not full the part that is there."""
-        return self.total if self.open is None else self.total - 1 + self.open.share
+        return self.total if self.partial is None else self.total - 1 + self.partial.share
 
     @property
     def total(self) -> int:
@@ -246,9 +246,9 @@ class Tally:
     def usage_made(self, assumed: Assumptions) -> Usage:
         """Return the same, of the request that is not full a part of what a full one uses."""
         used = self.usage(assumed)
-        if self.open is not None:
-            used.add(invocation(self.open.records, 0, assumed), -1.0)
-            used.add(invocation(round(self.open.room), 0, assumed), self.open.share)
+        if self.partial is not None:
+            used.add(invocation(self.partial.records, 0, assumed), -1.0)
+            used.add(invocation(round(self.partial.full_records), 0, assumed), self.partial.share)
         return used
 
 
@@ -258,7 +258,7 @@ class Classic:
     def __init__(self) -> None:
         self._puts: Counter[int] = Counter()
 
-    def add(self, records: Sequence[Record | Large]) -> None:
+    def add(self, records: Sequence[Record | LargeRecord]) -> None:
         """Count records."""
         self._puts.update(put_requests(record.size) for record in records)
 

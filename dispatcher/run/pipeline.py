@@ -250,7 +250,7 @@ class _Run:
         settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](_GATHERED)
         receipts, to_delete = anyio.create_memory_object_stream[list[str]](100)
         stages = config.staging.bucket is not None
-        packer = Packer(config.packing, self.codec, staging=stages, sizing=self.sizing)
+        packer = Packer(config.packing, self.codec, staging=stages, batch_size=self.sizing)
         departures = ResendQueue(ledger, now)
         intake = Intake(
             self.source,

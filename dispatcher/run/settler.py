@@ -121,7 +121,7 @@ class Settler:
         now = self.now()
         self.meter.completed += len(completed)
         self.meter.dead += len(dead)
-        self.meter.dead_reasons.update(outcome.reason for outcome in dead)
+        self.meter.dead_reasons.update(str(outcome.reason) for outcome in dead)
         self.meter.outstanding = self.ledger.outstanding
         self.sizing.observe(len(completed) + len(dead), sum(map(_is_bad, group)))
         for settlement in group:

@@ -96,7 +96,7 @@ class _Prose:
     """Makes sentences in which a few words are frequent, and most are rare."""
 
     def __init__(self, rng: random.Random) -> None:
-        self._dice = rng
+        self._rng = rng
         self._words = {
             kind: [word.replace("-", " ") for word in words.split()]
             for kind, words in _WORDS.items()
@@ -108,13 +108,13 @@ class _Prose:
         }
 
     def sentence(self) -> str:
-        rng = self._dice
+        rng = self._rng
         # Each place is drawn for itself: a sentence may name two things.
         text = _PLACE.sub(lambda place: self._draw(place[1]), rng.choice(_SENTENCES))
         return f"{text[:1].upper()}{text[1:]}{rng.choice('....!?')}"
 
     def _draw(self, kind: str) -> str:
-        rng = self._dice
+        rng = self._rng
         match kind:
             case "count":
                 return str(rng.randint(2, 30))

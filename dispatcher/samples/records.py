@@ -46,10 +46,10 @@ _EVENTS = (
 _PLACES = ("Zürich", "Lyon", "São Paulo", "Kraków", "Leeds", "Oslo", "Austin", "Kyoto")
 
 
-def sizes(count: int, smallest: int, largest: int, random_: random.Random) -> list[int]:
+def sizes(count: int, smallest: int, largest: int, rng: random.Random) -> list[int]:
     """Return log-uniform sizes in bytes; the smallest and the largest are among the first two."""
     ratio = largest / smallest
-    drawn = [round(smallest * ratio ** random_.random()) for _ in range(count)]
+    drawn = [round(smallest * ratio ** rng.random()) for _ in range(count)]
     drawn[:2] = [smallest, largest][:count]
     return drawn
 
@@ -63,31 +63,31 @@ def lines(count: int, smallest: int, largest: int, seed: int) -> Iterator[bytes]
         largest: Bytes of the largest.
         seed: Other seeds give other texts and sizes.
     """
-    random_ = random.Random(seed)  # noqa: S311 - repeatable on purpose
-    letters = _letters(random_, largest)
+    rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    letters = _letters(rng, largest)
     width = max(6, len(str(count)))
-    for number, size in enumerate(sizes(count, smallest, largest, random_), 1):
+    for number, size in enumerate(sizes(count, smallest, largest, rng), 1):
         head = b'{"id": "r%0*d", "text": "' % (width, number)
         tail = b'"}'
-        start = letters.index(b" ", random_.randrange(len(letters) - largest - 1_000)) + 1
+        start = letters.index(b" ", rng.randrange(len(letters) - largest - 1_000)) + 1
         yield head + _cut(letters, start, size - len(head) - len(tail)) + tail
 
 
-def _letters(random_: random.Random, largest: int) -> bytes:
+def _letters(rng: random.Random, largest: int) -> bytes:
     """Return letters, one after the other, as the inside of a JSON string in UTF-8."""
     wanted = 2 * largest + 10_000
     sentences = [
-        random_.choice(_OPENINGS).format(
-            thing=random_.choice(_THINGS),
-            event=random_.choice(_EVENTS),
-            place=random_.choice(_PLACES),
+        rng.choice(_OPENINGS).format(
+            thing=rng.choice(_THINGS),
+            event=rng.choice(_EVENTS),
+            place=rng.choice(_PLACES),
         )
         for _ in range(2_000)
     ]
     parts: list[str] = []
     length = 0
     while length < wanted:
-        part = random_.choice(sentences) + random_.choice((" ", " ", " ", "\\n"))
+        part = rng.choice(sentences) + rng.choice((" ", " ", " ", "\\n"))
         parts.append(part)
         length += len(part)
     return "".join(parts).encode()

@@ -111,11 +111,11 @@ def test_a_wrong_prediction_costs_one_more_attempt(compression: Compression) -> 
     for item in pages:
         filling.add(item)
     assert filling.is_due(noise[0])
-    assert filling.press() == 0
+    assert filling.compress() == 0
     for item in noise:
         assert not filling.is_due(item)
         filling.add(item)
-    left = filling.press()
+    left = filling.compress()
     assert 0 < left < 60
     payload = filling.payload()
     assert 0.8 * 20_000 < len(payload) <= 20_000
@@ -129,10 +129,10 @@ def test_a_record_too_many_is_taken_back(compression: Compression) -> None:
     filling = CompressedBatch(Frame(between=b"\n"), compression, 2_000)
     filling.add(text(1_500))
     assert filling.is_due(text(1_400, 2))
-    assert filling.press() == 0
+    assert filling.compress() == 0
     payload = filling.payload()
     filling.add(text(1_400, 2))
-    assert filling.press() == 1
+    assert filling.compress() == 1
     assert filling.payload() == payload
 
 
@@ -143,7 +143,7 @@ def test_a_first_record_that_is_too_large_is_left_out(compression: Compression) 
         filling.add(text(5_000))
         for _ in range(more):
             filling.add(b"1")
-        assert filling.press() == 1 + more
+        assert filling.compress() == 1 + more
 
 
 @in_each_pressed
@@ -220,7 +220,9 @@ def test_packing_keeps_its_laws(
     some = records(raws, keys=[n % 5 for n in range(len(values))])
     made = packer_of(made_with)
     packed: list[Parcel | RefusedRecord] = []
-    for start, end in pairwise(sorted({0, len(some), *(cut for cut in cuts if cut < len(some))})):
+    for start, end in pairwise(
+        sorted({0, len(some), *(cut_records for cut_records in cuts if cut_records < len(some))})
+    ):
         packed += made.add(some[start:end], float(start))
         assert (made.deadline is None) == (sum(map(len, keys(packed))) == end)
     packed += made.flush()

@@ -14,7 +14,12 @@ from dispatcher.config.packing import Encoding, Framing
 from dispatcher.flow import content as blobs
 from dispatcher.flow.content import FileSlice
 from dispatcher.packing.codec import Codec
-from dispatcher.packing.large_payload import digest_of_blob, digest_of_payload, exact_size, pieces
+from dispatcher.packing.large_payload import (
+    digest_of_content,
+    digest_of_payload,
+    exact_size,
+    pieces,
+)
 from tests.payloads import codec
 
 PLAIN: dict[Encoding, Callable[[bytes], bytes]] = {
@@ -80,7 +85,7 @@ def test_the_digest_of_a_blob_is_of_all_that_makes_its_payload(tmp_path: Path) -
         blob = blob_of(tmp_path, raw)
         frame = template(framing).frame
         try:
-            return digest_of_blob(blob, encoding, kind, frame=frame, select=select)
+            return digest_of_content(blob, encoding, kind, frame=frame, select=select)
         finally:
             blob.close()
 

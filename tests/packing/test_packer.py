@@ -16,9 +16,9 @@ from dispatcher.packing import routing as ladder
 from dispatcher.packing.batch_size import BatchSize
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.framing import frame_of
-from dispatcher.packing.packer import KEPT_BYTES, Packer, RefusedRecord
+from dispatcher.packing.packer import MAX_RAW_BYTES, Packer, RefusedRecord
 from dispatcher.packing.parcel import Parcel
-from dispatcher.records.record import Large, Position
+from dispatcher.records.record import LargeRecord, Position
 from tests.packing.parcels import (
     ALONE,
     FRAMED,
@@ -113,7 +113,7 @@ def test_little_of_much_does_not_pile_up(framing: Framing) -> None:
     for made_with in (settings(framing, "json", select="keep"), settings(framing, "json+zstd")):
         packed = parcels_of(pack(packer_of(made_with), records([raw] * 40)))
         assert [len(one.records) for one in packed] == [15, 15, 10]
-        assert all(sum(len(r.raw) for r in one.records) <= KEPT_BYTES for one in packed)
+        assert all(sum(len(r.raw) for r in one.records) <= MAX_RAW_BYTES for one in packed)
 
 
 # The limit, to the byte
@@ -291,19 +291,19 @@ def test_more_than_the_service_takes_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 # Records that are not held in memory
 
-Making = Callable[[bytes], Large]
+Making = Callable[[bytes], LargeRecord]
 
 
 @pytest.fixture
 def large(tmp_path: Path) -> Iterator[Making]:
     opened: list[FileSlice] = []
 
-    def make(content: bytes) -> Large:
+    def make(content: bytes) -> LargeRecord:
         path = tmp_path / f"large-{len(opened)}"
         path.write_bytes(content)
         file = os.open(path, os.O_RDONLY)
         opened.append(FileSlice(file, 0, len(content)))
-        return Large(Position("f", 0, 1, 1), "large", opened[-1])
+        return LargeRecord(Position("f", 0, 1, 1), "large", opened[-1])
 
     yield make
     for blob in opened:
@@ -323,7 +323,7 @@ def test_a_large_record_goes_to_s3_unread(
     assert keys(packed) == [[0], ["large"], [1]]
     assert (packed[1].route, packed[1].payload) == ("s3", b"")
     assert packed[1].encoding == encodings[0]
-    assert packed[1].kept is record.blob
+    assert packed[1].spooled is record.content
 
 
 def test_a_large_record_takes_the_first_encoding_that_can_carry_it(large: Making) -> None:
@@ -373,7 +373,7 @@ def test_a_large_payload_is_compressed_where_it_is_sent(
     made_with = settings(framing, encoding)
     packed = parcels_of(pack(packer_of(made_with), records(raws)))
     staged = [one for one in packed if one.route == "s3"]
-    assert [(one.kept, one.payload, one.encoding) for one in staged] == [(noise, b"", encoding)]
+    assert [(one.spooled, one.payload, one.encoding) for one in staged] == [(noise, b"", encoding)]
     monkeypatch.setattr(ladder, "_LARGE_BYTES", 10_000_000)
     whole = parcels_of(pack(packer_of(made_with), records(raws)))
     assert keys(packed) == keys(whole)
@@ -431,11 +431,11 @@ def test_answers_told_apart_by_id_need_different_keys(framing: Framing, encoding
 
 @in_each_framed
 def test_bad_records_make_the_next_parcels_smaller(framing: Framing, encoding: Encoding) -> None:
-    sizing = BatchSize()
-    made = packer_of(settings(framing, encoding, max_records=100), sizing=sizing)
+    batch_size = BatchSize()
+    made = packer_of(settings(framing, encoding, max_records=100), batch_size=batch_size)
     assert made.add(records([b"1"] * 10), 0.0) == []
-    sizing.observe(100_000, 10_000)
+    batch_size.observe(100_000, 10_000)
     packed = made.add(records([b"1"] * 98), 0.0)
     assert [len(one.records) for one in parcels_of(packed)] == [100, 4, 4]
-    sizing.observe(1_000_000, 900_000)
+    batch_size.observe(1_000_000, 900_000)
     assert [len(one.records) for one in parcels_of(made.add(records([b"1"] * 2), 0.0))] == [1, 1]

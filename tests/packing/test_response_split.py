@@ -18,16 +18,17 @@ from hypothesis import strategies as st
 from dispatcher.config.packing import Framing
 from dispatcher.connectors.outcome_lines import embeddable
 from dispatcher.packing.response_split import Mismatch, Outputs, decompressed_size, split
+from dispatcher.reasons import Reason
 from dispatcher.records.record import Key
 from tests.payloads import packing
 
 Json = dict[str, Any]
 JSON, LINES, MSGPACK = "application/json", "application/jsonlines", "application/msgpack"
-MOST = 1_000_000
+MAX_BYTES = 1_000_000
 
 
 def values_of(body: bytes, kind: str | None, count: int, framing: Framing = "lines") -> list[bytes]:
-    outputs = split(body, kind, range(count), packing(framing), most=MOST)
+    outputs = split(body, kind, range(count), packing(framing), max_bytes=MAX_BYTES)
     assert isinstance(outputs, Outputs), outputs
     if outputs.are_json:
         for value in outputs.values:
@@ -36,7 +37,7 @@ def values_of(body: bytes, kind: str | None, count: int, framing: Framing = "lin
 
 
 def reason_of(body: bytes, kind: str | None, count: int, framing: Framing = "lines") -> str:
-    mismatch = split(body, kind, range(count), packing(framing), most=MOST)
+    mismatch = split(body, kind, range(count), packing(framing), max_bytes=MAX_BYTES)
     assert isinstance(mismatch, Mismatch), mismatch
     assert mismatch.message
     return mismatch.reason
@@ -44,7 +45,7 @@ def reason_of(body: bytes, kind: str | None, count: int, framing: Framing = "lin
 
 @pytest.mark.parametrize("body", [b"", b"[1, 2]", b"\xff\x00", b"a\nb\n"])
 def test_one_record_without_framing_gets_the_whole_answer(body: bytes) -> None:
-    outputs = split(body, "image/png", [1], packing("none"), most=MOST)
+    outputs = split(body, "image/png", [1], packing("none"), max_bytes=MAX_BYTES)
     assert outputs == Outputs([body], are_json=False, content_type="image/png")
 
 
@@ -147,7 +148,7 @@ def test_what_cannot_be_read_is_a_bad_answer(body: bytes, kind: str) -> None:
     ],
 )
 def test_what_makes_an_answer_unreadable_is_told(body: bytes, kind: str, words: str) -> None:
-    mismatch = split(body, kind, range(4), packing("lines"), most=MOST)
+    mismatch = split(body, kind, range(4), packing("lines"), max_bytes=MAX_BYTES)
     assert isinstance(mismatch, Mismatch)
     assert words in mismatch.message
     assert len(mismatch.message) < 300
@@ -205,7 +206,7 @@ def test_splitting_lines_gives_the_lines(values: list[object], kind: str | None)
     kind=st.sampled_from([LINES, JSON, None, "text/csv"]),
 )
 def test_any_answer_is_split_or_refused(body: bytes, count: int, kind: str | None) -> None:
-    outputs = split(body, kind, range(count), packing("lines"), most=MOST)
+    outputs = split(body, kind, range(count), packing("lines"), max_bytes=MAX_BYTES)
     assert isinstance(outputs, Mismatch) or len(outputs.values) == count
 
 
@@ -220,14 +221,14 @@ def answered(
     keys: Sequence[Key],
     framing: Framing = "json-array",
     *,
-    most: int = 10_000,
+    max_bytes: int = 10_000,
     framing_: str | None = None,
     **answer: Any,
 ) -> Outputs | Mismatch:
     forms: dict[str, Any] = {"encodings": ["msgpack"]} if framing == "msgpack-array" else {}
     if framing_ is not None:
         answer["framing"] = framing_
-    return split(body, kind, keys, packing(framing, answer=answer, **forms), most=most)
+    return split(body, kind, keys, packing(framing, answer=answer, **forms), max_bytes=max_bytes)
 
 
 def values(outputs: Outputs | Mismatch) -> list[bytes]:
@@ -493,7 +494,7 @@ def test_an_id_that_is_missing_may_not_have_been_sent(output: object) -> None:
         assert isinstance(found, Mismatch)
         assert found.message.startswith("an output has no field 'id'")
         assert "packing.select" not in found.message
-        found = split(body, kind, [1], settings, most=MOST)
+        found = split(body, kind, [1], settings, max_bytes=MAX_BYTES)
         assert isinstance(found, Mismatch)
         assert found.message.endswith("; is it among what packing.select sends?")
 
@@ -505,7 +506,7 @@ def test_ids_do_not_mend_a_wrong_count() -> None:
 def test_keys_that_look_alike_are_never_paired_by_id() -> None:
     body = b'[{"id":1},{"id":"1"}]'
     mismatch = answered(body, JSON, [1, "1"], id="id")
-    assert mismatch == Mismatch("id_mismatch", "two records of the request have the same key")
+    assert mismatch == Mismatch(Reason.ID_MISMATCH, "two records of the request have the same key")
     assert reason(answered(b'[{"id":true}]', JSON, ["True"], id="id")) == "id_mismatch"
 
 
@@ -635,13 +636,13 @@ def test_a_compressed_answer_is_decompressed(framing: Framing, compression: str)
         f'application/json;charset=utf-8;Encoding="{compression.upper()}"',
     ):
         keys = [1] if framing == "none" else [1, 2]
-        outputs = answered(body, kind, keys, framing, most=8)
+        outputs = answered(body, kind, keys, framing, max_bytes=8)
         assert isinstance(outputs, Outputs)
         assert outputs.values == ([b"[1.50,2]"] if framing == "none" else [b"1.50", b"2"])
         assert (outputs.content_type or "").replace("; charset=utf-8", "") == JSON
         assert decompressed_size(body, kind, 8) == 8
         assert decompressed_size(body, kind, 7) == 0
-        assert reason(answered(body, kind, keys, framing, most=7)) == "output_too_large"
+        assert reason(answered(body, kind, keys, framing, max_bytes=7)) == "output_too_large"
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
@@ -663,7 +664,7 @@ def test_a_bomb_takes_no_memory() -> None:
     bomb = gzip.compress(b"1\n" * 20_000_000)
     tracemalloc.start()
     try:
-        found = answered(bomb, "application/jsonlines; encoding=gzip", [1, 2], most=100_000)
+        found = answered(bomb, "application/jsonlines; encoding=gzip", [1, 2], max_bytes=100_000)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -758,7 +759,7 @@ def test_split_of_joined_answers_pairs_each_record_with_its_own(
         template='{"instances": [...]}' if framing == "template" else None,
         answer={"list": pointer, "id": "id" if by_id else None},
     )
-    found = values(split(body, kind, keys, settings, most=100_000))
+    found = values(split(body, kind, keys, settings, max_bytes=100_000))
     assert [orjson.loads(value)["of"] for value in found] == [
         next(output["of"] for output in outputs if output["id"] == key) for key in keys
     ]

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from dispatcher.config.packing import PackingSettings
 from dispatcher.config.settings import Config
-from dispatcher.plan.alternatives import MANY_RECORDS, base64_field, ways
+from dispatcher.plan.alternatives import MANY_RECORDS, alternatives, base64_field
 from dispatcher.plan.cost import Assumptions, Prices
-from dispatcher.plan.extent import Extent, Measure
+from dispatcher.plan.extent import Extent, InputProgress
 from dispatcher.plan.planner import DryRun, Planner
 from dispatcher.plan.report import dollars, report
 from dispatcher.plan.tally import Spread
+from dispatcher.reasons import Reason
 from dispatcher.records.record import Item, Position, Record, Unreadable
 from dispatcher.samples.datasets import DATASETS
 
@@ -90,7 +91,7 @@ def test_an_empty_spread() -> None:
 def followed(
     batches: list[tuple[list[Item], int]], sample: int, *, expected: int | None, ended: bool
 ) -> Extent:
-    measure, left = Measure(), sample
+    measure, left = InputProgress(), sample
     for items, disk in batches:
         measure.follow(items, disk)
         if left:
@@ -137,7 +138,7 @@ def test_every_way_is_a_configuration_that_can_be_run(framing: str) -> None:
     if framing == "msgpack-array":
         given_["encodings"] = ["msgpack"]
     packing = PackingSettings.model_validate(given_)
-    found = ways(packing, "image", None)
+    found = alternatives(packing, "image", None)
     assert found[0].packing == packing
     assert len({way.packing.model_dump_json() for way in found}) == len(found)
     for way in found[1:]:
@@ -169,7 +170,7 @@ def test_short_texts_are_to_be_packed_as_lines() -> None:
     assert plan.tally.total == 3_000
     advice = plan.advice()
     assert advice is not None
-    assert advice.trial.way.changes == {
+    assert advice.trial.alternative.changes == {
         "packing.framing": "lines",
         "packing.max_records": MANY_RECORDS,
     }
@@ -203,7 +204,7 @@ def test_a_bound_is_raised_where_that_saves_a_hundredth_of_the_usual(
     advice = plan_of(lines, config(framing="lines", max_records=most)).advice()
     assert (advice is not None) is is_raised
     if advice is not None:
-        assert advice.trial.way.changes == {"packing.max_records": MANY_RECORDS}
+        assert advice.trial.alternative.changes == {"packing.max_records": MANY_RECORDS}
 
 
 def test_a_sample_that_fills_no_request_is_advised_like_the_whole() -> None:
@@ -213,7 +214,7 @@ def test_a_sample_that_fills_no_request_is_advised_like_the_whole() -> None:
     plan = plan_of(lines, config(framing="lines", max_records=20), extent=extent)
     advice = plan.advice()
     assert advice is not None
-    assert advice.trial.way.changes == {"packing.max_records": MANY_RECORDS}
+    assert advice.trial.alternative.changes == {"packing.max_records": MANY_RECORDS}
     assert advice.saving > 0.95
     assert "up to about " in text_of(plan)
     plan = plan_of(lines, config(framing="lines", max_records=100), extent=extent)
@@ -231,7 +232,9 @@ def test_long_names_go_on_in_the_next_line() -> None:
 
 def test_what_cannot_be_sent_is_told_with_its_first_example() -> None:
     broken = [
-        Unreadable(Position("in.jsonl", 0, 5, n), f"in.jsonl:{n}", b"", "bad_json", f"wrong {n}")
+        Unreadable(
+            Position("in.jsonl", 0, 5, n), f"in.jsonl:{n}", b"", Reason.BAD_JSON, f"wrong {n}"
+        )
         for n in (1, 2)
     ]
     large = records([b"1", json.dumps("x" * 200_000).encode()])
@@ -415,7 +418,9 @@ def test_a_long_change_is_broken_between_its_keys() -> None:
     advice = plan_of(records(DATASETS["embeddings"](60, 1)), settings).advice()
     assert advice is not None
     told = yaml.safe_load(change)["packing"]
-    assert {f"packing.{key}": value for key, value in told.items()} == advice.trial.way.changes
+    assert {
+        f"packing.{key}": value for key, value in told.items()
+    } == advice.trial.alternative.changes
     assert change.count("\n") >= 1
 
 

@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dispatcher.records.json_scanner import (
-    DEEPEST,
+    MAX_DEPTH,
+    MAX_NUMBER_BYTES,
     MISSING,
-    NUMBER_BYTES,
     OVERLONG,
     JsonScanner,
     MalformedError,
@@ -155,7 +155,7 @@ def test_it_may_come_byte_by_byte(sizes: list[int], text: bytes) -> None:
 
 
 @pytest.mark.parametrize("around", [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
-@pytest.mark.parametrize("levels", [DEEPEST - 2, DEEPEST, DEEPEST + 2])
+@pytest.mark.parametrize("levels", [MAX_DEPTH - 2, MAX_DEPTH, MAX_DEPTH + 2])
 def test_so_many_levels_and_no_more(around: tuple[bytes, bytes], levels: int) -> None:
     count = levels // (2 if len(around[1]) > 1 else 1)
     for inner in (b"", b"1"):
@@ -164,7 +164,7 @@ def test_so_many_levels_and_no_more(around: tuple[bytes, bytes], levels: int) ->
 
 def test_another_bound_of_levels_is_exact_too() -> None:
     for levels in (1, 2, 3, 4, 5, 9, 10, 11):
-        scanner = JsonScanner(deepest=10)
+        scanner = JsonScanner(max_depth=10)
         text = b"[" * levels + b'{"a":1},2' + b"]" * levels
         if levels < 10:
             feed(scanner, [text])
@@ -191,7 +191,7 @@ def test_a_number_without_end_is_refused_and_not_held() -> None:
     scanner = JsonScanner()
     with pytest.raises(MalformedError, match="more than 100,000 digits"):
         feed(scanner, [b"1" * 1000] * 1000)
-    assert len(scanner._rest) <= NUMBER_BYTES + 1000
+    assert len(scanner._rest) <= MAX_NUMBER_BYTES + 1000
 
 
 @pytest.mark.parametrize("length", [KEY_CHARS, KEY_CHARS + 1, 5 * KEY_CHARS])

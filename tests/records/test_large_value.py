@@ -16,8 +16,8 @@ from dispatcher.errors import StateError
 from dispatcher.flow.content import FileSlice
 from dispatcher.records import json_records
 from dispatcher.records.json_records import JsonLines
-from dispatcher.records.long_value import LongValue
-from dispatcher.records.record import Item, Large, Record, Unreadable
+from dispatcher.records.large_value import LargeValue
+from dispatcher.records.record import Item, LargeRecord, Record, Unreadable
 from dispatcher.records.source import START
 
 LONGEST = 60
@@ -31,12 +31,12 @@ def items_of(content: bytes, cuts: list[int], large: int, folder: Path) -> list[
         mock.patch.object(lines, "LARGE_BYTES", large),
         mock.patch.object(json_records, "LARGE_BYTES", large),
     ):
-        splitter = LineSplitter(LONGEST, lambda first: LongValue(folder, "id", is_first=first))
-        parser = JsonLines("f", key="id", longest=LONGEST, mark=START)
+        splitter = LineSplitter(LONGEST, lambda first: LargeValue(folder, "id", is_first=first))
+        parser = JsonLines("f", key="id", max_bytes=LONGEST, mark=START)
         pieces = [p for a, b in pairwise(edges) for p in splitter.feed(content[a:b])]
         for piece in (*pieces, *splitter.end()):
-            if isinstance(piece, LongValue):
-                items += parser.take(piece)
+            if isinstance(piece, LargeValue):
+                items += parser.add(piece)
             elif isinstance(piece, TooLong):
                 items.append(parser.skip(piece.length))
             else:
@@ -88,9 +88,9 @@ def test_it_makes_no_difference_where_a_line_is_held(
     for item in found:
         if isinstance(item, Unreadable):
             assert "f, line " in item.message
-        elif isinstance(item, Large):
+        elif isinstance(item, LargeRecord):
             assert item.size >= large
-            item.blob.close()
+            item.content.close()
 
 
 def test_a_long_line_is_a_blob_and_a_short_value_among_blanks_is_not(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_long_line_is_a_blob_and_a_short_value_among_blanks_is_not(tmp_path: P
     content = value + b"\n  1234\n" + b" " * 40 + b'{"id":2}\n'
     cuts = [*range(0, len(content), 5)]
     large, unnamed, small = items_of(content, cuts, 20, tmp_path)
-    assert isinstance(large, Large)
+    assert isinstance(large, LargeRecord)
     assert (large.key, large.raw, large.size) == ("k", value, len(value))
     assert isinstance(unnamed, Unreadable)
     assert isinstance(small, Record)
@@ -157,21 +157,21 @@ def test_a_file_is_let_go_when_the_value_is_none(tmp_path: Path) -> None:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     before = files()
-    value = LongValue(tmp_path, None, is_first=True)
+    value = LargeValue(tmp_path, None, is_first=True)
     value.feed(b"[1")
     assert files() == before + 1
     value.feed(b"x")
     assert files() == before
     value.feed(b"anything")
     assert value.length == 11
-    given_up = LongValue(tmp_path, None, is_first=True)
+    given_up = LargeValue(tmp_path, None, is_first=True)
     given_up.feed(b"[1")
     del given_up
     assert files() == before
 
 
 def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    value = LongValue(tmp_path, None, is_first=True)
+    value = LargeValue(tmp_path, None, is_first=True)
 
     def full(file: int, data: bytes, at: int) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -180,4 +180,4 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(StateError, match=r"cannot be written .*No space left.*Make room there"):
         value.feed(b"[1]")
     with pytest.raises(StateError, match="No such file or directory"):
-        LongValue(tmp_path / "gone", None, is_first=True)
+        LargeValue(tmp_path / "gone", None, is_first=True)
