@@ -1,32 +1,33 @@
-"""Bytes that are too many to hold in memory: a part of an open file."""
+"""Content too large for memory: a slice of an open file."""
 
 import os
 import zlib
 from collections.abc import Iterator
 
 LARGE_BYTES = 16_000_000
-"""A record from here on is a blob."""
+"""Size from which a record is held as a slice of a file."""
 
 CHUNK_BYTES = 1_000_000
-"""How much of a blob is read at once."""
+"""Bytes of a slice that are read at once."""
 
 
 class ChangedError(Exception):
-    """The bytes of a blob are not those that it was made of; ``str()`` says what of them."""
+    """The file of a slice has changed since the slice was made; ``str()`` says in what."""
 
 
 class FileSlice:
-    """A part of an open file, read by whoever asks; owns the file descriptor.
+    """A slice of an open file; owns the file descriptor.
 
-    It is closed by ``close``, at the latest when nobody holds it any more: an unlinked file takes
-    its disk space until then.
+    ``close`` closes it, and at the latest the end of the object does: an unlinked file takes its
+    disk space until then.
 
     Args:
         file: A file descriptor of its own, which ``close`` closes.
-        offset: Where the part begins, in bytes.
-        size: Its bytes.
+        offset: The begin of the slice in the file, in bytes.
+        size: The length of the slice, in bytes.
         crc: CRC-32 of its bytes, where it is known.
-        steady: The file must stay as it is now until everything is read, such as one of the user's.
+        steady: The file must not change until all of the slice is read, such as one of the
+            user's.
     """
 
     __slots__ = ("_crc", "_file", "_initial_state", "_offset", "size")
@@ -44,8 +45,7 @@ class FileSlice:
         """Yield the bytes in order, ``CHUNK_BYTES`` at a time; blocks on the disk.
 
         Raises:
-            ChangedError: They are not those that it was made of; known for sure only at the end,
-                after the last chunk.
+            ChangedError: The file has changed; certain only at the end, after the last chunk.
             OSError: The disk fails.
         """
         crc = 0
@@ -76,7 +76,7 @@ class FileSlice:
             os.close(file)
 
     def __del__(self) -> None:
-        """Close the file of a blob that nobody wanted, such as one that was read before."""
+        """Close the file of a slice that was dropped, such as one of a record read before."""
         self.close()
 
 

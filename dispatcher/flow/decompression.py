@@ -14,7 +14,7 @@ import zstandard
 Compression: TypeAlias = Literal["none", "gzip", "zstd"]
 
 MAGIC_BYTES = 4
-"""How many first bytes ``detect`` looks at."""
+"""Number of first bytes that ``detect`` looks at."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -27,11 +27,11 @@ _GZIP_WINDOW = 31  # zlib: the largest window, with a gzip header
 
 
 class DamagedError(Exception):
-    """Compressed input that cannot be decoded further; ``str()`` says how it is damaged."""
+    """Compressed input that cannot be decoded further; ``str()`` describes the damage."""
 
 
 class Decoder(Protocol):
-    """Turns blocks of a file into blocks of its content."""
+    """Decoder of the blocks of a file into blocks of its content."""
 
     def feed(self, block: bytes) -> Iterator[bytes]:
         """Decode one block; the iterator must be exhausted before the next call.
@@ -42,7 +42,7 @@ class Decoder(Protocol):
         ...
 
     def end(self) -> Iterator[bytes]:
-        """Decode what is left at the end of the file.
+        """Decode the rest at the end of the file.
 
         Raises:
             DamagedError: The file ends too early, or its last bytes are damaged.
@@ -93,7 +93,7 @@ class PlainDecoder:
 
 
 class _Slices:
-    """Cuts blocks of any size into slices of one size; the last one may be shorter."""
+    """Blocks of any size cut into slices of one size; the last one may be shorter."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -141,7 +141,7 @@ class GzipDecoder:
             try:
                 content = self._member.decompress(data, _GZIP_OUTPUT_BYTES)
             except zlib.error as error:
-                # zlib raises without the output made so far: win it back byte by byte.
+                # zlib raises without the output made so far: decode it again byte by byte.
                 yield _decode_until_damage(before, data)
                 raise DamagedError(f"the gzip data is damaged ({error})") from None
             if content:

@@ -279,7 +279,7 @@ def test_totals_of_a_sample_are_said_to_be_estimates() -> None:
     assert "would cost about $" in text
     text = text_of(plan_of(LINES, settings, extent=Extent(complete=False, scale=None)))
     assert text.startswith("at least 4 requests for at least 40 records")
-    assert "how much more there is, is not known" in " ".join(text.split())
+    assert "whose whole size is not known" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(("records_", "told"), [(2_000, "6,700"), (10_000, "6,670")])
