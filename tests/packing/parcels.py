@@ -22,13 +22,13 @@ PLAIN: list[tuple[Framing, Encoding]] = [
     *((framing, "json") for framing in _JSON),
     ("msgpack-array", "msgpack"),
 ]
-PRESSED: list[tuple[Framing, Encoding]] = [
+COMPRESSED: list[tuple[Framing, Encoding]] = [
     *((framing, "json+gzip") for framing in _JSON),
     *((framing, "json+zstd") for framing in _JSON),
     ("msgpack-array", "msgpack+gzip"),
     ("msgpack-array", "msgpack+zstd"),
 ]
-FRAMED = [*PLAIN, *PRESSED]
+FRAMED = [*PLAIN, *COMPRESSED]
 """All ways to pack several records."""
 
 ALONE: list[tuple[Framing, Encoding]] = [
@@ -80,12 +80,12 @@ def keys(packed: Iterable[Parcel | RefusedRecord]) -> list[list[Key]]:
     ]
 
 
-def is_kept(parcel: Parcel) -> bool:
-    """Return whether what is kept are the records as they were read."""
+def spools_its_records(parcel: Parcel) -> bool:
+    """Return whether a parcel spools its records as they were read."""
     raws = [record.raw for record in parcel.records]
-    kept = spooled_of(parcel)
-    assert isinstance(kept, bytes)
-    return cut_records(kept, [len(raw) for raw in raws]) == raws
+    spooled = spooled_of(parcel)
+    assert isinstance(spooled, bytes)
+    return cut_records(spooled, [len(raw) for raw in raws]) == raws
 
 
 def text(size: int, seed: int = 1) -> bytes:

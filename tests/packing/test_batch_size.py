@@ -81,7 +81,7 @@ def test_no_news_changes_nothing() -> None:
     assert batch_size.limit(100_000) == before
 
 
-def test_it_matters_little_how_many_are_told_at_once() -> None:
+def test_it_matters_little_how_many_are_observed_at_once() -> None:
     rng = random.Random(7)
     one, many = BatchSize(), BatchSize()
     for _ in range(50):
@@ -93,13 +93,13 @@ def test_it_matters_little_how_many_are_told_at_once() -> None:
 
 
 @given(
-    told=st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=20),
+    observed=st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=20),
     max_records=st.integers(1, 100_000),
 )
 def test_the_limit_is_always_one_that_can_be_kept(
-    told: list[tuple[int, int]], max_records: int
+    observed: list[tuple[int, int]], max_records: int
 ) -> None:
     batch_size = BatchSize()
-    for records, bad in told:
+    for records, bad in observed:
         batch_size.observe(records, bad)
     assert 1 <= batch_size.limit(max_records) <= max_records

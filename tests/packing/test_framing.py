@@ -84,9 +84,3 @@ def test_payloads_are_what_their_content_type_says(raws: list[bytes]) -> None:
     assert template == {"instances": values, "of": "[1]"}
     packed = [msgpack.packb(value) for value in values]
     assert msgpack.unpackb(frame("msgpack-array").join(packed)) == values
-
-
-@pytest.mark.parametrize("sizes", [[0], [1, 1, 1], [1, 2]])
-def test_sizes_of_other_records_are_refused(sizes: list[int]) -> None:
-    with pytest.raises(ValueError, match="do not hold"):
-        cut_records(join_records([b"1", b"2"]), sizes)

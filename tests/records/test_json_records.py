@@ -1,4 +1,4 @@
-"""A line is a record, or says why it is none."""
+"""A line of JSON becomes a record, or an item that says why it cannot."""
 
 import tracemalloc
 

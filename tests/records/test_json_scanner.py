@@ -133,7 +133,9 @@ def test_the_verdict_and_the_key_are_those_of_orjson(text: bytes, where: list[in
 
 @settings(max_examples=600, deadline=None)
 @given(text=documents, data=st.data())
-def test_one_byte_more_less_or_other_is_told_as_by_orjson(text: bytes, data: st.DataObject) -> None:
+def test_one_byte_more_less_or_other_is_judged_as_by_orjson(
+    text: bytes, data: st.DataObject
+) -> None:
     at = data.draw(st.integers(0, len(text)))
     byte = data.draw(
         st.one_of(
@@ -210,7 +212,7 @@ def test_any_name_can_be_the_field() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "at", "told"),
+    ("text", "at", "message"),
     [
         (b'{"a":1 x}', 8, "a comma or an end was expected"),
         (b'{"a" 1}', 6, "a colon was expected"),
@@ -224,13 +226,13 @@ def test_any_name_can_be_the_field() -> None:
         (b'["\xc3', 3, "not UTF-8"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(text: bytes, at: int, told: str) -> None:
+def test_the_message_of_a_mistake_names_its_place(text: bytes, at: int, message: str) -> None:
     for pieces in ([text], [bytes([byte]) for byte in text]):
         scanner = JsonScanner()
-        with pytest.raises(MalformedError, match=told) as raised:
+        with pytest.raises(MalformedError, match=message) as raised:
             feed(scanner, pieces)
         assert raised.value.at == at
-        assert raised.value.reason == ("bad_utf8" if "UTF" in told else "bad_json")
+        assert raised.value.reason == ("bad_utf8" if "UTF" in message else "bad_json")
 
 
 def test_memory_does_not_follow_the_length() -> None:

@@ -44,10 +44,10 @@ def items_of(content: bytes, cuts: list[int], large: int, folder: Path) -> list[
     return items
 
 
-def told(item: Item) -> tuple[object, ...]:
+def shown_of(item: Item) -> tuple[object, ...]:
     """Return all of an item but the bytes of a bad one, which may be too many to keep."""
     if isinstance(item, Unreadable):
-        # Where two things are wrong the first one is told.
+        # Where two things are wrong the first one is reported.
         both = item.reason in ("bad_json", "bad_utf8")
         return item.position, item.key, "malformed" if both else item.reason
     return item.position, item.key, item.raw
@@ -84,7 +84,7 @@ def test_it_makes_no_difference_where_a_line_is_held(
     folder = tmp_path_factory.getbasetemp()
     small = items_of(content, [], 10**6, folder)
     found = items_of(content, cuts, large, folder)
-    assert [told(item) for item in found] == [told(item) for item in small]
+    assert [shown_of(item) for item in found] == [shown_of(item) for item in small]
     for item in found:
         if isinstance(item, Unreadable):
             assert "f, line " in item.message
@@ -93,7 +93,9 @@ def test_it_makes_no_difference_where_a_line_is_held(
             item.content.close()
 
 
-def test_a_long_line_is_a_blob_and_a_short_value_among_blanks_is_not(tmp_path: Path) -> None:
+def test_a_long_line_is_a_large_record_and_a_short_value_among_blanks_is_not(
+    tmp_path: Path,
+) -> None:
     value = b'{"id":"k","x":"%b"}' % (b"x" * 20)
     content = value + b"\n  1234\n" + b" " * 40 + b'{"id":2}\n'
     cuts = [*range(0, len(content), 5)]
@@ -141,18 +143,18 @@ def test_a_long_line_is_a_blob_and_a_short_value_among_blanks_is_not(tmp_path: P
         ),
     ],
 )
-def test_what_is_wrong_is_told_and_what_is_json_is_kept(
+def test_malformed_json_says_why_and_json_keeps_its_bytes(
     tmp_path: Path, line: bytes, reason: str, message: str
 ) -> None:
     (item,) = items_of(line + b"\n", [10], 20, tmp_path)
     assert isinstance(item, Unreadable)
     raw = item.raw.read() if isinstance(item.raw, FileSlice) else item.raw
-    told = (item.key, item.reason, item.message)
-    assert told == ("f:1", reason, f"f, line 1: {message}")
+    shown_of = (item.key, item.reason, item.message)
+    assert shown_of == ("f:1", reason, f"f, line 1: {message}")
     assert raw == (line if reason in ("missing_key", "bad_key") else b"")
 
 
-def test_a_file_is_let_go_when_the_value_is_none(tmp_path: Path) -> None:
+def test_the_file_of_a_value_that_is_no_json_is_closed(tmp_path: Path) -> None:
     def files() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
