@@ -6,6 +6,7 @@ their input into slices of a fixed size, however it arrives.
 """
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Literal, Protocol, TypeAlias
 
@@ -110,12 +111,17 @@ class _Slices:
         return self._rest
 
 
-class GzipDecoder:
-    """Gzip of any number of members; zero bytes after a member are padding, as in gzip(1)."""
+class _SlicedDecoder(ABC):
+    """Decoder of members or frames, one behind the other, in slices of a fixed size.
 
-    def __init__(self) -> None:
-        self._slices = _Slices(_GZIP_SLICE_BYTES)
-        self._member = zlib.decompressobj(_GZIP_WINDOW)
+    Args:
+        name: The format, as messages name it.
+        slice_bytes: The size of a slice.
+    """
+
+    def __init__(self, name: str, slice_bytes: int) -> None:
+        self._name = name
+        self._slices = _Slices(slice_bytes)
         self._begun = False
 
     def feed(self, block: bytes) -> Iterator[bytes]:
@@ -127,7 +133,19 @@ class GzipDecoder:
         """Decode the last slice, see ``Decoder``."""
         yield from self._decode(self._slices.last())
         if self._begun:
-            raise DamagedError("the gzip data ends too early")
+            raise DamagedError(f"the {self._name} data ends too early")
+
+    @abstractmethod
+    def _decode(self, data: bytes) -> Iterator[bytes]:
+        """Decode a slice; ``_begun`` is true inside a member or frame."""
+
+
+class GzipDecoder(_SlicedDecoder):
+    """Gzip of any number of members; zero bytes after a member are padding, as in gzip(1)."""
+
+    def __init__(self) -> None:
+        super().__init__("gzip", _GZIP_SLICE_BYTES)
+        self._member = zlib.decompressobj(_GZIP_WINDOW)
 
     def _decode(self, data: bytes) -> Iterator[bytes]:
         while True:
@@ -165,24 +183,12 @@ def _decode_until_damage(member: "zlib._Decompress", data: bytes) -> bytes:
     return bytes(content)
 
 
-class ZstdDecoder:
+class ZstdDecoder(_SlicedDecoder):
     """Zstandard of any number of frames, skippable ones included."""
 
     def __init__(self) -> None:
-        self._slices = _Slices(_ZSTD_SLICE_BYTES)
+        super().__init__("zstd", _ZSTD_SLICE_BYTES)
         self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._begun = False
-
-    def feed(self, block: bytes) -> Iterator[bytes]:
-        """Decode one block, see ``Decoder``."""
-        for data in self._slices.add(block):
-            yield from self._decode(data)
-
-    def end(self) -> Iterator[bytes]:
-        """Decode the last slice, see ``Decoder``."""
-        yield from self._decode(self._slices.last())
-        if self._begun:
-            raise DamagedError("the zstd data ends too early")
 
     def _decode(self, data: bytes) -> Iterator[bytes]:
         while data:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import orjson
 
+from dispatcher.packing.json_pointer import names_of
+
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _INSIDE = rb'[^{}\[\]"]*+'
 # A string, an array or object that holds no other, or one character of structure; a quotation mark
@@ -103,8 +105,7 @@ def at(text: bytes, pointer: str) -> bytes:
         NothingThereError: The document has no such place.
     """
     text = text.strip()
-    for part in pointer.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
+    for name in names_of(pointer):
         found: bytes | None = None
         for key, child in _named_children(text):
             if key == name:

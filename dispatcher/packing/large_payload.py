@@ -14,10 +14,8 @@ import zstandard
 from dispatcher.config.packing import Encoding
 from dispatcher.flow.content import FileSlice
 from dispatcher.packing.codec import Codec, compression_of
+from dispatcher.packing.compression import GZIP_LEVEL, ZSTD_LEVEL
 from dispatcher.packing.framing import Frame
-
-_GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
-"""As of smaller payloads."""
 
 _GZIP_WINDOW = 31
 """To zlib: its largest window, and the header and trailer of gzip around."""
@@ -47,14 +45,14 @@ def pieces(content: FileSlice, codec: Codec, encoding: Encoding) -> Iterator[byt
         case None:
             yield from _framed(content, codec)
         case "gzip":
-            gzip = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WINDOW)
+            gzip = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW)
             for piece in _framed(content, codec):
                 yield gzip.compress(piece)
             yield gzip.flush()
         case "zstd":
             # With the size given, the frame's header holds it, as after compressing all at once.
             size = codec.frame.size(content.size, 1)
-            zstd = zstandard.ZstdCompressor(_ZSTD_LEVEL).compressobj(size=size)
+            zstd = zstandard.ZstdCompressor(ZSTD_LEVEL).compressobj(size=size)
             for piece in _framed(content, codec):
                 yield zstd.compress(piece)
             yield zstd.flush()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgpack
 
+from dispatcher.packing.json_pointer import names_of
 from dispatcher.packing.values import NotEncodableError, encode, unpack
 
 
@@ -23,8 +24,7 @@ def at(packed: bytes, pointer: str) -> bytes | None:
     """
     _check(packed)
     found: bytes | None = packed
-    for part in pointer.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
+    for name in names_of(pointer):
         if found is None:
             break
         if _is_map(found):
