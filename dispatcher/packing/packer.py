@@ -109,7 +109,7 @@ class Packer:
         """
         full: list[Parcel | RefusedRecord] = []
         if self._max_records == 1:
-            full.extend(map(self._parcel_of_one, records))
+            full.extend(map(self._route_alone, records))
         elif self._compression is None:
             self._add_plain(records, now, full)
         else:
@@ -119,7 +119,7 @@ class Packer:
     def flush(self) -> list[Parcel | RefusedRecord]:
         """Close and return the open parcel, full or not; empty where none is open.
 
-        These are several where its records, once compressed, exceed one.
+        Compressed records may turn out to need several parcels.
         """
         full: list[Parcel | RefusedRecord] = []
         while self._open:
@@ -166,7 +166,7 @@ class Packer:
                         full.append(self._close())
                     continue
                 full.append(self._close())
-            if around + size + between >= max_bytes or not self._may_share():
+            if around + size + between >= max_bytes or not self._update_limit():
                 full.append(self._routing.route(record, item=item))
                 continue
             self._open.append(record)
@@ -205,7 +205,7 @@ class Packer:
                     coming.extendleft((record, *reversed(rest)))
                     continue
             if self._batch is None:
-                if not self._may_share():
+                if not self._update_limit():
                     full.append(self._routing.route(record, item=item))
                     continue
                 self._began = now
@@ -253,15 +253,15 @@ class Packer:
     def _add_alone(self, record: Record | LargeRecord, full: list[Parcel | RefusedRecord]) -> None:
         """Close the open parcel, then add one of this record, which cannot share a parcel."""
         full.extend(self.flush())
-        full.append(self._parcel_of_one(record))
+        full.append(self._route_alone(record))
 
-    def _parcel_of_one(self, record: Record | LargeRecord) -> Parcel | RefusedRecord:
+    def _route_alone(self, record: Record | LargeRecord) -> Parcel | RefusedRecord:
         if isinstance(record, LargeRecord):
             return self._routing.route_large(record)
         return self._routing.route(record)
 
-    def _may_share(self) -> bool:
-        """Update the limit for the next parcel; return whether it is more than one record."""
+    def _update_limit(self) -> bool:
+        """Update the limit for the next parcel; return whether several records may share it."""
         if self._batch_size is not None:
             self._open_max_records = self._batch_size.limit(self._max_records)
         return self._open_max_records > 1
