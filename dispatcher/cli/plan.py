@@ -25,7 +25,7 @@ from dispatcher.observe import number_format
 from dispatcher.observe.console import open_console
 from dispatcher.observe.progress import choose_style
 from dispatcher.plan.cost import PRICE_NAMES, Assumptions, with_prices
-from dispatcher.plan.extent import Extent, Measure
+from dispatcher.plan.extent import Extent, InputProgress
 from dispatcher.plan.planner import Planner
 from dispatcher.plan.report import report
 from dispatcher.plan.report_json import report_json
@@ -199,7 +199,7 @@ class _Reading:
         self._planner = planner
         self._sample = sample
         self._ended = False
-        self._measure = Measure()
+        self._measure = InputProgress()
         self._scope = anyio.CancelScope()
 
     async def run(self) -> None:
@@ -215,7 +215,7 @@ class _Reading:
                 if left:
                     self._planner.add(items[:left])
                     measure.plan(items[left - 1])
-                elif measure.is_even:
+                elif measure.has_density:
                     # There is more, and what is known of files says how much.
                     return
                 if self._expected is None and not self._left(1):

@@ -122,9 +122,9 @@ def verdict_on(
         assert output.reason is not None, "it comes with a body or a reason"
         return Failure(output.reason, output.message)
     keys = [record_ref.key for record_ref in entry.record_refs]
-    outputs = split(output.body, output.content_type, keys, packing, most=max_output)
+    outputs = split(output.body, output.content_type, keys, packing, max_bytes=max_output)
     if isinstance(outputs, Mismatch):
-        return Failure(Reason(outputs.reason), outputs.message)
+        return Failure(outputs.reason, outputs.message)
     return outputs
 
 

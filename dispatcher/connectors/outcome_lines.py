@@ -119,7 +119,7 @@ def _value_in_pieces(blob: FileSlice) -> Iterator[bytes]:
 
 
 def _is_embeddable(blob: FileSlice) -> bool:
-    scanner = JsonScanner(deepest=DEEPEST)
+    scanner = JsonScanner(max_depth=DEEPEST)
     try:
         for chunk in blob.chunks():
             scanner.feed(chunk)

@@ -28,9 +28,8 @@ from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.events import InvocationsPlanned, Observer, RecordsRejected
 from dispatcher.packing.packer import Packer, RefusedRecord
 from dispatcher.packing.parcel import Parcel, sent_bytes
-from dispatcher.packing.spool_format import crc32_of, kept_before
-from dispatcher.reasons import Reason
-from dispatcher.records.record import Item, Large, Position, Record, Unreadable
+from dispatcher.packing.spool_format import crc32_of, spooled_before
+from dispatcher.records.record import Item, LargeRecord, Position, Record, Unreadable
 from dispatcher.records.source import Source
 from dispatcher.retry.outcomes import SplitBudget
 
@@ -90,7 +89,7 @@ class Intake:
         self._waiting.cancel()
 
     async def _take(self, items: Sequence[Item]) -> None:
-        records: list[Record | Large] = []
+        records: list[Record | LargeRecord] = []
         dead: list[Outcome] = []
         replay = self.ledger.replay
         for item in items:
@@ -117,7 +116,7 @@ class Intake:
         if self.packer.deadline is not None:
             self._opened.set()
 
-    async def _pack(self, records: Sequence[Record | Large]) -> list[Parcel | RefusedRecord]:
+    async def _pack(self, records: Sequence[Record | LargeRecord]) -> list[Parcel | RefusedRecord]:
         """Return what became full; anything slow is done on a worker thread.
 
         A stop waits for the thread, which nothing may disturb; what it packed is then left to the
@@ -215,11 +214,11 @@ class Intake:
         finally:
             self._held_back += self.monotonic() - began
 
-    async def _recover(self, entry: Entry, record: Record | Large) -> None:
+    async def _recover(self, entry: Entry, record: Record | LargeRecord) -> None:
         """Collect the records of a payload that a power loss took, until it is whole."""
         number = entry.planned.number
         found = self._lost.setdefault(number, {})
-        content = record.raw if isinstance(record, Record) else record.blob
+        content = record.raw if isinstance(record, Record) else record.content
         found[record.position.stream, record.position.start] = content
         if len(found) < len(entry.record_refs):
             return
@@ -228,7 +227,7 @@ class Intake:
             (record_ref.position.stream, record_ref.position.start)
             for record_ref in entry.record_refs
         ]
-        kept = kept_before([found[place] for place in places], entry.planned.size)
+        kept = spooled_before([found[place] for place in places], entry.planned.size)
         try:
             crc = await anyio.to_thread.run_sync(crc32_of, kept)  # a large one takes a second
         except ChangedError:
@@ -264,7 +263,7 @@ def _missing(position: Position) -> StateError:
 
 
 def _unreadable(item: Unreadable) -> Outcome:
-    reason = Reason(item.reason)
+    reason = item.reason
     return Outcome.dead(item.position, item.key, reason, item.message, input=item.raw or None)
 
 
@@ -273,7 +272,7 @@ def _refused(item: RefusedRecord) -> Outcome:
     return Outcome.dead(
         record.position,
         record.key,
-        Reason(item.reason),
+        item.reason,
         item.message,
-        input=record.raw if isinstance(record, Record) else record.blob,
+        input=record.raw if isinstance(record, Record) else record.content,
     )

@@ -36,7 +36,7 @@ from dispatcher.ledger.states import Move, State, step
 from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.ledger.watermark import Watermark, adjoining
 from dispatcher.packing.codec import Codec
-from dispatcher.packing.parcel import Parcel, kept_of
+from dispatcher.packing.parcel import Parcel, spooled_of
 from dispatcher.records.source import Mark
 
 _BEGUN = "accepted"
@@ -176,7 +176,7 @@ class Ledger:
         Raises:
             StateError: The intent could not be stored; nothing may be sent.
         """
-        kept = [kept_of(parcel) for parcel in parcels]
+        kept = [spooled_of(parcel) for parcel in parcels]
         entries = [self._entry(p, len(k)) for p, k in zip(parcels, kept, strict=True)]
         await self._commits.write(Plan(entries, kept))
         for entry, parcel in zip(entries, parcels, strict=True):

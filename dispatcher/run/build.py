@@ -208,7 +208,7 @@ def build(config: Config, opened: Opened, *, observe: Observer, environment: Env
             config.packing,
             opened.codec,
             staging=config.staging.bucket is not None,
-            sizing=batch_size,
+            batch_size=batch_size,
         ),
         ledger=ledger,
         resend=resend.add,

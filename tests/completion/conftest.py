@@ -104,7 +104,7 @@ class Scene:
             raws = [record.raw for record in records]
             payload = joined(framing, raws)
             parcels.append(
-                Parcel(records, payload, "application/json", "inline", kept=b"\n".join(raws))
+                Parcel(records, payload, "application/json", "inline", spooled=b"\n".join(raws))
             )
         planned = [one.number for one in await self.ledger.plan(parcels)]
         return [entry for number in planned if (entry := self.ledger.find(number))]

@@ -244,11 +244,11 @@ async def test_a_packed_invocation_that_was_not_taken_apart_has_one_bad_record_a
 def test_the_share_of_bad_records_is_known_again_from_the_tallies() -> None:
     tallies = {"completed": 9_000, "dead:model_error": 1_000, "dead:bad_json": 1, "parts": 99_999}
     assert (
-        learned_batch_size(tallies).most(1_000)
-        == BatchSize(bad=1_000, records=10_001).most(1_000)
+        learned_batch_size(tallies).limit(1_000)
+        == BatchSize(bad=1_000, records=10_001).limit(1_000)
         < 10
     )
-    assert learned_batch_size({"completed": 10, "dead:no_staging": 500}).most(1_000) == 1_000
+    assert learned_batch_size({"completed": 10, "dead:no_staging": 500}).limit(1_000) == 1_000
 
 
 @pytest.mark.parametrize("broken", ["results", "ledger"])

@@ -25,7 +25,8 @@ from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
 from dispatcher.packing.parcel import Parcel
-from dispatcher.records.record import Item, Large, Position, Record, Unreadable
+from dispatcher.reasons import Reason
+from dispatcher.records.record import Item, LargeRecord, Position, Record, Unreadable
 from dispatcher.records.source import Mark
 from tests.payloads import codec
 
@@ -188,8 +189,10 @@ async def test_records_are_durable_before_they_are_handed_on(scene: Scene) -> No
 
 
 async def test_what_cannot_be_sent_is_a_settlement_of_its_own(open_scene: OpenScene) -> None:
-    unreadable = Unreadable(record(0).position, "in:1", b"\xff", "bad_utf8", "line 1 is not UTF-8")
-    nameless = Unreadable(record(1).position, "in:2", b"", "too_large", "line 2 is too long")
+    unreadable = Unreadable(
+        record(0).position, "in:1", b"\xff", Reason.BAD_UTF8, "line 1 is not UTF-8"
+    )
+    nameless = Unreadable(record(1).position, "in:2", b"", Reason.TOO_LARGE, "line 2 is too long")
     large = record(2, b"7" * 128_001)
     async with open_scene(staging={}) as scene:
         running = await finish(scene, [[unreadable, nameless, large, record(3)]])
@@ -225,7 +228,7 @@ async def test_a_full_payload_goes_at_once_and_the_end_flushes(open_scene: OpenS
 async def test_a_payload_opened_while_the_flush_waited_keeps_its_own_time(
     open_scene: OpenScene,
 ) -> None:
-    bad = Unreadable(record(1).position, "in:2", b"", "bad_json", "line 2 is no JSON")
+    bad = Unreadable(record(1).position, "in:2", b"", Reason.BAD_JSON, "line 2 is no JSON")
     async with open_scene(packing=LINES) as scene:
         batches: list[list[Item] | float] = [records(0), 0.3, [bad, *records(2, 3, 4)], 9.0]
         running = await finish(scene, batches, first_settlement=1.0)
@@ -275,7 +278,7 @@ async def test_an_open_payload_is_not_cut_while_planning_is_held_back(
 async def test_silence_before_and_after_it_was_held_back_counts_together(
     open_scene: OpenScene,
 ) -> None:
-    bad = Unreadable(record(1).position, "in:2", b"", "bad_json", "line 2 is no JSON")
+    bad = Unreadable(record(1).position, "in:2", b"", Reason.BAD_JSON, "line 2 is no JSON")
     async with open_scene(packing=LINES) as scene:
         batches: list[list[Item] | float] = [records(0), 0.3, [bad], 9.0]
         running = await finish(scene, batches, first_settlement=60)
@@ -498,7 +501,7 @@ async def test_a_large_record_that_changes_while_it_is_read_stops_the_run(
     path.write_bytes(b"[1")
     async with open_scene(packing={"encodings": ["msgpack"]}) as scene:
         with pytest.raises(BaseExceptionGroup) as stopped:
-            await finish(scene, [[Large(record(0).position, "key-0", blob)]])
+            await finish(scene, [[LargeRecord(record(0).position, "key-0", blob)]])
         assert stopped.group_contains(StateError, match="changed while it was read")
     blob.close()
 
@@ -570,7 +573,7 @@ async def test_a_large_record_is_parsed_in_held_memory(
     path = tmp_path / "large"
     path.write_bytes(b"[1, 2]")
     blob = FileSlice(os.open(path, os.O_RDONLY), 0, 6)
-    large: list[Item] = [Large(record(0).position, "key-0", blob)]
+    large: list[Item] = [LargeRecord(record(0).position, "key-0", blob)]
     async with open_scene(packing={"encodings": ["msgpack"]}) as scene:
         async with started(scene, [large]) as running:
             await anyio.sleep(1)

@@ -13,7 +13,7 @@ from dispatcher.ledger.outcome import Outcome
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.packing.parcel import Parcel
 from dispatcher.packing.spool_format import crc32_of
-from dispatcher.records.record import Large, Position
+from dispatcher.records.record import LargeRecord, Position
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
 RAW = b'{"x": "%b"}' % (b"x" * 500)
@@ -33,8 +33,8 @@ def blob_of(tmp_path: Path) -> FileSlice:
 
 async def planned(ledger: Ledger, tmp_path: Path) -> int:
     blob = blob_of(tmp_path)
-    large = Large(Position("a.jsonl", 0, len(RAW) + 1, 1), "k", blob)
-    parcel = Parcel([large], b"", "application/json", "s3", kept=blob)
+    large = LargeRecord(Position("a.jsonl", 0, len(RAW) + 1, 1), "k", blob)
+    parcel = Parcel([large], b"", "application/json", "s3", spooled=blob)
     (made,) = await ledger.plan([parcel])
     assert made.size == len(RAW)
     with pytest.raises(OSError, match="Bad file descriptor"):

@@ -13,7 +13,7 @@ from dispatcher.ledger.replay import Seen
 from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Parcel
-from dispatcher.packing.spool_format import crc32_of, keep
+from dispatcher.packing.spool_format import crc32_of, join_records
 from dispatcher.records.record import Position
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
@@ -171,8 +171,8 @@ async def test_parts_whose_bytes_went_with_the_power_are_read_again(
         assert [len(entry.record_refs) for entry in lost] == [2, 2, 2]
         for entry in lost:
             raws = [b'{"n": %d}' % (s.position.start // 10) for s in entry.record_refs]
-            assert crc32_of(keep(raws)) == entry.crc
-            await ledger.restore(entry.planned.number, keep(raws))
+            assert crc32_of(join_records(raws)) == entry.crc
+            await ledger.restore(entry.planned.number, join_records(raws))
             assert await ledger.payload(entry) == b"\n".join(raws)
         assert ledger.without_payload() == []
 

@@ -16,9 +16,10 @@ from dispatcher.connectors.files import manifest
 from dispatcher.connectors.files.manifest import Listed
 from dispatcher.errors import StateError
 from dispatcher.flow.content import LARGE_BYTES, FileSlice
-from dispatcher.records.json_records import item_of, item_of_long
-from dispatcher.records.long_value import UTF8_MARK, LongValue
-from dispatcher.records.record import Item, Large, Position, Record, Unreadable
+from dispatcher.reasons import Reason
+from dispatcher.records.json_records import item_of, item_of_large
+from dispatcher.records.large_value import UTF8_MARK, LargeValue
+from dispatcher.records.record import Item, LargeRecord, Position, Record, Unreadable
 from dispatcher.records.source import START, Mark
 
 STREAM = "files"
@@ -148,7 +149,7 @@ class FilesSource:
             if item is None:  # the ones before it are not to wait for it
                 break
             items.append(item)
-            taken = item.size if isinstance(item, Record | Large) else 0
+            taken = item.size if isinstance(item, Record | LargeRecord) else 0
             size += taken
             self._read_bytes += taken
         return items
@@ -162,7 +163,8 @@ class FilesSource:
         except OSError as error:
             if error.errno not in _OF_THE_FILE:
                 raise _unread(listed.path, error) from None
-            reason = "missing_file" if error.errno == errno.ENOENT else "unreadable_file"
+            is_missing = error.errno == errno.ENOENT
+            reason = Reason.MISSING_FILE if is_missing else Reason.UNREADABLE_FILE
             message = f"{listed.path} cannot be opened ({error.strerror})"
             return Unreadable(position, listed.path, b"", reason, message)
         is_kept = False
@@ -174,7 +176,9 @@ class FilesSource:
                 return self._small(position, listed.path, file, found.st_size)
             is_kept = True
             if not self._is_json:
-                return Large(position, listed.path, FileSlice(file, 0, found.st_size, steady=True))
+                return LargeRecord(
+                    position, listed.path, FileSlice(file, 0, found.st_size, steady=True)
+                )
             self._long = _LongFile(position, listed.path, file, self._spill)
             return None
         except OSError as error:
@@ -185,15 +189,17 @@ class FilesSource:
 
     def _refused(self, position: Position, path: str, found: os.stat_result) -> Unreadable | None:
         if not stat.S_ISREG(found.st_mode):
-            return Unreadable(position, path, b"", "unreadable_file", f"{path} is no regular file")
+            return Unreadable(
+                position, path, b"", Reason.UNREADABLE_FILE, f"{path} is no regular file"
+            )
         if not found.st_size:
-            return Unreadable(position, path, b"", "empty_file", f"{path} is empty")
+            return Unreadable(position, path, b"", Reason.EMPTY_FILE, f"{path} is empty")
         if found.st_size > self._settings.max_record:
             message = (
                 f"{path} is {found.st_size} bytes long, source.max_record is "
                 f"{self._settings.max_record}"
             )
-            return Unreadable(position, path, b"", "too_large", message)
+            return Unreadable(position, path, b"", Reason.TOO_LARGE, message)
         return None
 
     def _small(self, position: Position, path: str, file: int, size: int) -> Item:
@@ -205,7 +211,7 @@ class FilesSource:
             return Record(position, path, raw)
         value = raw.strip().removeprefix(UTF8_MARK).strip()
         if not value:
-            return Unreadable(position, path, raw, "empty_file", f"{path} holds blanks only")
+            return Unreadable(position, path, raw, Reason.EMPTY_FILE, f"{path} holds blanks only")
         item = item_of(position, value, None, name=path)
         if isinstance(item, Record):
             # Valid JSON has line breaks only between tokens, where a blank means the same.
@@ -232,7 +238,7 @@ class _LongFile:
         self._path = path
         self._file = file
         self._before = _state(file)
-        self._value = LongValue(spill, None, is_first=True)
+        self._value = LargeValue(spill, None, is_first=True)
         self._is_changed = False
 
     def step(self) -> bool:
@@ -252,11 +258,11 @@ class _LongFile:
         if self._is_changed:
             item = _changed(self._position, self._path)
         else:
-            item = item_of_long(self._position, self._value, None, name=self._path)
+            item = item_of_large(self._position, self._value, None, name=self._path)
         self.close()
         if item is None:
             message = f"{self._path} holds blanks only"
-            return Unreadable(self._position, self._path, b"", "empty_file", message)
+            return Unreadable(self._position, self._path, b"", Reason.EMPTY_FILE, message)
         return item
 
     def close(self) -> None:
@@ -274,7 +280,7 @@ def _state(file: int) -> _State:
 
 def _changed(position: Position, path: str) -> Unreadable:
     message = f"{path} was written to while it was read; give the run files that are finished"
-    return Unreadable(position, path, b"", "changed_file", message)
+    return Unreadable(position, path, b"", Reason.CHANGED_FILE, message)
 
 
 def _unread(path: str, error: OSError) -> StateError:

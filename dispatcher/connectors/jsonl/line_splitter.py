@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from dispatcher.flow.content import LARGE_BYTES
-from dispatcher.records.long_value import LongValue
+from dispatcher.records.large_value import LargeValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class TooLong:
     length: int
 
 
-Piece: TypeAlias = list[bytes] | LongValue | TooLong
+Piece: TypeAlias = list[bytes] | LargeValue | TooLong
 """Lines that are in memory, or one that is not."""
 
 
@@ -35,11 +35,11 @@ class LineSplitter:
         begin: Begins a line that is not held in memory; is told whether it is the first one.
     """
 
-    def __init__(self, longest: int, begin: Callable[[bool], LongValue]) -> None:
+    def __init__(self, longest: int, begin: Callable[[bool], LargeValue]) -> None:
         self._longest = longest
         self._begin = begin
         self._parts: list[bytes] = []
-        self._long: LongValue | None = None
+        self._long: LargeValue | None = None
         self._length = 0
         self._is_first = True
 
@@ -88,7 +88,7 @@ class LineSplitter:
         elif part:
             self._parts.append(part)
 
-    def _release(self) -> bytes | LongValue | TooLong:
+    def _release(self) -> bytes | LargeValue | TooLong:
         length, self._length = self._length, 0
         self._is_first = False
         if length > self._longest:

@@ -19,7 +19,7 @@ from dispatcher.flow.decompression import (
     undecided,
 )
 from dispatcher.records.json_records import JsonLines
-from dispatcher.records.long_value import LongValue
+from dispatcher.records.large_value import LargeValue
 from dispatcher.records.record import Item
 from dispatcher.records.source import Mark
 
@@ -64,9 +64,9 @@ class StreamReader:
         folder, key, is_start = spill or Path(tempfile.gettempdir()), settings.key, mark.line == 0
         self._splitter = LineSplitter(
             settings.max_record,
-            lambda is_first: LongValue(folder, key, is_first=is_first and is_start),
+            lambda is_first: LargeValue(folder, key, is_first=is_first and is_start),
         )
-        self._parser = JsonLines(name, key=settings.key, longest=settings.max_record, mark=mark)
+        self._parser = JsonLines(name, key=settings.key, max_bytes=settings.max_record, mark=mark)
         self._compression = None if settings.compression == "auto" else settings.compression
         self._head = b""
         self._decoder: Decoder | None = None
@@ -185,8 +185,8 @@ class StreamReader:
             if isinstance(piece, TooLong):
                 yield [self._parser.skip(piece.length)]
                 continue
-            if isinstance(piece, LongValue):
-                if items := self._parser.take(piece):
+            if isinstance(piece, LargeValue):
+                if items := self._parser.add(piece):
                     yield items
                 continue
             for start in range(0, len(piece), BATCH_RECORDS):

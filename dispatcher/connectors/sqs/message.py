@@ -5,6 +5,7 @@ from typing import Protocol
 
 from dispatcher.config.connectors import SourceSettings
 from dispatcher.errors import CallError
+from dispatcher.reasons import Reason
 from dispatcher.records.json_records import item_of
 from dispatcher.records.record import Held, Position, Record, Unreadable
 
@@ -82,7 +83,7 @@ def item_of_message(position: Position, body: str, settings: SourceSettings) -> 
             f"source.max_record is {settings.max_record}"
         )
         # Unlike a line of a file it can be read nowhere else once it is deleted.
-        return Unreadable(position, position.message, raw, "too_large", message)
+        return Unreadable(position, position.message, raw, Reason.TOO_LARGE, message)
     item = item_of(position, raw, settings.key)
     if isinstance(item, Record):
         # Valid JSON has line breaks only between tokens, where a blank means the same.

@@ -26,7 +26,7 @@ from dispatcher.ledger.payloads.payloads import unreadable_payload
 from dispatcher.observe.events import Observer, PayloadStaged
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.large_payload import (
-    digest_of_blob,
+    digest_of_content,
     digest_of_payload,
     exact_size,
     is_streamed,
@@ -202,7 +202,7 @@ class Staging:
             blob.close()
 
     def _digest(self, blob: FileSlice, planned: Planned) -> str:
-        return digest_of_blob(
+        return digest_of_content(
             blob,
             planned.encoding,
             planned.content_type,

@@ -10,7 +10,7 @@ from dispatcher.flow.content import LARGE_BYTES, FileSlice
 from dispatcher.ledger.invocation import Entry, Planned, SpoolRef
 from dispatcher.ledger.payloads.spool import Spool
 from dispatcher.packing.codec import Codec, compression_of
-from dispatcher.packing.spool_format import cut
+from dispatcher.packing.spool_format import cut_records
 
 _THREAD_BYTES = 256_000
 """Payloads from here on are read on a worker thread; below, the hop costs more than the read.
@@ -81,7 +81,7 @@ class Payloads:
         kept = self._spool.read(ref)
         if kept is None:
             return None
-        raws = cut(kept, [record_ref.size for record_ref in entry.record_refs])
+        raws = cut_records(kept, [record_ref.size for record_ref in entry.record_refs])
         return self._codec.payload(raws, entry.planned.encoding)
 
     async def kept(self, entry: Entry) -> bytes | FileSlice | None:
@@ -106,5 +106,5 @@ class Payloads:
             return [kept]
         sizes = [record_ref.size for record_ref in entry.record_refs]
         if len(kept) < _THREAD_BYTES:
-            return list(cut(kept, sizes))
-        return list(await anyio.to_thread.run_sync(cut, kept, sizes))
+            return list(cut_records(kept, sizes))
+        return list(await anyio.to_thread.run_sync(cut_records, kept, sizes))

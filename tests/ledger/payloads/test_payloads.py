@@ -12,7 +12,7 @@ from dispatcher.ledger.invocation import Entry, Planned, RecordRef, SpoolRef
 from dispatcher.ledger.payloads.payloads import Payloads
 from dispatcher.ledger.payloads.spool import Spool
 from dispatcher.packing.codec import Codec
-from dispatcher.packing.spool_format import keep
+from dispatcher.packing.spool_format import join_records
 from dispatcher.records.record import Position
 from tests.payloads import packing
 
@@ -28,7 +28,7 @@ class Kept:
 
 
 def entry_of(raws: list[bytes], encoding: Encoding) -> tuple[Entry, Spool]:
-    kept = keep(raws)
+    kept = join_records(raws)
     planned = Planned(1, "id", "shard", "application/json", "inline", len(kept), encoding=encoding)
     record_refs = [
         RecordRef(Position("in", n, n + 1, n), n, len(raw)) for n, raw in enumerate(raws)

@@ -16,8 +16,8 @@ from dispatcher.errors import StateError
 from dispatcher.flow.content import FileSlice
 from dispatcher.records import json_records
 from dispatcher.records.json_records import JsonLines
-from dispatcher.records.long_value import LongValue
-from dispatcher.records.record import Item, Large, Record, Unreadable
+from dispatcher.records.large_value import LargeValue
+from dispatcher.records.record import Item, LargeRecord, Record, Unreadable
 from dispatcher.records.source import START
 
 LONGEST = 60
@@ -31,12 +31,12 @@ def items_of(content: bytes, cuts: list[int], large: int, folder: Path) -> list[
         mock.patch.object(lines, "LARGE_BYTES", large),
         mock.patch.object(json_records, "LARGE_BYTES", large),
     ):
-        splitter = LineSplitter(LONGEST, lambda first: LongValue(folder, "id", is_first=first))
-        parser = JsonLines("f", key="id", longest=LONGEST, mark=START)
+        splitter = LineSplitter(LONGEST, lambda first: LargeValue(folder, "id", is_first=first))
+        parser = JsonLines("f", key="id", max_bytes=LONGEST, mark=START)
         pieces = [p for a, b in pairwise(edges) for p in splitter.feed(content[a:b])]
         for piece in (*pieces, *splitter.end()):
-            if isinstance(piece, LongValue):
-                items += parser.take(piece)
+            if isinstance(piece, LargeValue):
+                items += parser.add(piece)
             elif isinstance(piece, TooLong):
                 items.append(parser.skip(piece.length))
             else:
@@ -44,10 +44,10 @@ def items_of(content: bytes, cuts: list[int], large: int, folder: Path) -> list[
     return items
 
 
-def told(item: Item) -> tuple[object, ...]:
+def shown_of(item: Item) -> tuple[object, ...]:
     """Return all of an item but the bytes of a bad one, which may be too many to keep."""
     if isinstance(item, Unreadable):
-        # Where two things are wrong the first one is told.
+        # Where two things are wrong the first one is reported.
         both = item.reason in ("bad_json", "bad_utf8")
         return item.position, item.key, "malformed" if both else item.reason
     return item.position, item.key, item.raw
@@ -84,21 +84,23 @@ def test_it_makes_no_difference_where_a_line_is_held(
     folder = tmp_path_factory.getbasetemp()
     small = items_of(content, [], 10**6, folder)
     found = items_of(content, cuts, large, folder)
-    assert [told(item) for item in found] == [told(item) for item in small]
+    assert [shown_of(item) for item in found] == [shown_of(item) for item in small]
     for item in found:
         if isinstance(item, Unreadable):
             assert "f, line " in item.message
-        elif isinstance(item, Large):
+        elif isinstance(item, LargeRecord):
             assert item.size >= large
-            item.blob.close()
+            item.content.close()
 
 
-def test_a_long_line_is_a_blob_and_a_short_value_among_blanks_is_not(tmp_path: Path) -> None:
+def test_a_long_line_is_a_large_record_and_a_short_value_among_blanks_is_not(
+    tmp_path: Path,
+) -> None:
     value = b'{"id":"k","x":"%b"}' % (b"x" * 20)
     content = value + b"\n  1234\n" + b" " * 40 + b'{"id":2}\n'
     cuts = [*range(0, len(content), 5)]
     large, unnamed, small = items_of(content, cuts, 20, tmp_path)
-    assert isinstance(large, Large)
+    assert isinstance(large, LargeRecord)
     assert (large.key, large.raw, large.size) == ("k", value, len(value))
     assert isinstance(unnamed, Unreadable)
     assert isinstance(small, Record)
@@ -141,37 +143,37 @@ def test_a_long_line_is_a_blob_and_a_short_value_among_blanks_is_not(tmp_path: P
         ),
     ],
 )
-def test_what_is_wrong_is_told_and_what_is_json_is_kept(
+def test_malformed_json_says_why_and_json_keeps_its_bytes(
     tmp_path: Path, line: bytes, reason: str, message: str
 ) -> None:
     (item,) = items_of(line + b"\n", [10], 20, tmp_path)
     assert isinstance(item, Unreadable)
     raw = item.raw.read() if isinstance(item.raw, FileSlice) else item.raw
-    told = (item.key, item.reason, item.message)
-    assert told == ("f:1", reason, f"f, line 1: {message}")
+    shown_of = (item.key, item.reason, item.message)
+    assert shown_of == ("f:1", reason, f"f, line 1: {message}")
     assert raw == (line if reason in ("missing_key", "bad_key") else b"")
 
 
-def test_a_file_is_let_go_when_the_value_is_none(tmp_path: Path) -> None:
+def test_the_file_of_a_value_that_is_no_json_is_closed(tmp_path: Path) -> None:
     def files() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     before = files()
-    value = LongValue(tmp_path, None, is_first=True)
+    value = LargeValue(tmp_path, None, is_first=True)
     value.feed(b"[1")
     assert files() == before + 1
     value.feed(b"x")
     assert files() == before
     value.feed(b"anything")
     assert value.length == 11
-    given_up = LongValue(tmp_path, None, is_first=True)
+    given_up = LargeValue(tmp_path, None, is_first=True)
     given_up.feed(b"[1")
     del given_up
     assert files() == before
 
 
 def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    value = LongValue(tmp_path, None, is_first=True)
+    value = LargeValue(tmp_path, None, is_first=True)
 
     def full(file: int, data: bytes, at: int) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -180,4 +182,4 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(StateError, match=r"cannot be written .*No space left.*Make room there"):
         value.feed(b"[1]")
     with pytest.raises(StateError, match="No such file or directory"):
-        LongValue(tmp_path / "gone", None, is_first=True)
+        LargeValue(tmp_path / "gone", None, is_first=True)

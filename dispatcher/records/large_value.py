@@ -1,4 +1,4 @@
-"""One JSON value that is too long to hold: checked on the way, and written to a file."""
+"""A JSON value too large for memory: checked piece by piece, and written to a spill file."""
 
 import os
 import tempfile
@@ -10,15 +10,15 @@ from dispatcher.records.json_scanner import JsonScanner, MalformedError
 
 UTF8_MARK = b"\xef\xbb\xbf"
 
-_ON_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+_BREAKS_TO_BLANKS = bytes.maketrans(b"\r\n", b"  ")
 _BREAKS = ord("\r"), ord("\n")  # searched as numbers: some times faster than as bytes
 
 
-class Spill:
-    """A file without a name: its disk space is free when nobody holds it any more.
+class SpillFile:
+    """A file without a name, whose disk space is free once it is closed.
 
     Args:
-        folder: On the disk that is to hold it.
+        folder: A folder on the disk to write to.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +32,7 @@ class Spill:
             raise self._unwritten(error) from error
 
     def write(self, data: bytes) -> None:
-        """Append.
+        """Append data.
 
         Raises:
             StateError: The disk is full or fails.
@@ -46,19 +46,19 @@ class Spill:
         except OSError as error:
             raise self._unwritten(error) from error
 
-    def blob(self, size: int) -> FileSlice:
-        """Return the first bytes; nothing can be written any more."""
+    def content(self, size: int) -> FileSlice:
+        """Return the first ``size`` bytes; nothing can be written afterwards."""
         file, self._file = self._file, -1
         return FileSlice(file, 0, size)
 
     def close(self) -> None:
-        """Let go of the file; harmless when repeated."""
+        """Close the file; harmless when repeated."""
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
 
     def __del__(self) -> None:
-        """Let go of the file of a value whose end never came."""
+        """Close the file of a value whose end never came."""
         self.close()
 
     def _unwritten(self, error: OSError) -> StateError:
@@ -68,15 +68,15 @@ class Spill:
         )
 
 
-class LongValue:
-    """A value that comes in pieces, with blanks around.
+class LargeValue:
+    """A value that comes in pieces, with blanks around it.
 
-    What is written is the value on one line: without the blanks around, and with blanks instead of
-    the line breaks between its tokens.
+    It is written on one line: without the blanks around it, and with blanks instead of the line
+    breaks between its tokens.
 
     Args:
-        folder: Where it is written.
-        field: The field of the outermost object whose value is wanted, or None.
+        folder: The folder of its spill file.
+        field: The field of the outermost object whose value to capture, or None.
         is_first: It begins a file, where a UTF-8 mark is tolerated.
 
     Attributes:
@@ -86,9 +86,9 @@ class LongValue:
     def __init__(self, folder: Path, field: str | None, *, is_first: bool) -> None:
         self.length = 0
         self._scanner = JsonScanner(field)
-        self._spill = Spill(folder)
+        self._spill = SpillFile(folder)
         self._head: bytes | None = b""
-        self._may_be_marked = is_first
+        self._may_have_mark = is_first
         self._written = 0
         self._size = 0
         self._error: MalformedError | None = None
@@ -100,7 +100,7 @@ class LongValue:
 
     @property
     def is_object(self) -> bool:
-        """Whether it is an object."""
+        """True if it is an object."""
         return self._scanner.is_object
 
     def feed(self, piece: bytes) -> None:
@@ -118,7 +118,7 @@ class LongValue:
             self._take(piece)
 
     def end(self) -> FileSlice | MalformedError | None:
-        """Return the value, or why it is none; None where there were only blanks."""
+        """Return the value, or why it is not one; None where there were only blanks."""
         if self._head:
             self._take(self._head)
         if self._error is None and self._written:
@@ -129,20 +129,20 @@ class LongValue:
         if self._error is not None or not self._written:
             self.close()
             return self._error
-        return self._spill.blob(self._size)
+        return self._spill.content(self._size)
 
     def close(self) -> None:
-        """Forget it; harmless when repeated."""
+        """Discard it; harmless when repeated."""
         self._spill.close()
 
     def _begin(self, piece: bytes) -> bytes:
-        """Return what a value begins with, once that is certain."""
+        """Return the first bytes of the value, once they are certain."""
         data = ((self._head or b"") + piece).lstrip()
-        if self._may_be_marked:
+        if self._may_have_mark:
             if len(data) < len(UTF8_MARK) and UTF8_MARK.startswith(data):
                 self._head = data
                 return b""
-            self._may_be_marked = False
+            self._may_have_mark = False
             data = data.removeprefix(UTF8_MARK).lstrip()
         self._head = None if data else b""
         return data
@@ -155,7 +155,7 @@ class LongValue:
             self.close()
             return
         if any(character in piece for character in _BREAKS):
-            piece = piece.translate(_ON_ONE_LINE)
+            piece = piece.translate(_BREAKS_TO_BLANKS)
         self._spill.write(piece)
         if filled := len(piece.rstrip()):
             self._size = self._written + filled
