@@ -28,9 +28,8 @@ from dispatcher.flow.channel import EagerReceiver
 from dispatcher.ledger.ids import filename
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import REPEATED, Ledger
-from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.ledger.payloads.payloads import unreadable_payload
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.values import NotEncodableError
@@ -142,7 +141,7 @@ class Sender:
                 elif given_up is not None:
                     self.wire.refused.append(given_up)
                     # Nobody waits for it until it is known whose fault it is.
-                    self.ledger.leave([planned.number])
+                    self.ledger.leave_to_next_process([planned.number])
                 if self.ledger.has_accepted:
                     await self._release(settlements)
                 elif len(self.wire.refused) >= min(_ALL_REFUSED, self.config.limits.outstanding):
@@ -163,7 +162,7 @@ class Sender:
     async def _release(self, settlements: MemoryObjectSendStream[list[Settlement]]) -> None:
         while self.wire.refused:
             refused = self.wire.refused.pop(0)
-            self.ledger.take_back(refused.entry.planned.number)
+            self.ledger.reclaim(refused.entry.planned.number)
             await self._settle(refused, settlements)
 
     async def _settle(
@@ -199,7 +198,7 @@ class Sender:
 
     async def _send(self, planned: Planned) -> _Refused | None:
         """Send one invocation until it is accepted (None) or given up."""
-        history = _History(unsure=planned.resumed)
+        history = _History(unsure=planned.may_have_been_sent)
         while self._is_ours(planned):
             if history.unsure and await self._was_accepted(planned):
                 return None
@@ -336,7 +335,8 @@ class Sender:
             # Before the first failure nobody may have called at all: that is no outage.
             silence=now - max(self.wire.succeeded_at, since),
             others_succeed=self.wire.succeeded_at > since,
-            again=planned.resumed and (self.wire.accepted or len(self.ledger.planned()) == 1),
+            again=planned.may_have_been_sent
+            and (self.wire.accepted or len(self.ledger.planned()) == 1),
             jitter=self.rng.random(),
         )
 

@@ -54,15 +54,15 @@ from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger.invocation import Planned
 from dispatcher.ledger.ledger import REPEATED, Ledger
 from dispatcher.ledger.open import open_ledger
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.replacement import PARTS, SPLIT
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.batch_size import BatchSize
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
 from dispatcher.records.source import Source
 from dispatcher.retry.outage import OutageTimer
-from dispatcher.run.compatibility import agree, packing_terms, terms
+from dispatcher.run.compatibility import check_compatible, payload_settings, run_settings
 from dispatcher.run.settler import Settler, sizing_of
 
 _GATHERED = 256
@@ -133,7 +133,7 @@ async def run(
         )
         source = _source(config, ledger, transport, meter, environment)
         stack.push_async_callback(source.aclose)
-        agree(config, ledger, force=force)
+        check_compatible(config, ledger, force=force)
         # Until something was read, other input may take the place of what was looked at.
         known = json.loads(ledger.fact("heads") or "{}") if ledger.marks else {}
         heads = known | await source.open(ledger.replay.frontiers, known)
@@ -142,8 +142,8 @@ async def run(
         )
         # Only now: what could not even be opened may be corrected in the next command.
         await ledger.remember(
-            terms=terms(config),
-            packing=packing_terms(config),
+            terms=run_settings(config),
+            packing=payload_settings(config),
             heads=json.dumps(heads),
             finished="no",
         )
@@ -350,9 +350,9 @@ class _Run:
     ) -> None:
         """Return when the source has ended and nothing is outstanding any more."""
         await intake.run()
-        await self.ledger.idle()
+        await self.ledger.wait_until_idle()
         await sender.conclude(settlements)
-        await self.ledger.idle()
+        await self.ledger.wait_until_idle()
 
     async def _heed_signals(
         self, intake: Intake, departures: ResendQueue, wire: SenderState, everything: TaskGroup

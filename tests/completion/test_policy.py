@@ -15,7 +15,7 @@ from dispatcher.completion.joiner import Claimed
 from dispatcher.config.retry import InvocationRetrySettings, OutcomeRetrySettings, RetrySettings
 from dispatcher.flow.budget import Reservation
 from dispatcher.ledger.invocation import Entry
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.retry.outcomes import (
     DIVISIBLE,

@@ -8,7 +8,7 @@ import pytest
 from dispatcher.errors import StateError
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import Settle
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.ledger.store.sqlite import _CHUNKS, _chunks
 from dispatcher.packing.parcel import Parcel
@@ -74,12 +74,12 @@ async def test_payloads_stay_in_memory_only_until_they_are_asked_for(
     run: Run, parcel: Callable[..., Parcel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = len(parcel(0).payload)
-    monkeypatch.setattr("dispatcher.ledger.payloads.payloads._FRESH_BYTES", 2 * size)
+    monkeypatch.setattr("dispatcher.ledger.payloads.payloads._MAX_FRESH_BYTES", 2 * size)
     async with run() as ledger:
         planned = await ledger.plan([parcel(n) for n in range(3)])
         entries = [entry for one in planned if (entry := ledger.find(one.number))]
-        assert ledger._payloads._fresh_bytes == 2 * size
+        assert ledger._payloads.fresh_bytes == 2 * size
         for _ in range(2):
             for n, entry in enumerate(entries):
                 assert await ledger.payload(entry) == parcel(n).payload
-            assert (ledger._payloads._fresh, ledger._payloads._fresh_bytes) == ({}, 0)
+            assert (ledger._payloads._fresh, ledger._payloads.fresh_bytes) == ({}, 0)

@@ -18,7 +18,7 @@ from dispatcher.errors import StateError
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.open import open_ledger
 from dispatcher.ledger.operations import SinkMark
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.packing.parcel import Parcel
 from dispatcher.records.record import Position, Record
 from tests.payloads import codec

@@ -13,7 +13,7 @@ import pytest
 from dispatcher.errors import StateError
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import Operation
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.packing.parcel import Parcel
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
@@ -227,7 +227,7 @@ async def test_a_task_cancelled_without_regard_to_shields_stops_the_ledger(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        with pytest.raises(StateError, match="broken off"):
+        with pytest.raises(StateError, match="interrupted"):
             await ledger.remember(later="1")
         disk.moves.set()
         with anyio.fail_after(WAIT_SECONDS):

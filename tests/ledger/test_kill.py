@@ -15,9 +15,8 @@ import anyio.lowlevel
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.open import open_ledger
 from dispatcher.ledger.operations import SinkMark
-from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.ledger.replay import Seen
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Parcel
 from dispatcher.records.record import Position, Record
@@ -132,7 +131,7 @@ async def work(path: Path, durability: str, seed: int) -> None:
             nonlocal ahead
             while True:
                 parcels = []
-                for _ in range(await ledger.room(rng.randint(1, 3))):
+                for _ in range(await ledger.wait_for_room(rng.randint(1, 3))):
                     numbers = range(ahead, ahead + rng.randint(1, 4))
                     ahead = numbers.stop
                     records = [Record(position(n), n, raw(n)) for n in numbers]

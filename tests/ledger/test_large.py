@@ -9,8 +9,7 @@ import pytest
 
 from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.packing.parcel import Parcel
 from dispatcher.packing.spool_format import crc32_of
 from dispatcher.records.record import Large, Position

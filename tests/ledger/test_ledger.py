@@ -19,9 +19,9 @@ from dispatcher.ledger.ids import filename
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import Remember, SinkMark
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.payloads.spool import Spool
 from dispatcher.ledger.replay import Seen
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.packing.parcel import Parcel
@@ -43,7 +43,7 @@ def held(ledger: Ledger, numbers: Sequence[int]) -> dict[int, Entry]:
     for number in numbers:
         entry = ledger.find(number)
         assert entry is not None
-        resumed = replace(entry.planned, resumed=True)
+        resumed = replace(entry.planned, may_have_been_sent=True)
         entries[number] = replace(entry, planned=resumed, claimed=False, acks=None, looked_at=None)
     return entries
 
@@ -93,7 +93,7 @@ async def test_what_is_planned_may_be_sent_and_has_its_names(run: Run, parcel: P
         assert filename(one.id).endswith(".out")
         assert (two.content_type, two.route) == ("application/jsonlines", "inline")
         assert two.size == len(parcel(1, 3).payload)
-        assert not one.resumed
+        assert not one.may_have_been_sent
         assert (ledger.outstanding, ledger.outstanding_records) == (2, 4)
         entry = ledger.find(2)
         assert entry is not None
@@ -301,12 +301,12 @@ async def test_there_is_room_until_the_limit_and_again_after_a_settlement(
 ) -> None:
     given: list[int] = []
     async with run(outstanding=3) as ledger, anyio.create_task_group() as group:
-        assert await ledger.room(2) == 2
-        assert await ledger.room(5) == 3
+        assert await ledger.wait_for_room(2) == 2
+        assert await ledger.wait_for_room(5) == 3
         await ledger.plan([parcel(0), parcel(1), parcel(2)])
 
         async def wait() -> None:
-            given.append(await ledger.room(9))
+            given.append(await ledger.wait_for_room(9))
 
         group.start_soon(wait)
         await turns()
@@ -325,9 +325,9 @@ async def test_invocations_whose_payload_was_lost_take_no_room_until_it_is_found
         if segment.is_file():
             segment.unlink()
     async with run(outstanding=2) as ledger:
-        assert await ledger.room(5) == 2
+        assert await ledger.wait_for_room(5) == 2
         await ledger.restore(1, parcel(0).payload)
-        assert await ledger.room(5) == 1
+        assert await ledger.wait_for_room(5) == 1
 
 
 async def test_a_spool_that_is_full_leaves_no_room(
@@ -339,7 +339,7 @@ async def test_a_spool_that_is_full_leaves_no_room(
         await ledger.plan([large])
 
         async def wait() -> None:
-            given.append(await ledger.room(1))
+            given.append(await ledger.wait_for_room(1))
 
         group.start_soon(wait)
         await turns()
@@ -354,11 +354,11 @@ async def test_idle_waits_for_the_last_settlement(
 ) -> None:
     ended = anyio.Event()
     async with run() as ledger, anyio.create_task_group() as group:
-        await ledger.idle()
+        await ledger.wait_until_idle()
         await ledger.plan([parcel(0), parcel(1)])
 
         async def wait() -> None:
-            await ledger.idle()
+            await ledger.wait_until_idle()
             ended.set()
 
         group.start_soon(wait)
@@ -506,15 +506,15 @@ async def test_what_is_left_to_the_next_process_is_not_waited_for(
     async with run() as ledger:
         await ledger.plan([parcel(0), parcel(1)])
     async with run() as ledger:
-        ledger.leave([2, 99])
+        ledger.leave_to_next_process([2, 99])
         with anyio.move_on_after(0):
-            await ledger.idle()
+            await ledger.wait_until_idle()
             raise AssertionError
         await ledger.settle(completed(ledger, [1]), {})
-        await ledger.idle()
+        await ledger.wait_until_idle()
         assert ledger.outstanding == 1
         await ledger.settle(completed(ledger, [2]), {})
-        await ledger.idle()
+        await ledger.wait_until_idle()
 
 
 async def test_a_ledger_restored_from_a_copy_gives_out_no_number_twice(

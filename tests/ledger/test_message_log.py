@@ -4,8 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.packing.parcel import Parcel
 from dispatcher.records.record import Position, Record
 

@@ -9,8 +9,8 @@ import pytest
 
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.replay import Seen
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Parcel
 from dispatcher.packing.spool_format import crc32_of, keep
@@ -186,7 +186,7 @@ async def test_there_is_no_room_while_parts_take_it(
         rooms: list[int] = []
 
         async def wait_for_room() -> None:
-            rooms.append(await ledger.room(5))
+            rooms.append(await ledger.wait_for_room(5))
 
         async with anyio.create_task_group() as group:
             group.start_soon(wait_for_room)

@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.packing.parcel import Parcel
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
@@ -20,12 +20,12 @@ async def test_planning_waits_from_the_high_to_the_low_mark(
     run: Run, parcel: Pack, completed: Completed
 ) -> None:
     async with run(outstanding=40) as ledger:
-        planned = await ledger.plan([parcel(n) for n in range(await ledger.room(100))])
+        planned = await ledger.plan([parcel(n) for n in range(await ledger.wait_for_room(100))])
         assert len(planned) == 40
         rooms: list[int] = []
 
         async def ask() -> None:
-            rooms.append(await ledger.room(100))
+            rooms.append(await ledger.wait_for_room(100))
 
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
@@ -46,4 +46,4 @@ async def test_a_narrow_ledger_never_waits_for_ever(
             planned = await ledger.plan([parcel(first * limit + n) for n in range(limit)])
             await ledger.settle(completed(ledger, [one.number for one in planned]), {})
             with anyio.fail_after(5):
-                assert await ledger.room(9) == limit
+                assert await ledger.wait_for_room(9) == limit

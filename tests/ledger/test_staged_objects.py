@@ -13,7 +13,7 @@ from dispatcher.errors import StateError
 from dispatcher.ledger import staged_objects as staged
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.packing.parcel import Parcel
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
@@ -218,10 +218,10 @@ async def test_nothing_is_written_whose_place_could_not_be_stored(
         def full(*_: Any) -> None:
             raise StateError("the disk is full")
 
-        monkeypatch.setattr(ledger._commits._store, "apply", full)
+        monkeypatch.setattr(ledger._group_commit._store, "apply", full)
         with pytest.raises(StateError):
             await ledger.staged.stage(entry, HERE)
         monkeypatch.undo()
         with pytest.raises(StateError):  # nothing more is written by this process
             await ledger.staged.stage(entry, THERE)
-        ledger._commits._failure = None  # so that it can be closed
+        ledger._group_commit._failure = None  # so that it can be closed

@@ -13,8 +13,8 @@ from dispatcher.errors import ConfigError, StateError
 from dispatcher.ledger.check.status import LedgerStatus, read_status
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.payloads.spool import Spool
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.packing.parcel import Parcel
 

@@ -20,8 +20,7 @@ from dispatcher.ledger.check.verify import Defect, verify
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.open import open_ledger
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.packing.parcel import Parcel
 from dispatcher.records.record import Position, Record
 from tests.payloads import codec, joined
@@ -215,7 +214,7 @@ def test_whatever_a_run_does_and_whenever_it_dies_its_ledger_is_sound(story: lis
 DAMAGES = {
     # Names and numbers
     "DELETE FROM fact WHERE name = 'tag'": "The run has no tag",
-    "UPDATE fact SET value = 'short' WHERE name = 'tag'": "one that is none: 'short'",
+    "UPDATE fact SET value = 'short' WHERE name = 'tag'": "not a valid one: 'short'",
     "UPDATE fact SET value = 'abcdefgh' WHERE name = 'tag'": "which are not its",
     "UPDATE fact SET value = 'soon' WHERE name = 'created'": "The fact 'created' cannot be read",
     "UPDATE fact SET value = '{' WHERE name = 'terms'": "The fact 'terms' cannot be read",
@@ -239,23 +238,23 @@ DAMAGES = {
     "DELETE FROM sqlite_sequence": "has a number above 0, the highest one given",
     "UPDATE invocation SET id = id || 'x'": "which are not its",
     "UPDATE invocation SET shard = 'elsewhere'": "in elsewhere, which are not its",
-    "UPDATE invocation SET state = 3": "what is settled has no row",
+    "UPDATE invocation SET state = 3": "an invocation that is settled has no row",
     "UPDATE invocation SET state = 9": "9 is not a valid State",
     "UPDATE invocation SET state = 2 WHERE accepted_at IS NULL": "its state and its times do not",
     "UPDATE invocation SET state = 1": "its state and its times do not fit",
-    "UPDATE invocation SET route = 'pigeon'": "'pigeon' is no route",
+    "UPDATE invocation SET route = 'pigeon'": "'pigeon' is not a route",
     "UPDATE invocation SET attempt = 0": "-1 is below zero",
     "UPDATE invocation SET first_attempt = 0": "-1 is below zero",
     "UPDATE invocation SET first_attempt = attempt + 1": "-1 is below zero",
     "UPDATE invocation SET size = size + 1": "bytes do not hold",
     "UPDATE tally SET records = 1.5 WHERE name = 'parts'": "A row of tally is damaged ('parts'",
-    "UPDATE invocation SET planned_at = 'yesterday'": "'yesterday' is no time",
-    "UPDATE invocation SET not_before = 'later'": "'later' is no time",
-    "UPDATE invocation SET segment = 'one'": "'one' is no number",
-    "UPDATE invocation SET content_type = x'00'": "is no text",
+    "UPDATE invocation SET planned_at = 'yesterday'": "'yesterday' is not a time",
+    "UPDATE invocation SET not_before = 'later'": "'later' is not a time",
+    "UPDATE invocation SET segment = 'one'": "'one' is not a whole number",
+    "UPDATE invocation SET content_type = x'00'": "is not text",
     "UPDATE invocation SET manifest = x'90'": "it has no records",
     "UPDATE invocation SET manifest = x'01'": "A row of invocation is damaged",
-    "UPDATE invocation SET manifest = 'text'": "its manifest is no bytes",
+    "UPDATE invocation SET manifest = 'text'": "its manifest is not bytes",
     # Records
     "UPDATE invocation SET manifest = (SELECT manifest FROM invocation LIMIT 1)": "twice, in the",
     "UPDATE stream SET mark = 30, line = 3 WHERE id = 2": "0 of b.jsonl is settled and outstanding",
@@ -265,7 +264,7 @@ DAMAGES = {
     "UPDATE settled_message SET settled_at = 'then'": "A row of settled_message is damaged",
     # Files
     "UPDATE sink SET tail_length = position + 1": "A row of sink is damaged",
-    "UPDATE sink SET tail_crc = tail_crc - 1": "is not what was written before byte",
+    "UPDATE sink SET tail_crc = tail_crc - 1": "differs from what was written before byte",
     "UPDATE sink SET position = position + 1": "bytes, of which",
     "UPDATE tally SET records = records + 1": "lines for",
     "DELETE FROM tally": "lines for 0 settled records",
@@ -334,8 +333,8 @@ def become_a_folder(path: Path) -> None:
     ("change", "told"),
     [
         (cut, "bytes, of which"),
-        (edit, "is not what was written before byte"),
-        (lose_a_line, "is not what was written before byte"),
+        (edit, "differs from what was written before byte"),
+        (lose_a_line, "differs from what was written before byte"),
         (Path.unlink, "is missing, and"),
         (become_a_folder, "cannot be read: Is a directory"),
     ],

@@ -94,7 +94,7 @@ def test_the_next_process_adopts_what_is_outstanding_and_deletes_the_rest(
     spool.close()
 
     spool = opened()
-    assert spool.adopt(kept)
+    assert spool.recover(kept)
     spool.begin()
     assert files(folder) == {"00000002.spool": 60, "00000003.spool": 0}
     assert spool.size == 60
@@ -126,15 +126,15 @@ def test_what_a_power_loss_took_is_not_adopted(
     spool.close()
     (folder / "00000001.spool").write_bytes(b"a" * 10 + b"b" * 9)
     spool = opened()
-    assert [spool.adopt(ref) for ref in (whole, cut, gone)] == [True, False, False]
+    assert [spool.recover(ref) for ref in (whole, cut, gone)] == [True, False, False]
     spool.close()
     (folder / "00000001.spool").write_bytes(b"a" * 10 + b"\x00" * 20)  # size kept, blocks lost
     spool = opened()
-    assert [spool.adopt(ref) for ref in (whole, cut, gone)] == [True, False, False]
+    assert [spool.recover(ref) for ref in (whole, cut, gone)] == [True, False, False]
     spool.close()
     shutil.rmtree(folder)
     spool = opened()
-    assert [spool.adopt(ref) for ref in (whole, cut, gone)] == [False, False, False]
+    assert [spool.recover(ref) for ref in (whole, cut, gone)] == [False, False, False]
     spool.begin()
     [fresh] = spool.append([b"zzzzzzzzzz"])
     assert fresh.segment == whole.segment
@@ -251,7 +251,7 @@ def test_disk_use_follows_what_is_outstanding(
             elif word == "restart":
                 spool.close()
                 spool = Spool(folder, SEGMENT)
-                assert all(spool.adopt(ref) for ref in outstanding)
+                assert all(spool.recover(ref) for ref in outstanding)
                 spool.begin()
             assert {ref: spool.read(ref) for ref in outstanding} == outstanding
             on_disk = files(folder)
@@ -288,14 +288,14 @@ def test_a_blob_is_written_between_other_payloads_and_closed(
     assert [spool.read(ref) for ref in (before, large, after)] == [b"a" * 10, b"L" * 120, b"b" * 20]
     assert [ref.segment for ref in (before, large, after)] == [1, 2, 3], "it is alone"
     assert spool.size == 150 == sum(files(folder).values())
-    kept = spool.blob(large)
+    kept = spool.slice(large)
     assert kept is not None
     assert list(kept.chunks())[:2] == [b"L" * 7] * 2
     spool.release([large])
     assert "00000002.spool" not in files(folder)
     assert kept.read() == b"L" * 120, "readable although the segment is gone"
     kept.close()
-    assert spool.blob(large) is None
+    assert spool.slice(large) is None
 
 
 def test_a_segment_that_a_blob_closes_goes_with_its_last_payload(
@@ -313,18 +313,18 @@ def test_the_next_process_looks_at_each_byte_of_a_blob(
 ) -> None:
     [ref] = spool.append([blob_of(tmp_path, b"L" * 120)])
     spool.close()
-    assert opened().adopt(ref)
+    assert opened().recover(ref)
     path = folder / f"{ref.segment:08d}.spool"
     path.write_bytes(b"L" * 119 + b"M")
-    assert not opened().adopt(ref)
-    blob = opened().blob(ref)
+    assert not opened().recover(ref)
+    blob = opened().slice(ref)
     assert blob is not None
     with pytest.raises(ChangedError, match="checksum"):
         blob.read()
     path.write_bytes(b"L" * 119)
-    assert not opened().adopt(ref)
+    assert not opened().recover(ref)
     path.unlink()
-    assert not opened().adopt(ref)
+    assert not opened().recover(ref)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from dispatcher.errors import StateError
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.packing.parcel import Parcel
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
