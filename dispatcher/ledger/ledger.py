@@ -113,7 +113,7 @@ class Ledger:
 
     @property
     def marks(self) -> dict[str, Mark]:
-        """Where each stream is resumed."""
+        """The mark of each stream, from which it is resumed."""
         return {name: watermark.mark for name, watermark in self._marks.items()}
 
     def sink(self, path: str) -> SinkMark | None:
@@ -131,7 +131,7 @@ class Ledger:
 
     @property
     def has_accepted(self) -> bool:
-        """Whether the service has accepted anything of this run, now or in an earlier process."""
+        """True once the service accepted anything of this run, also in an earlier process."""
         return self.fact(_HAS_ACCEPTED) is not None
 
     @property
@@ -146,7 +146,7 @@ class Ledger:
 
     @property
     def stages(self) -> bool:
-        """Whether an outstanding invocation needs the bucket, now or when it is staged again."""
+        """True if an outstanding invocation needs the bucket, now or when it is staged again."""
         return self._table.needs_staging
 
     def fact(self, name: str) -> str | None:

@@ -80,12 +80,12 @@ class InvocationTable:
 
     @property
     def is_idle(self) -> bool:
-        """Whether every outstanding invocation is left to the next process."""
+        """True if every outstanding invocation is left to the next process."""
         return len(self.entries) <= len(self._left_to_next_process)
 
     @property
     def needs_staging(self) -> bool:
-        """Whether the payload of an outstanding invocation goes through S3."""
+        """True if the payload of an outstanding invocation goes through S3."""
         return any(entry.planned.route == "s3" for entry in self.entries.values())
 
     def without_payload(self) -> list[Entry]:

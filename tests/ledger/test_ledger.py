@@ -1,4 +1,4 @@
-"""What is planned, accepted and settled, and that the next process finds the same."""
+"""Invocations that are planned, accepted and settled are the same in the next process."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, closing
@@ -23,6 +23,7 @@ from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.payloads.spool import Spool
 from dispatcher.ledger.replay import Seen
 from dispatcher.ledger.states import State
+from dispatcher.ledger.statistics import LedgerStatistics
 from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.packing.parcel import Parcel
 from dispatcher.records.source import Mark
@@ -75,29 +76,21 @@ async def test_a_process_killed_before_the_run_had_its_name_has_not_begun_it(
         assert (ledger.is_new, ledger.tag) == (False, tag)
 
 
-async def test_an_empty_file_is_a_new_ledger(run: Run, path: Path) -> None:
-    path.parent.mkdir()
-    with path.open("w"):
-        pass
-    async with run() as ledger:
-        assert ledger.is_new
-
-
 async def test_what_is_planned_may_be_sent_and_has_its_names(run: Run, parcel: Pack) -> None:
     async with run() as ledger:
-        one, two = await ledger.plan([parcel(0), parcel(1, 3)])
-        assert (one.number, two.number) == (1, 2)
-        assert one.id < two.id
-        assert one.id.startswith(f"{ledger.tag}-")
-        assert one.shard == two.shard
-        assert filename(one.id).endswith(".out")
-        assert (two.content_type, two.route) == ("application/jsonlines", "inline")
-        assert two.size == len(parcel(1, 3).payload)
-        assert not one.may_have_been_sent
+        first, second = await ledger.plan([parcel(0), parcel(1, 3)])
+        assert (first.number, second.number) == (1, 2)
+        assert first.id < second.id
+        assert first.id.startswith(f"{ledger.tag}-")
+        assert first.shard == second.shard
+        assert filename(first.id).endswith(".out")
+        assert (second.content_type, second.route) == ("application/jsonlines", "inline")
+        assert second.size == len(parcel(1, 3).payload)
+        assert not first.may_have_been_sent
         assert (ledger.outstanding, ledger.outstanding_records) == (2, 4)
         entry = ledger.find(2)
         assert entry is not None
-        assert entry.planned is two
+        assert entry.planned is second
         assert entry.state is State.PLANNED
         assert await ledger.payload(entry) == parcel(1, 3).payload
         assert await ledger.raws(entry) == [b'{"n": 1}', b'{"n": 2}', b'{"n": 3}']
@@ -281,7 +274,7 @@ async def test_one_settles_and_the_others_do_not(
         assert not ledger.claim(entry)
 
 
-async def test_ids_are_found_and_told_apart_from_those_of_others(
+async def test_ids_are_found_and_those_of_others_are_not(
     run: Run, parcel: Pack, completed: Completed
 ) -> None:
     async with run() as ledger:
@@ -349,7 +342,40 @@ async def test_a_spool_that_is_full_leaves_no_room(
         assert given == [1]
 
 
-async def test_idle_waits_for_the_last_settlement(
+async def test_planning_waits_from_the_high_to_the_low_mark(
+    run: Run, parcel: Pack, completed: Completed
+) -> None:
+    async with run(outstanding=40) as ledger:
+        planned = await ledger.plan([parcel(n) for n in range(await ledger.wait_for_room(100))])
+        assert len(planned) == 40
+        rooms: list[int] = []
+
+        async def ask() -> None:
+            rooms.append(await ledger.wait_for_room(100))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await ledger.settle(completed(ledger, [1]), {})
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            assert rooms == [], "one place is not worth a transaction"
+            await ledger.settle(completed(ledger, [2]), {})
+        assert rooms == [2]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+async def test_a_narrow_ledger_always_finds_room(
+    run: Run, parcel: Pack, completed: Completed, limit: int
+) -> None:
+    async with run(outstanding=limit) as ledger:
+        for first in range(5):
+            planned = await ledger.plan([parcel(first * limit + n) for n in range(limit)])
+            await ledger.settle(completed(ledger, [p.number for p in planned]), {})
+            with anyio.fail_after(5):
+                assert await ledger.wait_for_room(9) == limit
+
+
+async def test_a_ledger_is_idle_after_the_last_settlement(
     run: Run, parcel: Pack, completed: Completed
 ) -> None:
     ended = anyio.Event()
@@ -530,3 +556,39 @@ async def test_a_ledger_restored_from_a_copy_gives_out_no_number_twice(
         [again] = await ledger.plan([parcel(1)])
         assert again.number != lost.number
         assert again.id != lost.id
+
+
+# Levels
+
+
+async def test_levels_are_shown(run: Run, path: Path, parcel: Pack, completed: Completed) -> None:
+    async with run(outstanding=9, spool_max=1_000) as ledger:
+        first, second, _, _ = await ledger.plan([parcel(0, 2), parcel(2), parcel(3), parcel(4)])
+        ledger.accept(first, 1.5, "s3://out/1", None)
+        ledger.accept(second, 1.5, "s3://out/2", None)
+        entry = ledger.find(2)
+        assert entry is not None
+        assert ledger.claim(entry)
+        ledger.leave_to_next_process([3])
+        sizes = [len(parcel(0, 2).payload), *[len(parcel(n).payload) for n in (2, 3, 4)]]
+        assert ledger.statistics() == LedgerStatistics(
+            outstanding=4,
+            max_outstanding=9,
+            outstanding_records=5,
+            planned=2,
+            accepted=2,
+            claimed=1,
+            left_to_next_process=1,
+            without_payload=0,
+            waiting_operations=3,
+            spool_bytes=sum(sizes),
+            max_spool_bytes=1_000,
+            fresh_payload_bytes=sum(sizes),
+        )
+        assert repr(ledger) == f"<Ledger {ledger.tag}: 4 of 9 outstanding, 0 without payload>"
+        await ledger.settle(completed(ledger, [1, 2, 3]), {})
+        assert (ledger.statistics().outstanding, ledger.statistics().waiting_operations) == (1, 0)
+    rmtree(path.with_name("ledger.db.spool"))
+    async with run() as ledger:
+        assert ledger.statistics().without_payload == 1
+        assert repr(ledger).endswith(": 1 of 2000 outstanding, 1 without payload>")

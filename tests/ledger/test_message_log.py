@@ -1,4 +1,4 @@
-"""Messages of a queue are known again when they come again, whatever happened in between."""
+"""Messages of a queue are recognised when they come again, also after a restart."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager

@@ -1,4 +1,4 @@
-"""Which objects are used, which are to be deleted, and what a crash leaves of both."""
+"""Objects in S3 are deleted after their last use, also when a crash comes in between."""
 
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ def rows(path: Path) -> list[str]:
 
 async def plan(ledger: Ledger, parcel: MakeParcel, *firsts: int) -> list[Entry]:
     planned: list[Planned] = await ledger.plan([parcel(first) for first in firsts])
-    return [entry for one in planned if (entry := ledger.find(one.number)) is not None]
+    return [entry for p in planned if (entry := ledger.find(p.number)) is not None]
 
 
 def numbers(entries: Sequence[Entry]) -> list[int]:
@@ -96,7 +96,7 @@ async def test_what_a_dead_process_left_is_found(
         assert await drained(ledger) == []
 
 
-async def test_who_stages_the_same_again_withdraws_it(
+async def test_staging_the_same_again_withdraws_the_deletion(
     run: Run, parcel: MakeParcel, completed: Completed, path: Path
 ) -> None:
     async with run() as ledger:

@@ -71,8 +71,12 @@ def test_the_same_configuration_agrees() -> None:
     ],
 )
 def test_what_would_change_results_is_named(changed: dict[str, Any], sentence: str) -> None:
-    found = differences(run_settings(config()), run_settings(config(**changed)), has_accepted=True)
-    assert [one for one in found if "packing.framing" not in one or one == sentence] == [sentence]
+    sentences = differences(
+        run_settings(config()), run_settings(config(**changed)), has_accepted=True
+    )
+    assert [
+        found for found in sentences if "packing.framing" not in found or found == sentence
+    ] == [sentence]
 
 
 @pytest.mark.parametrize(
@@ -97,10 +101,10 @@ def test_what_only_changes_the_way_may_change(changed: dict[str, Any]) -> None:
     )
 
 
-def test_every_difference_is_told_in_order() -> None:
+def test_every_difference_is_reported_in_order() -> None:
     now = config(endpoint="other", sink={"join": "input"}, dead_letters={"path": "d"})
-    told = differences(run_settings(config()), run_settings(now), has_accepted=True)
-    assert [sentence.split()[0] for sentence in told] == [
+    sentences = differences(run_settings(config()), run_settings(now), has_accepted=True)
+    assert [sentence.split()[0] for sentence in sentences] == [
         "dead_letters.path",
         "endpoint.name",
         "sink.join",
@@ -123,8 +127,8 @@ def test_the_endpoint_may_be_corrected_until_it_has_taken_something() -> None:
 # Payloads and answers, of which nothing can be forced
 
 
-class Known:
-    """A ledger as far as an agreement asks it."""
+class LedgerFacts:
+    """The part of a ledger that the check reads."""
 
     has_accepted = True
     stages = False
@@ -135,8 +139,8 @@ class Known:
         self.fact = facts.get
 
 
-def forced(now: Config, known: Known) -> None:
-    check_compatible(now, cast("Ledger", known), force=True)
+def forced(now: Config, ledger: LedgerFacts) -> None:
+    check_compatible(now, cast("Ledger", ledger), force=True)
 
 
 KEYED = {"source": {**BASE["source"], "key": "id"}}
@@ -160,12 +164,12 @@ def test_how_answers_are_read_cannot_be_forced_while_any_is_outstanding(
     before, now = config(**KEYED), config(**KEYED, packing=packing)
     facts = {"terms": run_settings(before), "packing": payload_settings(before)}
     with pytest.raises(ConfigError, match="while 1 invocations are outstanding") as caught:
-        forced(now, Known(facts))
+        forced(now, LedgerFacts(facts))
     for name in packing:
         assert f"packing.{name}" in str(caught.value)
-    forced(now, Known(facts, 0))
-    forced(before, Known(facts))
-    forced(config(endpoint="other", **KEYED), Known(facts))
+    forced(now, LedgerFacts(facts, 0))
+    forced(before, LedgerFacts(facts))
+    forced(config(endpoint="other", **KEYED), LedgerFacts(facts))
 
 
 def test_what_fills_compressed_payloads_cannot_be_forced_while_any_is_outstanding() -> None:
@@ -176,27 +180,27 @@ def test_what_fills_compressed_payloads_cannot_be_forced_while_any_is_outstandin
     facts = {"terms": run_settings(before), "packing": payload_settings(before)}
     now = filled("10kB", "json+zstd")
     with pytest.raises(ConfigError, match=r"packing\.max_bytes was 100000 and is now 10000"):
-        forced(now, Known(facts))
+        forced(now, LedgerFacts(facts))
     # With nothing outstanding it is free, without --force.
-    check_compatible(now, cast("Ledger", Known(facts, 0)), force=False)
+    check_compatible(now, cast("Ledger", LedgerFacts(facts, 0)), force=False)
     plain = filled("100kB", "json")
     facts = {"terms": run_settings(plain), "packing": payload_settings(plain)}
-    check_compatible(filled("10kB", "json"), cast("Ledger", Known(facts)), force=False)
+    check_compatible(filled("10kB", "json"), cast("Ledger", LedgerFacts(facts)), force=False)
 
 
 def test_what_a_record_is_cannot_be_forced_while_any_is_outstanding() -> None:
     before, now = config(), config(source={**BASE["source"], "type": "files"})
     facts = {"terms": run_settings(before), "packing": payload_settings(before)}
     with pytest.raises(ConfigError, match=r"source\.type was .* nor be forced"):
-        forced(now, Known(facts))
-    forced(now, Known(facts, 0))
+        forced(now, LedgerFacts(facts))
+    forced(now, LedgerFacts(facts, 0))
 
 
 def test_a_ledger_that_only_knows_its_framing_holds_against_that() -> None:
-    forced(config(packing={"framing": "lines", "select": "x"}), Known({"framing": "lines"}))
+    forced(config(packing={"framing": "lines", "select": "x"}), LedgerFacts({"framing": "lines"}))
     with pytest.raises(ConfigError, match=r'packing.framing was "none" and is now "lines"'):
-        forced(config(packing={"framing": "lines"}), Known({"framing": "none"}))
-    forced(config(packing={"framing": "lines"}), Known({}))
+        forced(config(packing={"framing": "lines"}), LedgerFacts({"framing": "none"}))
+    forced(config(packing={"framing": "lines"}), LedgerFacts({}))
 
 
 def test_a_run_of_the_time_before_there_was_a_choice_goes_on() -> None:

@@ -1,4 +1,4 @@
-"""What a ledger says of its run to somebody who only reads."""
+"""The status of a run, read from its ledger without disturbing it."""
 
 import subprocess
 import sys

@@ -86,7 +86,7 @@ def test_a_segment_goes_with_its_last_payload_but_never_while_it_is_written(
     assert spool.read(later) == b"d" * 5
 
 
-def test_the_next_process_adopts_what_is_outstanding_and_deletes_the_rest(
+def test_the_next_process_recovers_outstanding_payloads_and_deletes_the_rest(
     spool: Spool, opened: Callable[[], Spool], folder: Path
 ) -> None:
     old = spool.append([b"a" * 120])
@@ -119,7 +119,7 @@ def test_a_damaged_byte_is_noticed(spool: Spool, folder: Path, at: int) -> None:
     assert spool.read(after) == b"y" * 10
 
 
-def test_what_a_power_loss_took_is_not_adopted(
+def test_what_a_power_loss_took_is_not_recovered(
     spool: Spool, opened: Callable[[], Spool], folder: Path
 ) -> None:
     whole, cut, gone = spool.append([b"a" * 10, b"b" * 10, b"c" * 10])
@@ -262,6 +262,12 @@ def test_disk_use_follows_what_is_outstanding(
         spool.close()
 
 
+def test_a_spool_shows_its_level(spool: Spool, folder: Path) -> None:
+    assert repr(spool) == f"<Spool {folder}: 0 bytes in 1 segments>"
+    spool.append([b"12345"])
+    assert repr(spool) == f"<Spool {folder}: 5 bytes in 1 segments>"
+
+
 # Large payloads
 
 
@@ -328,24 +334,24 @@ def test_the_next_process_looks_at_each_byte_of_a_blob(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda path: os.truncate(path, 20), "bytes are missing"),
         (lambda path: path.write_bytes(b"?" * 200), "was written to"),
     ],
 )
 def test_a_blob_that_changes_under_the_spool_is_a_sentence(
-    spool: Spool, tmp_path: Path, change: Callable[[Path], object], told: str
+    spool: Spool, tmp_path: Path, change: Callable[[Path], object], message: str
 ) -> None:
     blob = blob_of(tmp_path, b"L" * 120, steady=True)
     change(tmp_path / "blob-120")
-    with pytest.raises(StateError, match=told):
+    with pytest.raises(StateError, match=message):
         spool.append([blob])
     [ref] = spool.append([b"fine"])
     assert spool.read(ref) == b"fine"
 
 
-def test_a_blob_that_nobody_wants_is_closed(tmp_path: Path) -> None:
+def test_an_unread_blob_is_closed(tmp_path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     blob_of(tmp_path, b"L")
     assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -1,4 +1,4 @@
-"""Ledgers of every version so far are gone on with; those of the future are left alone."""
+"""Ledgers of every older version are migrated; those of a newer version are refused unchanged."""
 
 import sqlite3
 import zlib

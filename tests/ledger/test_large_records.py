@@ -1,4 +1,4 @@
-"""A large record is kept, handed out and found again as a part of a file."""
+"""The story of a large record: it is spooled, read and found again as a slice of a file."""
 
 import os
 from collections.abc import Callable
@@ -53,7 +53,7 @@ async def raw_of(ledger: Ledger, number: int) -> bytes | None:
     return content
 
 
-async def test_it_is_there_until_it_is_settled_and_as_long_as_somebody_reads_it(
+async def test_it_is_there_until_it_is_settled_and_as_long_as_it_is_read(
     run: Run, tmp_path: Path
 ) -> None:
     async with run() as ledger:
