@@ -18,7 +18,7 @@ class InvocationTable:
         entries: The outstanding invocations at the start.
 
     Attributes:
-        entries: The outstanding invocations now; changed by this class alone.
+        entries: The outstanding invocations now; always the same dictionary, changed here alone.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
@@ -31,7 +31,7 @@ class InvocationTable:
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Add invocations whose intent has become durable."""
-        self.entries |= {entry.planned.number: entry for entry in entries}
+        self.entries.update((entry.planned.number, entry) for entry in entries)
 
     def remove(self, entry: Entry) -> None:
         """Remove an invocation that is settled or replaced."""

@@ -95,7 +95,7 @@ class Payloads:
         if (ref := entry.payload) is None:
             return None
         if ref.size >= LARGE_BYTES:
-            return self._spool.slice(ref)
+            return self._spool.open_slice(ref)
         if ref.size < _THREAD_BYTES:
             return self._spool.read(ref)
         return await anyio.to_thread.run_sync(self._spool.read, ref)

@@ -28,8 +28,8 @@ _GONE = (errno.ENOENT, errno.EBADF, errno.EIO)
 class Spool:
     """Segments of payloads in a folder.
 
-    ``append`` and ``release`` belong to the ledger's writer; ``read`` and ``slice`` may be called
-    from any thread for a payload that is outstanding.
+    ``append`` and ``release`` belong to the ledger's writer; any thread may call ``read`` and
+    ``open_slice`` for a payload that is outstanding.
 
     Attributes:
         size: Bytes in all segments on disk.
@@ -132,7 +132,7 @@ class Spool:
             return None
         return payload
 
-    def slice(self, ref: SpoolRef) -> FileSlice | None:
+    def open_slice(self, ref: SpoolRef) -> FileSlice | None:
         """Return a large payload unread, or None if it is gone; reading it checks its checksum.
 
         It stays readable until the slice is closed, even if it is settled meanwhile.
@@ -167,7 +167,7 @@ class Spool:
     def _is_intact(self, ref: SpoolRef) -> bool:
         if ref.size < LARGE_BYTES:
             return self.read(ref) is not None
-        large = self.slice(ref)
+        large = self.open_slice(ref)
         if large is None:
             return False
         try:

@@ -294,14 +294,14 @@ def test_a_blob_is_written_between_other_payloads_and_closed(
     assert [spool.read(ref) for ref in (before, large, after)] == [b"a" * 10, b"L" * 120, b"b" * 20]
     assert [ref.segment for ref in (before, large, after)] == [1, 2, 3], "it is alone"
     assert spool.size == 150 == sum(files(folder).values())
-    kept = spool.slice(large)
+    kept = spool.open_slice(large)
     assert kept is not None
     assert list(kept.chunks())[:2] == [b"L" * 7] * 2
     spool.release([large])
     assert "00000002.spool" not in files(folder)
     assert kept.read() == b"L" * 120, "readable although the segment is gone"
     kept.close()
-    assert spool.slice(large) is None
+    assert spool.open_slice(large) is None
 
 
 def test_a_segment_that_a_blob_closes_goes_with_its_last_payload(
@@ -323,7 +323,7 @@ def test_the_next_process_looks_at_each_byte_of_a_blob(
     path = folder / f"{ref.segment:08d}.spool"
     path.write_bytes(b"L" * 119 + b"M")
     assert not opened().recover(ref)
-    blob = opened().slice(ref)
+    blob = opened().open_slice(ref)
     assert blob is not None
     with pytest.raises(ChangedError, match="checksum"):
         blob.read()
