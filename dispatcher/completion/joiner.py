@@ -27,8 +27,8 @@ from dispatcher.flow.channel import EagerReceiver, send_eagerly
 from dispatcher.flow.content import LARGE_BYTES, ChangedError, FileSlice
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.payloads.payloads import unreadable_payload
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.events import InvocationRetried, InvocationSplit, Observer
 from dispatcher.packing.response_split import decompressed_size
 from dispatcher.retry.outage import OutageTimer

@@ -9,8 +9,7 @@ from dispatcher.config.connectors import SinkSettings
 from dispatcher.config.packing import PackingSettings
 from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.invocation import Entry
-from dispatcher.ledger.outcome import Meta, Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Meta, Outcome, Settlement
 from dispatcher.packing.response_split import Mismatch, Outputs, split
 from dispatcher.packing.select import SelectError, select
 from dispatcher.packing.values import NotEncodableError, encode, parse

@@ -22,9 +22,8 @@ from dispatcher.flow.channel import send_eagerly
 from dispatcher.flow.content import ChangedError, FileSlice
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.ledger.replay import Seen
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.events import InvocationsPlanned, Observer, RecordsRejected
 from dispatcher.packing.packer import Packer, RefusedRecord
 from dispatcher.packing.parcel import Parcel, sent_bytes
@@ -147,7 +146,7 @@ class Intake:
         parcels = [item for item in packed if isinstance(item, Parcel)]
         while parcels:
             with self._clock_stopped():
-                room = await self.ledger.room(len(parcels))
+                room = await self.ledger.wait_for_room(len(parcels))
                 now, parcels = parcels[:room], parcels[room:]
                 # From the intent to the senders in one piece: a stop in between would leave it
                 # unsent.

@@ -8,8 +8,7 @@ from dispatcher.errors import RunStopped
 from dispatcher.flow.budget import MemoryBudget, Reservation
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.reasons import Reason
 
 _MAX_REFUSED = 10
@@ -66,7 +65,7 @@ class Probation:
         else:
             self._held.append(refused)
             # The end of the run does not wait for it until it is known whose fault it is.
-            self.ledger.leave([refused.entry.planned.number])
+            self.ledger.leave_to_next_process([refused.entry.planned.number])
 
     async def review(self, settlements: MemoryObjectSendStream[list[Settlement]]) -> None:
         """Settle what is held back once something was accepted.
@@ -100,7 +99,7 @@ class Probation:
     async def _release(self, settlements: MemoryObjectSendStream[list[Settlement]]) -> None:
         while self._held:
             refused = self._held.pop(0)
-            self.ledger.take_back(refused.entry.planned.number)
+            self.ledger.reclaim(refused.entry.planned.number)
             await self._settle(refused, settlements)
 
     async def _settle(

@@ -53,7 +53,7 @@ class ResendQueue:
         if entry is None or entry.state is not State.PLANNED:
             return
         if self._is_stopped:
-            self.ledger.leave([planned.number])
+            self.ledger.leave_to_next_process([planned.number])
             return
         heapq.heappush(self._due, (entry.not_before or 0.0, planned.number, planned))
         self._change()
@@ -62,7 +62,7 @@ class ResendQueue:
         """Send nothing that still waits; the next process goes on with it."""
         self._is_stopped = True
         lost = [entry.planned.number for entry in self.ledger.without_payload()]
-        self.ledger.leave([*(number for _, number, _ in self._due), *lost])
+        self.ledger.leave_to_next_process([*(number for _, number, _ in self._due), *lost])
         self._due.clear()
 
     def close(self) -> None:

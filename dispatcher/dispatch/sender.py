@@ -22,8 +22,8 @@ from dispatcher.flow.channel import EagerReceiver
 from dispatcher.ledger.ids import filename
 from dispatcher.ledger.invocation import Planned
 from dispatcher.ledger.ledger import REPEATED, Ledger
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.payloads.payloads import unreadable_payload
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.observe.events import CallFinished, CallResult, InvocationRepeated, Observer
 from dispatcher.packing.values import NotEncodableError
@@ -139,7 +139,7 @@ class Sender:
 
     async def _send(self, planned: Planned) -> RefusedInvocation | None:
         """Send one invocation until it is accepted (None) or given up."""
-        history = _History(unsure=planned.resumed)
+        history = _History(unsure=planned.may_have_been_sent)
         while self._is_wanted(planned):
             if history.unsure and await self._was_accepted(planned):
                 return None
@@ -282,7 +282,7 @@ class Sender:
             # Before the first failure there may have been no call at all: that is no outage.
             silence=now - max(state.succeeded_at, since),
             others_succeed=state.succeeded_at > since,
-            failed_before=planned.resumed
+            failed_before=planned.may_have_been_sent
             and (state.has_accepted or len(self.ledger.planned()) == 1),
             jitter=self.environment.rng.random(),
         )

@@ -23,8 +23,8 @@ from dispatcher.environment import Environment
 from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger.invocation import Planned
 from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.replacement import PARTS
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.observe.events import Observer
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer

@@ -48,7 +48,7 @@ from dispatcher.packing.codec import Codec
 from dispatcher.records.source import Source
 from dispatcher.retry.outage import OutageTimer
 from dispatcher.run.build import Opened, RunLevels, Stages, build
-from dispatcher.run.compatibility import agree, packing_terms, terms
+from dispatcher.run.compatibility import check_compatible, payload_settings, run_settings
 
 Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Transport]]
 """Opens the calls to AWS."""
@@ -144,7 +144,7 @@ async def _open(
     )
     source = _source(config, ledger, transport, observe, environment)
     stack.push_async_callback(source.aclose)
-    agree(config, ledger, force=force)
+    check_compatible(config, ledger, force=force)
     # Until something was read, other input may take the place of what was looked at.
     known = json.loads(ledger.fact("heads") or "{}") if ledger.marks else {}
     heads = known | await source.open(ledger.replay.frontiers, known)
@@ -153,8 +153,8 @@ async def _open(
     )
     # Only now: what could not even be opened may be corrected in the next command.
     await ledger.remember(
-        terms=terms(config),
-        packing=packing_terms(config),
+        terms=run_settings(config),
+        packing=payload_settings(config),
         heads=json.dumps(heads),
         finished="no",
     )
@@ -221,9 +221,9 @@ async def _dispatch(config: Config, opened: Opened, stages: Stages, observe: Obs
 async def _use_up(ledger: Ledger, stages: Stages) -> None:
     """Return when the source has ended and nothing is outstanding any more."""
     await stages.intake.run()
-    await ledger.idle()
+    await ledger.wait_until_idle()
     await stages.probation.conclude(stages.channels.settlements)
-    await ledger.idle()
+    await ledger.wait_until_idle()
 
 
 @asynccontextmanager

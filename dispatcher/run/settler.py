@@ -16,8 +16,7 @@ from dispatcher import failpoints
 from dispatcher.connectors.sink import Sink
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.observe.events import InvocationsSettled, Observer
 from dispatcher.packing.batch_size import BatchSize
 from dispatcher.reasons import Reason

@@ -19,9 +19,8 @@ from dispatcher.completion.joiner import Claimed
 from dispatcher.config.retry import RetrySettings
 from dispatcher.errors import StateError
 from dispatcher.ledger.invocation import Entry
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.replacement import bounds
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
+from dispatcher.ledger.replacement import part_bounds
 from dispatcher.reasons import Reason
 from dispatcher.retry.outcomes import RetryInvocation, SplitBudget, after_failed_invocation
 
@@ -49,7 +48,7 @@ def parts_of(records: int) -> list[int]:
     )
     if not isinstance(after, RetryInvocation):
         return []
-    return [end - start for start, end in pairwise(bounds(records, after.parts))]
+    return [end - start for start, end in pairwise(part_bounds(records, after.parts))]
 
 
 def cost(records: int, bad: set[int]) -> int:

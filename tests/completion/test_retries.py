@@ -11,7 +11,7 @@ from dispatcher.completion.event import Completion
 from dispatcher.completion.joiner import Claimed
 from dispatcher.flow.budget import Reservation
 from dispatcher.ledger.invocation import Entry
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.retry.outcomes import RetryInvocation
 

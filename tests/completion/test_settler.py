@@ -19,8 +19,7 @@ from dispatcher.errors import StateError
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.packing.batch_size import BatchSize
 from dispatcher.reasons import Reason, Status
 from dispatcher.records.record import Position

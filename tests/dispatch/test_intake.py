@@ -21,7 +21,7 @@ from dispatcher.dispatch.resend import ResendQueue
 from dispatcher.errors import StateError
 from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.invocation import Planned
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
 from dispatcher.packing.parcel import Parcel
@@ -181,7 +181,7 @@ async def finish(
 async def test_records_are_durable_before_they_are_handed_on(scene: Scene) -> None:
     running = await finish(scene, [records(0, 1), records(2)])
     assert running.keys(scene) == [["key-0"], ["key-1"], ["key-2"]]
-    assert [planned.resumed for _, planned in running.planned] == [False] * 3
+    assert [planned.may_have_been_sent for _, planned in running.planned] == [False] * 3
     assert scene.meter.read == 3
     assert scene.split_budget.read == scene.ledger.outstanding == 3
     assert (scene.meter.records, scene.meter.invocations) == ({"inline": 3}, {"inline": 3})
@@ -312,7 +312,7 @@ async def test_the_next_process_skips_what_is_known(open_scene: OpenScene) -> No
         running = await finish(scene, [everything[1:2], everything[2:]])
         assert running.keys(scene) == [["key-2"], ["key-3"]]
         assert running.planned[0][1].id == planned.id
-        assert [one.resumed for _, one in running.planned] == [True, False]
+        assert [one.may_have_been_sent for _, one in running.planned] == [True, False]
         assert scene.meter.read == 1, "records of earlier processes were counted by them"
         assert scene.ledger.outstanding == 3
 
@@ -411,7 +411,7 @@ async def test_payloads_lost_with_the_power_are_read_again_and_sent(
         assert len(scene.ledger.without_payload()) == len(before)
         running = await finish(scene, [list(everything[:2]), list(everything[2:])])
         assert [one.id for _, one in running.planned] == [one.id for one in before[1:]]
-        assert [one.resumed for _, one in running.planned] == [True] * (len(before) - 1)
+        assert [one.may_have_been_sent for _, one in running.planned] == [True] * (len(before) - 1)
         assert [await scene.ledger.payload(scene.entry(one)) for one in before] == payloads
         assert scene.ledger.outstanding == len(before)
         assert scene.meter.read == 0

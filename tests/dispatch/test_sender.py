@@ -198,7 +198,7 @@ async def test_an_invocation_of_an_earlier_process_is_looked_for_first(
     await scene.send([first])
     if found:
         scene.bucket.objects[scene.output_of(planned)] = b"1", "text/plain"
-    assert await scene.send([replace(planned, resumed=True)]) == []
+    assert await scene.send([replace(planned, may_have_been_sent=True)]) == []
     assert len(scene.service.requests) == (1 if found else 2)
     assert scene.meter.repeated == (0 if found else 1)
     assert scene.entry(planned).state is State.ACCEPTED
@@ -411,4 +411,4 @@ async def test_refusals_at_a_stop_are_left_to_the_next_process(unbegun: Scene) -
     planned = await unbegun.plan(3)
     assert await unbegun.send(planned) == []
     assert not any(unbegun.entry(one).claimed for one in planned)
-    await unbegun.ledger.idle()  # nobody waits for them
+    await unbegun.ledger.wait_until_idle()  # nobody waits for them

@@ -1,11 +1,10 @@
-"""Messages of a queue are known again when they come again, whatever happened in between."""
+"""Messages of a queue are recognised when they come again, also after a restart."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.packing.parcel import Parcel
 from dispatcher.reasons import Reason
 from dispatcher.records.record import Position, Record

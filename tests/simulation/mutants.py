@@ -31,14 +31,14 @@ from dispatcher.flow.budget import Reservation
 from dispatcher.ledger import ids, ledger
 from dispatcher.ledger import replacement as renewal
 from dispatcher.ledger.group_commit import GroupCommit
+from dispatcher.ledger.ids import InvocationNumbers
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.numbering import InvocationNumbers
 from dispatcher.ledger.operations import Count, Operation, Plan, Replace, Settle, SinkMark
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.payloads.spool import Spool
 from dispatcher.ledger.replacement import PARTS
 from dispatcher.ledger.replay import ReplayFilter, Seen
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.staged_objects import StagedObjects
 from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.ledger.watermark import Watermark
@@ -262,7 +262,7 @@ MUTANTS: dict[str, Mutant] = {
     "read known records as new": _with(ReplayFilter, "look_up", _all_new),
     "move the mark over gaps": _with(Watermark, "settle", _settle_up_to),
     "ignore the inline limit": _with(limits, "INLINE_BODY_BYTES", 10**9),
-    "plan more than is allowed": _with(Ledger, "room", _all_the_room),
+    "plan more than is allowed": _with(Ledger, "wait_for_room", _all_the_room),
     "never sweep": _with(Sweeper, "sweep", _find_nothing),
     "keep the memory": _with(Reservation, "release", lambda _: None),
     "give an id twice": lambda: mock.patch.object(

@@ -71,7 +71,7 @@ class Service:
                     (entry,) = await self.scene.accepted()
                     service.start_soon(self._complete, entry, seconds, has_event(n))
                     await anyio.sleep(apart)
-            await self.scene.ledger.idle()
+            await self.scene.ledger.wait_until_idle()
             everything.cancel_scope.cancel()
 
     async def _complete(self, entry: Entry, seconds: float, has_event: bool) -> None:

@@ -225,7 +225,7 @@ async def test_a_look_that_fails_is_repeated(open_scene: OpenScene) -> None:
     async with open_scene() as again:
         again.bucket.objects = scene.bucket.objects
         (entry,) = resumed(again)
-        entry.planned = replace(entry.planned, resumed=False)
+        entry.planned = replace(entry.planned, may_have_been_sent=False)
         again.bucket.look_faults = [Transient("503"), Throttled("slow")]
         await again.send([entry.planned])
         assert again.bucket.puts == 0
@@ -603,9 +603,9 @@ async def test_nothing_is_written_whose_place_cannot_be_stored(
     def full(*_: object) -> None:
         raise StateError("the disk is full")
 
-    monkeypatch.setattr(scene.ledger._commits._store, "apply", full)
+    monkeypatch.setattr(scene.ledger._group_commit._store, "apply", full)
     with pytest.raises(StateError):
         await scene.staging.stage(scene.entry(planned))
     assert scene.bucket.puts == 0
     monkeypatch.undo()
-    scene.ledger._commits._failure = None  # so that it can be closed
+    scene.ledger._group_commit._failure = None  # so that it can be closed

@@ -8,7 +8,12 @@ import pytest
 from dispatcher.config.settings import Config
 from dispatcher.errors import ConfigError
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.run.compatibility import agree, differences, packing_terms, terms
+from dispatcher.run.compatibility import (
+    check_compatible,
+    differences,
+    payload_settings,
+    run_settings,
+)
 
 BASE: dict[str, Any] = {"endpoint": "churn", "source": {"path": ["a.jsonl", "b.jsonl"]}}
 
@@ -18,7 +23,7 @@ def config(**changed: Any) -> Config:
 
 
 def test_the_same_configuration_agrees() -> None:
-    assert differences(terms(config()), terms(config()), begun=True) == []
+    assert differences(run_settings(config()), run_settings(config()), has_accepted=True) == []
 
 
 @pytest.mark.parametrize(
@@ -66,8 +71,12 @@ def test_the_same_configuration_agrees() -> None:
     ],
 )
 def test_what_would_change_results_is_named(changed: dict[str, Any], sentence: str) -> None:
-    found = differences(terms(config()), terms(config(**changed)), begun=True)
-    assert [one for one in found if "packing.framing" not in one or one == sentence] == [sentence]
+    sentences = differences(
+        run_settings(config()), run_settings(config(**changed)), has_accepted=True
+    )
+    assert [
+        found for found in sentences if "packing.framing" not in found or found == sentence
+    ] == [sentence]
 
 
 @pytest.mark.parametrize(
@@ -86,13 +95,16 @@ def test_what_would_change_results_is_named(changed: dict[str, Any], sentence: s
     ],
 )
 def test_what_only_changes_the_way_may_change(changed: dict[str, Any]) -> None:
-    assert differences(terms(config()), terms(config(**changed)), begun=True) == []
+    assert (
+        differences(run_settings(config()), run_settings(config(**changed)), has_accepted=True)
+        == []
+    )
 
 
-def test_every_difference_is_told_in_order() -> None:
+def test_every_difference_is_reported_in_order() -> None:
     now = config(endpoint="other", sink={"join": "input"}, dead_letters={"path": "d"})
-    told = differences(terms(config()), terms(now), begun=True)
-    assert [sentence.split()[0] for sentence in told] == [
+    sentences = differences(run_settings(config()), run_settings(now), has_accepted=True)
+    assert [sentence.split()[0] for sentence in sentences] == [
         "dead_letters.path",
         "endpoint.name",
         "sink.join",
@@ -100,23 +112,23 @@ def test_every_difference_is_told_in_order() -> None:
 
 
 def test_terms_of_another_version_are_compared_by_name() -> None:
-    assert differences('{"old": 1, "same": 2}', '{"new": [3], "same": 2}', begun=True) == [
+    assert differences('{"old": 1, "same": 2}', '{"new": [3], "same": 2}', has_accepted=True) == [
         "new was not set and is now [3]",
         "old was 1 and is now not set",
     ]
 
 
 def test_the_endpoint_may_be_corrected_until_it_has_taken_something() -> None:
-    before, now = terms(config(endpoint="chrun")), terms(config())
-    assert differences(before, now, begun=False) == []
-    assert differences(before, now, begun=True) != []
+    before, now = run_settings(config(endpoint="chrun")), run_settings(config())
+    assert differences(before, now, has_accepted=False) == []
+    assert differences(before, now, has_accepted=True) != []
 
 
 # Payloads and answers, of which nothing can be forced
 
 
-class Known:
-    """A ledger as far as an agreement asks it."""
+class LedgerFacts:
+    """The part of a ledger that the check reads."""
 
     has_accepted = True
     stages = False
@@ -127,8 +139,8 @@ class Known:
         self.fact = facts.get
 
 
-def forced(now: Config, known: Known) -> None:
-    agree(now, cast("Ledger", known), force=True)
+def forced(now: Config, ledger: LedgerFacts) -> None:
+    check_compatible(now, cast("Ledger", ledger), force=True)
 
 
 KEYED = {"source": {**BASE["source"], "key": "id"}}
@@ -150,14 +162,14 @@ def test_how_answers_are_read_cannot_be_forced_while_any_is_outstanding(
     packing: dict[str, Any],
 ) -> None:
     before, now = config(**KEYED), config(**KEYED, packing=packing)
-    facts = {"terms": terms(before), "packing": packing_terms(before)}
+    facts = {"terms": run_settings(before), "packing": payload_settings(before)}
     with pytest.raises(ConfigError, match="while 1 invocations are outstanding") as caught:
-        forced(now, Known(facts))
+        forced(now, LedgerFacts(facts))
     for name in packing:
         assert f"packing.{name}" in str(caught.value)
-    forced(now, Known(facts, 0))
-    forced(before, Known(facts))
-    forced(config(endpoint="other", **KEYED), Known(facts))
+    forced(now, LedgerFacts(facts, 0))
+    forced(before, LedgerFacts(facts))
+    forced(config(endpoint="other", **KEYED), LedgerFacts(facts))
 
 
 def test_what_fills_compressed_payloads_cannot_be_forced_while_any_is_outstanding() -> None:
@@ -165,36 +177,36 @@ def test_what_fills_compressed_payloads_cannot_be_forced_while_any_is_outstandin
         return config(packing={"max_bytes": most, "encodings": ["msgpack", encoding]})
 
     before = filled("100kB", "json+zstd")
-    facts = {"terms": terms(before), "packing": packing_terms(before)}
+    facts = {"terms": run_settings(before), "packing": payload_settings(before)}
     now = filled("10kB", "json+zstd")
     with pytest.raises(ConfigError, match=r"packing\.max_bytes was 100000 and is now 10000"):
-        forced(now, Known(facts))
+        forced(now, LedgerFacts(facts))
     # With nothing outstanding it is free, without --force.
-    agree(now, cast("Ledger", Known(facts, 0)), force=False)
+    check_compatible(now, cast("Ledger", LedgerFacts(facts, 0)), force=False)
     plain = filled("100kB", "json")
-    facts = {"terms": terms(plain), "packing": packing_terms(plain)}
-    agree(filled("10kB", "json"), cast("Ledger", Known(facts)), force=False)
+    facts = {"terms": run_settings(plain), "packing": payload_settings(plain)}
+    check_compatible(filled("10kB", "json"), cast("Ledger", LedgerFacts(facts)), force=False)
 
 
 def test_what_a_record_is_cannot_be_forced_while_any_is_outstanding() -> None:
     before, now = config(), config(source={**BASE["source"], "type": "files"})
-    facts = {"terms": terms(before), "packing": packing_terms(before)}
+    facts = {"terms": run_settings(before), "packing": payload_settings(before)}
     with pytest.raises(ConfigError, match=r"source\.type was .* nor be forced"):
-        forced(now, Known(facts))
-    forced(now, Known(facts, 0))
+        forced(now, LedgerFacts(facts))
+    forced(now, LedgerFacts(facts, 0))
 
 
 def test_a_ledger_that_only_knows_its_framing_holds_against_that() -> None:
-    forced(config(packing={"framing": "lines", "select": "x"}), Known({"framing": "lines"}))
+    forced(config(packing={"framing": "lines", "select": "x"}), LedgerFacts({"framing": "lines"}))
     with pytest.raises(ConfigError, match=r'packing.framing was "none" and is now "lines"'):
-        forced(config(packing={"framing": "lines"}), Known({"framing": "none"}))
-    forced(config(packing={"framing": "lines"}), Known({}))
+        forced(config(packing={"framing": "lines"}), LedgerFacts({"framing": "none"}))
+    forced(config(packing={"framing": "lines"}), LedgerFacts({}))
 
 
 def test_a_run_of_the_time_before_there_was_a_choice_goes_on() -> None:
     new = {"packing.template", "packing.select", "packing.answer.list", "packing.answer.id"}
     new |= {"packing.content_types", "packing.answer.framing", "sink.select"}
-    agreed = json.loads(terms(config()))
+    agreed = json.loads(run_settings(config()))
     assert new <= agreed.keys()
     older = json.dumps({name: value for name, value in agreed.items() if name not in new})
-    assert differences(older, terms(config()), begun=True) == []
+    assert differences(older, run_settings(config()), has_accepted=True) == []

@@ -1,4 +1,4 @@
-"""A large record is kept, handed out and found again as a part of a file."""
+"""The story of a large record: it is spooled, read and found again as a slice of a file."""
 
 import os
 from collections.abc import Callable
@@ -9,8 +9,7 @@ import pytest
 
 from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.packing.parcel import Parcel
 from dispatcher.packing.spool_format import crc32_of
 from dispatcher.records.record import LargeRecord, Position
@@ -54,7 +53,7 @@ async def raw_of(ledger: Ledger, number: int) -> bytes | None:
     return content
 
 
-async def test_it_is_there_until_it_is_settled_and_as_long_as_somebody_reads_it(
+async def test_it_is_there_until_it_is_settled_and_as_long_as_it_is_read(
     run: Run, tmp_path: Path
 ) -> None:
     async with run() as ledger:
