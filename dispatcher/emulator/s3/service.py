@@ -81,7 +81,7 @@ class S3:
         if request.method != "GET":
             raise _not_played(f"{request.method} /")
         names = "".join(
-            f"<StoredBucket>{s3_xml.element('Name', name)}</StoredBucket>"
+            f"<Bucket>{s3_xml.element('Name', name)}</Bucket>"
             for name in sorted(self._store.buckets)
         )
         body = s3_xml.document("ListAllMyBucketsResult", f"<Buckets>{names}</Buckets>")

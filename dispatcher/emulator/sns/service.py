@@ -37,7 +37,7 @@ class Sns:
 
     request_id_header = "x-amzn-RequestId"
     missing_signature = Refusal(
-        403, "MissingAuthenticationToken", "HttpRequest is missing Authentication Token"
+        403, "MissingAuthenticationToken", "Request is missing Authentication Token"
     )
     access_denied = Refusal(403, "AuthorizationError", "The caller is not authorized.")
     malformed_body = "MalformedQueryString"
@@ -68,8 +68,8 @@ class Sns:
             raise Refusal(400, "InvalidAction", f"The emulator does not play {name!r}.")
         result = action(form)
         body = (
-            f'<{name}HttpResponse xmlns="{_NAMESPACE}"><{name}Result>{result}</{name}Result>'
-            f"</{name}HttpResponse>"
+            f'<{name}Response xmlns="{_NAMESPACE}"><{name}Result>{result}</{name}Result>'
+            f"</{name}Response>"
         )
         return HttpResponse(200, {"Content-Type": "text/xml"}, body.encode())
 

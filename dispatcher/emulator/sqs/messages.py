@@ -25,7 +25,7 @@ def send(mailbox: PolledQueue, entry: Input) -> Input:
         raise Refusal(
             400,
             "InvalidParameterValue",
-            "One or more parameters are invalid. Reason: StoredMessage must be shorter than "
+            "One or more parameters are invalid. Reason: Message must be shorter than "
             f"{mailbox.attributes.get('MaximumMessageSize', MESSAGE_BYTES)} bytes.",
         )
     if FORBIDDEN.search(body):

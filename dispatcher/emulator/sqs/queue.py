@@ -24,7 +24,7 @@ class StoredMessage:
         id: MessageId.
         body: The text.
         md5: MD5 of the text, in hexadecimal.
-        attributes: StoredMessage attributes as the caller sent them.
+        attributes: Message attributes as the caller sent them.
         sent: When it was sent, in seconds since the epoch.
         receives: How often it was received.
         first_received: When it was first received; 0.0 before.

@@ -49,7 +49,7 @@ class Sqs:
 
     request_id_header = "x-amzn-RequestId"
     missing_signature = Refusal(
-        403, "MissingAuthenticationToken", "HttpRequest is missing Authentication Token"
+        403, "MissingAuthenticationToken", "Request is missing Authentication Token"
     )
     access_denied = Refusal(403, "AccessDeniedException", "Access to the resource is denied.")
     malformed_body = "SerializationException"
