@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -25,3 +26,9 @@ class WallClock:
     async def sleep(self, seconds: float) -> None:
         """Return ``seconds`` later."""
         await asyncio.sleep(seconds)
+
+
+def iso_time(seconds: float) -> str:
+    """Return seconds since the epoch as ``2023-01-29T16:59:09.174Z``."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"

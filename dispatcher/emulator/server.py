@@ -24,7 +24,8 @@ from dispatcher.emulator.gateway.router import Router
 from dispatcher.emulator.http.aws_chunked import decoder_for
 from dispatcher.emulator.http.date import HttpDate
 from dispatcher.emulator.http.listener import HttpListener, url_of
-from dispatcher.emulator.models.model import ServiceTimes, load_model
+from dispatcher.emulator.models.load import load_model
+from dispatcher.emulator.models.model import ServiceTimes
 from dispatcher.emulator.models.threads import DaemonThreads
 from dispatcher.emulator.s3.folder_store import FolderObjects
 from dispatcher.emulator.s3.service import S3

@@ -493,8 +493,8 @@ def test_a_plan_without_faults_costs_nothing() -> None:
     for _ in range(1000):
         if plan.armed:
             plan.call(call)
-        plan.fate(taken)
-        plan.answer(taken, answer)
+        plan.invocation(taken)
+        plan.output(taken, answer)
         plan.silences(taken)
         plan.publication(taken, event)
     # About a microsecond an invocation, of which the emulator needs hundreds.

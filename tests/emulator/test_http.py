@@ -107,7 +107,7 @@ async def test_bad_request_ends_the_connection_only(
 
 
 async def test_connection_close_is_honoured(wire: Any) -> None:
-    reply = await wire.ask("GET", "/emulator-input/none", {"ServerConnection": "close"})
+    reply = await wire.ask("GET", "/emulator-input/none", {"Connection": "close"})
     assert reply.headers["connection"] == "close"
     assert await wire.reader.read() == b""
 

@@ -15,9 +15,10 @@ from dispatcher.emulator.faults.plan import FaultPlan
 from dispatcher.emulator.models.model import ModelRequest, ModelResponse, ServiceTimes
 from dispatcher.emulator.s3.store import MemoryObjects, ObjectBytes
 from dispatcher.emulator.sagemaker import invocation
+from dispatcher.emulator.sagemaker.call import HEADER
 from dispatcher.emulator.sagemaker.delivery import OutputDelivery
 from dispatcher.emulator.sagemaker.endpoint import Endpoint, Failure
-from dispatcher.emulator.sagemaker.invocation import HEADER, AcceptedInvocation
+from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 from dispatcher.emulator.sns.topics import Topics
 from dispatcher.emulator.sqs.long_poll import PolledQueue, Queues
 from dispatcher.emulator.sqs.service import Sqs
@@ -59,6 +60,7 @@ class _Outcomes(OutputDelivery):
 
     note: Callable[[Fact], None]
     by_id: bool
+    _faults: FaultPlan
     _garbled = 0
 
     async def load(self, invocation: AcceptedInvocation) -> bytes | Failure:

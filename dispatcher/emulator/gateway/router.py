@@ -5,7 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from itertools import count
-from typing import Protocol
 from uuid import uuid4
 
 from dispatcher.emulator.auth.caller import (
@@ -16,14 +15,12 @@ from dispatcher.emulator.auth.caller import (
     read_caller,
     sha256_of,
 )
-from dispatcher.emulator.auth.refusals import Signing
 from dispatcher.emulator.auth.verification import Account, verify
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.faults.plan import PROCEED, FaultPlan, Verdict
-from dispatcher.emulator.gateway.call import read_call
+from dispatcher.emulator.gateway.fault_points import NO_CALL_FAULT, CallFault, CallFaults
+from dispatcher.emulator.gateway.service import Service
 from dispatcher.emulator.http.blob import SPOOL_BYTES
 from dispatcher.emulator.http.message import (
-    Answer,
     HttpRequest,
     HttpResponse,
     Refusal,
@@ -32,32 +29,6 @@ from dispatcher.emulator.http.message import (
 )
 
 _log = logging.getLogger(__name__)
-
-
-class Service(Protocol):
-    """One AWS service."""
-
-    request_id_header: str
-    """The header in which the service names a request."""
-
-    missing_signature: Refusal
-    """The answer to a request without a well-formed signature."""
-
-    access_denied: Refusal
-    """The answer to a caller who may do nothing."""
-
-    malformed_body: str
-    """The error code of a body whose aws-chunked framing is wrong."""
-
-    @property
-    def signing(self) -> Signing:
-        """The answers to signatures that do not hold."""
-
-    def answer(self, request: HttpRequest) -> Answer:
-        """Answer a signed request; raises Refusal."""
-
-    def refuse(self, request: HttpRequest, refusal: Refusal) -> HttpResponse:
-        """Put a refusal into this service's shape."""
 
 
 class Router:
@@ -75,7 +46,7 @@ class Router:
         services: Mapping[str, Service],
         clock: Clock,
         *,
-        faults: FaultPlan,
+        faults: CallFaults,
         account: Account | None = None,
     ) -> None:
         self._services = services
@@ -128,50 +99,48 @@ class Router:
             # What S3 is sent comes with checksums of its own.
             if name != "s3" and not is_signed_body(request):
                 raise service.signing.wrong_signature()
-            return self._answer(name, service, request)
+            return self._answer(service, request)
         verified = partial(
             verify, request, caller, self._account, service=name, signing=service.signing
         )
         if request.body.size > SPOOL_BYTES:
-            return self._hashed_later(name, service, request, verified)
+            return self._hashed_later(service, request, verified)
         verified(now=self._clock.now(), body_sha256=sha256_of(request.body))
-        return self._answer(name, service, request)
+        return self._answer(service, request)
 
     async def _hashed_later(
-        self, name: str, service: Service, request: HttpRequest, verified: Callable[..., None]
+        self, service: Service, request: HttpRequest, verified: Callable[..., None]
     ) -> Reply:
         """Answer a request with a body that takes long to hash."""
         digest = await asyncio.to_thread(sha256_of, request.body)
         verified(now=self._clock.now(), body_sha256=digest)
-        answer = self._answer(name, service, request)
+        answer = self._answer(service, request)
         return answer if isinstance(answer, HttpResponse) else await answer
 
-    def _answer(
-        self, name: str, service: Service, request: HttpRequest
-    ) -> HttpResponse | Awaitable[Reply]:
+    def _answer(self, service: Service, request: HttpRequest) -> HttpResponse | Awaitable[Reply]:
         """Answer a request as the fault plan has it."""
         if not self._faults.armed:
             return service.answer(request)
-        verdict = self._faults.call(read_call(name, request))
-        if verdict is PROCEED:
+        fault = self._faults.call(service.read_call(request))
+        if fault is NO_CALL_FAULT:
             return service.answer(request)
-        return self._answer_badly(service, request, verdict)
+        return self._answer_with_fault(service, request, fault)
 
-    async def _answer_badly(
-        self, service: Service, request: HttpRequest, verdict: Verdict
+    async def _answer_with_fault(
+        self, service: Service, request: HttpRequest, fault: CallFault
     ) -> Reply:
         reply: Reply = Reset()
-        if verdict.refusal is not None:
-            reply = service.refuse(request, verdict.refusal)
-        elif verdict.reset != "before":
+        if fault.refusal is not None:
+            reply = service.refuse(request, fault.refusal)
+        elif fault.reset != "before":
             try:
                 answer = service.answer(request)
                 done = answer if isinstance(answer, HttpResponse) else await answer
             except Refusal as refusal:
                 done = service.refuse(request, refusal)
-            reply = done if verdict.reset is None else reply
-        if verdict.delay:
-            await self._clock.sleep(verdict.delay)
+            reply = done if fault.reset is None else reply
+        if fault.delay:
+            await self._clock.sleep(fault.delay)
         return reply
 
     async def _later(

@@ -5,25 +5,24 @@ import logging
 import socket
 import struct
 from collections import deque
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import httptools
 
 from dispatcher.emulator.http.blob import Blob, BlobWriter
 from dispatcher.emulator.http.message import (
     BodyDecoder,
+    DecoderFor,
+    Handler,
     HttpRequest,
     HttpResponse,
     Reply,
     Reset,
     Slice,
 )
-
-if TYPE_CHECKING:
-    from dispatcher.emulator.http.listener import HttpListener
 
 HEAD_BYTES = 64 * 1024
 """Most bytes of a request line with its headers, and of anything else that is not content."""
@@ -44,6 +43,31 @@ _Buffer: TypeAlias = bytes | memoryview
 _log = logging.getLogger(__name__)
 
 
+class ConnectionOwner(Protocol):
+    """The listener as its connections see it.
+
+    Attributes:
+        handler: Answers one request; must not raise.
+        decoder_for: Chooses how a body is decoded while it arrives.
+        date: Returns the Date header of a response.
+        spool_folder: Where large request bodies are kept; None: in memory.
+    """
+
+    handler: Handler
+    decoder_for: DecoderFor
+    date: Callable[[], str]
+    spool_folder: Path | None
+
+    def opened(self, connection: "ServerConnection") -> None:
+        """Take up a connection that has begun."""
+
+    def closed(self, connection: "ServerConnection") -> None:
+        """Forget a connection that has ended."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run ``work`` until it ends or the owner closes."""
+
+
 class ServerConnection(asyncio.Protocol):
     """Serves one client; created by the listener, ends with the socket.
 
@@ -52,9 +76,9 @@ class ServerConnection(asyncio.Protocol):
     when the client goes away.
     """
 
-    def __init__(self, listener: "HttpListener") -> None:
-        self._listener = listener
-        self._folder: Path | None = listener.spool_folder
+    def __init__(self, owner: ConnectionOwner) -> None:
+        self._owner = owner
+        self._folder: Path | None = owner.spool_folder
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[HttpRequest] = deque()
@@ -80,7 +104,7 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport; called by the loop."""
         self._transport = cast("asyncio.Transport", transport)
-        self._listener.connections.add(self)
+        self._owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; called by the loop."""
@@ -110,7 +134,7 @@ class ServerConnection(asyncio.Protocol):
         """Stop what this client waited for; called by the loop."""
         del exc
         self._closing = True
-        self._listener.connections.discard(self)
+        self._owner.closed(self)
         self._writable.set()
         if self._spool is not None:
             self._spool.discard()
@@ -156,7 +180,7 @@ class ServerConnection(asyncio.Protocol):
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > BODY_BYTES:
             raise _TooLargeError
-        self._decoder = self._listener.decoder_for(headers)
+        self._decoder = self._owner.decoder_for(headers)
         if headers.get("expect", "").lower() == "100-continue":
             self._expecting = True
             self._continue_if_first()
@@ -217,13 +241,13 @@ class ServerConnection(asyncio.Protocol):
             self._waiting and self._task is None and not self._closing and self._writable.is_set()
         ):
             request = self._waiting.popleft()
-            answer = self._listener.handler(request)
+            answer = self._owner.handler(request)
             if isinstance(answer, HttpResponse):
                 work = self._send(request, answer)
             else:
                 work = self._wait(request, answer)
             if work is not None:
-                self._task = self._listener.spawn(work)
+                self._task = self._owner.spawn(work)
                 self._task.add_done_callback(self._answered)
         if not self._reading and len(self._waiting) < PIPELINED_REQUESTS and self._transport:
             self._reading = True
@@ -242,7 +266,7 @@ class ServerConnection(asyncio.Protocol):
         self, request: HttpRequest, response: HttpResponse
     ) -> Coroutine[Any, Any, None] | None:
         """Write a small answer at once; return the work that streams a large one."""
-        head = response.head(keep_alive=request.keep_alive, date=self._listener.date())
+        head = response.head(keep_alive=request.keep_alive, date=self._owner.date())
         body = response.body
         if request.method == "HEAD":
             body = b""
@@ -305,7 +329,7 @@ class ServerConnection(asyncio.Protocol):
         if self._transport is None:
             return
         if self._task is None:
-            head = HttpResponse(status).head(keep_alive=False, date=self._listener.date())
+            head = HttpResponse(status).head(keep_alive=False, date=self._owner.date())
             self._transport.write(head)
         self._transport.close()
 

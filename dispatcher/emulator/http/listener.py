@@ -59,6 +59,14 @@ class HttpListener:
             ) from error
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def opened(self, connection: ServerConnection) -> None:
+        """Take up a connection that has begun."""
+        self.connections.add(connection)
+
+    def closed(self, connection: ServerConnection) -> None:
+        """Forget a connection that has ended."""
+        self.connections.discard(connection)
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work`` until it ends or the listener closes."""
         task = asyncio.get_running_loop().create_task(work)

@@ -124,7 +124,7 @@ def whole_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
 
 
-Answer: TypeAlias = HttpResponse | Awaitable[HttpResponse]
+ServiceResponse: TypeAlias = HttpResponse | Awaitable[HttpResponse]
 """A handler answers at once where it can: a task costs more than most calls."""
 
 Reply: TypeAlias = HttpResponse | Reset

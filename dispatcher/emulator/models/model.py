@@ -1,17 +1,12 @@
 """The model behind an emulated endpoint: what a callable gets, returns and raises; its speed."""
 
-import importlib
-import inspect
 import math
-import os
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from dispatcher.config.settings import ServiceTime
-from dispatcher.errors import ConfigError
 
 _Z99 = 2.3263478740408408
 """The 99th percentile of the standard normal distribution."""
@@ -77,57 +72,6 @@ runs in a thread of its own, up to ``instances`` at once; an async one runs in t
 def echo(request: ModelRequest) -> ModelResponse:
     """Return the body with its content type."""
     return ModelResponse(request.body, request.content_type or "application/octet-stream")
-
-
-def load_model(name: str) -> Predict:
-    """Return the callable that ``emulator.model`` names.
-
-    Args:
-        name: ``echo``, ``text-stats`` or ``package.module:function``; modules are also looked for
-            in the current working directory.
-
-    Raises:
-        ConfigError: There is no such module or attribute, it cannot be imported, or it is not a
-            callable with one argument.
-    """
-    if name == "echo":
-        return echo
-    if name == "text-stats":
-        from dispatcher.emulator.models.text_stats import text_stats  # noqa: PLC0415 - imports this module
-
-        return text_stats
-    module_name, colon, attribute = name.partition(":")
-    if not colon or not module_name or not attribute:
-        raise ConfigError(
-            f"emulator.model is {name!r}: write echo, text-stats, or package.module:function."
-        )
-    folder = os.getcwd()  # noqa: PTH109 - sys.path holds text
-    if folder not in sys.path:
-        # It stays: the model may import its neighbours when it is first called.
-        sys.path.append(folder)
-    try:
-        found: object = importlib.import_module(module_name)
-    except Exception as error:
-        # Importing runs code of the user, which can fail in any way.
-        raise ConfigError(
-            f"emulator.model: cannot import module {module_name!r} "
-            f"({type(error).__name__}: {error}). It is looked for in the installed packages and "
-            f"in {folder}; start from the folder that holds it, or install it."
-        ) from error
-    for part in attribute.split("."):
-        found = getattr(found, part, None)
-    if not callable(found):
-        raise ConfigError(
-            f"emulator.model: module {module_name!r} has no function {attribute!r}. "
-            "Define it as `def predict(request: ModelRequest) -> bytes | ModelResponse`."
-        )
-    try:
-        inspect.signature(found).bind(None)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"emulator.model: {name} must take one argument, the ModelRequest ({error})."
-        ) from error
-    return cast("Predict", found)
 
 
 class ServiceTimes:

@@ -9,10 +9,10 @@ from xml.etree.ElementTree import Element
 from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.http.blob import Blob
 from dispatcher.emulator.http.message import (
-    Answer,
     HttpRequest,
     HttpResponse,
     Refusal,
+    ServiceResponse,
     Slice,
     whole_number,
 )
@@ -43,7 +43,9 @@ class S3Objects:
         self._clock = clock
         self._uploads = Uploads(objects.spool_folder)
 
-    def answer(self, request: HttpRequest, bucket: str, key: str, query: dict[str, str]) -> Answer:
+    def answer(
+        self, request: HttpRequest, bucket: str, key: str, query: dict[str, str]
+    ) -> ServiceResponse:
         """Answer one call; ``bucket`` exists and ``key`` is not empty."""
         upload_id = query.get("uploadId")
         match request.method:

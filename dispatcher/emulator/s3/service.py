@@ -8,21 +8,22 @@ from typing import Final
 from dispatcher import limits
 from dispatcher.emulator.auth.refusals import S3Signing
 from dispatcher.emulator.clock import Clock
+from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.http.message import (
-    Answer,
     HttpRequest,
     HttpResponse,
     Refusal,
+    ServiceResponse,
     whole_number,
 )
 from dispatcher.emulator.s3 import xml as s3_xml
+from dispatcher.emulator.s3.call import read_call, resource
 from dispatcher.emulator.s3.listing import list_page
 from dispatcher.emulator.s3.objects import S3Objects
 from dispatcher.emulator.s3.store import ObjectStore, StoredBucket
 
 _XML: Final = {"Content-Type": "application/xml"}
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_VIRTUAL_HOST: Final = re.compile(r"([a-z0-9][a-z0-9.-]*)\.localhost(?::\d+)?")
 # Parameters that ask for another operation than the plain one.
 _SUBRESOURCES: Final = {
     "accelerate", "acl", "analytics", "attributes", "cors", "encryption", "intelligent-tiering",
@@ -51,7 +52,11 @@ class S3:
         self._store = objects
         self._objects = S3Objects(objects, clock)
 
-    def answer(self, request: HttpRequest) -> Answer:
+    def read_call(self, request: HttpRequest) -> Call:
+        """Return the call that a request makes."""
+        return read_call(request)
+
+    def answer(self, request: HttpRequest) -> ServiceResponse:
         """Answer a signed request."""
         name, key = resource(request)
         query = request.query
@@ -87,7 +92,7 @@ class S3:
         body = s3_xml.document("ListAllMyBucketsResult", f"<Buckets>{names}</Buckets>")
         return HttpResponse(200, dict(_XML), body)
 
-    def _bucket(self, request: HttpRequest, name: str, query: dict[str, str]) -> Answer:
+    def _bucket(self, request: HttpRequest, name: str, query: dict[str, str]) -> ServiceResponse:
         if "lifecycle" in query:
             return self._lifecycle(request, name)
         if request.method == "PUT":
@@ -160,16 +165,6 @@ class S3:
             else "".join(f"<Deleted>{s3_xml.element('Key', key)}</Deleted>" for key in keys)
         )
         return HttpResponse(200, dict(_XML), s3_xml.document("DeleteResult", done))
-
-
-def resource(request: HttpRequest) -> tuple[str, str]:
-    """Return the bucket and the key that a request names; empty where it names none."""
-    path = request.path[1:]
-    host = _VIRTUAL_HOST.fullmatch(request.headers.get("host", ""))
-    if host is not None:
-        return host[1], path
-    bucket, _, key = path.partition("/")
-    return bucket, key
 
 
 def _is_played(method: str, bucket: str, key: str, subresources: set[str]) -> bool:

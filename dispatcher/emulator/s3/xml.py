@@ -4,10 +4,10 @@ from urllib.parse import quote
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
+from dispatcher.emulator.clock import iso_time
 from dispatcher.emulator.http.message import Refusal
 from dispatcher.emulator.s3.listing import Page
 from dispatcher.emulator.s3.store import StoredBucket
-from dispatcher.emulator.sagemaker.events import iso_time
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"

@@ -8,13 +8,13 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.faults.plan import FaultPlan
 from dispatcher.emulator.http.blob import SPOOL_BYTES, Blob
 from dispatcher.emulator.models.model import ModelResponse
 from dispatcher.emulator.s3.store import ObjectStore, StoredObject
 from dispatcher.emulator.sagemaker.accepted_log import AcceptedLog
 from dispatcher.emulator.sagemaker.endpoint import Failure
 from dispatcher.emulator.sagemaker.events import expired_event, failure_event, success_event
+from dispatcher.emulator.sagemaker.fault_points import EndpointFaults
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 from dispatcher.emulator.sns.topics import Topics
 
@@ -41,7 +41,7 @@ class OutputDelivery:
         objects: ObjectStore,
         topics: Topics | None,
         clock: Clock,
-        faults: FaultPlan,
+        faults: EndpointFaults,
         accepted: AcceptedLog | None,
         response_in_event: bool,
     ) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.faults.plan import FaultPlan
 from dispatcher.emulator.models.model import (
     ModelError,
     ModelRequest,
@@ -21,6 +20,7 @@ from dispatcher.emulator.models.model import (
 )
 from dispatcher.emulator.models.text_stats import text_stats
 from dispatcher.emulator.sagemaker.backlog import Backlog
+from dispatcher.emulator.sagemaker.fault_points import EndpointFaults
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 
 _QUICK = (echo, text_stats)
@@ -90,7 +90,7 @@ class Endpoint:
         times: ServiceTimes,
         clock: Clock,
         outcomes: Outcomes,
-        faults: FaultPlan,
+        faults: EndpointFaults,
         threads: Executor,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
@@ -162,28 +162,30 @@ class Endpoint:
             self._note_idle()
 
     async def _infer(self, invocation: AcceptedInvocation) -> None:
-        fate = self._faults.fate(invocation)
-        if fate.expires:
+        fault = self._faults.invocation(invocation)
+        if fault.expires:
             self.expired += 1
-            self._outcomes.expired(invocation, silent=fate.silent)
+            self._outcomes.expired(invocation, silent=fault.silent)
             return
         time = self._times.draw()
         late = time >= invocation.timeout
         # Even a model that takes no time lets the others run in between.
         await self._clock.sleep(min(time, invocation.timeout))
-        if fate.fails is not None:
-            answer: ModelResponse | Failure = _model_failure(fate.fails, "a fault of the emulator")
+        if fault.model_status is not None:
+            answer: ModelResponse | Failure = _model_failure(
+                fault.model_status, "a fault of the emulator"
+            )
         elif late:
             answer = _timed_out()
         else:
             answer = await self._answer(invocation, asyncio.timeout(invocation.timeout - time))
         if isinstance(answer, ModelResponse):
-            answer = self._faults.answer(invocation, answer)
+            answer = self._faults.output(invocation, answer)
             silent = self._faults.silences(invocation)
             self._outcomes.completed(invocation, answer, silent=silent)
             self.completed += 1
         else:
-            self._outcomes.failed(invocation, answer, silent=fate.silent)
+            self._outcomes.failed(invocation, answer, silent=fault.silent)
             self.failed += 1
 
     async def _answer(

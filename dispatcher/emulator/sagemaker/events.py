@@ -1,9 +1,9 @@
 """Completion events, as the service publishes them to the endpoint's topics."""
 
 import base64
-from datetime import UTC, datetime
 from typing import Any
 
+from dispatcher.emulator.clock import iso_time
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 
 RESPONSE_IN_EVENT_BYTES = 128_000
@@ -98,9 +98,3 @@ def _event(invocation: AcceptedInvocation, region: str, now: float, status: str)
 
 def _response_body(body: bytes) -> dict[str, str]:
     return {"content": base64.b64encode(body).decode("ascii"), "encoding": "BASE64"}
-
-
-def iso_time(seconds: float) -> str:
-    """Return seconds since the epoch as ``2023-01-29T16:59:09.174Z``."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"

@@ -3,15 +3,11 @@
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote
 from uuid import uuid4
 
 from dispatcher import limits
-from dispatcher.emulator.http.message import HttpRequest, Refusal
-
-HEADER: Final = "x-amzn-sagemaker-"
-
-_INVOKE: Final = re.compile(r"/endpoints/([^/?]+)/async-invocations")
+from dispatcher.emulator.http.message import Refusal
+from dispatcher.emulator.sagemaker.call import HEADER
 
 FILENAME_PATTERN = r"^(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9-_\.]*$"
 """Filename (B: FilenameHeader)."""
@@ -88,12 +84,6 @@ class AcceptedInvocation:
     ttl: int
     timeout: int
     received: float
-
-
-def invoked_endpoint(request: HttpRequest) -> str | None:
-    """Return the endpoint that a request would invoke, or None where it asks for anything else."""
-    path = _INVOKE.fullmatch(request.raw_path)
-    return unquote(path[1]) if path is not None and request.method == "POST" else None
 
 
 def check(headers: dict[str, str], body_bytes: int) -> None:

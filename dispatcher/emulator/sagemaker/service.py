@@ -8,9 +8,11 @@ import orjson
 
 from dispatcher.emulator.auth.refusals import CommonSigning
 from dispatcher.emulator.clock import Clock
+from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.http.message import HttpRequest, HttpResponse, Refusal
 from dispatcher.emulator.sagemaker import invocation
 from dispatcher.emulator.sagemaker.accepted_log import AcceptedLog
+from dispatcher.emulator.sagemaker.call import invoked_endpoint, read_call
 from dispatcher.emulator.sagemaker.describe import describe
 from dispatcher.emulator.sagemaker.endpoint import Endpoint
 from dispatcher.emulator.sqs.long_poll import ACCOUNT
@@ -65,12 +67,16 @@ class SageMaker:
         self._accepted = accepted
         self._serials = count(1 if accepted is None else accepted.next_serial)
 
+    def read_call(self, request: HttpRequest) -> Call:
+        """Return the call that a request makes."""
+        return read_call(request)
+
     def answer(self, request: HttpRequest) -> HttpResponse:
         """Answer a signed request."""
         target = request.headers.get("x-amz-target", "")
         if target.startswith("SageMaker."):
             return self._describe(target.removeprefix("SageMaker."), request)
-        name = invocation.invoked_endpoint(request)
+        name = invoked_endpoint(request)
         if name is None:
             raise Refusal(404, "UnknownOperationException", "The emulator has no such operation.")
         return self._invoke(name, request)

@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 import orjson
 
 from dispatcher.emulator.auth.refusals import CommonSigning
+from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.http.message import HttpRequest, HttpResponse, Refusal
 from dispatcher.emulator.sns.filter_policy import check_policy
 from dispatcher.emulator.sns.topics import Attributes, Scope, Subscription, Topics
@@ -56,6 +57,11 @@ class Sns:
             "ListSubscriptionsByTopic": self._list_subscriptions,
             "Publish": self._publish,
         }
+
+    def read_call(self, request: HttpRequest) -> Call:
+        """Return the call that a request makes, which has no names here."""
+        del request
+        return Call("sns", "")
 
     def answer(self, request: HttpRequest) -> HttpResponse:
         """Answer a signed request."""

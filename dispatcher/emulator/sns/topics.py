@@ -7,8 +7,7 @@ from uuid import uuid4
 
 import orjson
 
-from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.sagemaker.events import iso_time
+from dispatcher.emulator.clock import Clock, iso_time
 from dispatcher.emulator.sns.filter_policy import matches
 from dispatcher.emulator.sqs.long_poll import ACCOUNT, Queues
 

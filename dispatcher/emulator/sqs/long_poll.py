@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.faults.plan import FaultPlan
+from dispatcher.emulator.sqs.fault_points import QueueFaults
 from dispatcher.emulator.sqs.queue import MessageQueue, StoredMessage
 
 ACCOUNT = "000000000000"
@@ -27,7 +27,7 @@ class PolledQueue:
         queue: The messages.
     """
 
-    def __init__(self, name: str, arn: str, clock: Clock, faults: FaultPlan) -> None:
+    def __init__(self, name: str, arn: str, clock: Clock, faults: QueueFaults) -> None:
         self.name = name
         self.arn = arn
         self.attributes: dict[str, str] = {}
@@ -119,7 +119,7 @@ class Queues:
 
     region: str
     clock: Clock
-    faults: FaultPlan
+    faults: QueueFaults
     by_name: dict[str, PolledQueue] = field(default_factory=dict)
 
     def create(self, name: str) -> PolledQueue:

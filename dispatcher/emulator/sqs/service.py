@@ -8,7 +8,8 @@ import orjson
 from dispatcher import limits
 from dispatcher.emulator.auth.refusals import CommonSigning
 from dispatcher.emulator.gateway.call import Call
-from dispatcher.emulator.http.message import Answer, HttpRequest, HttpResponse, Refusal
+from dispatcher.emulator.http.message import HttpRequest, HttpResponse, Refusal, ServiceResponse
+from dispatcher.emulator.sqs.call import read_call
 from dispatcher.emulator.sqs.long_poll import ACCOUNT, PolledQueue, Queues
 from dispatcher.emulator.sqs.messages import bad_receipt, delete, send, shown
 from dispatcher.emulator.sqs.parameters import (
@@ -79,7 +80,11 @@ class Sqs:
         """Return the URL of a queue."""
         return f"{self._url()}/{ACCOUNT}/{name}"
 
-    def answer(self, request: HttpRequest) -> Answer:
+    def read_call(self, request: HttpRequest) -> Call:
+        """Return the call that a request makes."""
+        return read_call(request)
+
+    def answer(self, request: HttpRequest) -> ServiceResponse:
         """Answer a signed request."""
         operation = request.headers.get("x-amz-target", "").removeprefix("AmazonSQS.")
         action = self._actions.get(operation)

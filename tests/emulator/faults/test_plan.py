@@ -12,10 +12,17 @@ from pydantic import ValidationError
 
 from dispatcher.completion.event import Completion, Nothing, parse
 from dispatcher.config.faults import Fault, FaultSettings
-from dispatcher.emulator.faults.corruption import MALFORMED, malformed_event, one_output_fewer
-from dispatcher.emulator.faults.plan import FAULTS, PROCEED, Fate, FaultPlan, Publication
-from dispatcher.emulator.gateway.call import INVOKE, Call
+from dispatcher.emulator.faults.corruption import MALFORMED, malformed_event, without_last_output
+from dispatcher.emulator.faults.plan import FAULTS, FaultPlan
+from dispatcher.emulator.gateway.call import Call
+from dispatcher.emulator.gateway.fault_points import NO_CALL_FAULT
 from dispatcher.emulator.models.model import ModelResponse
+from dispatcher.emulator.sagemaker.call import INVOKE
+from dispatcher.emulator.sagemaker.fault_points import (
+    NO_INVOCATION_FAULT,
+    InvocationFault,
+    Publication,
+)
 from dispatcher.emulator.sagemaker.invocation import read
 from dispatcher.emulator.sqs.queue import MessageQueue, StoredMessage
 
@@ -39,8 +46,8 @@ DECIDERS: dict[str, Callable[[FaultPlan], object]] = {
     "sqs": lambda plan: plan.call(Call("sqs", "ReceiveMessage", "q")),
     "sns": lambda plan: plan.call(Call("sns", "")),
     "entry": lambda plan: plan.entry(Call("sqs", "DeleteMessageBatch", "q", "0")),
-    "fate": lambda plan: plan.fate(INVOCATION),
-    "answer": lambda plan: plan.answer(INVOCATION, LIST),
+    "invocation": lambda plan: plan.invocation(INVOCATION),
+    "output": lambda plan: plan.output(INVOCATION, LIST),
     "silences": lambda plan: plan.silences(INVOCATION),
     "publication": lambda plan: plan.publication(INVOCATION, EVENT),
     "redelivers": lambda plan: plan.redelivers(message()),
@@ -83,10 +90,10 @@ def test_a_share_is_one_of_a_whole(fault: Fault, share: float) -> None:
 def test_without_faults_everything_is_as_usual() -> None:
     plan = FaultPlan()
     assert not plan.armed
-    assert plan.call(ASKED) is PROCEED
+    assert plan.call(ASKED) is NO_CALL_FAULT
     assert plan.entry(ASKED) is None
-    assert plan.fate(INVOCATION) == Fate()
-    assert plan.answer(INVOCATION, LIST) is LIST
+    assert plan.invocation(INVOCATION) is NO_INVOCATION_FAULT
+    assert plan.output(INVOCATION, LIST) is LIST
     assert plan.publication(INVOCATION, EVENT) == Publication((), (0.0,))
     assert not plan.silences(INVOCATION)
     assert not plan.redelivers(message())
@@ -130,8 +137,10 @@ def test_one_call_has_one_fault_and_may_be_slow_besides() -> None:
 def test_failures_are_of_both_sides() -> None:
     for fault, silent in (("failure", False), ("failure_only", True)):
         plan = plan_of({fault: 1.0})
-        fates = {plan.fate(INVOCATION) for _ in range(50)}
-        assert fates == {Fate(fails=400, silent=silent), Fate(fails=500, silent=silent)}
+        faults = {plan.invocation(INVOCATION) for _ in range(50)}
+        assert faults == {
+            InvocationFault(model_status=status, silent=silent) for status in (400, 500)
+        }
 
 
 def test_what_is_published_in_place_of_an_event() -> None:
@@ -191,14 +200,14 @@ def test_every_way_to_be_malformed_is_taken() -> None:
     ],
 )
 def test_an_answer_loses_one_output(body: bytes, content_type: str, left: bytes | None) -> None:
-    fewer = one_output_fewer(ModelResponse(body, content_type))
+    fewer = without_last_output(ModelResponse(body, content_type))
     assert fewer == (None if left is None else ModelResponse(left, content_type))
 
 
 def test_an_answer_that_is_no_list_is_not_struck() -> None:
     plan = plan_of({"wrong_count": 1.0})
     whole = ModelResponse(b'{"a": 1}')
-    assert plan.answer(INVOCATION, whole) is whole
+    assert plan.output(INVOCATION, whole) is whole
     assert not plan.struck
 
 
@@ -209,11 +218,11 @@ def test_an_injection_strikes_what_is_meant_as_often_as_is_said() -> None:
     plan = FaultPlan()
     with plan.inject("reset_after", times=2, when=lambda call: call.id == "id-1") as injection:
         other = Call("sagemaker", INVOKE, "emulated", "id-2")
-        assert plan.call(other) is PROCEED
+        assert plan.call(other) is NO_CALL_FAULT
         assert [plan.call(ASKED).reset for _ in range(3)] == ["after", "after", None]
-        assert plan.call(other) is PROCEED
+        assert plan.call(other) is NO_CALL_FAULT
     assert injection.hits == plan.struck["reset_after"] == 2
-    assert plan.call(ASKED) is PROCEED
+    assert plan.call(ASKED) is NO_CALL_FAULT
     assert not plan.armed
 
 
