@@ -1,8 +1,7 @@
-"""The HTTP server, spoken to byte by byte."""
+"""One HTTP connection, byte by byte."""
 
 import asyncio
 import gc
-import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +14,6 @@ from dispatcher.emulator.http.connection import (
     ServerConnection,
 )
 from dispatcher.emulator.server import Emulator
-from dispatcher.errors import ConfigError
 
 
 async def test_connection_is_kept_alive(wire: Any) -> None:
@@ -139,76 +137,6 @@ async def test_head_has_the_size_and_no_body(wire: Any) -> None:
     head = await wire.reply(head_only=True)
     assert head.headers["content-length"] == "1000"
     assert (await wire.reply()).body == b"x" * 1000
-
-
-async def test_leaving_the_emulator_cuts_connections_without_a_trace(
-    quick: Any, connect: Callable[[str], Awaitable[Any]], waiting: Any
-) -> None:
-    async with Emulator(quick.model_copy(update={"events": False})) as emulator:
-        wire = await connect(emulator.url)
-        wire.send(
-            "POST",
-            "/",
-            {"X-Amz-Target": "AmazonSQS.ReceiveMessage"},
-            b'{"QueueUrl":"%s","WaitTimeSeconds":20}' % emulator.queue_url.encode(),
-            service="sqs",
-        )
-        await waiting(emulator, "completions", 1)
-    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-        await wire.reply()
-    assert len(asyncio.all_tasks()) == 1
-
-
-async def test_port_in_use_says_what_to_do(quick: Any, emulator: Emulator) -> None:
-    port = int(emulator.url.rpartition(":")[2])
-    with pytest.raises(ConfigError, match=rf"port {port}.*emulator\.port"):
-        await Emulator(quick.model_copy(update={"port": port})).__aenter__()
-
-
-async def test_unknown_service_is_named(wire: Any) -> None:
-    reply = await wire.ask("POST", "/", service="dynamodb")
-    assert reply.status == 404
-    assert b"dynamodb" in reply.body
-
-
-@pytest.mark.parametrize(
-    ("service", "target"),
-    [("sagemaker", "/endpoints/emulated/async-invocations"), ("sqs", "/"), ("sns", "/")],
-)
-async def test_malformed_aws_chunked_body_is_refused_by_every_service(
-    wire: Any, emulator: Emulator, service: str, target: str
-) -> None:
-    headers = {"x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
-    reply = await wire.ask("POST", target, headers, b"3\r\nabcd", service=service)
-    assert reply.status == 400
-    assert b"malformed" in reply.body
-    assert emulator.endpoint("emulated").accepted == 0
-
-
-@pytest.mark.parametrize(
-    ("service", "target", "body", "code"),
-    [
-        (
-            "sagemaker",
-            "/endpoints/emulated/async-invocations",
-            b"{}",
-            "InvalidSignatureException",
-        ),
-        ("sqs", "/", b'{"QueueName": "completions"}', "InvalidSignatureException"),
-        ("sns", "/", b"Action=ListTopics", "SignatureDoesNotMatch"),
-    ],
-)
-async def test_body_must_be_the_one_that_was_signed(
-    wire: Any, service: str, target: str, body: bytes, code: str
-) -> None:
-    headers = {"X-Amz-Target": "AmazonSQS.GetQueueUrl"} if service == "sqs" else {}
-    right = hashlib.sha256(body).hexdigest()
-    for named, good in ((right, True), (hashlib.sha256(b"x").hexdigest(), False)):
-        headers["x-amz-content-sha256"] = named
-        reply = await wire.ask("POST", target, headers, body, service=service)
-        assert (reply.status < 300) is good
-    assert reply.status == 403
-    assert code.lower() in f"{reply.headers} {reply.body!r}".lower()
 
 
 async def test_header_values_lose_blanks_and_tabs_only(wire: Any) -> None:

@@ -1,4 +1,4 @@
-"""What tests say to an emulator over a raw connection."""
+"""Calls of an emulator over a raw connection."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +10,7 @@ from dispatcher.config.settings import EmulatorSettings, ServiceTime
 from dispatcher.emulator.server import Emulator
 
 PREFIX = "X-Amzn-SageMaker-"
-INVOKE = "/endpoints/emulated/async-invocations"
+INVOKE_PATH = "/endpoints/emulated/async-invocations"
 
 
 @asynccontextmanager
@@ -22,7 +22,7 @@ async def running(clock: Any = None, **given: Any) -> AsyncIterator[Emulator]:
 
 async def invoke(wire: Any, body: bytes = b"{}", **headers: str) -> Any:
     named = {PREFIX + name.replace("_", "-"): value for name, value in headers.items()}
-    return await wire.ask("POST", INVOKE, named, body, service="sagemaker")
+    return await wire.ask("POST", INVOKE_PATH, named, body, service="sagemaker")
 
 
 async def ask_sqs(wire: Any, operation: str, **asked: Any) -> Any:
