@@ -1,4 +1,4 @@
-"""Time as the emulator sees it, so that tests can let hours pass at once."""
+"""Clock of the emulator; tests bring one on which hours pass at once."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time and waits."""
+    """Source of the time and of waiting."""
 
     def now(self) -> float:
         """Return the time in seconds since the epoch."""
@@ -17,7 +17,7 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """The real time."""
+    """The clock of the system."""
 
     def now(self) -> float:
         """Return the time in seconds since the epoch."""

@@ -40,11 +40,11 @@ from dispatcher.emulator.sns.service import Sns
 from dispatcher.emulator.sns.topics import Topics
 from dispatcher.emulator.sqs.long_poll import Queues
 from dispatcher.emulator.sqs.service import Sqs
-from dispatcher.emulator.state.folder import hold
+from dispatcher.emulator.state.folder import lock_folder
 
 _QUEUE: Final = "completions"
 _EXPIRY_SECONDS: Final = 1.0
-"""How often endpoints look for expired requests; their least time to live is a minute."""
+"""Seconds between two searches for expired requests; the minimum time to live is a minute."""
 
 
 class Emulator:
@@ -57,8 +57,8 @@ class Emulator:
         clock: Time; tests may bring their own.
 
     Attributes:
-        faults: What goes wrong, and how often it has; ``faults.inject`` plays one on purpose.
-        url: Where it listens, ``http://host:port``; known once entered.
+        faults: The fault plan and its counters; ``faults.inject`` plays a fault on purpose.
+        url: Its URL, ``http://host:port``; known once entered.
         queue_url: The SQS queue that all endpoints' events go to.
     """
 
@@ -90,7 +90,7 @@ class Emulator:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What to set in the environment of a process that is to use the emulator."""
+        """Environment variables of a process that uses the emulator."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": self.region,
@@ -113,7 +113,7 @@ class Emulator:
             await endpoint.idle()
 
     async def __aenter__(self) -> Self:
-        """Start; what an earlier process left in the state folder goes on.
+        """Start; go on with what an earlier process left in the state folder.
 
         Raises:
             ConfigError: The port cannot be listened on, the model cannot be loaded, or another
@@ -130,7 +130,7 @@ class Emulator:
         model = load_model(settings.model)
         folder = None if settings.state is None else Path(settings.state)
         if folder is not None:
-            exits.enter_context(hold(folder))
+            exits.enter_context(lock_folder(folder))
         objects = self._objects = MemoryObjects() if folder is None else FolderObjects(folder)
         exits.callback(objects.close)
         for name in self._bucket_names:

@@ -1,4 +1,4 @@
-"""Sends each request to its service, and puts refusals into that service's shape."""
+"""Router: sends each request to its service and puts refusals into that service's shape."""
 
 import asyncio
 import logging
@@ -37,8 +37,8 @@ class Router:
     Args:
         services: By the name that signatures carry.
         clock: Time.
-        faults: What goes wrong.
-        account: Whose signatures are good; None: every well-formed one is.
+        faults: Source of the faults of calls.
+        account: The account whose signatures are valid; None: every well-formed one is.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Router:
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[Reply]:
         """Answer any request; never raises."""
         caller = read_caller(request)
-        name = self._asked(request, caller)
+        name = self._service_name(request, caller)
         service = self._services.get(name)
         if service is None:
             return HttpResponse(404, {"Content-Type": "text/plain"}, _unknown(name))
@@ -69,18 +69,18 @@ class Router:
         if caller.key == DENIED_KEY:
             return self._name(service, service.refuse(request, service.access_denied))
         try:
-            answer = self._checked(name, service, request, caller)
+            response = self._checked(name, service, request, caller)
         except Exception as error:
             return self._name(service, self._refuse(service, request, error))
-        if isinstance(answer, HttpResponse):
-            return self._name(service, answer)
-        return self._later(service, request, answer)
+        if isinstance(response, HttpResponse):
+            return self._name(service, response)
+        return self._later(service, request, response)
 
-    def _asked(self, request: HttpRequest, caller: CallerIdentity | None) -> str:
-        """Return the name of the service that is asked.
+    def _service_name(self, request: HttpRequest, caller: CallerIdentity | None) -> str:
+        """Return the name of the service that a request is for.
 
-        The real services know it by the host, which is one for all here. So the signature tells,
-        unless it has to be right: then what is asked must not depend on it.
+        The real services know it by the host, which is one for all here. So the signature names it,
+        unless signatures are verified: then the choice must not depend on them.
         """
         if caller is None:
             return meant_service(request) or "s3"
@@ -96,12 +96,17 @@ class Router:
             text = f"The body is malformed: {request.fault}."
             raise Refusal(400, service.malformed_body, text)
         if self._account is None:
-            # What S3 is sent comes with checksums of its own.
+            # Bodies for S3 come with their own checksums.
             if name != "s3" and not is_signed_body(request):
-                raise service.signing.wrong_signature()
+                raise service.signature_refusals.wrong_signature()
             return self._answer(service, request)
         verified = partial(
-            verify, request, caller, self._account, service=name, signing=service.signing
+            verify,
+            request,
+            caller,
+            self._account,
+            service=name,
+            refusals=service.signature_refusals,
         )
         if request.body.size > SPOOL_BYTES:
             return self._hashed_later(service, request, verified)
@@ -111,14 +116,14 @@ class Router:
     async def _hashed_later(
         self, service: Service, request: HttpRequest, verified: Callable[..., None]
     ) -> Reply:
-        """Answer a request with a body that takes long to hash."""
+        """Answer a request whose body takes long to hash."""
         digest = await asyncio.to_thread(sha256_of, request.body)
         verified(now=self._clock.now(), body_sha256=digest)
-        answer = self._answer(service, request)
-        return answer if isinstance(answer, HttpResponse) else await answer
+        response = self._answer(service, request)
+        return response if isinstance(response, HttpResponse) else await response
 
     def _answer(self, service: Service, request: HttpRequest) -> HttpResponse | Awaitable[Reply]:
-        """Answer a request as the fault plan has it."""
+        """Answer a request, with a fault where one strikes."""
         if not self._faults.armed:
             return service.answer(request)
         fault = self._faults.call(service.read_call(request))
@@ -134,8 +139,8 @@ class Router:
             reply = service.refuse(request, fault.refusal)
         elif fault.reset != "before":
             try:
-                answer = service.answer(request)
-                done = answer if isinstance(answer, HttpResponse) else await answer
+                response = service.answer(request)
+                done = response if isinstance(response, HttpResponse) else await response
             except Refusal as refusal:
                 done = service.refuse(request, refusal)
             reply = done if fault.reset is None else reply
@@ -144,18 +149,18 @@ class Router:
         return reply
 
     async def _later(
-        self, service: Service, request: HttpRequest, answer: Awaitable[Reply]
+        self, service: Service, request: HttpRequest, pending: Awaitable[Reply]
     ) -> Reply:
         response: Reply
         try:
-            response = await answer
+            response = await pending
         except Exception as error:
             response = self._refuse(service, request, error)
         return self._name(service, response) if isinstance(response, HttpResponse) else response
 
     def _refuse(self, service: Service, request: HttpRequest, error: Exception) -> HttpResponse:
         if not isinstance(error, Refusal):
-            # A fault of the emulator itself must look like one of the service, and be seen.
+            # A bug of the emulator must look like a failure of the service, and be logged.
             _log.error("the emulator failed on %s", request.raw_path, exc_info=error)
             error = Refusal(500, "InternalFailure", f"emulator: {type(error).__name__}")
         return service.refuse(request, error)

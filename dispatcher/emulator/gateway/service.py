@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from dispatcher.emulator.auth.refusals import Signing
+from dispatcher.emulator.auth.refusals import SignatureRefusals
 from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.http.message import HttpRequest, HttpResponse, Refusal, ServiceResponse
 
@@ -23,7 +23,7 @@ class Service(Protocol):
     """The error code of a body whose aws-chunked framing is wrong."""
 
     @property
-    def signing(self) -> Signing:
+    def signature_refusals(self) -> SignatureRefusals:
         """The refusals of invalid signatures."""
 
     def read_call(self, request: HttpRequest) -> Call:

@@ -1,4 +1,4 @@
-"""The listening socket, and everything that runs because of it."""
+"""HTTP listener: the socket, its connections and their tasks."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -16,7 +16,7 @@ class HttpListener:
     Attributes:
         handler: Answers one request; must not raise.
         decoder_for: Chooses how a body is decoded while it arrives.
-        date: Gives the Date header of an answer.
+        date: Returns the Date header of a response.
         spool_folder: Where large request bodies are kept; None: in memory.
         connections: Those open now.
         port: The port in use; known after ``open``.

@@ -36,7 +36,7 @@ def load_model(name: str) -> Predict:
         # It stays: the model may import its neighbours when it is first called.
         sys.path.append(folder)
     try:
-        found: object = importlib.import_module(module_name)
+        loaded: object = importlib.import_module(module_name)
     except Exception as error:
         # Importing runs code of the user, which can fail in any way.
         raise ConfigError(
@@ -45,16 +45,16 @@ def load_model(name: str) -> Predict:
             f"in {folder}; start from the folder that holds it, or install it."
         ) from error
     for part in attribute.split("."):
-        found = getattr(found, part, None)
-    if not callable(found):
+        loaded = getattr(loaded, part, None)
+    if not callable(loaded):
         raise ConfigError(
             f"emulator.model: module {module_name!r} has no function {attribute!r}. "
             "Define it as `def predict(request: ModelRequest) -> bytes | ModelResponse`."
         )
     try:
-        inspect.signature(found).bind(None)
+        inspect.signature(loaded).bind(None)
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"emulator.model: {name} must take one argument, the ModelRequest ({error})."
         ) from error
-    return cast("Predict", found)
+    return cast("Predict", loaded)

@@ -1,4 +1,4 @@
-"""The model behind an emulated endpoint: what a callable gets, returns and raises; its speed."""
+"""The model behind an emulated endpoint: its request, response, error and service time."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ _Z99 = 2.3263478740408408
 
 @dataclass(slots=True, frozen=True)
 class ModelRequest:
-    """What the container gets.
+    """One request to the container.
 
     Attributes:
         body: The payload, inline or from S3.
@@ -35,7 +35,7 @@ class ModelRequest:
 
 @dataclass(slots=True, frozen=True)
 class ModelResponse:
-    """What the container answers.
+    """One response of the container.
 
     Attributes:
         body: Becomes the output object as it is.
@@ -47,7 +47,7 @@ class ModelResponse:
 
 
 class ModelError(Exception):
-    """Raise in a model to answer with an HTTP error.
+    """Error to raise in a model, which becomes an HTTP error.
 
     Args:
         status: 400..599.
@@ -64,7 +64,7 @@ Result: TypeAlias = bytes | ModelResponse
 Predict: TypeAlias = Callable[[ModelRequest], Result | Awaitable[Result]]
 """``def predict(request: ModelRequest) -> bytes | ModelResponse``, or the same with ``async``.
 
-Bytes alone go back with the request's own Accept, else with ``application/json``. A plain function
+Bytes alone go back with the request's Accept, else with ``application/json``. A plain function
 runs in a thread of its own, up to ``instances`` at once; an async one runs in the event loop.
 """
 
@@ -79,12 +79,12 @@ class ServiceTimes:
 
     Args:
         settings: The two quantiles, in seconds.
-        random: Source of randomness; equal seeds draw equal times.
+        rng: Source of random numbers; equal seeds draw equal times.
     """
 
-    def __init__(self, settings: ServiceTime, random: Random) -> None:
+    def __init__(self, settings: ServiceTime, rng: Random) -> None:
         self._median = settings.median
-        self._random = random
+        self._rng = rng
         self._sigma = 0.0
         if settings.p99 is not None and settings.median > 0:
             self._sigma = math.log(settings.p99 / settings.median) / _Z99
@@ -93,4 +93,4 @@ class ServiceTimes:
         """Return the time of one inference in seconds."""
         if not self._sigma:
             return self._median
-        return self._median * math.exp(self._sigma * self._random.gauss(0.0, 1.0))
+        return self._median * math.exp(self._sigma * self._rng.gauss(0.0, 1.0))

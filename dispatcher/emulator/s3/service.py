@@ -1,4 +1,4 @@
-"""S3 over its REST protocol: buckets, listings and the choice of what is asked."""
+"""S3 over its REST protocol: buckets, listings, and the way to the calls on objects."""
 
 import base64
 import binascii
@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from dispatcher import limits
-from dispatcher.emulator.auth.refusals import S3Signing
+from dispatcher.emulator.auth.refusals import S3SignatureRefusals
 from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.http.message import (
@@ -46,7 +46,7 @@ class S3:
     missing_signature = Refusal(403, "AccessDenied", "Access Denied")
     access_denied = Refusal(403, "AccessDenied", "Access Denied")
     malformed_body = "IncompleteBody"
-    signing = S3Signing()
+    signature_refusals = S3SignatureRefusals()
 
     def __init__(self, objects: ObjectStore, clock: Clock) -> None:
         self._store = objects
@@ -112,11 +112,11 @@ class S3:
         raise _not_played(f"{request.method} of a bucket")
 
     def _list(self, name: str, bucket: StoredBucket, query: dict[str, str]) -> HttpResponse:
-        asked = query.get("max-keys") or str(limits.S3_LIST_PAGE_KEYS)
-        most = whole_number(asked)
-        if most is None:
+        given = query.get("max-keys") or str(limits.S3_LIST_PAGE_KEYS)
+        max_keys = whole_number(given)
+        if max_keys is None:
             raise Refusal(400, "InvalidArgument", "Provided max-keys not an integer")
-        limit = min(most, limits.S3_LIST_PAGE_KEYS)
+        limit = min(max_keys, limits.S3_LIST_PAGE_KEYS)
         after = query.get("start-after", "")
         if "continuation-token" in query:
             after = _read_token(query["continuation-token"])
@@ -134,7 +134,7 @@ class S3:
         return HttpResponse(200, dict(_XML), body)
 
     def _lifecycle(self, request: HttpRequest, name: str) -> HttpResponse:
-        """Keep the rules of a bucket, and tell them; nobody obeys them here."""
+        """Store the rules of a bucket and return them; the emulator does not apply them."""
         bucket = self._existing(name)
         if request.method == "PUT":
             s3_xml.read(request.body.read())

@@ -10,7 +10,7 @@ RESPONSE_IN_EVENT_BYTES = 128_000
 """Largest response that travels in an event (D: 128 KB)."""
 
 TEST_NOTIFICATION = '{"eventSource":"aws:sagemaker","eventName":"TestNotification"}'
-"""What each topic gets when an endpoint is created or updated."""
+"""Message to each topic when an endpoint is created or updated."""
 
 
 def success_event(
@@ -25,7 +25,7 @@ def success_event(
     """Return the event of a completed invocation.
 
     Args:
-        invocation: What was asked.
+        invocation: The invocation.
         region: AWS region.
         now: When it was completed, in seconds since the epoch.
         output_location: URI of the output object.
@@ -51,7 +51,7 @@ def failure_event(
     """Return the event of a failed invocation; arguments as in ``success_event``.
 
     Args:
-        invocation: What was asked.
+        invocation: The invocation.
         region: AWS region.
         now: When it failed, in seconds since the epoch.
         failure_location: URI of the failure object.

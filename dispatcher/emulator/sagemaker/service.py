@@ -1,4 +1,4 @@
-"""SageMaker: InvokeEndpointAsync, and what describes an endpoint."""
+"""SageMaker over its REST and JSON protocols: InvokeEndpointAsync and descriptions."""
 
 from collections.abc import Mapping
 from itertools import count
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from dispatcher.emulator.auth.refusals import CommonSigning
+from dispatcher.emulator.auth.refusals import CommonSignatureRefusals
 from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.http.message import HttpRequest, HttpResponse, Refusal
@@ -45,7 +45,7 @@ class SageMaker:
         "User: arn:aws:iam::000000000000:user/denied is not authorized to perform this action",
     )
     malformed_body = "SerializationException"
-    signing = CommonSigning()
+    signature_refusals = CommonSignatureRefusals()
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class SageMaker:
             asked = None
         if not isinstance(asked, dict):
             raise Refusal(400, "SerializationException", "The body is not a JSON object.")
-        answer = describe(
+        description = describe(
             operation,
             asked,
             endpoints=self._endpoints,
@@ -125,7 +125,7 @@ class SageMaker:
             response_in_event=self._response_in_event,
         )
         return HttpResponse(
-            200, {"Content-Type": "application/x-amz-json-1.1"}, orjson.dumps(answer)
+            200, {"Content-Type": "application/x-amz-json-1.1"}, orjson.dumps(description)
         )
 
     def refuse(self, request: HttpRequest, refusal: Refusal) -> HttpResponse:

@@ -3,7 +3,11 @@
 import time
 
 from dispatcher.emulator.auth.caller import read_caller, sha256_of
-from dispatcher.emulator.auth.refusals import CommonSigning, S3Signing, Signing
+from dispatcher.emulator.auth.refusals import (
+    CommonSignatureRefusals,
+    S3SignatureRefusals,
+    SignatureRefusals,
+)
 from dispatcher.emulator.auth.signature import (
     Scope,
     canonical_request,
@@ -17,9 +21,9 @@ from dispatcher.emulator.http.message import HttpRequest, Refusal
 
 ACCOUNT = Account("emulator", "emulator", "us-east-1")
 
-COMMON = CommonSigning()
+COMMON = CommonSignatureRefusals()
 
-SIGNINGS: dict[str, Signing] = {"s3": S3Signing()}
+REFUSALS: dict[str, SignatureRefusals] = {"s3": S3SignatureRefusals()}
 
 SENT = "20240229T120000Z"
 
@@ -34,7 +38,7 @@ def refusal_of(request: HttpRequest, service: str, *, now: float | None = None) 
             caller,
             ACCOUNT,
             service=service,
-            signing=SIGNINGS.get(service, COMMON),
+            refusals=REFUSALS.get(service, COMMON),
             now=time.time() if now is None else now,
             body_sha256=sha256_of(request.body),
         )

@@ -1,6 +1,6 @@
 """Refusals of signatures."""
 
-from dispatcher.emulator.auth.refusals import S3Signing
+from dispatcher.emulator.auth.refusals import S3SignatureRefusals
 from tests.emulator.auth.requests import COMMON, refusal_of
 from tests.emulator.signing import sign
 
@@ -16,5 +16,5 @@ def test_refusal_shows_what_should_have_been_signed() -> None:
 
 
 def test_raised_refusals_are_made_anew() -> None:
-    for signing in (COMMON, S3Signing()):
+    for signing in (COMMON, S3SignatureRefusals()):
         assert signing.wrong_signature() is not signing.wrong_signature()

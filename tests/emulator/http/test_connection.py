@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from dispatcher.emulator.http.connection import (
-    BODY_BYTES,
-    HEAD_BYTES,
-    PIPELINED_REQUESTS,
+    MAX_BODY_BYTES,
+    MAX_HEAD_BYTES,
+    MAX_PIPELINED_REQUESTS,
     ServerConnection,
 )
 from dispatcher.emulator.server import Emulator
@@ -24,7 +24,7 @@ async def test_connection_is_kept_alive(wire: Any) -> None:
 
 
 async def test_pipelined_requests_are_answered_in_order(wire: Any) -> None:
-    count = PIPELINED_REQUESTS * 4
+    count = MAX_PIPELINED_REQUESTS * 4
     for n in range(count):
         wire.send("PUT", f"/emulator-input/{n}", body=str(n).encode() * 10)
         wire.send("GET", f"/emulator-input/{n}")
@@ -82,8 +82,8 @@ async def test_chunked_body_is_put_together(wire: Any) -> None:
     [
         (b"NONSENSE\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nbroken\r\n\r\n", 400),
-        (b"PUT /b/k HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (BODY_BYTES + 1), 413),
-        (b"GET / HTTP/1.1\r\nX: " + b"a" * (3 * HEAD_BYTES), 431),
+        (b"PUT /b/k HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), 413),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * (3 * MAX_HEAD_BYTES), 431),
     ],
     ids=["no-http", "broken-header", "body-too-large", "head-too-large"],
 )
@@ -94,8 +94,8 @@ async def test_bad_request_ends_the_connection_only(
     request_bytes: bytes,
     status: int,
 ) -> None:
-    for at in range(0, len(request_bytes), HEAD_BYTES):
-        wire.writer.write(request_bytes[at : at + HEAD_BYTES])
+    for at in range(0, len(request_bytes), MAX_HEAD_BYTES):
+        wire.writer.write(request_bytes[at : at + MAX_HEAD_BYTES])
         await asyncio.sleep(0)
     reply = await wire.reply()
     assert reply.status == status
@@ -156,7 +156,7 @@ async def test_endless_trailers_end_the_connection(wire: Any, trailer: bytes) ->
     if not trailer.endswith(b"\n"):
         wire.writer.write(b"x: ")
     reply = asyncio.create_task(wire.reply())
-    for _ in range(10 * HEAD_BYTES // 1000):
+    for _ in range(10 * MAX_HEAD_BYTES // 1000):
         if reply.done():
             break
         wire.writer.write(trailer)

@@ -35,13 +35,13 @@ def test_folder_remembers_how_an_object_is_kept(tmp_path: Path) -> None:
     first = FolderObjects(tmp_path)
     first.create_bucket("b")
     kept = stored_object(b"kept")
-    kept.keeping = ObjectOptions({"x-amz-server-side-encryption": "AES256"}, {"team": "search"})
+    kept.options = ObjectOptions({"x-amz-server-side-encryption": "AES256"}, {"team": "search"})
     first.put("b", "kept", kept)
     first._journal.append(["put", "b", "old", 0, 0, "e", "a/b", 1.0, {}, None])  # as before
     first.close()
     second = FolderObjects(tmp_path)
-    assert second.buckets["b"].objects["kept"].keeping == kept.keeping
-    assert second.buckets["b"].objects["old"].keeping == ObjectOptions()
+    assert second.buckets["b"].objects["kept"].options == kept.options
+    assert second.buckets["b"].objects["old"].options == ObjectOptions()
     second.close()
 
 

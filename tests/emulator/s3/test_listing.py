@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.emulator.s3.listing import Page, SortedKeys, list_page
+from dispatcher.emulator.s3.listing import ListingPage, SortedKeys, list_page
 
 KEYS = st.lists(st.text("ab/c", min_size=1, max_size=6), unique=True, max_size=30)
 
@@ -56,7 +56,7 @@ def test_pages_together_are_the_listing(
     made = sorted_keys(keys)
     whole = list_page(made, prefix=prefix, delimiter=delimiter, after=after, limit=10_000)
     assert whole.resume is None
-    pages: list[Page] = []
+    pages: list[ListingPage] = []
     resume: str | None = after
     while resume is not None:
         page = list_page(made, prefix=prefix, delimiter=delimiter, after=resume, limit=limit)
