@@ -35,16 +35,16 @@ async def receive(emulator: Emulator, wire: Any, visibility: int = 43_200) -> li
     asked = {"MaxNumberOfMessages": 10, "VisibilityTimeout": visibility}
     reply = await ask_sqs(wire, "ReceiveMessage", QueueUrl=emulator.queue_url, **asked)
     assert reply.status == 200
-    found: list[dict[str, Any]] = orjson.loads(reply.body).get("Messages", [])
-    return found
+    received: list[dict[str, Any]] = orjson.loads(reply.body).get("Messages", [])
+    return received
 
 
 async def texts(emulator: Emulator, wire: Any) -> list[str]:
     """All messages so far, in order; taken, so a second call sees only newer ones."""
-    found: list[str] = []
+    bodies: list[str] = []
     while taken := await receive(emulator, wire):
-        found += [message["Body"] for message in taken]
-    return found
+        bodies += [message["Body"] for message in taken]
+    return bodies
 
 
 async def messages(emulator: Emulator, wire: Any) -> list[dict[str, Any]]:

@@ -49,7 +49,9 @@ asyncio.run(main())
 """
 
 
-async def test_killed_emulator_goes_on_with_what_it_accepted(tmp_path: Path, connect: Any) -> None:
+async def test_killed_emulator_goes_on_with_its_accepted_invocations(
+    tmp_path: Path, connect: Any
+) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", SERVE, str(tmp_path), stdout=asyncio.subprocess.PIPE
     )
@@ -83,7 +85,7 @@ async def test_killed_emulator_goes_on_with_what_it_accepted(tmp_path: Path, con
         assert dict(emulator.objects("emulator-output")) == expected
 
 
-async def test_start_that_fails_lets_go_of_the_folder(tmp_path: Path) -> None:
+async def test_start_that_fails_unlocks_the_folder(tmp_path: Path) -> None:
     good = EmulatorSettings(state=str(tmp_path))
     async with Emulator(EmulatorSettings()) as other:
         port = int(other.url.rpartition(":")[2])

@@ -80,7 +80,7 @@ async def test_signal_ends_a_run_while_a_model_runs(start: Start, tmp_path: Path
     assert await asyncio.wait_for(process.wait(), 20) == 128 + signal.SIGTERM
 
 
-async def test_second_run_is_told_which_state_folder_is_in_use(
+async def test_second_run_names_the_state_folder_that_is_in_use(
     start: Start, tmp_path: Path
 ) -> None:
     state = ("--set", "emulator.state=state/emulator")
@@ -88,9 +88,9 @@ async def test_second_run_is_told_which_state_folder_is_in_use(
     await model_runs(tmp_path)
     for command in (("run", "w.yaml"), ("emulate", "--config", "w.yaml")):
         second = await start(*command, *state)
-        _, told = await second.communicate()
+        _, stderr = await second.communicate()
         assert second.returncode == 1
-        assert b"state folder state/emulator is in use by another process" in told
+        assert b"state folder state/emulator is in use by another process" in stderr
     checked = await start("check", "w.yaml", "--aws", *state)
     out, _ = await checked.communicate()
     assert re.search(rb"\nok +endpoint +emulated answers", out), out
@@ -101,6 +101,6 @@ async def test_second_run_is_told_which_state_folder_is_in_use(
 async def test_check_of_the_account_writes_nothing(start: Start, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     checked = await start("check", "w.yaml", "--aws", "--set", "emulator={state: new, model: echo}")
-    out, told = await checked.communicate()
-    assert checked.returncode == 0, out + told
+    stdout, stderr = await checked.communicate()
+    assert checked.returncode == 0, stdout + stderr
     assert sorted(tmp_path.rglob("*")) == before

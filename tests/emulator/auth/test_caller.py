@@ -29,7 +29,7 @@ from tests.emulator.auth.requests import (
         ("POST", "/", {}, None),
     ],
 )
-def test_service_is_told_by_its_protocol(
+def test_service_is_known_by_its_protocol(
     method: str, target: str, headers: dict[str, str], service: str | None
 ) -> None:
     assert meant_service(HttpRequest(method, target, headers, Blob(0))) == service

@@ -36,7 +36,7 @@ S3_DATED = {**DATED, "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
     st.binary(max_size=20),
     st.text("ab  ,\"'", max_size=10),
 )
-def test_what_botocore_signs_holds(
+def test_signature_of_botocore_is_valid(
     service: str, key: str, query: list[tuple[str, str]], body: bytes, value: str
 ) -> None:
     target = "/" + quote(key, safe="/~")
@@ -192,7 +192,7 @@ def test_s3_lets_a_body_go_unsigned_if_that_is_signed(named: str | None, expecte
     "named", ["UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "0" * 64]
 )
 @pytest.mark.parametrize("honest", [True, False])
-def test_nobody_else_takes_an_unsigned_body(named: str, honest: bool) -> None:
+def test_no_other_service_takes_an_unsigned_body(named: str, honest: bool) -> None:
     headers = {**DATED, "x-amz-content-sha256": named}
     payload = sha256_of(Blob(0)) if honest else named
     request = by_hand("sqs", headers, payload=payload)

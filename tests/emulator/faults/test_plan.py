@@ -140,10 +140,10 @@ def test_a_refused_call(fault: Fault, code: str, status: set[int]) -> None:
 
 def test_one_call_has_one_fault_and_may_be_slow_besides() -> None:
     plan = plan_of(dict.fromkeys(FAULTS, 1.0), slow_accept_delay=2.5)
-    verdict = plan.call(ASKED)
-    assert verdict.refusal is not None
-    assert verdict.reset is None
-    assert verdict.delay == 2.5
+    fault = plan.call(ASKED)
+    assert fault.refusal is not None
+    assert fault.reset is None
+    assert fault.delay == 2.5
     assert plan.struck == {"expired_credentials": 1, "slow_accept": 1}
 
 
@@ -156,7 +156,7 @@ def test_failures_are_of_both_sides() -> None:
         }
 
 
-def test_what_is_published_in_place_of_an_event() -> None:
+def test_publication_in_place_of_an_event() -> None:
 
     def published(**shares: Any) -> Publication:
         return plan_of(shares).publication(INVOCATION, EVENT)
@@ -192,7 +192,7 @@ def test_an_answer_that_is_no_list_is_not_struck() -> None:
 # Targets
 
 
-def test_an_injection_strikes_what_is_meant_as_often_as_is_said() -> None:
+def test_an_injection_strikes_chosen_subjects_up_to_its_maximum() -> None:
     plan = FaultPlan()
     with plan.inject("reset_after", times=2, when=lambda call: call.id == "id-1") as injection:
         other = Call("sagemaker", INVOKE, "emulated", "id-2")
@@ -257,11 +257,11 @@ def test_the_same_seed_makes_the_same_choices(
     shares: dict[Any, float], questions: list[str], seed: int
 ) -> None:
 
-    def said() -> list[object]:
+    def decisions() -> list[object]:
         plan = plan_of(shares, seed)
         return [str(DECIDERS[question](plan)) for question in questions]
 
-    assert said() == said()
+    assert decisions() == decisions()
 
 
 def test_seeds_differ() -> None:
@@ -328,19 +328,19 @@ async def test_chance_repeats_over_http(connect: Connect) -> None:
         throttle=0.2, failure=0.2, expiry=0.2, silent_output=0.2, lost_event=0.2, foreign_event=0.2
     )
 
-    async def told(seed: int) -> tuple[list[int], list[str], Any]:
+    async def outcomes(seed: int) -> tuple[list[int], list[str], Any]:
         async with running(seed=seed, instances=1, faults=faults) as emulator:
             wire = await connect(emulator.url)
             statuses = []
             for n in range(60):
                 statuses.append((await invoke(wire, Inference_Id=str(n))).status)
                 await emulator.idle()
-            found = [event["inferenceId"] for event in await events(emulator, wire)]
-            return statuses, found, emulator.faults.struck
+            events_seen = [event["inferenceId"] for event in await events(emulator, wire)]
+            return statuses, events_seen, emulator.faults.struck
 
-    first = await told(1)
-    assert await told(1) == first
-    assert await told(2) != first
+    first = await outcomes(1)
+    assert await outcomes(1) == first
+    assert await outcomes(2) != first
     assert set(first[2]) == faults.model_fields_set
 
 

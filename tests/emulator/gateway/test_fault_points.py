@@ -102,7 +102,7 @@ async def test_a_call_that_goes_wrong_is_right_the_next_time(
     assert emulator.faults.struck == {fault: len(calls)}
 
 
-async def test_a_look_with_expired_credentials_is_told_what_is_wrong(emulator: Emulator) -> None:
+async def test_a_probe_with_expired_credentials_gets_the_reason(emulator: Emulator) -> None:
     """A HEAD is refused without a word."""
     async with client_of(emulator) as transport:
         await PUTS(transport, emulator)
@@ -127,7 +127,7 @@ async def test_a_look_with_expired_credentials_is_told_what_is_wrong(emulator: E
         ("reset_after", 1),
     ],
 )
-async def test_what_becomes_of_a_call_that_goes_wrong(
+async def test_a_call_is_accepted_or_not_as_its_fault_says(
     emulator: Emulator, wire: Wire, connect: Connect, fault: Fault, accepted: int
 ) -> None:
     with emulator.faults.inject(fault):

@@ -58,7 +58,7 @@ def test_only_streaming_bodies_are_decoded() -> None:
     assert decoder_for(streaming) is not None
 
 
-def test_aws_chunked_trailer_keeps_what_is_no_blank() -> None:
+def test_aws_chunked_trailer_loses_blanks_alone() -> None:
     decoder = AwsChunkedDecoder()
     decoder.feed(b"0\r\nx-a: \t\xa0v\x85 \r\n\r\n")
     assert decoder.trailers == {"x-a": "\xa0v\x85"}

@@ -36,7 +36,7 @@ async def test_leaving_the_emulator_cuts_connections_without_a_trace(
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_port_in_use_says_what_to_do(quick: Any, emulator: Emulator) -> None:
+async def test_port_in_use_shows_the_remedy(quick: Any, emulator: Emulator) -> None:
     port = int(emulator.url.rpartition(":")[2])
     with pytest.raises(ConfigError, match=rf"port {port}.*emulator\.port"):
         await Emulator(quick.model_copy(update={"port": port})).__aenter__()

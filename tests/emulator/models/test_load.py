@@ -38,7 +38,7 @@ def test_model_is_found_in_the_working_directory(folder: Path) -> None:
         (":predict", "package.module:function"),
     ],
 )
-async def test_model_that_cannot_be_loaded_says_what_to_do(
+async def test_model_that_cannot_be_loaded_shows_the_remedy(
     folder: Path, name: str, words: str
 ) -> None:
     (folder / "my_model_b.py").write_text("number = 1\ndef no_argument():\n    return b''\n")

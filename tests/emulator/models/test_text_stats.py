@@ -61,9 +61,7 @@ def test_text_stats_reads_every_encoding(encoding: Encoding) -> None:
         (b"\x92\x01", "application/msgpack", 400),
     ],
 )
-def test_text_stats_refuses_what_it_cannot_read(
-    body: bytes, content_type: str, status: int
-) -> None:
+def test_text_stats_refuses_unreadable_bodies(body: bytes, content_type: str, status: int) -> None:
     with pytest.raises(ModelError) as caught:
         text_stats(request(body, content_type))
     assert caught.value.status == status

@@ -45,7 +45,7 @@ def test_folder_remembers_how_an_object_is_kept(tmp_path: Path) -> None:
     second.close()
 
 
-def test_folder_sweeps_what_was_half_done(tmp_path: Path) -> None:
+def test_folder_sweeps_unfinished_files(tmp_path: Path) -> None:
     FolderObjects(tmp_path).close()
     BlobWriter(tmp_path / "incoming").add(bytes(SPOOL_BYTES + 1))
     (tmp_path / "data" / "07" / "12345").write_bytes(b"x")
@@ -79,13 +79,13 @@ def test_folder_takes_a_spooled_file_without_a_copy(tmp_path: Path) -> None:
     store.close()
 
 
-def test_folder_that_is_a_file_says_what_to_do(tmp_path: Path) -> None:
+def test_folder_that_is_a_file_shows_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match=r"emulator\.state"):
         FolderObjects(tmp_path / "file")
 
 
-def test_file_where_a_folder_must_be_says_what_to_do(tmp_path: Path) -> None:
+def test_file_where_a_folder_must_be_shows_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(StateError, match=r"emulator\.state"):
         FolderObjects(tmp_path)

@@ -21,10 +21,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStor
 def test_put_replaces_and_get_finds(store: ObjectStore) -> None:
     store.put("b", "k", stored_object(b"one"))
     store.put("b", "k", stored_object(b"two"))
-    found = store.get("b", "k")
-    assert found
-    assert found.blob.read() == b"two"
-    assert (found.content_type, found.metadata, found.checksum) == (
+    stored = store.get("b", "k")
+    assert stored
+    assert stored.blob.read() == b"two"
+    assert (stored.content_type, stored.metadata, stored.checksum) == (
         "a/b",
         {"who": "me"},
         ("x", "y"),
@@ -51,9 +51,9 @@ def test_creating_a_bucket_twice_keeps_its_objects(store: ObjectStore) -> None:
 def test_reader_keeps_an_object_that_is_deleted_meanwhile(store: ObjectStore) -> None:
     data = bytes(range(256)) * 4096
     store.put("b", "k", stored_object(data))
-    found = store.get("b", "k")
-    assert found
-    blocks = found.blob.blocks()
+    stored = store.get("b", "k")
+    assert stored
+    blocks = stored.blob.blocks()
     first = bytes(next(blocks))
     store.delete("b", "k")
     assert first + b"".join(blocks) == data

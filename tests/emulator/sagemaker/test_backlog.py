@@ -6,7 +6,7 @@ from typing import Any
 from dispatcher.emulator.sagemaker.backlog import Backlog
 
 
-def test_expired_invocation_lets_go_of_its_body(make_invocation: Any) -> None:
+def test_expired_invocation_frees_its_body(make_invocation: Any) -> None:
     backlog = Backlog()
     first, second = make_invocation(ttl=600), make_invocation(ttl=60)
     before = sys.getrefcount(second)

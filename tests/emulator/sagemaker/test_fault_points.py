@@ -42,7 +42,7 @@ async def one_invocation(emulator: Emulator, wire: Wire) -> None:
         ("silent_output", ({OUTPUT}, None, "completed")),
     ],
 )
-async def test_what_is_left_of_an_invocation(
+async def test_objects_and_event_of_an_invocation_with_a_fault(
     connect: Connect, tmp_path: Path, fault: Fault, left: tuple[set[str], str | None, str]
 ) -> None:
     objects, status, counted = left
@@ -50,8 +50,8 @@ async def test_what_is_left_of_an_invocation(
         wire = await connect(emulator.url)
         await one_invocation(emulator, wire)
         assert set(emulator.objects("emulator-output")) == objects
-        said = [event["invocationStatus"] for event in await events(emulator, wire)]
-        assert said == ([status] if status else [])
+        statuses = [event["invocationStatus"] for event in await events(emulator, wire)]
+        assert statuses == ([status] if status else [])
         assert getattr(emulator.endpoint("emulated"), counted) == 1
         assert emulator.faults.struck == {fault: 1}
     # It is settled, so that a new start does not run it again.
@@ -59,7 +59,7 @@ async def test_what_is_left_of_an_invocation(
         assert emulator.endpoint("emulated").accepted == 0
 
 
-async def test_the_model_does_not_run_for_what_expires_or_fails(
+async def test_the_model_does_not_run_for_an_expired_or_failed_invocation(
     connect: Connect, models: Callable[[Any], str]
 ) -> None:
     ran: list[str] = []
@@ -112,10 +112,10 @@ async def test_duplicates_are_messages_of_their_own_that_say_the_same(
         wire = await connect(emulator.url)
         await texts(emulator, wire)
         await one_invocation(emulator, wire)
-        found = await receive(emulator, wire)
-    assert len(found) == len({message["MessageId"] for message in found}) == 6
+        received = await receive(emulator, wire)
+    assert len(received) == len({message["MessageId"] for message in received}) == 6
     # In an envelope it is one publication of SNS: its MessageId is the same as well.
-    assert len({message["Body"] for message in found}) == 1
+    assert len({message["Body"] for message in received}) == 1
 
 
 async def test_a_late_event_comes_in_the_end(connect: Connect, clock: VirtualClock) -> None:

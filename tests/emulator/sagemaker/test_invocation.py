@@ -45,7 +45,7 @@ async def test_extension_without_filename(wire: Any) -> None:
         ("Content-Type", "\xe4"),
     ],
 )
-async def test_what_sdks_refuse_themselves_is_refused_too(
+async def test_mistakes_that_sdks_refuse_are_refused_too(
     wire: Any, header: str, value: str
 ) -> None:
     reply = await invoke(wire, b"{}", **{header: value})

@@ -14,7 +14,7 @@ from tests.emulator.calls import (
 from tests.emulator.conftest import Connect, Wire
 
 
-async def test_what_a_reset_has_received_comes_again(
+async def test_messages_received_before_a_reset_come_again(
     emulator: Emulator, wire: Wire, connect: Connect
 ) -> None:
     asked = {"QueueUrl": emulator.queue_url, "MaxNumberOfMessages": 10}
