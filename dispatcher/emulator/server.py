@@ -6,6 +6,9 @@
     sagemaker --Invocation--> endpoint (queue, instances, model)
     endpoint --> delivery: object to S3, event to SNS topic --> queue "completions"
 
+Router, queues and endpoints ask at the fault points that ``gateway``, ``sqs`` and ``sagemaker``
+declare; the fault plan decides. Here both are wired together.
+
 Any AWS SDK works against it when ``AWS_ENDPOINT_URL`` is set to its URL.
 """
 
