@@ -29,7 +29,7 @@ from dispatcher.aws.requests import (
     check_invocation,
 )
 from dispatcher.emulator.http.message import Refusal
-from dispatcher.emulator.sagemaker import invocation
+from dispatcher.emulator.sagemaker.call import HEADER
 from dispatcher.emulator.sqs.messages import FORBIDDEN
 from dispatcher.emulator.sqs.queue import MessageQueue
 from dispatcher.errors import CallError, Denied, NotThere, Rejected, Transient
@@ -66,11 +66,7 @@ def invocation_headers(request: InvokeRequest) -> dict[str, str]:
         "requestttlseconds": request.ttl,
         "invocationtimeoutseconds": request.timeout,
     }
-    return {
-        invocation.HEADER + name: str(value)
-        for name, value in parameters.items()
-        if value is not None
-    }
+    return {HEADER + name: str(value) for name, value in parameters.items() if value is not None}
 
 
 # S3

@@ -60,6 +60,7 @@ class _Outcomes(OutputDelivery):
 
     note: Callable[[Fact], None]
     by_id: bool
+    _faults: FaultPlan
     _garbled = 0
 
     async def load(self, invocation: AcceptedInvocation) -> bytes | Failure:

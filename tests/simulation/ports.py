@@ -18,11 +18,12 @@ from dispatcher.aws.requests import (
     check_invocation,
 )
 from dispatcher.aws.transport import Transport
-from dispatcher.emulator.gateway.call import INVOKE, Call
+from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.http.blob import Blob
 from dispatcher.emulator.http.message import Refusal
 from dispatcher.emulator.s3.listing import list_page
 from dispatcher.emulator.s3.store import MemoryObjects, StoredObject
+from dispatcher.emulator.sagemaker.call import INVOKE
 from dispatcher.errors import (
     CallError,
     Denied,

@@ -1,115 +1,18 @@
-"""InvokeEndpointAsync and what follows from it, in virtual time."""
+"""One endpoint in virtual time: instances, expiry, models that fail."""
 
 import asyncio
-import base64
 import errno
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 import pytest
 
-from dispatcher.config.faults import FaultSettings
 from dispatcher.config.settings import ServiceTime
 from dispatcher.emulator.models.model import ModelError, ModelRequest, ModelResponse
-from dispatcher.emulator.sagemaker.backlog import Backlog
 from dispatcher.emulator.sagemaker.delivery import OutputDelivery
-from dispatcher.emulator.sagemaker.events import RESPONSE_IN_EVENT_BYTES
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
-from dispatcher.emulator.server import Emulator
-from tests.emulator.talking import events, invoke, messages, running
-
-
-async def test_service_makes_an_inference_id(wire: Any, emulator: Emulator) -> None:
-    reply = await invoke(wire)
-    assert reply.status == 202
-    made = orjson.loads(reply.body)["InferenceId"]
-    assert len(made) == 36
-    await emulator.idle()
-    assert [e["inferenceId"] for e in await events(emulator, wire)] == [made]
-
-
-async def test_filename_without_extension_and_dot(wire: Any) -> None:
-    reply = await invoke(wire, Filename="plain")
-    assert reply.headers["x-amzn-sagemaker-outputlocation"].endswith("/emulated/output/plain")
-    assert reply.headers["x-amzn-sagemaker-failurelocation"].endswith(
-        "/emulated/failure/plain-error.out"
-    )
-
-
-async def test_extension_without_filename(wire: Any) -> None:
-    reply = await invoke(wire, S3OutputPathExtension="/run/1/")
-    location = reply.headers["x-amzn-sagemaker-outputlocation"]
-    assert location.startswith("s3://emulator-output/emulated/output/run/1/")
-    assert location.endswith(".out")
-
-
-@pytest.mark.parametrize(
-    ("header", "value"),
-    [
-        ("RequestTTLSeconds", "59"),
-        ("RequestTTLSeconds", "soon"),
-        ("InvocationTimeoutSeconds", "0"),
-        ("InvocationTimeoutSeconds", "1.5"),
-        ("Filename", ""),
-        ("Inference-Id", "\xe4"),
-        ("Content-Type", "\xe4"),
-    ],
-)
-async def test_what_sdks_refuse_themselves_is_refused_too(
-    wire: Any, header: str, value: str
-) -> None:
-    reply = await invoke(wire, b"{}", **{header: value})
-    assert reply.status == 400
-    assert reply.headers["x-amzn-errortype"].startswith("ValidationError:".lower())
-
-
-async def test_all_that_is_wrong_is_named_at_once(wire: Any, emulator: Emulator) -> None:
-    reply = await invoke(wire, Filename="a.b.c", RequestTTLSeconds="1")
-    message = orjson.loads(reply.body)["Message"]
-    assert message.startswith("2 validation errors detected: ")
-    assert emulator.endpoint("emulated").accepted == 0
-
-
-async def test_throttling_is_seeded(connect: Any) -> None:
-    async def statuses() -> list[int]:
-        async with running(faults=FaultSettings(throttle=0.5), seed=7) as emulator:
-            wire = await connect(emulator.url)
-            return [(await invoke(wire)).status for _ in range(40)]
-
-    first = await statuses()
-    assert await statuses() == first
-    assert {202, 400} == set(first)
-
-
-@pytest.mark.parametrize("body_bytes", [0, RESPONSE_IN_EVENT_BYTES])
-async def test_small_response_travels_in_the_event(connect: Any, body_bytes: int) -> None:
-    async with running(response_in_event=True) as emulator:
-        wire = await connect(emulator.url)
-        body = b"x" * max(body_bytes, 1)
-        await invoke(wire, body)
-        await emulator.idle()
-        (event,) = await events(emulator, wire)
-        assert base64.b64decode(event["responseBody"]["content"]) == body
-        assert event["responseBody"]["encoding"] == "BASE64"
-
-
-async def test_large_response_does_not_travel_in_the_event(
-    connect: Any, models: Callable[[Any], str]
-) -> None:
-    def large(request: ModelRequest) -> bytes:
-        return b"x" * (RESPONSE_IN_EVENT_BYTES + 1)
-
-    async with running(response_in_event=True, model=models(large)) as emulator:
-        wire = await connect(emulator.url)
-        await invoke(wire, Filename="a.out")
-        await emulator.idle()
-        (event,) = await events(emulator, wire)
-        assert "responseBody" not in event
-        output = emulator.objects("emulator-output")["emulated/output/a.out"]
-        assert len(output) == RESPONSE_IN_EVENT_BYTES + 1
+from tests.emulator.calls import events, invoke, running
 
 
 @pytest.mark.parametrize(
@@ -220,45 +123,6 @@ async def test_slow_inference_fails_at_its_timeout(clock: Any, connect: Any) -> 
         assert "server error (0)" in event["failureReason"]
 
 
-async def test_times_in_events_are_the_services_own(clock: Any, connect: Any) -> None:
-    async with running(clock, service_time=ServiceTime(median=2.5)) as emulator:
-        wire = await connect(emulator.url)
-        await invoke(wire)
-        await clock.advance(2.5)
-        (event,) = await events(emulator, wire)
-        assert event["receivedTime"] == "2023-11-14T22:13:20.000Z"
-        assert event["eventTime"] == "2023-11-14T22:13:22.500Z"
-
-
-async def test_without_events_there_is_only_the_output(connect: Any) -> None:
-    async with running(events=False) as emulator:
-        wire = await connect(emulator.url)
-        await invoke(wire, b"abc", Filename="a.out")
-        await emulator.idle()
-        assert emulator.objects("emulator-output")["emulated/output/a.out"] == b"abc"
-        assert await messages(emulator, wire) == []
-
-
-async def test_starting_endpoint_sends_a_test_notification_to_both_topics(
-    wire: Any, emulator: Emulator
-) -> None:
-    note = {"eventSource": "aws:sagemaker", "eventName": "TestNotification"}
-    assert await messages(emulator, wire) == [note, note]
-
-
-async def test_wrapped_delivery_is_a_setting(connect: Any) -> None:
-    async with running(raw_delivery=False) as emulator:
-        wire = await connect(emulator.url)
-        await invoke(wire, Inference_Id="i")
-        await emulator.idle()
-        *tests, envelope = await messages(emulator, wire)
-        assert [orjson.loads(test["Message"])["eventName"] for test in tests] == [
-            "TestNotification"
-        ] * 2
-        assert envelope["Type"] == "Notification"
-        assert orjson.loads(envelope["Message"])["inferenceId"] == "i"
-
-
 async def test_finished_invocations_leave_nothing_behind(connect: Any) -> None:
     async with running(events=False) as emulator:
         wire = await connect(emulator.url)
@@ -314,17 +178,3 @@ async def test_instance_goes_on_when_an_expiry_cannot_be_written(
         done = [e["inferenceId"] for e in await events(emulator, wire)]
         assert done == ["runs", "patient"]
         await asyncio.wait_for(emulator.idle(), 5)
-
-
-def test_expired_invocation_lets_go_of_its_body(make_invocation: Any) -> None:
-    backlog = Backlog()
-    first, second = make_invocation(ttl=600), make_invocation(ttl=60)
-    before = sys.getrefcount(second)
-    backlog.add(first)
-    backlog.add(second)
-    assert len(backlog.expire(second.received + 61)) == 1
-    # It waited behind the first one, which stays.
-    assert len(backlog) == 1
-    assert sys.getrefcount(second) == before
-    assert backlog.take() is first
-    assert backlog.take() is None

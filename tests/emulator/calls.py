@@ -1,4 +1,4 @@
-"""What tests say to an emulator over a raw connection."""
+"""Calls of an emulator over a raw connection."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +10,7 @@ from dispatcher.config.settings import EmulatorSettings, ServiceTime
 from dispatcher.emulator.server import Emulator
 
 PREFIX = "X-Amzn-SageMaker-"
-INVOKE = "/endpoints/emulated/async-invocations"
+INVOKE_PATH = "/endpoints/emulated/async-invocations"
 
 
 @asynccontextmanager
@@ -22,7 +22,7 @@ async def running(clock: Any = None, **given: Any) -> AsyncIterator[Emulator]:
 
 async def invoke(wire: Any, body: bytes = b"{}", **headers: str) -> Any:
     named = {PREFIX + name.replace("_", "-"): value for name, value in headers.items()}
-    return await wire.ask("POST", INVOKE, named, body, service="sagemaker")
+    return await wire.ask("POST", INVOKE_PATH, named, body, service="sagemaker")
 
 
 async def ask_sqs(wire: Any, operation: str, **asked: Any) -> Any:
@@ -35,16 +35,16 @@ async def receive(emulator: Emulator, wire: Any, visibility: int = 43_200) -> li
     asked = {"MaxNumberOfMessages": 10, "VisibilityTimeout": visibility}
     reply = await ask_sqs(wire, "ReceiveMessage", QueueUrl=emulator.queue_url, **asked)
     assert reply.status == 200
-    found: list[dict[str, Any]] = orjson.loads(reply.body).get("Messages", [])
-    return found
+    received: list[dict[str, Any]] = orjson.loads(reply.body).get("Messages", [])
+    return received
 
 
 async def texts(emulator: Emulator, wire: Any) -> list[str]:
     """All messages so far, in order; taken, so a second call sees only newer ones."""
-    found: list[str] = []
+    bodies: list[str] = []
     while taken := await receive(emulator, wire):
-        found += [message["Body"] for message in taken]
-    return found
+        bodies += [message["Body"] for message in taken]
+    return bodies
 
 
 async def messages(emulator: Emulator, wire: Any) -> list[dict[str, Any]]:
