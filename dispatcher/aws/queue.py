@@ -136,7 +136,7 @@ class Queue:
 def _error(entry: Mapping[str, object], doing: str) -> Exception:
     status = 400 if entry.get("SenderFault") else 500
     return by_code(
-        str(entry.get("Code") or "Unknown"), status, str(entry.get("SqsMessage") or ""), doing=doing
+        str(entry.get("Code") or "Unknown"), status, str(entry.get("Message") or ""), doing=doing
     )
 
 

@@ -127,7 +127,7 @@ async def test_an_object_that_is_not_what_was_stored_is_read_again(
 
 
 def refusal(code: str) -> bytes:
-    return f"<Error><Code>{code}</Code><SqsMessage>no</SqsMessage></Error>".encode()
+    return f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
 
 
 @pytest.mark.parametrize(

@@ -126,9 +126,11 @@ async def test_those_that_failed_come_back(
     kind: type[CallError],
     call: Callable[[Queue], Awaitable[dict[int, CallError]]],
 ) -> None:
-    said(wire, {"Failed": [{"Id": "1", **entry}], "Successful": [{"Id": "0"}]})
+    failure = {"Id": "1", "Message": "the words of SQS", **entry}
+    said(wire, {"Failed": [failure], "Successful": [{"Id": "0"}]})
     async with connect() as transport:
         failed = await call(transport.queue(f"{wire.url}/1/q"))
+    assert "the words of SQS" in str(failed[1])
     assert {index: type(error) for index, error in failed.items()} == {1: kind}
     assert failed[1].code == entry.get("Code", "Unknown")
 
