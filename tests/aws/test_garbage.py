@@ -28,19 +28,27 @@ class Garbled:
         self._body = body
         self._reader = ResponseReader()
 
-    def take_idle(self) -> "Garbled":
+    def acquire_idle(self) -> "Garbled":
         return self
 
-    def give(self, connection: object) -> None:
+    def release(self, connection: object) -> None:
         assert connection is self
 
     def abort(self) -> None:
         """Be given up."""
 
     async def exchange(
-        self, _head: bytes, _body: bytes, *, is_head: bool, most: int, wants_body: bool = True
+        self,
+        _head: bytes,
+        _body: bytes,
+        *,
+        is_head: bool,
+        max_body_bytes: int,
+        wants_body: bool = True,
     ) -> ResponseReader:
-        self._reader.begin(is_head=is_head, most=most, takes_any_length=not wants_body)
+        self._reader.begin(
+            is_head=is_head, max_body_bytes=max_body_bytes, accepts_any_length=not wants_body
+        )
         headers = self._headers | {"content-length": str(len(self._body))}
         lines = [f"HTTP/1.1 {self._status} Said", *(f"{n}: {v}" for n, v in headers.items())]
         has_body = not is_head and self._status not in (204, 304)

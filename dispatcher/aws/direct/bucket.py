@@ -180,7 +180,7 @@ class DirectBucket:
         doing = Doing(f"listing s3://{self._name}/{prefix}")
         query = f"encoding-type=url&list-type=2&prefix={quote(prefix, safe='-_.~')}"
         request = Request(_LIST, "", query, between=_EMPTY)
-        answer = await self._call(request, doing, most=_PAGE_BYTES)
+        answer = await self._call(request, doing, max_body_bytes=_PAGE_BYTES)
         try:
             root = parse_xml(answer.body)
         except ET.ParseError as error:
@@ -195,14 +195,16 @@ class DirectBucket:
         doing = Doing(f"deleting s3://{self._name}/{key}")
         await self._call(Request(_DELETE, _path(key), between=_EMPTY), doing)
 
-    async def _call(self, request: Request, doing: Doing, *, most: int = ERROR_BYTES) -> Response:
+    async def _call(
+        self, request: Request, doing: Doing, *, max_body_bytes: int = ERROR_BYTES
+    ) -> Response:
         caller = self._caller
         try:
-            return await caller.call(request, doing, most=most)
+            return await caller.call(request, doing, max_body_bytes=max_body_bytes)
         except (Denied, Rejected) as error:
             if not await self._is_elsewhere(error, caller):
                 raise
-        return await self._caller.call(request, doing, most=most)
+        return await self._caller.call(request, doing, max_body_bytes=max_body_bytes)
 
     async def _is_elsewhere(self, error: Denied | Rejected, asked: Caller) -> bool:
         """Return whether the bucket is elsewhere than it was asked at; calls go there from now on.

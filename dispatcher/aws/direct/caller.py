@@ -89,7 +89,7 @@ class Caller:
         request: Request,
         doing: Doing,
         *,
-        most: int = ERROR_BYTES,
+        max_body_bytes: int = ERROR_BYTES,
         is_ours: Callable[[Response], bool] | None = None,
     ) -> Response:
         """Send a request and return its answer, a success.
@@ -97,24 +97,27 @@ class Caller:
         Args:
             request: What to send.
             doing: What for.
-            most: Most bytes of the answer.
+            max_body_bytes: Most bytes of the answer.
             is_ours: Tells whether a success is the answer to this very request; where it is not,
                 none has come, and its connection is closed.
         """
         head = self._head(request, self._keyring.keys() or await self._keyring.renew(), doing)
         pool, offset = self._pool, self._clock.offset
         try:
-            connection = pool.take_idle() or await pool.take()
+            connection = pool.acquire_idle() or await pool.acquire()
             try:
                 reader = await connection.exchange(
-                    head, request.body, is_head=request.form.method == "HEAD", most=most
+                    head,
+                    request.body,
+                    is_head=request.form.method == "HEAD",
+                    max_body_bytes=max_body_bytes,
                 )
-                answer = reader.answer()
+                answer = reader.response()
                 if is_ours is not None and answer.status < 300 and not is_ours(answer):
                     connection.abort()
                     raise ExchangeError("the answer is to another request", is_sent=True)
             finally:
-                pool.give(connection)
+                pool.release(connection)
         except (DialError, ExchangeError) as error:
             raise _broken(error, doing) from error
         if not 200 <= answer.status < 300:
@@ -129,7 +132,7 @@ class Caller:
         head = self._head(request, self._keyring.keys() or await self._keyring.renew(), doing)
         offset = self._clock.offset
         try:
-            connection = self._pool.take_idle() or await self._pool.take()
+            connection = self._pool.acquire_idle() or await self._pool.acquire()
             fetched = Fetched(self._pool, connection, doing)
             try:
                 await fetched.begin(head)
@@ -193,7 +196,7 @@ class Fetched:
         """Send the request; read the head of its answer, and a short body or a refusal."""
         assert self._connection is not None, "closed"
         reader = await self._connection.exchange(
-            head, b"", is_head=False, most=ERROR_BYTES, wants_body=False
+            head, b"", is_head=False, max_body_bytes=ERROR_BYTES, wants_body=False
         )
         self.size, self.headers = reader.length or 0, reader.headers
         if reader.is_complete or not 200 <= reader.status < 300:
@@ -215,14 +218,14 @@ class Fetched:
         return self.answer
 
     async def _finish(self, connection: Connection) -> None:
-        self.answer = (await connection.finish()).answer()
+        self.answer = (await connection.finish()).response()
         self.size = len(self.answer.body)
         self.close()
 
     def close(self) -> None:
         """Give the connection back; harmless when repeated."""
         if self._connection is not None:
-            self._pool.give(self._connection)
+            self._pool.release(self._connection)
             self._connection = None
 
 

@@ -131,9 +131,9 @@ class Direct:
                     address.port,
                     self._trust() if address.scheme == "https" else None,
                 ),
-                most=self._connections,
+                max_connections=self._connections,
                 connect_timeout=settings.connect_timeout,
-                patience=Timeouts(
+                timeouts=Timeouts(
                     silence=settings.read_timeout,
                     total=settings.total_timeout,
                     idle=_IDLE_SECONDS,

@@ -38,7 +38,7 @@ class DirectSqs:
             body=body,
             payload_hash=hashlib.sha256(body).hexdigest(),
         )
-        answer = await self._caller.call(request, Doing(doing), most=_ANSWER_BYTES)
+        answer = await self._caller.call(request, Doing(doing), max_body_bytes=_ANSWER_BYTES)
         try:
             return orjson.loads(answer.body or b"{}")
         except orjson.JSONDecodeError as error:

@@ -41,6 +41,9 @@ class Origin:
     port: int
     tls: ssl.SSLContext | None
 
+    def __str__(self) -> str:
+        return f"http{'s' if self.tls else ''}://{self.host}:{self.port}"
+
 
 class Dialer:
     """Opens connections, each at the next address of the name.

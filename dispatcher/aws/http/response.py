@@ -56,7 +56,7 @@ class ResponseReader:
         "_body",
         "_first",
         "_is_head",
-        "_most",
+        "_max_body_bytes",
         "_parser",
         "_size",
         "_takes_any_length",
@@ -72,19 +72,21 @@ class ResponseReader:
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self.is_reusable = True
-        self.begin(is_head=False, most=0)
+        self.begin(is_head=False, max_body_bytes=0)
 
-    def begin(self, *, is_head: bool, most: int, takes_any_length: bool = False) -> None:
+    def begin(
+        self, *, is_head: bool, max_body_bytes: int, accepts_any_length: bool = False
+    ) -> None:
         """Expect the answer to a request.
 
         Args:
             is_head: The request was a HEAD, whose answer has no body whatever its headers say.
-            most: Most bytes of the body.
-            takes_any_length: The body of a success may have more where the head says how many.
+            max_body_bytes: Most bytes of the body.
+            accepts_any_length: The body of a success may have more where the head says how many.
         """
         self._is_head = is_head
-        self._most = most
-        self._takes_any_length = takes_any_length
+        self._max_body_bytes = max_body_bytes
+        self._takes_any_length = accepts_any_length
         self._restart()
 
     def _restart(self) -> None:
@@ -131,7 +133,7 @@ class ResponseReader:
         """The body as far as it is read."""
         return self._first if self._body is None else self._body.getvalue()
 
-    def answer(self) -> Response:
+    def response(self) -> Response:
         """Return the answer, which ``is_complete``."""
         return Response(self.status, self.headers, self.content)
 
@@ -174,12 +176,12 @@ class ResponseReader:
             self._complete()
             # The parser would take what comes next for a body.
             self._parser = httptools.HttpResponseParser(self)
-        elif self.length is not None and self.length > self._most:
+        elif self.length is not None and self.length > self._max_body_bytes:
             if not self._takes_any_length or status >= 300:
                 raise MalformedResponseError(
-                    f"an answer of {self.length:,} bytes, of {self._most:,} at most"
+                    f"an answer of {self.length:,} bytes, of {self._max_body_bytes:,} at most"
                 )
-            self._most = self.length
+            self._max_body_bytes = self.length
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body; called by the parser."""
@@ -188,8 +190,8 @@ class ResponseReader:
             return
         self._unread = 0
         self._size += len(body)
-        if self._size > self._most:
-            raise MalformedResponseError(f"an answer of more than {self._most:,} bytes")
+        if self._size > self._max_body_bytes:
+            raise MalformedResponseError(f"an answer of more than {self._max_body_bytes:,} bytes")
         if self._body is not None:
             self._body.write(body)
         elif not self._first:

@@ -61,18 +61,26 @@ class Wire:
     sent: list[tuple[bytes, bytes]] = field(default_factory=list)
     _reader: ResponseReader = field(default_factory=ResponseReader)
 
-    def take_idle(self) -> "Wire":
+    def acquire_idle(self) -> "Wire":
         return self
 
-    def give(self, connection: object) -> None:
+    def release(self, connection: object) -> None:
         assert connection is self
 
     async def exchange(
-        self, head: bytes, body: bytes, *, is_head: bool, most: int, wants_body: bool = True
+        self,
+        head: bytes,
+        body: bytes,
+        *,
+        is_head: bool,
+        max_body_bytes: int,
+        wants_body: bool = True,
     ) -> ResponseReader:
         self.sent.append((head, body))
         length = f"content-length: {len(self.body)}\r\n\r\n"
-        self._reader.begin(is_head=is_head, most=most, takes_any_length=not wants_body)
+        self._reader.begin(
+            is_head=is_head, max_body_bytes=max_body_bytes, accepts_any_length=not wants_body
+        )
         answer = b"" if is_head else self.body
         self._reader.feed(f"HTTP/1.1 200 OK\r\n{length}".encode() + answer)
         return self._reader
@@ -554,5 +562,5 @@ async def test_credentials_that_hold_what_no_header_can_are_denied(part: str, od
 
 
 def test_a_pool_and_a_connection_have_what_is_stood_in_for_here() -> None:
-    assert {"take_idle", "give"} <= set(dir(Pool))
+    assert {"acquire_idle", "release"} <= set(dir(Pool))
     assert {"exchange", "finish"} <= set(dir(Connection))

@@ -13,7 +13,7 @@ from dispatcher.aws.http.dialer import Dialer, DialError, Origin, _interleaved
 from dispatcher.aws.http.pool import Pool
 from tests.aws.http.peer import (
     HOST,
-    PATIENCE,
+    TIMEOUTS,
     Line,
     Peer,
     Trust,
@@ -96,7 +96,7 @@ class Dials:
 
     def make(self) -> Connection:
         loop = asyncio.get_running_loop()
-        return Connection(loop, PATIENCE, on_made=self.open.add, on_lost=self._lost)
+        return Connection(loop, TIMEOUTS, on_made=self.open.add, on_lost=self._lost)
 
     def _lost(self, connection: Connection) -> None:
         self.open.discard(connection)
@@ -467,11 +467,16 @@ async def test_a_handshake_that_takes_too_long(trust: Trust) -> None:
 
 async def test_the_pool_spreads_too(names: Names) -> None:
     async with peers(*ADDRESSES) as there:
-        pool = Pool(Origin(NAME, there[0].port, None), most=6, connect_timeout=5, patience=PATIENCE)
-        taken = [await pool.take() for _ in range(6)]
+        pool = Pool(
+            Origin(NAME, there[0].port, None),
+            max_connections=6,
+            connect_timeout=5,
+            timeouts=TIMEOUTS,
+        )
+        taken = [await pool.acquire() for _ in range(6)]
         await until(lambda: all(len(one.lines) == 2 for one in there))
         for connection in taken:
-            pool.give(connection)
+            pool.release(connection)
         await pool.aclose()
 
 
