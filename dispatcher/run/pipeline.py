@@ -161,8 +161,10 @@ async def _connect(config: Config, access: Access | None) -> AsyncIterator[Trans
     most += config.source.receivers + sources.CALLS + 2 * sinks.CALLS
     async with open_transport(config.aws, connections=most, access=access) as transport:
         for finding in (
-            *await probe.queues(transport.clients, config),
-            await probe.bucket(transport.clients, config.staging.bucket, config.staging.prefix),
+            *await probe.check_queues(transport.clients, config),
+            await probe.check_bucket(
+                transport.clients, config.staging.bucket, config.staging.prefix
+            ),
         ):
             if finding.ok is False:
                 raise Denied(finding.detail)

@@ -118,7 +118,7 @@ async def test_a_wrong_secret_shows_nothing_of_the_request(
 def test_of_every_refusal_only_the_first_line_is_shown(
     code: str, status: int, message: str, shown: str
 ) -> None:
-    said = str(by_code(code, status, message, doing="trying"))
+    said = str(by_code(code, status, message, action="trying"))
     assert f"({code}: {shown}" in said
     assert "second" not in said
     assert "\n" not in said

@@ -272,7 +272,7 @@ def runtime_members(session: aioboto3.Session) -> dict[str, object]:
 
 def test_an_old_model_learns_what_it_lacks() -> None:
     session = aioboto3.Session()
-    session_module._teach_inline_requests(session)
+    session_module._extend_runtime_model(session)
     assert {"Body", "Filename", "S3OutputPathExtension"} <= runtime_members(session).keys()
 
 
@@ -281,5 +281,5 @@ def test_a_model_that_knows_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Loader, "load_service_model", lambda *_arguments: newer)
     session = aioboto3.Session()
     before = list(session._session.get_component("data_loader").search_paths)
-    session_module._teach_inline_requests(session)
+    session_module._extend_runtime_model(session)
     assert session._session.get_component("data_loader").search_paths == before

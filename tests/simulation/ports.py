@@ -196,7 +196,7 @@ class _Runtime:
 
 def _refused(refusal: Refusal, doing: str) -> Exception:
     """Return what the seam to AWS makes of a refusal."""
-    return by_code(refusal.code, refusal.status, refusal.message or "", doing=doing)
+    return by_code(refusal.code, refusal.status, refusal.message or "", action=doing)
 
 
 class _Object:

@@ -18,8 +18,8 @@ from dispatcher.aws.direct.credentials import SigningCredentials
 from dispatcher.aws.direct.error_response import read_json
 from dispatcher.aws.direct.request import (
     EMPTY_SHA256,
-    Form,
     Request,
+    RequestTemplate,
     UnsafeHeaderError,
     signed_head,
 )
@@ -150,9 +150,9 @@ def caller(
         address,
         base=base,
         pool=cast("Pool", wire),
-        keyring=SigningCredentials(Frozen(keys)),
+        credentials=SigningCredentials(Frozen(keys)),
         clock=ClockSkew(lambda: NOW),
-        read_refusal=read_json,
+        read_error=read_json,
     )
     return made, wire
 
@@ -534,7 +534,7 @@ async def test_any_invocation_is_signed_as_botocore_would(
 @pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\0b", "a\n\nb"])
 def test_an_unsafe_line_is_refused_wherever_it_stands(part: str, value: str) -> None:
     name = {"before": "a;", "between": "i;", "after": ";z"}[part]
-    request = Request(Form("GET", **{part: name}), "/")
+    request = Request(RequestTemplate("GET", **{part: name}), "/")
     setattr(request, part, f"{name.strip(';')}:{value}\n")
     with pytest.raises(UnsafeHeaderError):
         signed_head(

@@ -298,7 +298,7 @@ def make_pool(
 
 
 def make_client(pool: Pool, port: int, *, is_encrypted: bool = False) -> Client:
-    keyring, clock = SigningCredentials(FixedCredentials()), ClockSkew()
+    credentials, clock = SigningCredentials(FixedCredentials()), ClockSkew()
     scheme = "https" if is_encrypted else "http"
 
     def caller(service: str, path: str = "") -> Caller:
@@ -306,9 +306,9 @@ def make_client(pool: Pool, port: int, *, is_encrypted: bool = False) -> Client:
             Address(scheme, HOST, port, f"{HOST}:{port}", path, "eu-west-1", service),
             base=path,
             pool=pool,
-            keyring=keyring,
+            credentials=credentials,
             clock=clock,
-            read_refusal=read_xml if service == "s3" else read_json,
+            read_error=read_xml if service == "s3" else read_json,
         )
 
     async def stay() -> None:

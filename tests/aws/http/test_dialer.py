@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import pytest
 
 from dispatcher.aws.http.connection import Connection
-from dispatcher.aws.http.dialer import Dialer, DialError, Origin, _interleaved
+from dispatcher.aws.http.dialer import Dialer, DialError, Origin, _interleave
 from dispatcher.aws.http.pool import Pool
 from tests.aws.http.peer import (
     HOST,
@@ -227,7 +227,7 @@ async def test_a_silent_address_leaves_time_for_the_others(names: Names) -> None
         async with peer(silent, port=port):
             dials = Dials(port, timeout=6.0)
             dialing = asyncio.create_task(dials.dial())
-            await until(lambda: dials.dialer._turn == 1)
+            await until(lambda: dials.dialer._next_index == 1)
             forward(2.9)
             await turns(20)
             assert not dialing.done()
@@ -242,7 +242,7 @@ async def test_where_all_are_silent_the_time_is_bounded(names: Names) -> None:
     with black_hole("127.0.0.2") as port:
         dials = Dials(port, timeout=6.0)
         dialing = asyncio.create_task(dials.dial())
-        await until(lambda: dials.dialer._turn == 1)
+        await until(lambda: dials.dialer._next_index == 1)
         forward(5.9)
         await turns(20)
         assert not dialing.done()
@@ -285,8 +285,8 @@ async def test_the_families_of_addresses_take_turns() -> None:
     four, six = [("127.0.0.1", 1), ("127.0.0.2", 1)], [("::1", 1, 0, 0), ("::2", 1, 0, 0)]
     found = [(socket.AF_INET6, 1, 6, "", address) for address in (*six, ("::3", 1, 0, 0))]
     found += [(socket.AF_INET, 1, 6, "", address) for address in (*four, four[0])]  # type: ignore[misc]
-    assert _interleaved(found) == ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"]
-    assert _interleaved([]) == []
+    assert _interleave(found) == ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"]
+    assert _interleave([]) == []
 
 
 async def test_many_dials_share_one_lookup_however_slow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,7 +368,7 @@ async def test_dialing_may_be_cancelled(trust: Trust, names: Names, wait_for: st
         dialing = asyncio.create_task(dials.dial())
         if wait_for == "the handshake":
             await until(lambda: there.lines)
-        await until(lambda: dials.dialer._turn == 1)
+        await until(lambda: dials.dialer._next_index == 1)
         await turns(20)
         dialing.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -26,7 +26,7 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(probe, "_PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(probe, "_RETRY_PAUSES_SECONDS", (0.0, 0.0))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
 
