@@ -1,4 +1,4 @@
-"""Throw bytes at the reader of answers, and fail if it breaks its law.
+"""Fuzzer of the response reader: throws bytes at it, and fails if it breaks its law.
 
     python -m tests.aws.fuzz --seconds 120
     python -m tests.aws.fuzz --runs 1000000 --seed 7
@@ -121,8 +121,8 @@ def _compare(reader: ResponseReader, data: bytes, mode: Mode) -> None:
     assert body == reader.content, "http.client reads another body"
     theirs: dict[bytes, bytes] = {}
     for name, value in other.headers.raw_items():
-        key, told = name.lower().encode(), str(value).strip(" \t").encode("latin-1")
-        theirs[key] = theirs[key] + b"," + told if key in theirs else told
+        key, text = name.lower().encode(), str(value).strip(" \t").encode("latin-1")
+        theirs[key] = theirs[key] + b"," + text if key in theirs else text
     assert theirs == reader.headers, "http.client reads other headers"
 
 

@@ -1,4 +1,4 @@
-"""Every error of the services and of the client library has one remedy."""
+"""Error mapping: every error of the services and of the client library has one remedy."""
 
 import socket
 from unittest import mock

@@ -1,4 +1,4 @@
-"""What a service says back of a request is not shown: no token, attributes or signature."""
+"""Law: errors never show a token, attribute or signature that a service repeats."""
 
 import os
 import subprocess
@@ -130,12 +130,12 @@ def test_a_wrong_secret_shows_nothing_on_the_screen(tmp_path: Path, transport: s
     (tmp_path / "in.jsonl").write_text('{"id": "r0", "text": "x"}\n')
     common = {"request": {"custom_attributes": ATTRIBUTES}, "aws": {"transport": transport}}
     bare: dict[str, Any] = {"completion": {"queue_url": None}, "staging": {"bucket": None}}
-    with crash.emulator(tmp_path, "--verify-signatures") as told:
+    with crash.emulator(tmp_path, "--verify-signatures") as given:
         wrong = {"AWS_SECRET_ACCESS_KEY": "wrong", "AWS_SESSION_TOKEN": TOKEN}
-        environment = os.environ | told | wrong
+        environment = os.environ | given | wrong
 
         def said(*arguments: str, **sections: dict[str, Any]) -> str:
-            config = crash.configure(tmp_path, told, **common, **sections)
+            config = crash.configure(tmp_path, given, **common, **sections)
             ended = subprocess.run(
                 [sys.executable, "-m", "dispatcher", arguments[0], str(config), *arguments[1:]],
                 env=environment,

@@ -1,4 +1,4 @@
-"""Who we are and where we call, from settings and environment; mistakes are sentences."""
+"""Session: credentials, region and endpoints from settings and environment, and their errors."""
 
 from __future__ import annotations
 
@@ -245,22 +245,6 @@ async def test_a_role_that_may_not_be_assumed(wire: WireServer, connect: Connect
     role = AwsSettings(role_arn="arn:aws:iam::123456789012:role/r")
     said = await mistake(connect, role, Denied)
     assert "sts:AssumeRole" in said
-
-
-@pytest.mark.parametrize(("without", "name"), [(None, "aioboto3"), ("127.0.0.1", "direct")])
-async def test_a_proxy_selects_aioboto3_and_says_so(
-    wire: WireServer,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    without: str | None,
-    name: str,
-) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    if without is not None:
-        monkeypatch.setenv("no_proxy", without)
-    async with open_transport(AwsSettings(), connections=1) as transport:
-        assert transport.name == name
-    assert ("aioboto3 is used" in caplog.text) is (name == "aioboto3")
 
 
 def runtime_members(session: aioboto3.Session) -> dict[str, object]:

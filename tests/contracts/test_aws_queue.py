@@ -1,4 +1,4 @@
-"""Both transports do the same to a queue, and say the same of what goes wrong."""
+"""Contract of a queue: both transports do the same, and report the same errors."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -48,15 +48,15 @@ async def test_ten_bodies_of_any_kind(transport: Transport, queue_url: str) -> N
     got = await drain(queue, len(BODIES))
     assert got.keys() == set(BODIES)
     # They are the same to the other client.
-    told = await transport.clients.sqs.get_queue_attributes(
+    response = await transport.clients.sqs.get_queue_attributes(
         QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
     )
-    assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": str(len(BODIES))}
+    assert response["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": str(len(BODIES))}
     assert await queue.delete(list(got.values())) == {}
-    told = await transport.clients.sqs.get_queue_attributes(
+    response = await transport.clients.sqs.get_queue_attributes(
         QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
     )
-    assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "0"}
+    assert response["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "0"}
 
 
 async def test_a_long_poll_of_a_quiet_queue(transport: Transport, queue_url: str) -> None:
@@ -73,13 +73,13 @@ async def test_a_message_keeps_its_name(transport: Transport, queue_url: str) ->
     assert second.receipt != first.receipt
 
 
-async def test_a_queue_tells_of_itself(transport: Transport, queue_url: str) -> None:
+async def test_the_attributes_of_a_queue(transport: Transport, queue_url: str) -> None:
     queue = transport.queue(queue_url)
     await queue.send(["a", "b"])
     await queue.receive()
-    told = await queue.attributes()
-    assert told is not None
-    assert {name: int(value) for name, value in told.items() if name != "RedrivePolicy"} == {
+    attributes = await queue.attributes()
+    assert attributes is not None
+    assert {name: int(value) for name, value in attributes.items() if name != "RedrivePolicy"} == {
         "ApproximateNumberOfMessages": 0,
         "ApproximateNumberOfMessagesDelayed": 0,
         "ApproximateNumberOfMessagesNotVisible": 2,
@@ -89,7 +89,7 @@ async def test_a_queue_tells_of_itself(transport: Transport, queue_url: str) -> 
     }
 
 
-async def test_who_may_not_ask_is_told_nothing(boxed: Place, transport_name: str) -> None:
+async def test_attributes_without_permission_are_none(boxed: Place, transport_name: str) -> None:
     async with boxed.connect(transport_name, key_id="denied") as transport:
         url = f"{boxed.access.endpoint_url}/000000000000/completions"
         assert await transport.queue(url).attributes() is None

@@ -1,4 +1,4 @@
-"""Both transports invoke alike, and say the same of what goes wrong; nothing else plays this."""
+"""Contract of invocations: both transports do the same; only the emulator plays the service."""
 
 from dataclasses import replace
 from typing import Any

@@ -35,7 +35,7 @@ from tests.aws.http.peer import (
     Script,
     Trust,
     answers_ok,
-    assert_tells_nothing,
+    assert_shows_no_secret,
     client_of,
     closed_port,
     forward,
@@ -126,7 +126,7 @@ async def fails(
         await call(client)
     assert type(raised.value) is error
     assert raised.value.code == code
-    assert_tells_nothing(raised.value)
+    assert_shows_no_secret(raised.value)
     assert permits(client.pool) == 4
     return raised.value
 
@@ -159,7 +159,7 @@ def says(data: bytes, *, then_resets: bool = False) -> Script:
     return script
 
 
-def says_for_ever(start: bytes, again: bytes) -> Script:
+def says_forever(start: bytes, again: bytes) -> Script:
     async def script(line: Line) -> None:
         await line.request()
         await line.say(start)
@@ -185,15 +185,15 @@ FAULTS: dict[str, Script] = {
     "garbage": says(bytes(range(256)) * 4),
     "another protocol": says(b"SSH-2.0-OpenSSH_9.6\r\n"),
     "two lengths": says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
-    "garbage for ever": says_for_ever(b"", b"\0" * 65_536),
-    "one header for ever": says_for_ever(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65_536),
-    "headers for ever": says_for_ever(b"HTTP/1.1 200 OK\r\n", b"X-Header: value\r\n" * 4096),
-    "100 for ever": says_for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 4096),
-    "extensions for ever": says_for_ever(CHUNKED + b"5;", b"a" * 65_536),
-    "trailers for ever": says_for_ever(CHUNKED + b"0\r\n", b"X-Header: value\r\n" * 4096),
-    "a body for ever": says_for_ever(b"HTTP/1.1 200 OK\r\n\r\n", b"a" * 65_536),
-    "chunks for ever": says_for_ever(CHUNKED, b"10000\r\n" + b"a" * 65_536 + b"\r\n"),
-    "a refusal of 100 MB": says_for_ever(
+    "garbage for ever": says_forever(b"", b"\0" * 65_536),
+    "one header for ever": says_forever(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65_536),
+    "headers for ever": says_forever(b"HTTP/1.1 200 OK\r\n", b"X-Header: value\r\n" * 4096),
+    "100 for ever": says_forever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 4096),
+    "extensions for ever": says_forever(CHUNKED + b"5;", b"a" * 65_536),
+    "trailers for ever": says_forever(CHUNKED + b"0\r\n", b"X-Header: value\r\n" * 4096),
+    "a body for ever": says_forever(b"HTTP/1.1 200 OK\r\n\r\n", b"a" * 65_536),
+    "chunks for ever": says_forever(CHUNKED, b"10000\r\n" + b"a" * 65_536 + b"\r\n"),
+    "a refusal of 100 MB": says_forever(
         b"HTTP/1.1 500 X\r\nContent-Length: 100000000\r\n\r\n", b"a" * 65_536
     ),
 }
@@ -348,7 +348,7 @@ async def test_the_last_answer_of_a_connection(
             assert len(lines) == number
 
 
-async def test_an_answer_to_nobody_meets_no_later_call(tls: Trust | None) -> None:
+async def test_a_response_to_nobody_meets_no_later_call(tls: Trust | None) -> None:
     async def twice(line: Line) -> None:
         for number in range(1000):
             await line.request()
@@ -405,7 +405,7 @@ async def test_what_comes_before_an_answer(tls: Trust | None, status: int, befor
 
 
 @pytest.mark.parametrize("ending", ["stays", "finishes", "says close"])
-async def test_an_answer_while_the_body_is_still_sent(tls: Trust | None, ending: str) -> None:
+async def test_a_response_while_the_body_is_still_sent(tls: Trust | None, ending: str) -> None:
     async def refuses(line: Line) -> None:
         if line.number:
             return await answers_ok(line)
@@ -794,7 +794,7 @@ async def test_a_run_sees_the_same_errors(
                 await transport.objects.put(KEY, MARK, "text/plain")
             for raised in (unknown.value, repeatable.value):
                 assert raised.code == "NoAnswer"
-                assert_tells_nothing(raised)
+                assert_shows_no_secret(raised)
         assert await transport.runtime.invoke(invocation()) == InvokeResponse(None, None)
         await transport.objects.put(KEY, LARGE, "text/plain")
         assert await transport.queue("http://127.0.0.1/1/q").receive() == list[SqsMessage]()
@@ -837,4 +837,4 @@ def test_secrets_would_be_seen() -> None:
                 raise Transient("no answer", code="NoAnswer") from error
         except Transient as error:
             with pytest.raises(AssertionError):
-                assert_tells_nothing(error)
+                assert_shows_no_secret(error)

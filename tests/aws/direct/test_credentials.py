@@ -1,4 +1,4 @@
-"""Keys that are renewed beside the calls; time stands still unless it is told to go on."""
+"""Signing credentials: renewal beside the calls, on a clock that only the test moves."""
 
 import asyncio
 import logging
@@ -185,7 +185,7 @@ async def test_also_shortly_before_the_end_only_one_call_waits(
     assert credentials.keys() == world.keys(1)
 
 
-async def test_whoever_waits_may_be_cancelled(
+async def test_a_waiting_call_may_be_cancelled(
     world: World, credentials: SigningCredentials
 ) -> None:
     world.now = MANDATORY

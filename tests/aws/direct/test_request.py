@@ -1,4 +1,4 @@
-"""What goes over the wire, read back and signed by botocore; and what never gets there."""
+"""Signed requests: the bytes on the wire, signed again by botocore, and those never sent."""
 
 import itertools
 from collections.abc import Awaitable, Callable

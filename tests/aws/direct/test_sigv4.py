@@ -1,4 +1,4 @@
-"""Signatures against botocore's signer, byte for byte, and against what AWS has published."""
+"""Signatures against botocore's signer, byte for byte, and against AWS's published vectors."""
 
 import hashlib
 from calendar import timegm

@@ -1,4 +1,4 @@
-"""A server that does on a real socket what a test tells it to, and our client against it."""
+"""Scripted server on a real socket, and our client against it."""
 
 import asyncio
 import socket
@@ -65,7 +65,7 @@ def forward(seconds: float) -> None:
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop turn until something holds."""
     async with asyncio.timeout(WHOLE_SECONDS):
-        while not condition():  # noqa: ASYNC110 - nobody tells of what goes on inside
+        while not condition():  # noqa: ASYNC110 - no event shows what happens inside
             await asyncio.sleep(0)
 
 
@@ -241,7 +241,7 @@ async def peer(
 
 
 def closed_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port that nothing listens on."""
     with socket.socket() as plug:
         plug.bind((HOST, 0))
         port: int = plug.getsockname()[1]
@@ -379,7 +379,7 @@ def invocation(number: int = 0, body: bytes = MARK) -> InvokeRequest:
     )
 
 
-def assert_tells_nothing(error: BaseException) -> None:
+def assert_shows_no_secret(error: BaseException) -> None:
     """No error of the chain holds or shows a payload, a key, a token or a signature."""
     shown = "".join(traceback.format_exception(error))
     link: BaseException | None = error

@@ -1,4 +1,4 @@
-"""One exchange after the other, and everything that may come between."""
+"""Connection: exchanges one after the other, and every way that one can break."""
 
 import asyncio
 import contextlib
@@ -225,7 +225,7 @@ async def test_what_lies_in_the_transport_was_not_sent() -> None:
 
 
 @pytest.mark.parametrize("ending", ["stays", "finishes"])
-async def test_an_answer_may_come_before_the_body_is_sent(tls: Trust | None, ending: str) -> None:
+async def test_a_response_may_come_before_the_body_is_sent(tls: Trust | None, ending: str) -> None:
     async def refuses(line: Line) -> None:
         await line.head()
         await line.say(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 4\r\n\r\nslow")
@@ -287,7 +287,7 @@ def fill(connection: Connection) -> None:
         connection._transport.write(bytes(PIECE_BYTES))
 
 
-async def test_an_answer_with_a_reset_behind_it_never_hangs(tls: Trust | None) -> None:
+async def test_a_response_with_a_reset_behind_it_never_hangs(tls: Trust | None) -> None:
     async def slams(line: Line) -> None:
         await line.head()
         await line.say(OK)  # and closes, with much of the body unread: that is a reset
@@ -349,7 +349,7 @@ async def test_what_comes_before_the_answer_is_passed_over(
 
 @pytest.mark.parametrize("is_head", [False, True])
 @pytest.mark.parametrize("in_one", [False, True])
-async def test_more_than_one_answer_is_the_end(is_head: bool, in_one: bool) -> None:
+async def test_more_than_one_response_is_the_end(is_head: bool, in_one: bool) -> None:
     async def says_too_much(line: Line) -> None:
         await line.request()
         answer = OK.removesuffix(b"{}") if is_head else OK
@@ -363,7 +363,7 @@ async def test_more_than_one_answer_is_the_end(is_head: bool, in_one: bool) -> N
         await there.over()
 
 
-async def test_bytes_that_nobody_asked_for_end_the_connection(tls: Trust | None) -> None:
+async def test_unrequested_bytes_end_the_connection(tls: Trust | None) -> None:
     speak = asyncio.Event()
 
     async def speaks(line: Line) -> None:
@@ -523,7 +523,7 @@ async def test_a_server_that_takes_no_more_of_the_body_is_silent() -> None:
 
 
 @with_a_clock
-async def test_a_body_that_nobody_asks_for_is_not_kept_for_ever() -> None:
+async def test_a_body_that_is_never_read_is_not_kept_forever() -> None:
     async with talk(promises(50_000_000)) as (there, connection):
         await exchange(connection, wants_body=False)
         forward(TIMEOUTS.silence + 1)
@@ -571,9 +571,7 @@ async def test_a_connection_has_one_timer(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("at", ["sending", "head", "body", "rest"])
-async def test_who_cancels_an_exchange_takes_the_connection_along(
-    tls: Trust | None, at: str
-) -> None:
+async def test_cancelling_an_exchange_closes_its_connection(tls: Trust | None, at: str) -> None:
     async def half(line: Line) -> None:
         await line.head()
         if at == "body":
@@ -617,12 +615,12 @@ async def test_a_failure_and_a_cancellation_at_once(caplog: pytest.LogCaptureFix
 
 
 async def test_what_was_given_up_never_begins() -> None:
-    told: list[str] = []
+    calls: list[str] = []
     connection = Connection(
         asyncio.get_running_loop(),
         TIMEOUTS,
-        on_made=lambda _: told.append("made"),
-        on_lost=lambda _: told.append("lost"),
+        on_made=lambda _: calls.append("made"),
+        on_lost=lambda _: calls.append("lost"),
     )
     assert connection.phase is ConnectionPhase.OPENING
     assert not connection.is_usable
@@ -632,11 +630,11 @@ async def test_what_was_given_up_never_begins() -> None:
     transport.abort.assert_called_once()
     connection.connection_lost(None)
     connection.give_up()
-    assert told == []
+    assert calls == []
     assert not connection.is_usable
 
 
-async def test_the_end_is_told_once() -> None:
+async def test_the_end_is_reported_once() -> None:
     async with talk(silent) as (there, connection):
         await until(lambda: there.lines)
         connection.give_up()

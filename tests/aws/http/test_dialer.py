@@ -1,4 +1,4 @@
-"""Where connections go: every address has its turn, and the next one is there for a dead one."""
+"""Dialer: every address has its turn, and a dead one is replaced by the next."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from tests.aws.http.peer import (
     Line,
     Peer,
     Trust,
-    assert_tells_nothing,
+    assert_shows_no_secret,
     closed_port,
     forward,
     make_trust,
@@ -29,7 +29,7 @@ NAME = "runtime.sagemaker.test"
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
-"""uvloop asks no ``socket.getaddrinfo`` that could be told what to say."""
+"""uvloop asks no ``socket.getaddrinfo`` that a test could replace."""
 
 both_loops = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
 
@@ -383,7 +383,7 @@ async def test_dialing_may_be_cancelled(trust: Trust, names: Names, wait_for: st
 async def test_dialing_may_be_cancelled_at_any_turn_of_the_loop(
     trust: Trust, over_tls: bool
 ) -> None:
-    """uvloop tells nothing to the protocol of a connection that is made and then given up."""
+    """uvloop reports nothing to the protocol of a connection that is made and then given up."""
     async with peer(silent, tls=trust.server if over_tls else None) as there:
         dials = Dials(there.port, host=HOST, tls=trust.client if over_tls else None)
         cancelled = 0
@@ -421,7 +421,7 @@ async def test_a_server_of_another_name_is_refused() -> None:
         dials = Dials(there.port, host=HOST, tls=other.client)
         with pytest.raises(DialError, match="certificate verify failed") as raised:
             await dials.dial()
-        assert_tells_nothing(raised.value)
+        assert_shows_no_secret(raised.value)
         await until(lambda: not dials.open)
 
 

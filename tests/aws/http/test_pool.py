@@ -1,4 +1,4 @@
-"""Which connection a call gets, how many there are, and what is left of them."""
+"""Pool: the order of connections, their number, and their end."""
 
 import asyncio
 import contextlib
@@ -125,7 +125,7 @@ async def test_there_are_never_more_than_agreed(there: Peer) -> None:
         assert permits(pool) == 3
 
 
-async def test_who_waits_first_is_served_first(there: Peer) -> None:
+async def test_the_first_to_wait_is_served_first(there: Peer) -> None:
     async with pool_to(there, max_connections=1) as pool:
         held = await pool.acquire()
         order: list[int] = []
@@ -146,7 +146,7 @@ async def test_who_waits_first_is_served_first(there: Peer) -> None:
         assert len(there.lines) == 1
 
 
-async def test_who_gives_up_waiting_takes_nothing_along(there: Peer) -> None:
+async def test_a_cancelled_waiter_takes_no_permit(there: Peer) -> None:
     async with pool_to(there, max_connections=1) as pool:
         held = await pool.acquire()
         waiting = [asyncio.create_task(pool.acquire()) for _ in range(4)]
@@ -260,7 +260,7 @@ async def test_what_is_idle_too_long_is_not_used_before_it_is_closed(there: Peer
 
 
 @with_a_clock
-async def test_use_keeps_a_connection_but_not_for_ever(there: Peer) -> None:
+async def test_use_keeps_a_connection_but_not_forever(there: Peer) -> None:
     async with pool_to(there) as pool:
         first = await call(pool)
         for _ in range(int(TIMEOUTS.age / 10) - 1):
@@ -273,7 +273,7 @@ async def test_use_keeps_a_connection_but_not_for_ever(there: Peer) -> None:
 
 
 @with_a_clock
-async def test_a_connection_that_nobody_used_is_closed_too(there: Peer) -> None:
+async def test_an_unused_connection_is_closed_too(there: Peer) -> None:
     async with pool_to(there) as pool:
         pool.release(await pool.acquire())
         assert open_and_idle(pool) == (1, 1)

@@ -1,4 +1,4 @@
-"""What the reader makes of an answer, of half an answer, and of anything else."""
+"""Response reader: whole responses, half responses, and garbage."""
 
 import random
 from collections.abc import Iterable
@@ -94,7 +94,7 @@ def cut(request: pytest.FixtureRequest) -> fuzz.Cut:
         (b"\r\n\r\n" + HELLO, b"hello"),
     ],
 )
-def test_an_answer_ends_where_it_says(data: bytes, body: bytes, cut: fuzz.Cut) -> None:
+def test_a_response_ends_where_it_says(data: bytes, body: bytes, cut: fuzz.Cut) -> None:
     reading = read(cut(data))
     assert reading.response.body == body
     assert reading.is_reusable
@@ -109,7 +109,7 @@ def test_an_answer_ends_where_it_says(data: bytes, body: bytes, cut: fuzz.Cut) -
         b"HTTP/2.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     ],
 )
-def test_some_answers_are_the_last(data: bytes, cut: fuzz.Cut) -> None:
+def test_some_responses_are_the_last(data: bytes, cut: fuzz.Cut) -> None:
     reading = read(cut(data))
     assert reading.response.body == b"hello"
     assert not reading.is_reusable
@@ -301,7 +301,7 @@ PIECE = 1000
     ],
 )
 @pytest.mark.parametrize("size", [1, PIECE, 4 * HEAD_BYTES])
-def test_nothing_but_the_body_goes_on_for_ever(start: bytes, again: bytes, size: int) -> None:
+def test_nothing_but_the_body_goes_on_forever(start: bytes, again: bytes, size: int) -> None:
     piece = again * -(-size // len(again))
     fed = 0
     reader = ResponseReader()
@@ -313,7 +313,7 @@ def test_nothing_but_the_body_goes_on_for_ever(start: bytes, again: bytes, size:
             break
         fed += len(data)
     else:
-        pytest.fail("it went on for ever")
+        pytest.fail("it never ended")
     # What came before the piece that was refused was within the bound.
     assert fed <= HEAD_BYTES + len(start)
 

@@ -1,4 +1,4 @@
-"""The look at queue and bucket before a run."""
+"""Probe of queue and bucket before a run."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -47,7 +47,7 @@ async def looked_at(emulator: Emulator, folder: Path) -> list[Finding]:
     [("sqs", "sqs_error"), ("sqs", "sqs_reset"), ("s3", "s3_error"), ("s3", "expired_credentials")],
 )
 @pytest.mark.parametrize("times", [2, 3])
-async def test_what_soon_passes_is_asked_again_but_not_for_ever(
+async def test_what_soon_passes_is_asked_again_but_not_forever(
     emulator: Emulator, tmp_path: Path, service: str, fault: Fault, times: int
 ) -> None:
     def when(call: Call) -> bool:

@@ -1,4 +1,4 @@
-"""Whatever a well-formed HTTP answer holds, a call ends with a result or with one of our errors."""
+"""Caller: any well-formed HTTP response ends a call with a result or with one of our errors."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ HERE = Location("bucket", "key")
 
 
 class Garbled:
-    """A pool whose one connection always gives the same answer."""
+    """Pool whose one connection always gives the same response."""
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self._status = status
@@ -153,7 +153,7 @@ statuses = st.sampled_from([200, 202, 204, 301, 304, 307, 400, 403, 404, 429, 50
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @settings(max_examples=300, derandomize=True, database=None, deadline=None)
 @given(statuses, headers, bodies)
-def test_no_answer_ends_a_call_otherwise(
+def test_no_response_ends_a_call_otherwise(
     call: Callable[[Client], Awaitable[object]], status: int, said: dict[str, str], body: bytes
 ) -> None:
     async def once() -> None:
