@@ -29,6 +29,7 @@ from dispatcher.aws.requests import (
     check_invocation,
 )
 from dispatcher.emulator.http.message import Refusal
+from dispatcher.emulator.sagemaker import invocation
 from dispatcher.emulator.sagemaker.call import HEADER
 from dispatcher.emulator.sqs.messages import FORBIDDEN
 from dispatcher.emulator.sqs.queue import MessageQueue
@@ -50,7 +51,7 @@ def raise_next(faults: list[Fault | None]) -> None:
 
 def refused(refusal: Refusal, doing: str) -> Exception:
     """Return the error that the seam to AWS makes of a refusal."""
-    return by_code(refusal.code, refusal.status, refusal.message or "", doing=doing)
+    return by_code(refusal.code, refusal.status, refusal.message or "", action=doing)
 
 
 def invocation_headers(request: InvokeRequest) -> dict[str, str]:

@@ -234,8 +234,10 @@ async def _connect(config: Config, access: Access | None) -> AsyncIterator[Trans
     connections += sqs_source.CALLS + 2 * sqs_sink.CALLS
     async with open_transport(config.aws, connections=connections, access=access) as transport:
         for finding in (
-            *await probe.queues(transport.clients, config),
-            await probe.bucket(transport.clients, config.staging.bucket, config.staging.prefix),
+            *await probe.check_queues(transport.clients, config),
+            await probe.check_bucket(
+                transport.clients, config.staging.bucket, config.staging.prefix
+            ),
         ):
             if finding.ok is False:
                 raise Denied(finding.detail)

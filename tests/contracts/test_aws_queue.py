@@ -59,15 +59,15 @@ async def test_ten_bodies_of_any_kind(transport: Transport, queue_url: str) -> N
     got = await drain(queue, len(BODIES))
     assert got.keys() == set(BODIES)
     # They are the same to the other client.
-    told = await transport.clients.sqs.get_queue_attributes(
+    response = await transport.clients.sqs.get_queue_attributes(
         QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
     )
-    assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": str(len(BODIES))}
+    assert response["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": str(len(BODIES))}
     assert await queue.delete(list(got.values())) == {}
-    told = await transport.clients.sqs.get_queue_attributes(
+    response = await transport.clients.sqs.get_queue_attributes(
         QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
     )
-    assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "0"}
+    assert response["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "0"}
 
 
 async def test_a_long_poll_of_a_quiet_queue(sqs: QueueCalls) -> None:
@@ -98,7 +98,7 @@ async def test_a_queue_tells_of_itself(sqs: QueueCalls) -> None:
     }
 
 
-async def test_who_may_not_ask_is_told_nothing(boxed: Place, transport_name: str) -> None:
+async def test_attributes_without_permission_are_none(boxed: Place, transport_name: str) -> None:
     async with boxed.connect(transport_name, key_id="denied") as transport:
         url = f"{boxed.access.endpoint_url}/000000000000/completions"
         assert await transport.queue(url).attributes() is None

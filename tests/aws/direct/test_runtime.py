@@ -1,4 +1,4 @@
-"""InvokeEndpointAsync on the wire: the bytes that leave, and what becomes of every ending."""
+"""InvokeEndpointAsync on the wire: the bytes that leave, and the outcome of every ending."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_staged_request_has_a_location_and_no_body(
     assert f"{PREFIX}custom-attributes" not in request.headers
 
 
-async def test_an_answer_without_locations_is_an_acceptance(
+async def test_a_response_without_locations_is_an_acceptance(
     wire: WireServer, connect: Connect
 ) -> None:
     wire.answers = [wire.answer("202 Accepted", b"{}")]
@@ -262,7 +262,7 @@ async def test_a_host_that_nobody_knows_is_safe_to_repeat(
         b'{"InferenceId":"\\u0030a1b2c3d-00000000000z"}',
     ],
 )
-async def test_answers_that_are_to_the_request(
+async def test_responses_that_are_to_the_request(
     wire: WireServer, connect: Connect, body: bytes
 ) -> None:
     wire.answers = [wire.answer("202 Accepted", body)]
@@ -279,7 +279,7 @@ async def test_answers_that_are_to_the_request(
         b'{"InferenceId":""}',
     ],
 )
-async def test_an_answer_to_another_request_is_none(
+async def test_a_response_to_another_request_is_none(
     wire: WireServer, connect: Connect, body: bytes
 ) -> None:
     other = wire.answer("202 Accepted", body, X_Amzn_SageMaker_OutputLocation="s3://out/y.out")

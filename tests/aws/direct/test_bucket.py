@@ -1,4 +1,4 @@
-"""A bucket in another region than the one that is called is found there, by both transports."""
+"""Bucket client: calls follow a bucket to its region, by both transports."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_a_bucket_elsewhere_is_called_there(
 
 @each_call
 @each_way_to_say_it
-async def test_many_calls_that_are_sent_away_at_once_find_it_by_one_search(
+async def test_many_redirected_calls_find_it_by_one_search(
     wire: WireServer, connect: Connect, name: str, said: tuple[str, str, str]
 ) -> None:
     moved(wire, said, THERE)
@@ -103,7 +103,7 @@ async def test_many_calls_that_are_sent_away_at_once_find_it_by_one_search(
         assert ends == 32 * [result]
         regions = of_the_object(wire)
         assert regions.count(THERE) == 32
-        assert regions.count(HERE) > 1, "they were not sent away at once"
+        assert regions.count(HERE) > 1, "they were not redirected at once"
         if transport.name == "direct":
             searches = [r for r in wire.requests if "max-keys=0" in r.target]
             assert [region_of(r) for r in searches] == [HERE, THERE]
@@ -122,10 +122,10 @@ async def test_the_region_may_be_named_in_the_body_only(
 
 @each_call
 @each_way_to_say_it
-async def test_a_bucket_that_is_nowhere_is_told(
+async def test_a_bucket_that_is_nowhere_is_an_error(
     wire: WireServer, connect: Connect, name: str, said: tuple[str, str, str]
 ) -> None:
-    """Nothing says where it is: the refusal stands. A HEAD that says nothing is asked as a GET."""
+    """Nothing says where it is: the error stands. A HEAD without a reason is repeated as a GET."""
     moved(wire, (*said[:2], ""), None)
     call, _ = CALLS[name]
     async with connect() as transport:

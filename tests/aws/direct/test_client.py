@@ -1,4 +1,4 @@
-"""Every call of the direct transport, to a server that checks the signatures."""
+"""Direct client: every call, against an emulator that checks the signatures."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Whatever a well-formed HTTP answer holds, a call ends with a result or with one of our errors."""
+"""Caller: any well-formed HTTP response ends a call with a result or with one of our errors."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ HERE = Location("bucket", "key")
 
 
 class Garbled:
-    """A pool whose one connection always gives the same answer."""
+    """Pool whose one connection always gives the same response."""
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self._status = status
@@ -28,19 +28,27 @@ class Garbled:
         self._body = body
         self._reader = ResponseReader()
 
-    def take_idle(self) -> "Garbled":
+    def acquire_idle(self) -> "Garbled":
         return self
 
-    def give(self, connection: object) -> None:
+    def release(self, connection: object) -> None:
         assert connection is self
 
     def abort(self) -> None:
         """Be given up."""
 
     async def exchange(
-        self, _head: bytes, _body: bytes, *, is_head: bool, most: int, wants_body: bool = True
+        self,
+        _head: bytes,
+        _body: bytes,
+        *,
+        is_head: bool,
+        max_body_bytes: int,
+        wants_body: bool = True,
     ) -> ResponseReader:
-        self._reader.begin(is_head=is_head, most=most, takes_any_length=not wants_body)
+        self._reader.begin(
+            is_head=is_head, max_body_bytes=max_body_bytes, accepts_any_length=not wants_body
+        )
         headers = self._headers | {"content-length": str(len(self._body))}
         lines = [f"HTTP/1.1 {self._status} Said", *(f"{n}: {v}" for n, v in headers.items())]
         has_body = not is_head and self._status not in (204, 304)
@@ -145,7 +153,7 @@ statuses = st.sampled_from([200, 202, 204, 301, 304, 307, 400, 403, 404, 429, 50
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @settings(max_examples=300, derandomize=True, database=None, deadline=None)
 @given(statuses, headers, bodies)
-def test_no_answer_ends_a_call_otherwise(
+def test_no_response_ends_a_call_otherwise(
     call: Callable[[Client], Awaitable[object]], status: int, said: dict[str, str], body: bytes
 ) -> None:
     async def once() -> None:
