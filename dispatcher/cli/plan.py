@@ -19,7 +19,7 @@ from dispatcher.cli.terminal import emit, say
 from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
 from dispatcher.config.units import parse_size
-from dispatcher.connectors.open_source import file_source
+from dispatcher.connectors.open_source import open_file_source
 from dispatcher.errors import ConfigError
 from dispatcher.observe import number_format
 from dispatcher.observe.console import open_console
@@ -170,7 +170,7 @@ async def read_input(
     with TemporaryDirectory(prefix="dispatcher-plan-") as folder:
         # What a source lists, or cannot hold in memory, lies beside the ledger in a run.
         ledger = Path(folder) / "ledger.db"
-        source = file_source(config.source, config.packing, ledger)
+        source = open_file_source(config.source, config.packing, ledger)
         listing = ledger.with_name(f"{ledger.name}.files")
         reading = _Reading(source, listing, planner, sample)
         try:

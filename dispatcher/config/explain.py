@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from dispatcher import limits
-from dispatcher.config.problem import Path
+from dispatcher.config.section import KeyPath
 from dispatcher.config.settings import Config
 from dispatcher.config.units import parse_duration, parse_size
 from dispatcher.config.yaml.interpolation import shorten
@@ -37,7 +37,7 @@ def explain(error: ErrorDetails) -> str:
     Args:
         error: As ``ValidationError.errors()`` gives it; its place is told elsewhere.
     """
-    path: Path = tuple(error["loc"])
+    path: KeyPath = tuple(error["loc"])
     if error["type"] == "extra_forbidden":
         return _unknown_key(path)
     field = find_field(path)
@@ -60,7 +60,7 @@ def explain(error: ErrorDetails) -> str:
     return f"{name} must be {_expected(error, field)}, not {_quoted(error['input'])}{_meant(error)}"
 
 
-def find_field(path: Path) -> FieldInfo | None:
+def find_field(path: KeyPath) -> FieldInfo | None:
     """Return the field that a path of keys leads to; list indexes belong to their field."""
     model: type[BaseModel] | None = Config
     field: FieldInfo | None = None
@@ -83,7 +83,7 @@ def section_of(field: FieldInfo) -> type[BaseModel] | None:
     return None
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """Write a path as users do: ``packing.encodings[0]``."""
     text = ""
     for part in path:
@@ -173,7 +173,7 @@ def _quoted(value: Any) -> str:
     return "a list" if isinstance(value, list) else "a section"
 
 
-def _unknown_key(path: Path) -> str:
+def _unknown_key(path: KeyPath) -> str:
     """Name the nearest known key of this section, and the section where the key does exist."""
     *around, key = path
     section = dotted(tuple(around))

@@ -9,8 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dispatcher.config.explain import dotted, explain, section_of
-from dispatcher.config.problem import Path as KeyPath
-from dispatcher.config.problem import Problem, SourceLocation
+from dispatcher.config.section import KeyPath, Problem, SourceLocation
 from dispatcher.config.settings import Config
 from dispatcher.config.yaml.document import Document, read_document
 from dispatcher.errors import ConfigError

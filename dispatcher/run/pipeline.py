@@ -35,13 +35,11 @@ from dispatcher.completion.listener import Listener, acknowledge
 from dispatcher.completion.sweep.sweeper import Sweeper
 from dispatcher.config.settings import Config
 from dispatcher.connectors.files.source import must_be_json
-from dispatcher.connectors.open_sinks import Render, open_sinks
-from dispatcher.connectors.open_source import file_source
+from dispatcher.connectors.open_sinks import open_sinks
+from dispatcher.connectors.open_source import open_source
 from dispatcher.connectors.sink import Sink
 from dispatcher.connectors.sqs import sink as sinks
 from dispatcher.connectors.sqs import source as sources
-from dispatcher.connectors.sqs.sink import SqsSink
-from dispatcher.connectors.sqs.source import SqsSource
 from dispatcher.dispatch.acceptance import AcceptanceProbe
 from dispatcher.dispatch.intake import Intake
 from dispatcher.dispatch.oversize import OversizeHandler
@@ -138,7 +136,15 @@ async def run(
         known = json.loads(ledger.fact("heads") or "{}") if ledger.marks else {}
         heads = known | await source.open(ledger.replay.frontiers, known)
         results, dead_letters = stack.enter_context(
-            open_sinks(config, ledger, _queue_sinks(config, transport, meter, environment))
+            open_sinks(
+                sink=config.sink,
+                dead_letters=config.dead_letters,
+                durable=config.ledger.durability == "full",
+                sink_mark=ledger.sink,
+                queue=transport.queue,
+                outage_timer=lambda what: _patience(config, meter, environment, what),
+                rng=environment.rng,
+            )
         )
         # Only now: what could not even be opened may be corrected in the next command.
         await ledger.remember(
@@ -173,26 +179,15 @@ def _source(
     config: Config, ledger: Ledger, transport: Transport, meter: Meter, environment: Environment
 ) -> Source:
     """Make what records come from."""
-    url = config.source.queue_url
-    if url is None:
-        return file_source(config.source, config.packing, Path(config.ledger.path))
-    patience = _patience(config, meter, environment, f"{url} could not be received from")
-    log = ledger.messages(url)
-    return SqsSource(
-        config.source, transport.queue(url), log, patience, environment.now, environment.rng
+    return open_source(
+        source=config.source,
+        packing=config.packing,
+        ledger_path=Path(config.ledger.path),
+        queue=transport.queue,
+        message_log=ledger.messages,
+        outage_timer=lambda what: _patience(config, meter, environment, what),
+        environment=environment,
     )
-
-
-def _queue_sinks(
-    config: Config, transport: Transport, meter: Meter, environment: Environment
-) -> Callable[[str, Render], Sink]:
-    """Return what makes a sink of a queue."""
-
-    def make(url: str, render: Render) -> Sink:
-        patience = _patience(config, meter, environment, f"{url} could not be sent to")
-        return SqsSink(transport.queue(url), render, patience, environment.rng)
-
-    return make
 
 
 def _drained(config: Config) -> anyio.Event:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from dispatcher.config.problem import Path, Problem, SourceLocation
+from dispatcher.config.section import KeyPath, Problem, SourceLocation
 from dispatcher.config.yaml.interpolation import InterpolationError, interpolate, shorten
 from dispatcher.config.yaml.syntax import syntax_problem
 
@@ -24,11 +24,11 @@ class Document:
     """
 
     value: Any = None
-    origins: dict[Path, SourceLocation] = field(default_factory=dict)
-    blank: set[Path] = field(default_factory=set)
+    origins: dict[KeyPath, SourceLocation] = field(default_factory=dict)
+    blank: set[KeyPath] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
-    def origin(self, path: Path) -> SourceLocation:
+    def origin(self, path: KeyPath) -> SourceLocation:
         """Return where a value was written, or the nearest section around it."""
         while path and path not in self.origins:
             path = path[:-1]
@@ -94,7 +94,7 @@ class _Reader:
         self._environ = environ
         self._resolver = _Loader("")
 
-    def read(self, node: yaml.Node, path: Path, around: tuple[int, ...]) -> Any:
+    def read(self, node: yaml.Node, path: KeyPath, around: tuple[int, ...]) -> Any:
         """Return the value of a node; ``around`` are the nodes it lies in."""
         self.document.origins.setdefault(path, self._origin(node))
         if len(self.document.origins) > _MOST_VALUES:
@@ -111,7 +111,7 @@ class _Reader:
         return self._read_scalar(node, path)
 
     def _read_mapping(
-        self, node: yaml.MappingNode, path: Path, around: tuple[int, ...]
+        self, node: yaml.MappingNode, path: KeyPath, around: tuple[int, ...]
     ) -> dict[str, Any]:
         result: dict[str, Any] = {}
         lines: dict[str, int] = {}
@@ -131,7 +131,7 @@ class _Reader:
             result[key] = self.read(value_node, (*path, key), around)
         return result
 
-    def _read_scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+    def _read_scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         text, tag = node.value, node.tag
         if self._environ is not None and "${" in text:
             try:

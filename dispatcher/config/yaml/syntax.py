@@ -2,7 +2,7 @@
 
 import yaml
 
-from dispatcher.config.problem import Problem, SourceLocation
+from dispatcher.config.section import Problem, SourceLocation
 from dispatcher.config.yaml.interpolation import shorten
 
 

@@ -16,6 +16,7 @@ from dispatcher.connectors.files import manifest
 from dispatcher.connectors.files.manifest import Listed
 from dispatcher.errors import StateError
 from dispatcher.flow.content import LARGE_BYTES, FileSlice
+from dispatcher.reasons import Reason
 from dispatcher.records.json_records import item_of, item_of_long
 from dispatcher.records.long_value import UTF8_MARK, LongValue
 from dispatcher.records.record import Item, Large, Position, Record, Unreadable
@@ -53,16 +54,22 @@ class FilesSource:
         settings: The section ``source``.
         listing: The file that holds the list.
         is_json: Each file has to hold one JSON value; otherwise it may be anything.
-        spill: Folder for JSON that is too large for memory; None: the one for temporary files.
+        spill_folder: Folder for JSON that is too large for memory; None: the folder for temporary
+            files.
     """
 
     def __init__(
-        self, settings: SourceSettings, listing: Path, *, is_json: bool, spill: Path | None = None
+        self,
+        settings: SourceSettings,
+        listing: Path,
+        *,
+        is_json: bool,
+        spill_folder: Path | None = None,
     ) -> None:
         self._settings = settings
         self._listing = listing
         self._is_json = is_json
-        self._spill = spill or Path(tempfile.gettempdir())
+        self._spill_folder = spill_folder or Path(tempfile.gettempdir())
         self._files: Iterator[Listed] = iter(())
         self._long: _LongFile | None = None
         self._ended = False
@@ -162,7 +169,7 @@ class FilesSource:
         except OSError as error:
             if error.errno not in _OF_THE_FILE:
                 raise _unread(listed.path, error) from None
-            reason = "missing_file" if error.errno == errno.ENOENT else "unreadable_file"
+            reason = Reason.MISSING_FILE if error.errno == errno.ENOENT else Reason.UNREADABLE_FILE
             message = f"{listed.path} cannot be opened ({error.strerror})"
             return Unreadable(position, listed.path, b"", reason, message)
         is_kept = False
@@ -175,7 +182,7 @@ class FilesSource:
             is_kept = True
             if not self._is_json:
                 return Large(position, listed.path, FileSlice(file, 0, found.st_size, steady=True))
-            self._long = _LongFile(position, listed.path, file, self._spill)
+            self._long = _LongFile(position, listed.path, file, self._spill_folder)
             return None
         except OSError as error:
             raise _unread(listed.path, error) from None
@@ -185,15 +192,17 @@ class FilesSource:
 
     def _refused(self, position: Position, path: str, found: os.stat_result) -> Unreadable | None:
         if not stat.S_ISREG(found.st_mode):
-            return Unreadable(position, path, b"", "unreadable_file", f"{path} is no regular file")
+            return Unreadable(
+                position, path, b"", Reason.UNREADABLE_FILE, f"{path} is no regular file"
+            )
         if not found.st_size:
-            return Unreadable(position, path, b"", "empty_file", f"{path} is empty")
+            return Unreadable(position, path, b"", Reason.EMPTY_FILE, f"{path} is empty")
         if found.st_size > self._settings.max_record:
             message = (
                 f"{path} is {found.st_size} bytes long, source.max_record is "
                 f"{self._settings.max_record}"
             )
-            return Unreadable(position, path, b"", "too_large", message)
+            return Unreadable(position, path, b"", Reason.TOO_LARGE, message)
         return None
 
     def _small(self, position: Position, path: str, file: int, size: int) -> Item:
@@ -205,7 +214,7 @@ class FilesSource:
             return Record(position, path, raw)
         value = raw.strip().removeprefix(UTF8_MARK).strip()
         if not value:
-            return Unreadable(position, path, raw, "empty_file", f"{path} holds blanks only")
+            return Unreadable(position, path, raw, Reason.EMPTY_FILE, f"{path} holds blanks only")
         item = item_of(position, value, None, name=path)
         if isinstance(item, Record):
             # Valid JSON has line breaks only between tokens, where a blank means the same.
@@ -220,19 +229,19 @@ class _LongFile:
         position: Of its record.
         path: Its path, and the record's key.
         file: Its file descriptor, which is closed at its end.
-        spill: Folder for its value.
+        spill_folder: Folder for its value.
 
     Attributes:
         size: Bytes read so far.
     """
 
-    def __init__(self, position: Position, path: str, file: int, spill: Path) -> None:
+    def __init__(self, position: Position, path: str, file: int, spill_folder: Path) -> None:
         self.size = 0
         self._position = position
         self._path = path
         self._file = file
         self._before = _state(file)
-        self._value = LongValue(spill, None, is_first=True)
+        self._value = LongValue(spill_folder, None, is_first=True)
         self._is_changed = False
 
     def step(self) -> bool:
@@ -256,7 +265,7 @@ class _LongFile:
         self.close()
         if item is None:
             message = f"{self._path} holds blanks only"
-            return Unreadable(self._position, self._path, b"", "empty_file", message)
+            return Unreadable(self._position, self._path, b"", Reason.EMPTY_FILE, message)
         return item
 
     def close(self) -> None:
@@ -274,7 +283,7 @@ def _state(file: int) -> _State:
 
 def _changed(position: Position, path: str) -> Unreadable:
     message = f"{path} was written to while it was read; give the run files that are finished"
-    return Unreadable(position, path, b"", "changed_file", message)
+    return Unreadable(position, path, b"", Reason.CHANGED_FILE, message)
 
 
 def _unread(path: str, error: OSError) -> StateError:

@@ -25,15 +25,16 @@ class JsonlSource:
     Args:
         settings: The section ``source``.
         stdin: File descriptor of standard input; it is never closed.
-        spill: Folder for records that are too large for memory; None: the one for temporary files.
+        spill_folder: Folder for records that are too large for memory; None: the folder for
+            temporary files.
     """
 
     def __init__(
-        self, settings: SourceSettings, *, stdin: int = 0, spill: Path | None = None
+        self, settings: SourceSettings, *, stdin: int = 0, spill_folder: Path | None = None
     ) -> None:
         self._settings = settings
         self._stdin = stdin
-        self._spill = spill
+        self._spill_folder = spill_folder
         self._marks: Mapping[str, Mark] = {}
         self._streams: list[InputStream] = []
         self._at = 0
@@ -116,7 +117,9 @@ class JsonlSource:
         name = stream.name
         mark = self._marks.get(name, START)
         if name == STDIN:
-            return StreamReader(name, self._stdin, self._settings, mark, spill=self._spill)
+            return StreamReader(
+                name, self._stdin, self._settings, mark, spill_folder=self._spill_folder
+            )
         try:
             # Without O_NONBLOCK, opening a named pipe blocks until it has a writer.
             file = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
@@ -125,7 +128,7 @@ class JsonlSource:
                 f"{name} can no longer be opened ({error.strerror}); restore it and run the same "
                 "command again to go on"
             ) from None
-        return StreamReader(name, file, self._settings, mark, spill=self._spill)
+        return StreamReader(name, file, self._settings, mark, spill_folder=self._spill_folder)
 
     def _close(self) -> None:
         reader, self._reader = self._reader, None

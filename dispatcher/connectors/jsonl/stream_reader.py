@@ -38,7 +38,8 @@ class StreamReader:
         file: Its file descriptor, read from where it stands (a plain file: from the mark).
         settings: The section ``source``.
         mark: Where to resume.
-        spill: Folder for records that are too large for memory; None: the one for temporary files.
+        spill_folder: Folder for records that are too large for memory; None: the folder for
+            temporary files.
 
     Attributes:
         file: The file descriptor.
@@ -53,7 +54,7 @@ class StreamReader:
         settings: SourceSettings,
         mark: Mark,
         *,
-        spill: Path | None = None,
+        spill_folder: Path | None = None,
     ) -> None:
         self.file = file
         self.waits = _waits(file)
@@ -61,7 +62,11 @@ class StreamReader:
         self._name = name
         self._mark = mark
         self._skip = mark.offset
-        folder, key, is_start = spill or Path(tempfile.gettempdir()), settings.key, mark.line == 0
+        folder, key, is_start = (
+            spill_folder or Path(tempfile.gettempdir()),
+            settings.key,
+            mark.line == 0,
+        )
         self._splitter = LineSplitter(
             settings.max_record,
             lambda is_first: LongValue(folder, key, is_first=is_first and is_start),

@@ -10,7 +10,7 @@ import anyio
 _MOST_KNOWN = 10_000
 """Objects that are remembered to be there; of the others it is found out."""
 
-_KNOWN_SECONDS = 3_600.0
+KNOWN_SECONDS = 3_600.0
 """How long an object is taken to be there once it was written: a lifecycle rule, whose days count
 from then, takes a day at least."""
 
@@ -48,7 +48,7 @@ class ObjectCache:
 
     def is_known(self, location: str) -> bool:
         """Return whether an object is there, as far as anybody has to ask."""
-        return self._monotonic() - self._seen.get(location, float("-inf")) < _KNOWN_SECONDS
+        return self._monotonic() - self._seen.get(location, float("-inf")) < KNOWN_SECONDS
 
     def wrote(self, location: str) -> None:
         """Note that an object was written."""

@@ -1,4 +1,4 @@
-"""A queue in memory for tests of its source: the emulator's, with a list of what is to go wrong."""
+"""A queue in memory for tests of its source: the emulator's, with a list of errors to raise."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ FAILED = Transient("failed", code="InternalError")
 
 @dataclass
 class Log:
-    """What the ledger knew at the start, and what it was told to forget."""
+    """What the ledger recorded at the start, and the messages that it was asked to forget."""
 
     next_number: int = 0
     outstanding: dict[str, Position] = field(default_factory=dict)
@@ -35,30 +35,14 @@ class Log:
 
 
 @dataclass
-class Patience:
-    """Counts, and gives up after some failures in a row."""
-
-    most: int = 1_000
-    failures: int = 0
-
-    def succeeded(self) -> None:
-        self.failures = 0
-
-    def failed(self, error: CallError) -> None:
-        self.failures += 1
-        if self.failures >= self.most:
-            raise error
-
-
-@dataclass
 class MemoryQueue:
     """The calls to a queue of the emulator, without the way between.
 
     Attributes:
         queue: The messages.
-        wrong: By call: the errors of the next calls, or of entries of them; None goes well.
-        calls: How often each call was made.
-        told: What it says of itself besides the counts; None: it says nothing.
+        wrong: By call: the errors of the next calls, or of entries of them; None succeeds.
+        calls: Each call with its number of entries.
+        extra_attributes: Attributes besides the counts; None: they may not be read.
         polls: How many receives are waiting now.
     """
 
@@ -66,7 +50,7 @@ class MemoryQueue:
     queue: MessageQueue = field(default_factory=MessageQueue)
     wrong: dict[str, list[CallError | dict[int, CallError] | None]] = field(default_factory=dict)
     calls: list[tuple[str, int]] = field(default_factory=list)
-    told: dict[str, str] | None = field(default_factory=dict)
+    extra_attributes: dict[str, str] | None = field(default_factory=dict)
     polls: int = 0
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -126,7 +110,7 @@ class MemoryQueue:
 
     async def attributes(self) -> Mapping[str, str] | None:
         await self._called("attributes", 0)
-        if self.told is None:
+        if self.extra_attributes is None:
             return None
         visible, hidden, delayed = self.queue.counts(now())
         return {
@@ -134,4 +118,4 @@ class MemoryQueue:
             "ApproximateNumberOfMessages": str(visible),
             "ApproximateNumberOfMessagesNotVisible": str(hidden),
             "ApproximateNumberOfMessagesDelayed": str(delayed),
-        } | self.told
+        } | self.extra_attributes
