@@ -7,9 +7,9 @@ from pathlib import Path
 
 from dispatcher import limits
 from dispatcher.config.settings import Config
-from dispatcher.connectors.files.globbing import matches
+from dispatcher.connectors.files.globbing import matching_files
 from dispatcher.connectors.files.source import must_be_json
-from dispatcher.connectors.jsonl.paths import STDIN, InputStream, expand, survey
+from dispatcher.connectors.jsonl.paths import STDIN, InputStream, expand, inspect_streams
 from dispatcher.errors import DispatcherError
 from dispatcher.flow.finding import Finding
 from dispatcher.ledger.check.status import LedgerStatus, read_status
@@ -38,7 +38,7 @@ def inspect_source(config: Config) -> tuple[list[Finding], list[InputStream]]:
     compression = None if config.source.compression == "auto" else config.source.compression
     for name in names:
         try:
-            found = survey([name], stdin=0, marks={}, heads={}, compression=compression)
+            found = inspect_streams([name], stdin=0, marks={}, heads={}, compression=compression)
         except DispatcherError as error:
             findings.append(Finding("source", ok=False, detail=str(error)))
             continue
@@ -54,7 +54,7 @@ def _found(config: Config) -> Finding:
     count = size = 0
     try:
         for pattern in config.source.path:
-            for path in matches(pattern):
+            for path in matching_files(pattern):
                 count += 1
                 with suppress(OSError):
                     size += Path(path).stat().st_size

@@ -360,9 +360,7 @@ def hold(messages: int, calls_per_second: float, seconds: float) -> Mapping[str,
         if not extensions and in_flight.next_extension is None:
             break
         now = (
-            now + 1 / calls_per_second
-            if extensions
-            else max(in_flight.next_extension or now, now)
+            now + 1 / calls_per_second if extensions else max(in_flight.next_extension or now, now)
         )
     return {name: at for name, at in until.items() if at < seconds} | lost
 
