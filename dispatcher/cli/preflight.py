@@ -202,8 +202,8 @@ def describe(config: Config, streams: list[InputStream]) -> list[list[str]]:
             if config.emulator
             else "no queue: S3 is looked at when completions are expected",
         ],
-        ["results", f"{config.sink.place}, join {config.sink.join}"],
-        ["dead letters", config.dead_letters.place],
+        ["results", f"{config.sink.destination}, join {config.sink.join}"],
+        ["dead letters", config.dead_letters.destination],
         ["ledger", f"{config.ledger.path}, durability {config.ledger.durability}"],
     ]
 

@@ -130,8 +130,8 @@ def _close(
         seconds=time.monotonic() - started,
         ending=what,
         finished=ending is not None and ending.signal is None,
-        results=config.sink.place,
-        dead_letters=config.dead_letters.place,
+        results=config.sink.destination,
+        dead_letters=config.dead_letters.destination,
         advice=advice,
     )
     if style == "json":

@@ -94,4 +94,8 @@ def status_lines(status: LedgerStatus, config: Config, now: float) -> Iterator[s
 
 def _place(sink: SinkSettings | DeadLetterSettings, size: int) -> str:
     """Say where outcomes are, and how large a file of them is."""
-    return f"{sink.place}, {number_format.size(size)}" if sink.type == "jsonl" else sink.place
+    return (
+        f"{sink.destination}, {number_format.size(size)}"
+        if sink.type == "jsonl"
+        else sink.destination
+    )

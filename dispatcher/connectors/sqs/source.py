@@ -13,6 +13,7 @@ import anyio
 
 from dispatcher import limits
 from dispatcher.config.connectors import SourceSettings
+from dispatcher.connectors.sqs.broadcast import Broadcast
 from dispatcher.connectors.sqs.in_flight import Extension, InFlightMessages
 from dispatcher.connectors.sqs.message import ReceivedMessage, SourceQueue, item_of_message
 from dispatcher.environment import Environment
@@ -61,20 +62,6 @@ _COUNTS = (
 )
 
 
-class _Broadcast:
-    """Wakes every task that waits at the moment; later ones wait for the next time."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def notify_all(self) -> None:
-        self._event.set()
-        self._event = anyio.Event()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-
-
 @dataclass(slots=True, kw_only=True)
 class SqsSource:
     """Receives messages, keeps them hidden, and deletes them; a ``Source``.
@@ -106,9 +93,9 @@ class SqsSource:
     _read_bytes: int = 0
     _is_closed: bool = False
     _polls: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    _arrived: _Broadcast = field(default_factory=_Broadcast)
-    _has_room: _Broadcast = field(default_factory=_Broadcast)
-    _settled: _Broadcast = field(default_factory=_Broadcast)
+    _arrived: Broadcast = field(default_factory=Broadcast)
+    _has_room: Broadcast = field(default_factory=Broadcast)
+    _settled: Broadcast = field(default_factory=Broadcast)
     _stopped: anyio.Event = field(default_factory=anyio.Event)
     _finished: anyio.Event = field(default_factory=anyio.Event)
 
