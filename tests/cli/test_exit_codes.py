@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 import pytest
 
-from dispatcher.cli.exit_codes import most_telling, report
-from dispatcher.cli.terminal import Terminal, paragraph
+from dispatcher.cli.exit_codes import CommandContext, report, root_cause
+from dispatcher.cli.terminal import paragraph
 from dispatcher.errors import ConfigError, Denied, RunStopped, StateError, Throttled
 
 
@@ -36,7 +36,7 @@ class TerminalStream(io.StringIO):
 def test_what_is_told(
     error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert report(error, Terminal()) == code
+    assert report(error, CommandContext()) == code
     assert capsys.readouterr().err == told
 
 
@@ -45,16 +45,16 @@ def test_a_group_tells_the_error_that_a_person_can_mend() -> None:
     group = BaseExceptionGroup(
         "", [ValueError("x"), ExceptionGroup("", [KeyError("y"), denied]), KeyboardInterrupt()]
     )
-    assert most_telling(group) is denied
-    assert most_telling(ExceptionGroup("", [RunStopped("r"), ConfigError("c")])).args == ("c",)
-    assert isinstance(most_telling(ExceptionGroup("", [KeyError("y")])), KeyError)
+    assert root_cause(group) is denied
+    assert root_cause(ExceptionGroup("", [RunStopped("r"), ConfigError("c")])).args == ("c",)
+    assert isinstance(root_cause(ExceptionGroup("", [KeyError("y")])), KeyError)
 
 
 def test_a_bug_is_told_without_its_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     try:
         raise KeyError("secret payload")
     except KeyError as error:
-        code = report(ExceptionGroup("group", [error]), Terminal(tmp_path))
+        code = report(ExceptionGroup("group", [error]), CommandContext(tmp_path))
     told = capsys.readouterr().err
     [file] = tmp_path.iterdir()
     assert code == 3
@@ -71,7 +71,7 @@ def test_a_bug_outside_of_a_run_does_not_talk_of_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    report(KeyError("x"), Terminal())
+    report(KeyError("x"), CommandContext())
     assert "state" not in capsys.readouterr().err
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -83,7 +83,7 @@ def test_a_bug_whose_traceback_cannot_be_written(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "touch", refuse)
-    assert report(KeyError("x"), Terminal(tmp_path)) == 3
+    assert report(KeyError("x"), CommandContext(tmp_path)) == 3
     assert "could not be written (No space left on device)" in capsys.readouterr().err
 
 
