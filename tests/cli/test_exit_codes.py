@@ -1,21 +1,12 @@
 """Whatever ends the program becomes one paragraph and an exit code."""
 
-import io
 from pathlib import Path
 
 import click
 import pytest
 
 from dispatcher.cli.exit_codes import CommandContext, report, root_cause
-from dispatcher.cli.terminal import paragraph
 from dispatcher.errors import ConfigError, Denied, RunStopped, StateError, Throttled
-
-
-class TerminalStream(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.mark.parametrize(
@@ -85,27 +76,3 @@ def test_a_bug_whose_traceback_cannot_be_written(
     monkeypatch.setattr(Path, "touch", refuse)
     assert report(KeyError("x"), CommandContext(tmp_path)) == 3
     assert "could not be written (No space left on device)" in capsys.readouterr().err
-
-
-def test_a_paragraph_is_wrapped_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "50")
-    monkeypatch.setenv("NO_COLOR", "1")
-    text = paragraph("error:", "word " * 30 + "a-very-long/path/" * 5, TerminalStream())
-    lines = text.splitlines()
-    assert len(lines) > 3
-    assert all(line.startswith("       ") for line in lines[1:])
-    assert all(len(line) < 50 for line in lines[:-1])
-    assert lines[-1].strip() == "a-very-long/path/" * 5
-
-
-def test_a_paragraph_is_one_line_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "50")
-    assert "\n" not in paragraph("error:", "word " * 30, io.StringIO())
-
-
-def test_the_label_is_red_where_colour_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    assert paragraph("error:", "x", TerminalStream()).startswith("\x1b[31m")
-    assert paragraph("error:", "x", io.StringIO()) == "error: x"
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert paragraph("error:", "x", TerminalStream()) == "error: x"

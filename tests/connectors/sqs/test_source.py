@@ -9,11 +9,10 @@ import pytest
 
 from dispatcher.config.connectors import SourceSettings
 from dispatcher.connectors.sqs import source as sqs
-from dispatcher.connectors.sqs.message import item_of_message
 from dispatcher.connectors.sqs.source import SqsSource
 from dispatcher.environment import Environment
 from dispatcher.errors import CallError, ConfigError, Denied, Rejected, RunStopped
-from dispatcher.records.record import Item, Position, Record, Unreadable
+from dispatcher.records.record import Item, Position, Record
 from dispatcher.records.source import Source
 from dispatcher.retry.outage import OutageTimer
 from tests.connectors.sqs.queue import FAILED, STALE, URL, Log, MemoryQueue
@@ -73,26 +72,6 @@ async def test_messages_are_records_numbered_in_their_order() -> None:
             for n, body in ((5, '{"id": 1}'), (6, '{"id": "two"}'), (7, '{"id":\n3}'))
         ]
         assert (source.bytes_read, source.bytes_expected) == (31, None)
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        ("nonsense", "bad_json"),
-        (" \n ", "bad_json"),
-        ("[1]", "missing_key"),
-        ('{"id": null}', "bad_key"),
-        ('{"id": "' + "x" * 100 + '"}', "too_large"),
-        ('{"id": "\ud800"}', "bad_utf8"),
-    ],
-)
-async def test_what_is_no_record_is_kept_whole_for_its_dead_letter(body: str, reason: str) -> None:
-    source = make(MemoryQueue(), key="id", max_record=50)
-    message = item_of_message(Position(URL, 0, 1, 1, "m"), body, source.settings)
-    assert isinstance(message, Unreadable)
-    assert (message.reason, message.key) == (reason, "m")
-    assert message.raw == body.strip().encode("utf-8", "surrogatepass")
-    assert f"{URL}, message m" in message.message
 
 
 async def test_a_message_stays_hidden_for_hours_and_is_deleted_when_it_is_settled() -> None:
