@@ -30,13 +30,10 @@ from dispatcher.aws.transport import Transport, open_transport
 from dispatcher.completion.listener import acknowledge
 from dispatcher.config.settings import Config
 from dispatcher.connectors.files.source import must_be_json
-from dispatcher.connectors.open_sinks import Render, open_sinks
-from dispatcher.connectors.open_source import file_source
-from dispatcher.connectors.sink import Sink
+from dispatcher.connectors.open_sinks import open_sinks
+from dispatcher.connectors.open_source import open_source
 from dispatcher.connectors.sqs import sink as sqs_sink
 from dispatcher.connectors.sqs import source as sqs_source
-from dispatcher.connectors.sqs.sink import SqsSink
-from dispatcher.connectors.sqs.source import SqsSource
 from dispatcher.environment import Environment
 from dispatcher.errors import Denied
 from dispatcher.ledger.ledger import REPEATED, Ledger
@@ -45,7 +42,6 @@ from dispatcher.ledger.replacement import PARTS, SPLIT
 from dispatcher.observe.events import Observer, PhaseChanged, RunStarted
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.codec import Codec
-from dispatcher.records.source import Source
 from dispatcher.retry.outage import OutageTimer
 from dispatcher.run.build import Opened, RunLevels, Stages, build
 from dispatcher.run.compatibility import check_compatible, payload_settings, run_settings
@@ -142,14 +138,35 @@ async def _open(
             now=environment.now,
         )
     )
-    source = _source(config, ledger, transport, observe, environment)
+
+    def outage_timer(symptom: str) -> OutageTimer:
+        seconds, monotonic = config.retry.give_up_after, environment.monotonic
+        return OutageTimer(seconds, monotonic, symptom, observe)
+
+    source = open_source(
+        source=config.source,
+        packing=config.packing,
+        ledger_path=Path(config.ledger.path),
+        queue=transport.queue,
+        message_log=ledger.messages,
+        outage_timer=outage_timer,
+        environment=environment,
+    )
     stack.push_async_callback(source.aclose)
     check_compatible(config, ledger, force=force)
     # Until something was read, other input may take the place of what was looked at.
     known = json.loads(ledger.fact("heads") or "{}") if ledger.marks else {}
     heads = known | await source.open(ledger.replay.frontiers, known)
     results, dead_letters = stack.enter_context(
-        open_sinks(config, ledger, _queue_sinks(config, transport, observe, environment))
+        open_sinks(
+            sink=config.sink,
+            dead_letters=config.dead_letters,
+            durable=config.ledger.durability == "full",
+            sink_mark=ledger.sink,
+            queue=transport.queue,
+            outage_timer=outage_timer,
+            rng=environment.rng,
+        )
     )
     # Only now: what could not even be opened may be corrected in the next command.
     await ledger.remember(
@@ -242,36 +259,6 @@ async def _connect(config: Config, access: Access | None) -> AsyncIterator[Trans
             if finding.ok is False:
                 raise Denied(finding.detail)
         yield transport
-
-
-def _source(
-    config: Config,
-    ledger: Ledger,
-    transport: Transport,
-    observe: Observer,
-    environment: Environment,
-) -> Source:
-    """Make what records come from."""
-    url = config.source.queue_url
-    if url is None:
-        return file_source(config.source, config.packing, Path(config.ledger.path))
-    symptom = f"{url} could not be received from"
-    outage = OutageTimer(config.retry.give_up_after, environment.monotonic, symptom, observe)
-    log, now, rng = ledger.messages(url), environment.now, environment.rng
-    return SqsSource(config.source, transport.queue(url), log, outage, now, rng)
-
-
-def _queue_sinks(
-    config: Config, transport: Transport, observe: Observer, environment: Environment
-) -> Callable[[str, Render], Sink]:
-    """Return what makes a sink of a queue."""
-
-    def make(url: str, render: Render) -> Sink:
-        symptom = f"{url} could not be sent to"
-        outage = OutageTimer(config.retry.give_up_after, environment.monotonic, symptom, observe)
-        return SqsSink(transport.queue(url), render, outage, environment.rng)
-
-    return make
 
 
 def _started(opened: Opened) -> RunStarted:

@@ -61,7 +61,7 @@ def test_damage_is_shown_with_what_to_do_about_it(cli: Cli, finished: Path) -> N
 def test_many_findings_are_shortened(
     cli: Cli, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dispatcher.cli.ledger._MOST_FINDINGS", 1)
+    monkeypatch.setattr("dispatcher.cli.ledger._MAX_FINDINGS", 1)
     (finished / "results.jsonl").unlink()
     (finished / "dead.jsonl").unlink()
     result = cli("ledger", "check", "w.yaml")

@@ -32,7 +32,7 @@ def write(**content: bytes) -> None:
 
 def source_of(*paths: str, is_json: bool = False, longest: int = 1000) -> FilesSource:
     settings = SourceSettings(type="files", path=list(paths or ["in/*"]), max_record=longest)
-    return FilesSource(settings, Path("ledger.db.files"), is_json=is_json, spill=Path())
+    return FilesSource(settings, Path("ledger.db.files"), is_json=is_json, spill_folder=Path())
 
 
 async def items_of(

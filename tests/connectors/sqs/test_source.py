@@ -9,12 +9,13 @@ import pytest
 
 from dispatcher.config.connectors import SourceSettings
 from dispatcher.connectors.sqs import source as sqs
-from dispatcher.connectors.sqs.message import item_of_message
 from dispatcher.connectors.sqs.source import SqsSource
-from dispatcher.errors import CallError, ConfigError, Denied, Rejected, Transient
-from dispatcher.records.record import Item, Position, Record, Unreadable
+from dispatcher.environment import Environment
+from dispatcher.errors import CallError, ConfigError, Denied, Rejected, RunStopped
+from dispatcher.records.record import Item, Position, Record
 from dispatcher.records.source import Source
-from tests.connectors.sqs.queue import FAILED, URL, Log, Patience
+from dispatcher.retry.outage import OutageTimer
+from tests.connectors.sqs.queue import FAILED, URL, Log
 from tests.doubles import STALE, FakeQueue
 from tests.virtual_time import now
 
@@ -22,15 +23,16 @@ Opened = Callable[..., object]
 
 
 def make(
-    queue: FakeQueue, log: Log | None = None, patience: Patience | None = None, **settings: object
+    queue: FakeQueue, log: Log | None = None, give_up_after: float = 3_600.0, **settings: object
 ) -> SqsSource:
     return SqsSource(
-        SourceSettings.model_validate({"type": "sqs", "queue_url": URL, **settings}),
-        queue,
-        log or Log(),
-        patience or Patience(),
-        now,
-        random.Random(7),
+        settings=SourceSettings.model_validate({"type": "sqs", "queue_url": URL, **settings}),
+        queue=queue,
+        message_log=log or Log(),
+        outage_timer=OutageTimer(
+            give_up_after=give_up_after, monotonic=now, symptom=f"{URL} could not be received from"
+        ),
+        environment=Environment(monotonic=now, now=now, rng=random.Random(7)),
     )
 
 
@@ -71,26 +73,6 @@ async def test_messages_are_records_numbered_in_their_order() -> None:
             for n, body in ((5, '{"id": 1}'), (6, '{"id": "two"}'), (7, '{"id":\n3}'))
         ]
         assert (source.bytes_read, source.bytes_expected) == (31, None)
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        ("nonsense", "bad_json"),
-        (" \n ", "bad_json"),
-        ("[1]", "missing_key"),
-        ('{"id": null}', "bad_key"),
-        ('{"id": "' + "x" * 100 + '"}', "too_large"),
-        ('{"id": "\ud800"}', "bad_utf8"),
-    ],
-)
-async def test_what_is_no_record_is_kept_whole_for_its_dead_letter(body: str, reason: str) -> None:
-    source = make(FakeQueue(), key="id", max_record=50)
-    message = item_of_message(Position(URL, 0, 1, 1, "m"), body, source.settings)
-    assert isinstance(message, Unreadable)
-    assert (message.reason, message.key) == (reason, "m")
-    assert message.raw == body.strip().encode("utf-8", "surrogatepass")
-    assert f"{URL}, message m" in message.message
 
 
 async def test_a_message_stays_hidden_for_hours_and_is_deleted_when_it_is_settled() -> None:
@@ -165,7 +147,7 @@ async def test_hiding_and_deleting_are_tried_again() -> None:
 async def test_no_more_is_received_than_somebody_may_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sqs, "WAITING_MESSAGES", 50)
+    monkeypatch.setattr(sqs, "MAX_UNREAD_MESSAGES", 50)
     queue = FakeQueue()
     queue.add(*(str(n) for n in range(200)))
     async with running(make(queue, receivers=3)) as source:
@@ -175,7 +157,7 @@ async def test_no_more_is_received_than_somebody_may_read(
 
 
 async def test_nor_than_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqs, "WAITING_BYTES", 30_000)
+    monkeypatch.setattr(sqs, "MAX_UNREAD_BYTES", 30_000)
     queue = FakeQueue()
     queue.add(*(f'"{n:03}{"x" * 1_000}"' for n in range(100)))
     async with running(make(queue, receivers=1)) as source:
@@ -184,7 +166,7 @@ async def test_nor_than_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_nor_than_can_be_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqs, "UNDELETED", 20)
+    monkeypatch.setattr(sqs, "MAX_UNDELETED", 20)
     queue = FakeQueue(wrong={"delete": [FAILED] * 100})
     queue.add(*(str(n) for n in range(200)))
     async with running(make(queue, receivers=1)) as source:
@@ -219,7 +201,7 @@ async def end(source: Source) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hidden_for", "told", "ends_after"),
+    ("hidden_for", "extra_attributes", "ends_after"),
     [
         (None, {}, (5, 6)),
         (20, {}, (25, 31)),  # it comes again, and is a record like any other
@@ -228,9 +210,9 @@ async def end(source: Source) -> None:
     ],
 )
 async def test_what_another_process_had_in_hand_is_waited_for(
-    hidden_for: int | None, told: dict[str, str] | None, ends_after: tuple[int, int]
+    hidden_for: int | None, extra_attributes: dict[str, str] | None, ends_after: tuple[int, int]
 ) -> None:
-    queue = FakeQueue(told=told)
+    queue = FakeQueue(extra_attributes=extra_attributes)
     if hidden_for is not None:
         queue.add("1")
         queue.queue.receive(1, now=now(), visibility=hidden_for)
@@ -242,7 +224,7 @@ async def test_what_another_process_had_in_hand_is_waited_for(
 
 
 async def test_messages_whose_receive_was_not_answered_are_waited_for() -> None:
-    queue = FakeQueue(told=None)
+    queue = FakeQueue(extra_attributes=None)
     queue.add("1")
     async with running(make(queue, until_empty="5s")) as source:
         first = await read(source, 1)
@@ -257,13 +239,13 @@ async def test_messages_whose_receive_was_not_answered_are_waited_for() -> None:
 
 
 async def test_a_queue_with_too_much_in_flight_to_give_more_is_not_empty() -> None:
-    told = {"ApproximateNumberOfMessages": "1"}
-    queue = FakeQueue(told=told)
+    extra_attributes = {"ApproximateNumberOfMessages": "1"}
+    queue = FakeQueue(extra_attributes=extra_attributes)
     began = now()
     async with running(make(queue, until_empty="5s")) as source, anyio.create_task_group() as group:
         group.start_soon(end, source)
         await anyio.sleep(600)
-        told.clear()
+        extra_attributes.clear()
     assert 600 <= now() - began <= 606
 
 
@@ -336,10 +318,12 @@ async def test_a_finish_waits_for_the_deletions_but_not_for_ever() -> None:
 
 async def test_a_queue_that_does_not_answer_ends_the_run() -> None:
     queue = FakeQueue(wrong={"receive": [FAILED] * 100})
+    began = now()
     with pytest.raises(ExceptionGroup) as raised:
-        async with running(make(queue, patience=Patience(most=5))) as source:
+        async with running(make(queue, give_up_after=5.0)) as source:
             await source.read()
-    assert raised.group_contains(Transient)
+    assert raised.group_contains(RunStopped, match="could not be received from")
+    assert 5 <= now() - began <= 7
 
 
 async def test_one_that_may_not_be_received_from_ends_it_at_once() -> None:

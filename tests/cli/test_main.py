@@ -1,7 +1,5 @@
 """The commands, their help, and what a mistake at the command line leads to."""
 
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -125,33 +123,3 @@ def test_configuration_errors(
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr.startswith(told)
-
-
-def test_schema(cli: Callable[..., Result]) -> None:
-    result = cli("schema")
-    assert result.exit_code == 0
-    assert json.loads(result.stdout)["$schema"].endswith("draft/2020-12/schema")
-    assert result.stderr == ""
-
-
-def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    result = subprocess.run(
-        [sys.executable, "-m", "dispatcher", "schema"],
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    os.close(writing)
-    assert result.stderr == b""
-    assert result.returncode == 0
-
-
-def test_streams_that_are_closed_at_the_start_are_no_error(folder: Path) -> None:
-    command = f"{sys.executable} -m dispatcher"
-    for closed in (">&-", "2>&-"):
-        result = subprocess.run(["/bin/sh", "-c", f"{command} schema {closed}"], check=False)
-        assert result.returncode == 0, closed
-    result = subprocess.run(["/bin/sh", "-c", f"{command} check no.yaml 2>&-"], check=False)
-    assert result.returncode == 1
