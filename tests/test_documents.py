@@ -94,6 +94,37 @@ def test_every_name_behind_a_path_is_defined_there(document: str) -> None:
     assert not wrong, f"{document} names {wrong}"
 
 
+def messages() -> str:
+    """Return every text in the package, with ``...`` for what is filled in."""
+    texts = []
+    for path in (ROOT / "dispatcher").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.JoinedStr(values=parts):
+                    texts.append("".join(map(_text, parts)))
+                case ast.Constant(str(text)):
+                    texts.append(text)
+    return "\n".join(texts)
+
+
+def _text(part: ast.expr) -> str:
+    return part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else "..."
+
+
+def test_the_symptoms_quote_what_the_messages_say() -> None:
+    document = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    _, _, section = document.partition("\n## It is 3 a.m.\n")
+    section, _, _ = section.partition("\n## ")
+    symptoms = [row.split(" | ")[0] for row in section.splitlines() if row.startswith("| ")]
+    quotes = [quote for symptom in symptoms for quote in re.findall(r'"([^"]+)"', symptom)]
+    known = messages()
+    unknown = [
+        part for quote in quotes for part in quote.split(" ... ") if part.strip(".") not in known
+    ]
+    assert len(quotes) >= 10
+    assert unknown == []
+
+
 def anchors_in(document: Path) -> set[str]:
     """Return the anchors that a renderer gives to the headings of a document."""
     text = FENCE.sub("", document.read_text(encoding="utf-8"))
