@@ -2,11 +2,11 @@
 
     python -m benchmarks.accounted OUT run CONFIG
 
-All the doors of the ledger's room are timed by the clock of the thread that goes through them, so
-waiting costs nothing and nobody else's work is counted: what is called from the event loop step by
-step, and the transactions on the worker thread. What is called inside of another door belongs to
-that one. The account is written to OUT as JSON. What reading the clock adds to it is measured at a
-door that leads nowhere, and taken off. Not in it is the hop between threads, in no one's step.
+Every entry point of the ledger's room ("door") is timed by the clock of the thread that calls it.
+So waiting costs nothing and no other work is counted: what the event loop calls, step by step, and
+the transactions on the worker thread. What is called inside of another door belongs to that one.
+The account is written to OUT as JSON. The cost of reading the clock is measured at a door that
+leads nowhere, and subtracted. The hop between threads is not counted.
 """
 
 import functools
@@ -123,7 +123,7 @@ class Account:
 
 
 class _Steps:
-    """A coroutine whose steps are booked one by one; between them it waits, at nobody's cost."""
+    """A coroutine whose steps are booked one by one; between them it waits, which is not booked."""
 
     def __init__(self, account: Account, door: str, coroutine: Any) -> None:
         self._account = account

@@ -1,4 +1,4 @@
-"""How many inline invocations the emulator serves per second of its CPU.
+"""Inline invocations that the emulator serves per second of its CPU.
 
 The emulator runs in a process of its own. The client is a plain socket loop, so that it is the
 emulator that is measured; the figure is the emulator's CPU time as the system accounts it, so

@@ -1,4 +1,4 @@
-"""The ledger by itself, against the disk that it writes to; and its share of the whole way.
+"""The ledger alone, against the disk that it writes to; and its share of the whole way.
 
 The first part plans, accepts and settles invocations of one record of 1 kB through the real ledger,
 in groups, as fast as it goes; before and after each the disk says how often a second it can sync an

@@ -1,8 +1,8 @@
 """Records into payloads: how many a second of one core, and how full the payloads are.
 
 The records differ from each other. Every contender packs the same ones into payloads of at most
-128,000 bytes, and nothing is sent. What is done before the clock starts differs, and is told of
-each. See benchmarks/README.md.
+128,000 bytes, and nothing is sent. What is done before the clock starts differs; the table says
+what. See benchmarks/README.md.
 
     python -m benchmarks.packer --plot
 """

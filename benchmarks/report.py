@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: a table to read, JSON to compute with, Markdown, a plot."""
+"""Reports of a benchmark: a table to read, JSON to compute with, Markdown, a plot."""
 
 import argparse
 import json

@@ -1,7 +1,7 @@
 """The model of InvokeEndpointAsync for SDKs that are older than its inline bodies.
 
-The botocore that aioboto3 pins knows neither Body nor Filename; anybody who wants to send inline
-with it adds them, as ``dispatcher/aws/session.py`` does.
+The botocore that aioboto3 pins knows neither Body nor Filename; a program that sends inline with it
+adds them, as ``dispatcher/aws/session.py`` does.
 """
 
 from pathlib import Path

@@ -17,7 +17,7 @@ from benchmarks.rig import ROOT, Stub, ask
 
 @dataclass(slots=True, frozen=True)
 class Sample:
-    """What was seen at a moment; bytes, and None where nobody could say.
+    """One sample of a run; sizes in bytes, None where they could not be read.
 
     Attributes:
         seconds: Since the start.
@@ -126,7 +126,7 @@ def _counts(ledger: Path) -> tuple[int | None, int | None]:
         with closing(sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True)) as db:
             settled = db.execute("SELECT coalesce(sum(records), 0) FROM tally").fetchone()[0]
             ranges = db.execute("SELECT count(*) FROM settled_range").fetchone()[0]
-    except sqlite3.Error:  # there is no ledger yet, or nobody who has its log open
+    except sqlite3.Error:  # there is no ledger yet, or no process that has its log open
         return None, None
     return settled, ranges
 

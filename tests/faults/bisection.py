@@ -227,7 +227,7 @@ def tell(trial: Trial, status: dict[str, Any], parcels: int, seconds: float) -> 
     )
     print(
         f"{invoked} invocations in {calls} calls: {others} of full requests, {status['parts']} of "
-        f"parts of {status['apart']} failed ones"
+        f"parts of {status['split']} failed ones"
     )
     if poisons:
         print(
