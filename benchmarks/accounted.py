@@ -32,7 +32,7 @@ _Result = TypeVar("_Result")
 _DOORS: dict[type, tuple[str, ...]] = {
     Ledger: (
         "plan",
-        "room",
+        "wait_for_room",
         "restore",
         "remember",
         "adopt",
@@ -46,7 +46,7 @@ _DOORS: dict[type, tuple[str, ...]] = {
         "settle",
         "flush_forever",
     ),
-    ReplayFilter: ("know",),
+    ReplayFilter: ("look_up",),
     Spool: ("read",),
     SqliteStore: ("apply",),
 }

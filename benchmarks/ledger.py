@@ -33,8 +33,7 @@ from dispatcher.ledger.invocation import Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.open import open_ledger
 from dispatcher.ledger.operations import Operation, SinkMark
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel
@@ -123,7 +122,7 @@ class Bench:
             while True:
                 parcels = list(self._parcels())
                 while parcels:
-                    room = await self.ledger.room(len(parcels))
+                    room = await self.ledger.wait_for_room(len(parcels))
                     now, parcels = parcels[:room], parcels[room:]
                     await send.send(await self.ledger.plan(now))
 

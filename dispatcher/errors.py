@@ -1,19 +1,19 @@
-"""Every error the dispatcher raises, by remedy.
+"""All errors that the dispatcher raises, by remedy.
 
 ::
 
     DispatcherError
-    ├── ConfigError           the user mends the configuration or command line; nothing was sent
-    ├── RunStopped            only a person can mend it; the run stops with its state kept
+    ├── ConfigError           the user corrects the configuration or command line; nothing was sent
+    ├── RunStopped            only a person can correct it; the run stops with its state kept
     │   ├── StateError        ledger, results or dead-letter file cannot be trusted or written
     │   └── Denied            credentials, permissions, or an endpoint, queue or bucket is missing
     └── CallError             one AWS call went wrong
         ├── Throttled         wait, then repeat the call
         ├── Transient         nothing happened: repeat the call
-        │   └── ServiceFailed  the service itself answered so; may be this very request's fault
-        ├── OutcomeUnknown    sent, but no answer: look first, then repeat
+        │   └── ServiceFailed  the service itself failed; this very request may be the cause
+        ├── OutcomeUnknown    sent, but no response: look first, then repeat
         ├── Rejected          this very request is wrong: never repeat it
-        └── NotThere          the object that was asked for does not exist
+        └── NotThere          the requested object does not exist
 
 Foreign errors are mapped to these in ``dispatcher.aws`` and nowhere else.
 """
@@ -32,14 +32,14 @@ class RunStopped(DispatcherError):
 
 
 class StateError(RunStopped):
-    """A file that must survive us is missing, damaged, locked, full or from another run."""
+    """A file of the run's state is missing, damaged, locked, full or from another run."""
 
 
 class Denied(RunStopped):
-    """AWS refuses for everyone: credentials, permissions or a resource that does not exist.
+    """AWS refuses every such call: credentials, permissions or a resource that does not exist.
 
     Attributes:
-        code: The service's error code where it refused, else "".
+        code: The service's error code where the service refused, else "".
     """
 
     def __init__(self, message: str, *, code: str = "") -> None:
@@ -60,7 +60,7 @@ class CallError(DispatcherError):
 
 
 class Throttled(CallError):
-    """The service asks for fewer calls; the request was not accepted."""
+    """The service limits the rate of calls; the request was not accepted."""
 
 
 class Transient(CallError):
@@ -68,11 +68,11 @@ class Transient(CallError):
 
 
 class ServiceFailed(Transient):
-    """The service answered 5xx: an outage, or something about this very request."""
+    """The service responded 5xx: an outage, or something about this very request."""
 
 
 class OutcomeUnknown(CallError):
-    """The request left this machine and no answer came: it may have been accepted."""
+    """The request left this machine and no response came: it may have been accepted."""
 
 
 class Rejected(CallError):
@@ -80,4 +80,4 @@ class Rejected(CallError):
 
 
 class NotThere(CallError):
-    """The object does not exist, or may not be seen (403 without ``s3:ListBucket``)."""
+    """The object does not exist, or is hidden (403 without ``s3:ListBucket``)."""

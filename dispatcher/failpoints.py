@@ -1,7 +1,7 @@
-"""Named moments at which tests make a process die; nothing happens there otherwise.
+"""Failpoints: named moments at which tests kill a process; nothing happens there otherwise.
 
-``reach("ledger.committed")`` in the code names the moment right there. A real process dies at one
-when ``DISPATCHER_FAILPOINT`` names it; the simulation hooks itself in.
+``reach("ledger.committed")`` in the code names that moment. A real process is killed at the one
+that ``DISPATCHER_FAILPOINT`` names; the simulation adds a hook.
 """
 
 import os
@@ -9,22 +9,22 @@ import signal
 from collections.abc import Callable
 
 VARIABLE = "DISPATCHER_FAILPOINT"
-"""Environment variable: the name of a moment, and after a colon which of its visits is the last."""
+"""Environment variable: the name of a moment, and after a colon the visit that kills, from 1."""
 
 hooks: list[Callable[[str], None]] = []
-"""Called with the name of every moment that is reached."""
+"""Called with the name of each moment that is reached."""
 
 
 def reach(name: str) -> None:
-    """Note that a moment is reached; ``name`` is a literal, so that all can be listed."""
+    """Call the hooks; ``name`` is a literal, so that a search lists all of them."""
     for hook in hooks:
         hook(name)
 
 
 def arm_from_environment() -> None:
-    """Let this process be killed where the environment says so."""
-    if told := os.environ.get(VARIABLE):
-        name, _, visit = told.partition(":")
+    """Kill this process at the moment that the environment names, if it names one."""
+    if failpoint := os.environ.get(VARIABLE):
+        name, _, visit = failpoint.partition(":")
         hooks.append(_killer(name, int(visit or 1)))
 
 

@@ -46,7 +46,7 @@ SQS_BATCH_ENTRIES = 10
 """Messages of one receive, and entries of one batch call (D)."""
 
 SQS_VISIBILITY_SECONDS = 43_200
-"""Longest time that a received message is hidden, in all (D: 12 h)."""
+"""Longest total time that a received message can be hidden (D: 12 h)."""
 
 SQS_LONG_POLL_SECONDS = 20
 """Longest WaitTimeSeconds (D)."""
@@ -55,4 +55,4 @@ S3_LIST_PAGE_KEYS = 1_000
 """Keys in one page of ListObjectsV2 (D)."""
 
 SQS_BATCH_BYTES = 1_048_576
-"""Most bytes of the messages of one receive or one batch, together (D)."""
+"""Largest total of the messages of one receive or one batch, in bytes (D)."""

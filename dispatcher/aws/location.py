@@ -1,4 +1,4 @@
-"""Locations of objects as the service writes them."""
+"""Parser of the object locations that the service writes."""
 
 import re
 

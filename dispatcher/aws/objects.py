@@ -1,4 +1,4 @@
-"""Objects in S3, wherever their buckets are and whatever the transport."""
+"""Objects in S3, in any bucket and over any transport."""
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -7,14 +7,14 @@ from typing import Protocol
 from dispatcher.aws.requests import PLAIN, Location, PutOptions
 from dispatcher.errors import Denied, NotThere, Rejected
 
-_REFUSED = ("AccessDenied", "403")
+_DENIED_CODES = ("AccessDenied", "403")
 
 
 class IncomingObject(Protocol):
-    """An object that is about to be read.
+    """Object that is open for reading.
 
     Attributes:
-        size: Its bytes.
+        size: Its length in bytes.
         content_type: Its MIME type, or None.
     """
 
@@ -25,11 +25,11 @@ class IncomingObject(Protocol):
         """Return all of it."""
 
     def close(self) -> None:
-        """Let go of what was not read."""
+        """Drop what was not read."""
 
 
 class MultipartUpload(Protocol):
-    """An object that is written in parts, and is there once all of them are.
+    """Object that is written in parts, and exists once all of them are complete.
 
     Raises what ``BucketClient`` does.
     """
@@ -43,7 +43,7 @@ class MultipartUpload(Protocol):
         """
 
     async def complete(self) -> None:
-        """Make the object of the parts."""
+        """Combine the parts into the object."""
 
     async def abort(self) -> None:
         """Delete the parts; harmless when there are none any more."""
@@ -53,7 +53,7 @@ class BucketClient(Protocol):
     """The calls to the objects of one bucket.
 
     All of them raise ``Throttled`` or ``Transient`` (repeat), ``Rejected`` (never repeat) and
-    ``Denied`` (a person has to mend it).
+    ``Denied`` (a person has to fix it).
     """
 
     async def put(self, key: str, body: bytes, content_type: str, options: PutOptions) -> None:
@@ -69,7 +69,7 @@ class BucketClient(Protocol):
         """Begin to read an object, which the caller has to ``close``; raises ``NotThere``."""
 
     async def head(self, key: str) -> int:
-        """Return the bytes of an object; raises ``NotThere``."""
+        """Return the length of an object in bytes; raises ``NotThere``."""
 
     async def page(self, prefix: str) -> set[str]:
         """Return the first 1,000 keys that begin with ``prefix``."""
@@ -82,17 +82,17 @@ class Objects:
     """The objects of all buckets.
 
     Raises what ``BucketClient`` does. Without ``s3:ListBucket`` a missing object answers 403, as
-    does any object without ``s3:GetObject``. The two are told apart by a look at an object that was
-    there before: where that can still be seen, this one is missing.
+    does any object without ``s3:GetObject``. A HEAD of an object that was read before tells the two
+    apart: where that one can still be read, this one is missing.
 
     Args:
-        reach: Returns the calls to a bucket.
+        connect: Returns the client of a bucket.
     """
 
-    def __init__(self, reach: Callable[[str], Awaitable[BucketClient]]) -> None:
-        self._reach = reach
+    def __init__(self, connect: Callable[[str], Awaitable[BucketClient]]) -> None:
+        self._connect = connect
         self._buckets: dict[str, BucketClient] = {}
-        self._seen: dict[str, str] = {}
+        self._seen_keys: dict[str, str] = {}
 
     async def put(
         self, location: Location, body: bytes, content_type: str, options: PutOptions = PLAIN
@@ -110,13 +110,13 @@ class Objects:
         """Delete the parts of all uploads of an object that were begun and not completed."""
         await (await self._bucket(location)).abort_uploads(location.key)
 
-    def open(self, location: Location) -> "_Opening":
-        """Begin to read an object, in the block that this is the context of.
+    def open(self, location: Location) -> "_ReadContext":
+        """Open an object for reading; returns a context manager.
 
         Raises:
             NotThere: It does not exist.
         """
-        return _Opening(self, location)
+        return _ReadContext(self, location)
 
     async def get(self, location: Location) -> IncomingObject:
         """Begin to read an object, which the caller has to ``close``.
@@ -130,18 +130,18 @@ class Objects:
             if await self._is_missing(location, error):
                 raise NotThere(f"no such object while reading {location}", code="403") from error
             raise
-        self._seen[location.bucket] = location.key
+        self._seen_keys[location.bucket] = location.key
         return incoming
 
     async def exists(self, location: Location) -> bool | None:
-        """Return whether an object is there, or None if that cannot be seen."""
+        """Return whether an object exists, or None without the permission to see it."""
         try:
             return None if await self.size(location) is None else True
         except NotThere:
             return False
 
     async def size(self, location: Location) -> int | None:
-        """Return the bytes of an object, or None if it cannot be seen.
+        """Return the length of an object, or None without the permission to see it.
 
         Raises:
             NotThere: It does not exist.
@@ -153,7 +153,7 @@ class Objects:
             except Rejected as error:
                 if error.code != "400":
                     raise
-                # A HEAD is refused without a word. A GET says why, and that can be mended.
+                # The response to a HEAD has no message. That to a GET has one, with the remedy.
                 incoming = await bucket.get(location.key)
                 incoming.close()
                 size = incoming.size
@@ -161,7 +161,7 @@ class Objects:
             if await self._is_missing(location, error):
                 raise NotThere(f"no such object: {location}", code="403") from error
             return None
-        self._seen[location.bucket] = location.key
+        self._seen_keys[location.bucket] = location.key
         return size
 
     async def page(self, folder: Location) -> set[str]:
@@ -175,13 +175,13 @@ class Objects:
     async def _bucket(self, location: Location) -> BucketClient:
         bucket = self._buckets.get(location.bucket)
         if bucket is None:
-            bucket = self._buckets[location.bucket] = await self._reach(location.bucket)
+            bucket = self._buckets[location.bucket] = await self._connect(location.bucket)
         return bucket
 
     async def _is_missing(self, location: Location, error: Denied) -> bool:
-        """Return whether a refusal means that there is no such object."""
-        seen = self._seen.get(location.bucket)
-        if error.code not in _REFUSED or seen is None or seen == location.key:
+        """Return whether an access error means that there is no such object."""
+        seen = self._seen_keys.get(location.bucket)
+        if error.code not in _DENIED_CODES or seen is None or seen == location.key:
             return False
         try:
             await (await self._bucket(location)).head(seen)
@@ -190,8 +190,8 @@ class Objects:
         return True
 
 
-class _Opening:
-    """Reads an object in its block: a class, because a generator costs more than the request."""
+class _ReadContext:
+    """Context of an open object: a class, because a generator costs more than the request."""
 
     def __init__(self, objects: Objects, location: Location) -> None:
         self._objects = objects
@@ -199,7 +199,7 @@ class _Opening:
         self._incoming: IncomingObject | None = None
 
     async def __aenter__(self) -> IncomingObject:
-        """Begin to read."""
+        """Open the object."""
         self._incoming = await self._objects.get(self._location)
         return self._incoming
 
@@ -209,6 +209,6 @@ class _Opening:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let go of what was not read."""
+        """Drop what was not read."""
         if self._incoming is not None:
             self._incoming.close()

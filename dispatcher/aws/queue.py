@@ -1,14 +1,14 @@
-"""The calls to one SQS queue, whatever the transport."""
+"""Client of one SQS queue, over any transport."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from dispatcher import limits
-from dispatcher.aws.error_mapping import UNREADABLE, by_code
+from dispatcher.aws.error_mapping import MALFORMED_RESPONSE_ERRORS, by_code
 from dispatcher.aws.requests import SqsMessage
 from dispatcher.errors import CallError, Denied, Transient
 
-_Read = TypeVar("_Read")
+_T = TypeVar("_T")
 
 _ATTRIBUTES = (
     "ApproximateNumberOfMessages",
@@ -22,23 +22,23 @@ _ATTRIBUTES = (
 
 
 class SqsCalls(Protocol):
-    """The operations of SQS."""
+    """Transport of SQS operations."""
 
-    async def call(self, operation: str, doing: str, parameters: dict[str, object]) -> Any:
-        """Call an operation and return its answer as read from JSON.
+    async def call(self, operation: str, action: str, parameters: dict[str, object]) -> Any:
+        """Call an operation and return its response, parsed from JSON.
 
         Raises:
             Throttled, Transient: Repeat it.
             Rejected: Never repeat it.
-            Denied: A person has to mend it.
+            Denied: A person has to fix it.
         """
 
 
 class Queue:
-    """One queue, with just the calls that are made.
+    """Client of one queue, with just the calls that are made.
 
     All of them raise ``Throttled`` or ``Transient`` (repeat), ``Rejected`` (never repeat) and
-    ``Denied`` (a person has to mend it). Those that carry several entries return the errors of the
+    ``Denied`` (a person has to fix it). Those that carry several entries return the errors of the
     entries that failed, by index: ``Rejected`` where the entry itself is wrong, else repeat it.
     """
 
@@ -55,21 +55,21 @@ class Queue:
         """Wait for messages; return at most ten, or none.
 
         Args:
-            wait: Most seconds to wait for the first one; None: as long as SQS lets one wait.
+            wait: Most seconds to wait for the first one; None: as long as SQS allows.
         """
-        doing = f"receiving from queue {self._url}"
+        action = f"receiving from queue {self._url}"
         parameters: dict[str, object] = {
             "QueueUrl": self._url,
             "MaxNumberOfMessages": limits.SQS_BATCH_ENTRIES,
             "WaitTimeSeconds": limits.SQS_LONG_POLL_SECONDS if wait is None else wait,
         }
-        answer = await self._calls.call("ReceiveMessage", doing, parameters)
-        return _read(
+        response = await self._calls.call("ReceiveMessage", action, parameters)
+        return _parse(
             lambda: [
                 SqsMessage(_text(m["Body"]), _text(m["ReceiptHandle"]), _text(m["MessageId"]))
-                for m in answer.get("Messages") or ()
+                for m in response.get("Messages") or ()
             ],
-            doing,
+            action,
         )
 
     async def delete(self, receipts: Sequence[str]) -> dict[int, CallError]:
@@ -91,61 +91,61 @@ class Queue:
         return await self._batch("ChangeMessageVisibilityBatch", "changing visibility in", entries)
 
     async def attributes(self) -> dict[str, str] | None:
-        """Return what the queue says of itself; None where one may not ask."""
-        doing = f"looking at queue {self._url}"
+        """Return the attributes of the queue; None without the permission to read them."""
+        action = f"looking at queue {self._url}"
         parameters: dict[str, object] = {
             "QueueUrl": self._url,
             "AttributeNames": list(_ATTRIBUTES),
         }
         try:
-            answer = await self._calls.call("GetQueueAttributes", doing, parameters)
+            response = await self._calls.call("GetQueueAttributes", action, parameters)
         except Denied as error:
             if error.code.startswith("AccessDenied"):
                 return None
             raise
-        return _read(
+        return _parse(
             lambda: {
-                name: _text(value) for name, value in (answer.get("Attributes") or {}).items()
+                name: _text(value) for name, value in (response.get("Attributes") or {}).items()
             },
-            doing,
+            action,
         )
 
     async def _batch(
         self, operation: str, verb: str, entries: Sequence[object]
     ) -> dict[int, CallError]:
         """Call an operation on entries whose ids are their indices."""
-        doing = f"{verb} queue {self._url}"
+        action = f"{verb} queue {self._url}"
         parameters: dict[str, object] = {"QueueUrl": self._url, "Entries": entries}
-        answer = await self._calls.call(operation, doing, parameters)
+        response = await self._calls.call(operation, action, parameters)
         indices = range(len(entries))
-        failed = _read(
+        failed = _parse(
             lambda: [
-                (indices[int(_text(entry["Id"]))], _error(entry, doing))
-                for entry in answer.get("Failed") or ()
+                (indices[int(_text(entry["Id"]))], _error(entry, action))
+                for entry in response.get("Failed") or ()
             ],
-            doing,
+            action,
         )
         errors: dict[int, CallError] = {}
         for index, error in failed:
             if not isinstance(error, CallError):
-                raise error  # no entry would fare better
+                raise error  # every entry would fail like this
             errors[index] = error
         return errors
 
 
-def _error(entry: Mapping[str, object], doing: str) -> Exception:
+def _error(entry: Mapping[str, object], action: str) -> Exception:
     status = 400 if entry.get("SenderFault") else 500
     return by_code(
-        str(entry.get("Code") or "Unknown"), status, str(entry.get("SqsMessage") or ""), doing=doing
+        str(entry.get("Code") or "Unknown"), status, str(entry.get("Message") or ""), action=action
     )
 
 
-def _read(read: Callable[[], _Read], doing: str) -> _Read:
-    """Read an answer; one that cannot be read is none."""
+def _parse(parse: Callable[[], _T], action: str) -> _T:
+    """Parse a response; one that cannot be parsed counts as no response."""
     try:
-        return read()
-    except UNREADABLE as error:
-        raise Transient(f"no answer while {doing}: {error!r}", code="NoAnswer") from error
+        return parse()
+    except MALFORMED_RESPONSE_ERRORS as error:
+        raise Transient(f"no answer while {action}: {error!r}", code="NoAnswer") from error
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What travels over the seam: requests and answers of exactly the calls that are made."""
+"""Requests and responses of the AWS calls that are made, for every transport."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dispatcher.errors import Rejected
 
 @dataclass(slots=True)  # frozen, making one would cost 3 us of a call's 30
 class InvokeRequest:
-    """InvokeEndpointAsync. Exactly one of ``body`` and ``input_location`` is given.
+    """Request of InvokeEndpointAsync. Exactly one of ``body`` and ``input_location`` is given.
 
     Attributes:
         endpoint: EndpointName.
@@ -41,7 +41,7 @@ class InvokeRequest:
 
 @dataclass(slots=True)
 class InvokeResponse:
-    """The 202: where the output or the failure will be; either may be missing."""
+    """Response of InvokeEndpointAsync: locations of output and failure; either may be missing."""
 
     output_location: str | None
     failure_location: str | None
@@ -53,7 +53,7 @@ class SqsMessage:
 
     Attributes:
         body: Its text.
-        receipt: What deletes or hides it; every delivery has another one.
+        receipt: Its ReceiptHandle, to delete or hide it; every delivery has another one.
         id: Its MessageId, which stays when it is delivered again.
     """
 
@@ -64,7 +64,7 @@ class SqsMessage:
 
 @dataclass(slots=True, frozen=True)
 class Location:
-    """Where an object lies."""
+    """Bucket and key of an object."""
 
     bucket: str
     key: str
@@ -75,7 +75,7 @@ class Location:
 
 @dataclass(slots=True, frozen=True)
 class PutOptions:
-    """How S3 is to keep an object.
+    """Encryption and tags of an object.
 
     Attributes:
         encryption: x-amz-server-side-encryption, or None: as the bucket says.
@@ -98,7 +98,7 @@ def tagging_of(tags: Mapping[str, str]) -> str | None:
 
 
 def check_invocation(request: InvokeRequest) -> None:
-    """Refuse what must never leave this machine, whatever the transport.
+    """Reject a request that must never leave this machine, whatever the transport.
 
     Raises:
         Rejected: Not exactly one of body and input location, a body over the limit, or no id.

@@ -26,7 +26,7 @@ _RUNTIME = "sagemaker-runtime"
 
 @dataclass(slots=True, frozen=True)
 class Access:
-    """Where and as whom to call instead of what the environment says: the embedded emulator."""
+    """Endpoint and keys that override the environment, as for the embedded emulator."""
 
     endpoint_url: str
     region: str
@@ -36,11 +36,11 @@ class Access:
 
 @dataclass(slots=True, frozen=True)
 class Clients:
-    """The aioboto3 clients of the services that are called, and what they were made of.
+    """The aioboto3 clients of the called services, with their credentials and authorities.
 
     Attributes:
         runtime, s3, sqs: The clients.
-        credentials: Whom they call as; renews itself when it is asked.
+        credentials: Their credentials, which renew themselves on use.
         ca_bundle: A file of certificate authorities in place of the usual ones, or None.
     """
 
@@ -67,9 +67,9 @@ async def open_clients(
         Denied: No credentials are found.
     """
     services = (_RUNTIME, "s3", "sqs")
-    async with _open(services, settings, connections, access) as (session, made):
+    async with _open(services, settings, connections, access) as (session, opened):
         inner = session._session  # noqa: SLF001 - aioboto3 has no way to ask
-        runtime, s3, sqs = made
+        runtime, s3, sqs = opened
         yield Clients(
             runtime,
             s3,
@@ -142,7 +142,7 @@ async def _session(settings: AwsSettings, access: Access | None) -> Any:
         if settings.role_arn is not None and access is None:
             credentials = _assume(session, credentials, settings.role_arn)
         await credentials.get_frozen_credentials()
-    _teach_inline_requests(session)
+    _extend_runtime_model(session)
     return session
 
 
@@ -160,7 +160,7 @@ def _region(settings: AwsSettings, environ: Mapping[str, str] = os.environ) -> s
 
 
 def _assume(session: Any, source: Any, role_arn: str) -> Any:
-    """Let the session act as a role, refreshed as it expires; return its credentials."""
+    """Assume a role, refreshed as it expires; return its credentials."""
     inner = session._session  # noqa: SLF001 - aioboto3 has no way to set credentials
     fetcher = AioAssumeRoleCredentialFetcher(inner.create_client, source, role_arn)
     inner._credentials = AioDeferredRefreshableCredentials(  # noqa: SLF001 - as above
@@ -169,7 +169,7 @@ def _assume(session: Any, source: Any, role_arn: str) -> Any:
     return inner._credentials  # noqa: SLF001 - as above
 
 
-def _teach_inline_requests(session: Any) -> None:
+def _extend_runtime_model(session: Any) -> None:
     """Add Body, Filename and S3OutputPathExtension to a model that is older than they are.
 
     botocore merges ``*.sdk-extras.json`` files of its search paths into its models; the pinned

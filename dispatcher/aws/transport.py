@@ -1,7 +1,7 @@
-"""The hot calls, by the transport that serves them: our own client, or aioboto3's.
+"""Transport of the hot calls: our own client, or aioboto3's.
 
-aioboto3 brings credentials, regions and endpoints to both. ``direct`` yields to it where it cannot
-serve: a proxy is set, or requests are to be signed otherwise than with SigV4.
+aioboto3 provides credentials, regions and endpoints for both. It replaces ``direct`` where that
+cannot work: a proxy is set, or the signature is not SigV4.
 """
 
 import logging
@@ -24,16 +24,16 @@ _log = logging.getLogger(__name__)
 
 
 class Runtime(Protocol):
-    """InvokeEndpointAsync."""
+    """Client of InvokeEndpointAsync."""
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse:
         """Ask for an inference and return where its output will be.
 
         Raises:
-            Throttled, Transient: It was not accepted; the same request may be later.
-            OutcomeUnknown: It was sent and no answer came.
+            Throttled, Transient: It was not accepted; repeat it later.
+            OutcomeUnknown: It was sent and got no response.
             Rejected: It will never be accepted.
-            Denied: Nothing will, until a person mends it.
+            Denied: No request will, until a person fixes it.
         """
 
 

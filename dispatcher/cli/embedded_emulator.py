@@ -1,4 +1,4 @@
-"""The emulator inside of a command: started before it, gone after it."""
+"""The emulator inside a command: started before it, stopped after it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,16 +7,16 @@ from dispatcher.aws.session import Access
 from dispatcher.config.settings import Config
 
 
-def remembering(config: Config) -> Config:
-    """Give an embedded emulator without a folder for its state one beside the ledger.
+def with_emulator_state(config: Config) -> Config:
+    """Return the configuration with a folder for the embedded emulator's state, beside the ledger.
 
-    It dies with the run, and what it had accepted must be there when the run goes on.
+    The emulator ends with the process, and what it accepted must still exist when the run resumes.
     """
     emulator = config.emulator
     if emulator is None or emulator.state is not None:
         return config
-    remembers = emulator.model_copy(update={"state": f"{config.ledger.path}.emulator"})
-    return config.model_copy(update={"emulator": remembers})
+    embedded = emulator.model_copy(update={"state": f"{config.ledger.path}.emulator"})
+    return config.model_copy(update={"emulator": embedded})
 
 
 @asynccontextmanager
@@ -24,8 +24,8 @@ async def emulator_for(config: Config) -> AsyncIterator[tuple[Config, Access | N
     """Start the emulator if the configuration has one.
 
     Yields:
-        The configuration with the emulator's queue and bucket where it names none, and the access
-        to the emulator; without an ``emulator`` section the same configuration and None.
+        The configuration with the emulator's queue and bucket where it names none, and access to
+        the emulator; without an ``emulator`` section the same configuration and None.
     """
     if config.emulator is None:
         yield config, None

@@ -1,4 +1,4 @@
-"""``dispatcher emulate``: the emulator as a server of its own."""
+"""``dispatcher emulate``: run the emulator as a server."""
 
 import difflib
 import shlex
@@ -11,7 +11,7 @@ import click
 from pydantic import ValidationError
 
 from dispatcher.cli.options import set_option
-from dispatcher.cli.terminal import emit, say
+from dispatcher.cli.terminal import write_data, write_message
 from dispatcher.config.faults import FaultSettings
 from dispatcher.config.load import load_config
 from dispatcher.config.settings import EmulatorSettings, ServiceTime
@@ -52,7 +52,7 @@ def _fault_settings(
     return given
 
 
-@click.command("emulate", short_help="Play SageMaker asynchronous inference on this machine.")
+@click.command("emulate", short_help="Emulate SageMaker asynchronous inference on this machine.")
 @click.option(
     "--config",
     "config_path",
@@ -86,7 +86,9 @@ def _fault_settings(
     help="Share that a fault strikes, as lost_event=0.05. Repeatable.",
 )
 @click.option(
-    "--verify-signatures", is_flag=True, help="Refuse what is not signed with the emulator's key."
+    "--verify-signatures",
+    is_flag=True,
+    help="Refuse calls that are not signed with the emulator's key.",
 )
 def command(
     config_path: Path | None,
@@ -94,10 +96,10 @@ def command(
     endpoints: tuple[str, ...],
     **options: Any,
 ) -> int:
-    """Play SageMaker asynchronous inference on this machine, until a signal.
+    """Emulate SageMaker asynchronous inference on this machine, until a signal.
 
-    Standard output carries shell lines that let any AWS SDK talk to it, so that in another
-    terminal "eval" of them is enough.
+    Standard output carries shell lines that lead any AWS SDK to it: "eval" them in another
+    terminal.
     """
     settings, buckets = EmulatorSettings(), list[str]()
     if config_path is not None:
@@ -113,7 +115,7 @@ def command(
 
 
 def merge(settings: EmulatorSettings, options: dict[str, Any]) -> EmulatorSettings:
-    """Lay the options that were given over the settings.
+    """Return the settings with the given options in place of theirs.
 
     Args:
         settings: Of the configuration, or the defaults.
@@ -140,18 +142,18 @@ async def _serve(settings: EmulatorSettings, endpoints: list[str], buckets: list
     """Run the emulator and return the number of the signal that ended it."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with Emulator(settings, endpoints=endpoints, buckets=buckets) as emulator:
-            emit(export_lines(emulator))
-            say(f"emulating {', '.join(endpoints)} on {emulator.url}; end with ctrl-C")
+            write_data(export_lines(emulator))
+            write_message(f"emulating {', '.join(endpoints)} on {emulator.url}; end with ctrl-C")
             async for number in signals:
                 if struck := emulator.faults.struck:
-                    said = (f"{name} {count}" for name, count in struck.most_common())
-                    say(f"faults: {', '.join(said)}")
+                    counts = (f"{name} {count}" for name, count in struck.most_common())
+                    write_message(f"faults: {', '.join(counts)}")
                 return int(number)
-    raise AssertionError  # the receiver never ends by itself
+    raise AssertionError  # a signal receiver does not end by itself
 
 
 def export_lines(emulator: Emulator) -> str:
-    """Return what makes an AWS SDK talk to the emulator, as lines for a shell."""
+    """Return shell lines with the variables that lead an AWS SDK to the emulator."""
     variables = {
         **emulator.environment,
         # As configs/worker.yaml names them.

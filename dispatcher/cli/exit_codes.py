@@ -1,4 +1,4 @@
-"""From an exception to one paragraph and an exit code."""
+"""Turn the error that ended the program into one paragraph and an exit code."""
 
 import signal
 import sys
@@ -6,11 +6,12 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from dispatcher.cli.terminal import Terminal, paragraph, say
+from dispatcher.cli.terminal import paragraph, write_message
 from dispatcher.errors import ConfigError, DispatcherError, RunStopped
 
 USAGE = 1
@@ -18,35 +19,46 @@ DEAD_LETTERS = 2
 STOPPED = 3
 
 
-def report(error: BaseException, shell: Terminal) -> int:
-    """Tell the user what ended the program and return its exit code.
+@dataclass(slots=True)
+class CommandContext:
+    """What the report of an error says about the command that failed.
+
+    Attributes:
+        state_folder: Where the run keeps its state; None before a configuration is read.
+    """
+
+    state_folder: Path | None = None
+
+
+def report(error: BaseException, context: CommandContext) -> int:
+    """Write a paragraph about what ended the program and return its exit code.
 
     Args:
-        error: Whatever came up to the top; groups are searched for the error that matters.
-        shell: Where the state is.
+        error: As it left the command; in a group, the root cause is reported.
+        context: Of the command.
     """
-    cause = most_telling(error)
+    cause = root_cause(error)
     match cause:
         case click.UsageError():
-            return _usage(cause)
+            return _report_usage(cause)
         case click.exceptions.Exit():
             return cause.exit_code
         case SystemExit():
             return cause.code if isinstance(cause.code, int) else USAGE
         case click.ClickException():
-            return _fail(cause.format_message(), USAGE)
+            return _write_error(cause.format_message(), USAGE)
         case ConfigError():
-            return _fail(str(cause), USAGE)
+            return _write_error(str(cause), USAGE)
         case DispatcherError():
-            return _fail(str(cause), STOPPED)
+            return _write_error(str(cause), STOPPED)
         case KeyboardInterrupt() | click.Abort():
-            return _fail("interrupted", 128 + signal.SIGINT)
+            return _write_error("interrupted", 128 + signal.SIGINT)
         case _:
-            return _bug(error, cause, shell)
+            return _report_bug(error, cause, context)
 
 
-def most_telling(error: BaseException) -> BaseException:
-    """Return the one error of a group that says why: what a person can mend comes first."""
+def root_cause(error: BaseException) -> BaseException:
+    """Return the error of a group that explains it best: first those that a person can correct."""
     leaves = list(_leaves(error))
     for kind in (ConfigError, RunStopped, DispatcherError, KeyboardInterrupt, Exception):
         for leaf in leaves:
@@ -63,33 +75,35 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _usage(error: click.UsageError) -> int:
+def _report_usage(error: click.UsageError) -> int:
     message = error.format_message().rstrip(".")
     message = message[:1].lower() + message[1:]
     command = error.ctx.command_path if error.ctx else "dispatcher"
-    return _fail(f"{message}; see {command} --help", USAGE)
+    return _write_error(f"{message}; see {command} --help", USAGE)
 
 
-def _bug(error: BaseException, cause: BaseException, shell: Terminal) -> int:
-    """Report what nobody foresaw: the traceback goes into a file, its text may hold a payload."""
+def _report_bug(error: BaseException, cause: BaseException, context: CommandContext) -> int:
+    """Report an unexpected error: its traceback goes into a file, because it may hold a payload."""
     try:
-        place = f"Its traceback is in {_keep_traceback(error, shell)}; please report it with that."
+        place = (
+            f"Its traceback is in {_write_traceback(error, context)}; please report it with that."
+        )
     except OSError as problem:
         place = f"Its traceback could not be written ({problem.strerror})."
     frames = traceback.extract_tb(cause.__traceback__)
     where = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     kept = (
         "The state of the run is kept: the same command line goes on where it stopped. "
-        if shell.state_folder
+        if context.state_folder
         else ""
     )
-    return _fail(
+    return _write_error(
         f"this is a bug in dispatcher: {type(cause).__name__}{where}. {kept}{place}", STOPPED
     )
 
 
-def _keep_traceback(error: BaseException, shell: Terminal) -> Path:
-    folder = shell.state_folder
+def _write_traceback(error: BaseException, context: CommandContext) -> Path:
+    folder = context.state_folder
     if folder is None or not folder.is_dir():
         folder = Path(tempfile.gettempdir())
     path = folder / f"dispatcher-bug-{time.strftime('%Y%m%d-%H%M%S')}.txt"
@@ -98,6 +112,6 @@ def _keep_traceback(error: BaseException, shell: Terminal) -> Path:
     return path
 
 
-def _fail(message: str, code: int) -> int:
-    say(paragraph("error:", message, sys.stderr))
+def _write_error(message: str, code: int) -> int:
+    write_message(paragraph("error:", message, sys.stderr))
     return code

@@ -1,4 +1,4 @@
-"""The program: its commands, and what becomes of every way they can end.
+"""The program: its commands, and the exit code for every way that they can end.
 
 Exit codes: 0 all completed; 1 usage or configuration; 2 finished with dead letters; 3 stopped with
 the state kept; 130 and 143 after a signal.
@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 import click
 
 from dispatcher.cli import exit_codes
-from dispatcher.cli.terminal import Terminal, say
+from dispatcher.cli.exit_codes import CommandContext
+from dispatcher.cli.terminal import write_message
 
 COMMANDS = {
     "run": "Dispatch the records of a configuration and collect the results.",
@@ -21,10 +22,10 @@ COMMANDS = {
     "plan": "Show what a run would send and cost, without sending anything.",
     "status": "Show how far a run is.",
     "ledger": "Verify the ledger of a run.",
-    "emulate": "Play SageMaker asynchronous inference on this machine.",
+    "emulate": "Emulate SageMaker asynchronous inference on this machine.",
     "schema": "Print the JSON Schema of the configuration.",
 }
-"""Each command with its help in a sentence; its module is only imported when it is used."""
+"""Commands with their help; the module of each is imported only when it is used."""
 
 
 class Program(click.Group):
@@ -47,20 +48,20 @@ class Program(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def main(  # type: ignore[override]  # it never returns, as click's does in standalone mode
+    def main(  # type: ignore[override]  # never returns, as click's in standalone mode
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,
         **extra: Any,
     ) -> NoReturn:
-        """Run a command and exit; nothing but ``SystemExit`` leaves this."""
-        shell = Terminal()
+        """Run a command and exit; only ``SystemExit`` leaves this method."""
+        context = CommandContext()
         extra["standalone_mode"] = False
         run: Callable[..., Any] = super().main
         try:
-            code = run(args, prog_name, obj=shell, **extra)
+            code = run(args, prog_name, obj=context, **extra)
         except BaseException as error:
-            code = exit_codes.report(error, shell)
+            code = exit_codes.report(error, context)
         sys.exit(code)
 
 
@@ -78,13 +79,13 @@ def program(ctx: click.Context) -> None:
     state kept; 130 or 143 after a signal.
     """
     if ctx.invoked_subcommand is None:
-        say(ctx.get_help())
+        write_message(ctx.get_help())
         ctx.exit(exit_codes.USAGE)
 
 
 def main() -> NoReturn:
     """Run the command line of this process."""
-    # Python has no stream for what its starter closed (``2>&-``); words that nobody wants are lost.
+    # Python has no stream where the caller closed it (``2>&-``); what is written to it is dropped.
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     program.main(prog_name="dispatcher")

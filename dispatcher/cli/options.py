@@ -1,4 +1,4 @@
-"""Arguments that several commands share."""
+"""Arguments and options that several commands share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def config_argument(function: F) -> F:
-    """Add CONFIG, the path of the configuration; whether it can be read is told by its reader."""
+    """Add CONFIG, the path of the configuration; ``load_config`` checks that it can be read."""
     return click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))(
         function
     )

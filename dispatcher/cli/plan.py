@@ -1,4 +1,4 @@
-"""``dispatcher plan``: what a run would send and cost, without sending anything."""
+"""``dispatcher plan``: show what a run would send and cost, without sending anything."""
 
 import math
 import os
@@ -15,17 +15,17 @@ from rich.live import Live
 from rich.text import Text
 
 from dispatcher.cli.options import config_argument, set_option
-from dispatcher.cli.terminal import emit, say
+from dispatcher.cli.terminal import write_data, write_message
 from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
 from dispatcher.config.units import parse_size
-from dispatcher.connectors.open_source import file_source
+from dispatcher.connectors.open_source import open_file_source
 from dispatcher.errors import ConfigError
 from dispatcher.observe import number_format
 from dispatcher.observe.console import open_console
 from dispatcher.observe.progress import choose_style
 from dispatcher.plan.cost import PRICE_NAMES, Assumptions, with_prices
-from dispatcher.plan.extent import Extent, Measure
+from dispatcher.plan.extent import Extent, InputProgress
 from dispatcher.plan.planner import Planner
 from dispatcher.plan.report import report
 from dispatcher.plan.report_json import report_json
@@ -132,14 +132,14 @@ def command(
     number, extent = anyio.run(read_input, config, planner, sample)
     plan = planner.finish(extent)
     if as_json:
-        emit(report_json(plan))
+        write_data(report_json(plan))
     else:
         _print(report(plan))
     return 128 + number if number is not None else 0
 
 
 def assumptions(config: Config, output_bytes: int, response_in_event: bool) -> Assumptions:
-    """Return what the cost of a configuration depends on."""
+    """Return the assumptions that the cost of a configuration depends on."""
     emulator = config.emulator
     return Assumptions(
         events=config.completion.queue_url is not None
@@ -158,7 +158,7 @@ async def read_input(
 
     Args:
         config: Names the input.
-        planner: Packs it.
+        planner: Packs the records.
         sample: Most records to read; None: all.
 
     Returns:
@@ -168,38 +168,40 @@ async def read_input(
         ConfigError, StateError: The input cannot be read.
     """
     with TemporaryDirectory(prefix="dispatcher-plan-") as folder:
-        # What a source lists, or cannot hold in memory, lies beside the ledger in a run.
+        # A run keeps manifests and records too large for memory beside its ledger.
         ledger = Path(folder) / "ledger.db"
-        source = file_source(config.source, config.packing, ledger)
-        listing = ledger.with_name(f"{ledger.name}.files")
-        reading = _Reading(source, listing, planner, sample)
+        source = open_file_source(config.source, config.packing, ledger)
+        manifest = ledger.with_name(f"{ledger.name}.files")
+        reader = _InputReader(source, manifest, planner, sample)
         try:
             await source.open({}, {})
             async with anyio.create_task_group() as group:
-                group.start_soon(reading.heed_signals)
+                group.start_soon(reader.stop_on_signal)
                 group.start_soon(_show, planner, source)
-                await reading.run()
+                await reader.run()
                 group.cancel_scope.cancel()
-            return reading.signal, reading.extent()
+            return reader.signal, reader.extent()
         finally:
             await source.aclose()
 
 
-class _Reading:
+class _InputReader:
     """Reads the input, or the first part of it, into a planner.
 
     Attributes:
-        signal: What ended it before its end.
+        signal: The signal that ended it early; None without one.
     """
 
-    def __init__(self, source: Source, listing: Path, planner: Planner, sample: int | None) -> None:
+    def __init__(
+        self, source: Source, manifest: Path, planner: Planner, sample: int | None
+    ) -> None:
         self.signal: int | None = None
         self._source = source
-        self._listing = listing
+        self._manifest = manifest
         self._planner = planner
         self._sample = sample
         self._ended = False
-        self._measure = Measure()
+        self._measure = InputProgress()
         self._scope = anyio.CancelScope()
 
     async def run(self) -> None:
@@ -207,19 +209,19 @@ class _Reading:
         source, measure = self._source, self._measure
         with self._scope:
             while items := await source.read():
-                # Files that are a record each are many: their list stands for them.
-                listed = self._listing.exists()
-                disk = items[-1].position.end if listed else source.bytes_read
+                # With a record in each file there are many: their manifest stands for them.
+                has_manifest = self._manifest.exists()
+                disk = items[-1].position.end if has_manifest else source.bytes_read
                 measure.follow(items, disk)
                 left = self._left(len(items))
                 if left:
                     self._planner.add(items[:left])
                     measure.plan(items[left - 1])
-                elif measure.is_even:
-                    # There is more, and what is known of files says how much.
+                elif measure.has_density:
+                    # There is more, and the sizes of files show how much.
                     return
                 if self._expected is None and not self._left(1):
-                    # The rest of a pipe may be long in coming, and tells nothing.
+                    # The rest of a pipe may take long to come, and shows nothing more.
                     return
             self._ended = True
 
@@ -229,15 +231,15 @@ class _Reading:
 
     @property
     def _expected(self) -> int | None:
-        if self._listing.exists():
-            return self._listing.stat().st_size
+        if self._manifest.exists():
+            return self._manifest.stat().st_size
         return self._source.bytes_expected
 
     def _left(self, wanted: int) -> int:
         return wanted if self._sample is None else min(wanted, self._sample - self._planner.read)
 
-    async def heed_signals(self) -> None:
-        """End the reading with the first signal."""
+    async def stop_on_signal(self) -> None:
+        """End at the first signal."""
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for received in signals:
                 self.signal = int(received)
@@ -245,7 +247,7 @@ class _Reading:
 
 
 async def _show(planner: Planner, source: Source) -> None:
-    """Say how far the reading is, on standard error; a short one needs no words."""
+    """Show on standard error how much is read; nothing in the first second."""
     if choose_style(sys.stderr, os.environ.get("TERM")) == "rich":
         with Live(console=open_console(sys.stderr), auto_refresh=False, transient=True) as live:
             while True:
@@ -253,7 +255,7 @@ async def _show(planner: Planner, source: Source) -> None:
                 live.update(Text(_progress(planner, source), "dim"), refresh=True)
     await anyio.sleep(_FIRST_LINE_SECONDS)
     while True:
-        say(_progress(planner, source))
+        write_message(_progress(planner, source))
         await anyio.sleep(_LINE_SECONDS)
 
 
@@ -270,4 +272,4 @@ def _print(lines: Iterable[Text]) -> None:
         for line in lines:
             console.print(line)
     else:
-        emit("\n".join(line.plain for line in lines))
+        write_data("\n".join(line.plain for line in lines))

@@ -1,4 +1,4 @@
-"""What can be said of a run before it starts: its files, and what it is set to do."""
+"""Preflight checks of a run's files, and a description of what it would do."""
 
 import os
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from dispatcher import limits
 from dispatcher.config.settings import Config
-from dispatcher.connectors.files.globbing import matches
+from dispatcher.connectors.files.globbing import matching_files
 from dispatcher.connectors.files.source import must_be_json
-from dispatcher.connectors.jsonl.paths import STDIN, InputStream, expand, survey
+from dispatcher.connectors.jsonl.paths import STDIN, InputStream, expand, inspect_streams
 from dispatcher.errors import DispatcherError
 from dispatcher.flow.finding import Finding
 from dispatcher.ledger.check.status import LedgerStatus, read_status
@@ -20,15 +20,15 @@ _DELETED = {
     "never": "never deleted",
     "by_lifecycle": "deleted by a lifecycle rule",
 }
-"""What becomes of staged objects, by ``staging.delete``."""
+"""What happens to staged objects, by ``staging.delete``."""
 
 
-def inspect_source(config: Config) -> tuple[list[Finding], list[InputStream]]:
-    """Look at every file of the source, without reading any; a queue is looked at by ``--aws``."""
+def check_source(config: Config) -> tuple[list[Finding], list[InputStream]]:
+    """Check the files of the source, without reading their records; ``--aws`` checks a queue."""
     if config.source.type == "sqs":
-        return list(_in_flight(config)), []
+        return list(_check_in_flight(config)), []
     if config.source.type == "files":
-        return [_found(config)], []
+        return [_check_files(config)], []
     findings: list[Finding] = []
     streams: list[InputStream] = []
     try:
@@ -38,23 +38,25 @@ def inspect_source(config: Config) -> tuple[list[Finding], list[InputStream]]:
     compression = None if config.source.compression == "auto" else config.source.compression
     for name in names:
         try:
-            found = survey([name], stdin=0, marks={}, heads={}, compression=compression)
+            (stream,) = inspect_streams(
+                [name], stdin=0, marks={}, heads={}, compression=compression
+            )
         except DispatcherError as error:
             findings.append(Finding("source", ok=False, detail=str(error)))
             continue
-        streams += found
-        size = "a pipe or terminal" if found[0].size is None else number_format.size(found[0].size)
+        streams.append(stream)
+        size = "a pipe or terminal" if stream.size is None else number_format.size(stream.size)
         label = "standard input" if name == STDIN else name
         findings.append(Finding("source", ok=True, detail=f"{label}, {size}"))
     return findings, streams
 
 
-def _found(config: Config) -> Finding:
-    """Count the files that are records; none is opened."""
+def _check_files(config: Config) -> Finding:
+    """Count the files that are records, without opening them."""
     count = size = 0
     try:
         for pattern in config.source.path:
-            for path in matches(pattern):
+            for path in matching_files(pattern):
                 count += 1
                 with suppress(OSError):
                     size += Path(path).stat().st_size
@@ -63,27 +65,29 @@ def _found(config: Config) -> Finding:
     return Finding("source", ok=True, detail=f"{count:,} files, {number_format.size(size)}")
 
 
-def _in_flight(config: Config) -> Iterator[Finding]:
+def _check_in_flight(config: Config) -> Iterator[Finding]:
     records = config.limits.outstanding * config.packing.max_records
     if records > limits.SQS_IN_FLIGHT_MESSAGES:
         yield Finding(
             "source",
             ok=None,
-            detail=f"limits.outstanding times packing.max_records is {records:,}, and SQS gives no "
-            f"more while {limits.SQS_IN_FLIGHT_MESSAGES:,} messages are in flight",
+            detail=f"limits.outstanding times packing.max_records is {records:,}, and SQS delivers "
+            f"no more while {limits.SQS_IN_FLIGHT_MESSAGES:,} messages are in flight",
         )
 
 
-def inspect_outputs(config: Config) -> list[Finding]:
-    """Look at the folders that are written to, and at what earlier runs left there."""
-    findings = [_writable("ledger", "ledger.path", Path(config.ledger.path))]
-    findings += [_writable(name, key, Path(path)) for name, key, path in _files(config)]
+def check_outputs(config: Config) -> list[Finding]:
+    """Check the files that a run writes to, and what earlier runs left in them."""
+    findings = [_check_writable("ledger", "ledger.path", Path(config.ledger.path))]
+    findings += [
+        _check_writable(name, key, Path(path)) for name, key, path in _output_files(config)
+    ]
     if all(finding.ok for finding in findings):
-        findings += _earlier_run(config)
+        findings += _check_earlier_run(config)
     return findings
 
 
-def _files(config: Config) -> Iterator[tuple[str, str, str]]:
+def _output_files(config: Config) -> Iterator[tuple[str, str, str]]:
     """Yield name, key and path of each file that outcomes go to."""
     if config.sink.type == "jsonl":
         yield "results", "sink.path", config.sink.path
@@ -91,8 +95,8 @@ def _files(config: Config) -> Iterator[tuple[str, str, str]]:
         yield "dead letters", "dead_letters.path", config.dead_letters.path
 
 
-def _writable(name: str, key: str, path: Path) -> Finding:
-    """Say whether a file can be written; missing folders are made by the run."""
+def _check_writable(name: str, key: str, path: Path) -> Finding:
+    """Check that a file can be written; the run creates missing folders."""
     if path.is_dir():
         return Finding(name, ok=False, detail=f"{path} is a folder; name a file in {key}")
     if path.exists():
@@ -111,7 +115,7 @@ def _writable(name: str, key: str, path: Path) -> Finding:
     return Finding(name, ok=True, detail=f"{path}, new")
 
 
-def _earlier_run(config: Config) -> Iterator[Finding]:
+def _check_earlier_run(config: Config) -> Iterator[Finding]:
     ledger = Path(config.ledger.path)
     if ledger.exists():
         try:
@@ -119,9 +123,9 @@ def _earlier_run(config: Config) -> Iterator[Finding]:
         except DispatcherError as error:
             yield Finding("run", ok=False, detail=str(error))
             return
-        yield _shrunken(config, status) or _resumed(status)
+        yield _check_sizes(config, status) or _resumption(status)
         return
-    for _, key, name in _files(config):
+    for _, key, name in _output_files(config):
         path = Path(name)
         if path.exists() and path.stat().st_size:
             yield Finding(
@@ -132,10 +136,10 @@ def _earlier_run(config: Config) -> Iterator[Finding]:
             )
 
 
-def _shrunken(config: Config, status: LedgerStatus) -> Finding | None:
-    """Say whether a file holds less than the ledger recorded, or lines before its first one."""
+def _check_sizes(config: Config, status: LedgerStatus) -> Finding | None:
+    """Return a failure where a file lacks lines that were recorded, or holds another run's."""
     sizes = {"results": status.results_bytes, "dead letters": status.dead_letter_bytes}
-    for name, key, path in _files(config):
+    for name, key, path in _output_files(config):
         size = Path(path).stat().st_size if Path(path).exists() else 0
         if size < sizes[name]:
             return Finding(
@@ -148,13 +152,13 @@ def _shrunken(config: Config, status: LedgerStatus) -> Finding | None:
             return Finding(
                 "run",
                 ok=False,
-                detail=f"{path} holds lines of another run: the ledger knows nothing of them; move "
+                detail=f"{path} holds lines of another run: the ledger has no record of them; move "
                 f"the file away, or choose another {key}",
             )
     return None
 
 
-def _resumed(status: LedgerStatus) -> Finding:
+def _resumption(status: LedgerStatus) -> Finding:
     settled = status.completed + status.dead
     if status.running:
         return Finding("run", ok=None, detail=f"{status.run_tag} is running in another process")
@@ -165,22 +169,22 @@ def _resumed(status: LedgerStatus) -> Finding:
     )
 
 
-def describe(config: Config, streams: list[InputStream]) -> list[list[str]]:
-    """Return what would run, as rows of a name and a few words."""
+def describe_run(config: Config, streams: list[InputStream]) -> list[list[str]]:
+    """Return what would run, as rows of a name and a short description."""
     packing = config.packing
-    most = f"up to {packing.max_records:,} records" if packing.max_records > 1 else "1 record"
-    alone = packing.framing != "none" and packing.max_records == 1
-    more = "; set packing.max_records to send more" if alone else ""
+    records = f"up to {packing.max_records:,} records" if packing.max_records > 1 else "1 record"
+    is_single = packing.framing != "none" and packing.max_records == 1
+    more = "; set packing.max_records to send more" if is_single else ""
     inline = number_format.size(limits.INLINE_BODY_BYTES)
     calls, outstanding = config.limits.concurrency, config.limits.outstanding
     staging, completion = config.staging, config.completion
     sweep = f"S3 after {number_format.span(completion.sweep_after)} without one"
     return [
         ["endpoint", f"{config.endpoint.name}{_where(config)}"],
-        ["source", _source(config, streams)],
+        ["source", _describe_source(config, streams)],
         [
             "packing",
-            f"{packing.encodings[0]}, framing {packing.framing}, {most} an invocation{more}",
+            f"{packing.encodings[0]}, framing {packing.framing}, {records} an invocation{more}",
         ],
         [
             "staging",
@@ -200,25 +204,25 @@ def describe(config: Config, streams: list[InputStream]) -> list[list[str]]:
             if completion.queue_url
             else f"events of the emulator, {sweep}"
             if config.emulator
-            else "no queue: S3 is looked at when completions are expected",
+            else "no queue: S3 is asked when completions are expected",
         ],
-        ["results", f"{config.sink.place}, join {config.sink.join}"],
-        ["dead letters", config.dead_letters.place],
+        ["results", f"{config.sink.destination}, join {config.sink.join}"],
+        ["dead letters", config.dead_letters.destination],
         ["ledger", f"{config.ledger.path}, durability {config.ledger.durability}"],
     ]
 
 
-def _source(config: Config, streams: list[InputStream]) -> str:
-    """Say where records come from, and how they are named."""
+def _describe_source(config: Config, streams: list[InputStream]) -> str:
+    """Return where records come from, and what their keys are."""
     source = config.source
     if source.type == "files":
         kind = "one JSON value" if must_be_json(source, config.packing) else "a record as it is"
         return f"{', '.join(source.path)}, each file is {kind}, key is its path"
     if source.type == "sqs":
         key = f"the field {source.key}" if source.key else "the message's id"
-        end = "waits for more for ever"
+        end = "never ends by itself"
         if source.until_empty is not None:
-            end = f"ends when it gave nothing for {number_format.span(source.until_empty)}"
+            end = f"ends when it delivered nothing for {number_format.span(source.until_empty)}"
         return f"{source.queue_url}, key is {key}, {end}"
     sizes = [stream.size for stream in streams]
     known = sum(size for size in sizes if size is not None)

@@ -1,4 +1,4 @@
-"""``dispatcher run``: the whole way, with its display and its closing summary."""
+"""``dispatcher run``: dispatch records, with a display and a summary at the end."""
 
 import os
 import signal
@@ -14,10 +14,11 @@ import click
 from dispatcher import failpoints
 from dispatcher.aws.session import Access
 from dispatcher.cli import exit_codes
-from dispatcher.cli.embedded_emulator import emulator_for, remembering
+from dispatcher.cli.embedded_emulator import emulator_for, with_emulator_state
+from dispatcher.cli.exit_codes import CommandContext
 from dispatcher.cli.options import config_argument, set_option
 from dispatcher.cli.runtime_tuning import fill_standard_streams, tune
-from dispatcher.cli.terminal import Terminal, say
+from dispatcher.cli.terminal import write_message
 from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
 from dispatcher.errors import RunStopped
@@ -42,7 +43,7 @@ from dispatcher.run.pipeline import run as run_pipeline
 @click.option("--force", is_flag=True, help="Resume although the configuration has changed.")
 @click.pass_obj
 def command(
-    shell: Terminal,
+    context: CommandContext,
     config_path: Path,
     overrides: tuple[str, ...],
     progress: Literal["auto", "rich", "plain", "json", "none"],
@@ -57,7 +58,7 @@ def command(
     state kept; 130 or 143 after a signal.
     """
     config = load_config(config_path, overrides)
-    shell.state_folder = Path(config.ledger.path).parent
+    context.state_folder = Path(config.ledger.path).parent
     style = choose_style(sys.stderr, os.environ.get("TERM")) if progress == "auto" else progress
     meter = Meter()
     started = time.monotonic()
@@ -65,7 +66,7 @@ def command(
     failpoints.arm_from_environment()
     tune()
     try:
-        ending = anyio.run(
+        result = anyio.run(
             _dispatch,
             config,
             meter,
@@ -74,71 +75,73 @@ def command(
             backend_options={"use_uvloop": find_spec("uvloop") is not None},
         )
     except BaseException as error:
-        if meter.read and isinstance(exit_codes.most_telling(error), RunStopped):
-            _close(config, meter, style, started, None)
+        if meter.read and isinstance(exit_codes.root_cause(error), RunStopped):
+            _write_run_summary(config, meter, style, started, None)
         raise
-    _close(config, meter, style, started, ending)
-    return exit_code(meter, ending)
+    _write_run_summary(config, meter, style, started, result)
+    return exit_code(meter, result)
 
 
-def exit_code(meter: Meter, ending: RunResult) -> int:
-    """Return what the process exits with after a run that was not stopped by an error."""
+def exit_code(meter: Meter, result: RunResult) -> int:
+    """Return the exit code of a run that was not stopped by an error."""
     balance = balance_of(meter)
-    if not balance.holds(finished=ending.signal is None):
+    if not balance.holds(finished=result.signal is None):
         return exit_codes.STOPPED
-    if ending.signal is not None:
-        return 128 + ending.signal
+    if result.signal is not None:
+        return 128 + result.signal
     return exit_codes.DEAD_LETTERS if balance.dead else 0
 
 
 async def _dispatch(config: Config, meter: Meter, style: Style, force: bool) -> RunResult:
-    config = remembering(config)
+    config = with_emulator_state(config)
     async with emulator_for(config) as (reached, access), serve(config.observe, meter) as port:
         if style in ("rich", "plain"):
-            _introduce(config, access, port)
+            _announce(config, access, port)
         async with anyio.create_task_group() as group:
             group.start_soon(show, meter, style, sys.stderr)
-            ending = await run_pipeline(reached, meter=meter, access=access, force=force)
+            result = await run_pipeline(reached, meter=meter, access=access, force=force)
             group.cancel_scope.cancel()
-    return ending
+    return result
 
 
-def _introduce(config: Config, access: Access | None, port: int | None) -> None:
-    """Say what runs where, before anything is sent."""
+def _announce(config: Config, access: Access | None, port: int | None) -> None:
+    """Write what runs where, before anything is sent."""
     where = f", the embedded emulator at {access.endpoint_url}" if access else ""
-    say(f"endpoint {config.endpoint.name}{where}")
-    say(f"ledger {config.ledger.path}")
+    write_message(f"endpoint {config.endpoint.name}{where}")
+    write_message(f"ledger {config.ledger.path}")
     if config.ledger.durability == "relaxed":
-        say("durability is relaxed: the state survives a killed process, but not a power loss")
+        write_message(
+            "durability is relaxed: the state survives a killed process, but not a power loss"
+        )
     if port is not None:
-        say(f"metrics at http://{config.observe.host}:{port}/metrics")
+        write_message(f"metrics at http://{config.observe.host}:{port}/metrics")
 
 
-def _close(
-    config: Config, meter: Meter, style: Style, started: float, ending: RunResult | None
+def _write_run_summary(
+    config: Config, meter: Meter, style: Style, started: float, result: RunResult | None
 ) -> None:
-    """Write the summary; ``ending`` is None where an error stopped the run and is still to tell."""
-    if ending is None:
+    """Write the summary; ``result`` is None where an error, reported later, stopped the run."""
+    if result is None:
         what, advice = "stopped by an error", None
-    elif ending.signal is None:
+    elif result.signal is None:
         what, advice = "finished", None
     else:
-        what = f"stopped by {signal.Signals(ending.signal).name}"
-        left = f"{ending.outstanding:,} outstanding; " if ending.outstanding else ""
+        what = f"stopped by {signal.Signals(result.signal).name}"
+        left = f"{result.outstanding:,} outstanding; " if result.outstanding else ""
         advice = f"{left}the same command line goes on from here"
-    closing = RunSummary(
+    summary = RunSummary(
         seconds=time.monotonic() - started,
         ending=what,
-        finished=ending is not None and ending.signal is None,
-        results=config.sink.place,
-        dead_letters=config.dead_letters.place,
+        finished=result is not None and result.signal is None,
+        results=config.sink.destination,
+        dead_letters=config.dead_letters.destination,
         advice=advice,
     )
     if style == "json":
-        say(summary_json(meter, closing))
+        write_message(summary_json(meter, summary))
         return
     try:
-        write_summary(meter, closing, sys.stderr)
+        write_summary(meter, summary, sys.stderr)
     except OSError:
-        # Standard error is closed: the exit code still tells.
+        # Standard error is closed: the exit code remains.
         return

@@ -1,4 +1,4 @@
-"""What a long-lived process that moves large buffers asks of its runtime."""
+"""Tune allocator and garbage collector for a long-lived process that moves large buffers."""
 
 import ctypes
 import gc
@@ -9,19 +9,19 @@ _LARGE_BYTES = 262_144
 _SPARE_BYTES = 16_000_000
 
 _YOUNG_OBJECTS = 100_000
-"""Objects made and not freed since the last collection that ask for the next one. A run keeps many
-for as long as they are outstanding, and makes hardly a cycle; with the default of 700, looking for
-cycles was 4 % of its CPU (samples of a profile)."""
+"""Objects made and not freed since the last collection at which the next one starts. A run keeps
+many while they are outstanding and makes few cycles; with the default of 700, the search for cycles
+took 4 % of its CPU (samples of a profile)."""
 
 
 def tune() -> None:
-    """Let freed payloads go back to the system, and spare the collector what never dies.
+    """Return the memory of freed payloads to the system, and make collections rare and cheap.
 
     glibc raises its threshold for large allocations with each one that is freed, so payloads end
     on a heap that only grows, one per thread: 252 MB at the peak of a 1 GB run, and rising; with
     a fixed threshold and two heaps 121 MB, and flat. A fixed one also gives back 128 kB and
-    more at the end of the heap at once, to be cleared by the kernel a moment later: some are kept.
-    Elsewhere than on glibc this does nothing.
+    more at the end of the heap at once, and the kernel has to clear them again a moment later: so
+    some memory is kept. Without glibc, only the collector is tuned.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -37,7 +37,7 @@ def tune() -> None:
 
 
 def fill_standard_streams() -> None:
-    """Open what the caller has closed of 0, 1 and 2, before a socket takes the number.
+    """Open the null device for 0, 1 and 2 where they are closed, before a socket takes the number.
 
     libuv refuses to close such descriptors: ``dispatcher run x <&-`` would abort.
     """

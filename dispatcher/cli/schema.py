@@ -4,7 +4,7 @@ import json
 
 import click
 
-from dispatcher.cli.terminal import emit
+from dispatcher.cli.terminal import write_data
 from dispatcher.config.schema import config_schema
 
 
@@ -12,8 +12,8 @@ from dispatcher.config.schema import config_schema
 def command() -> int:
     """Print the JSON Schema (draft 2020-12) of the configuration.
 
-    Editors complete and check with it: save it as schema.json and begin the configuration with
+    Editors use it to complete and check: save it as schema.json and begin the configuration with
     the line "# yaml-language-server: $schema=schema.json".
     """
-    emit(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+    write_data(json.dumps(config_schema(), indent=2, ensure_ascii=False))
     return 0

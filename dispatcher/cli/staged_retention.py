@@ -1,4 +1,4 @@
-"""How long staged objects are needed, and the rule that removes them after that. Pure."""
+"""Lifetime of staged objects, and the lifecycle rule that removes them after it. Pure."""
 
 import json
 import math
@@ -6,31 +6,30 @@ import math
 from dispatcher.aws.preflight.lifecycle import rule_of
 from dispatcher.config.retry import InvocationRetrySettings
 from dispatcher.config.settings import Config
+from dispatcher.dispatch.staging.object_cache import KNOWN_SECONDS
 from dispatcher.retry.outcomes import BACKOFF_CAP_SECONDS
 
 _DAY_SECONDS = 86_400
-
-_SHARED_SECONDS = 3_600
-"""So long after it was written an object is used for another record with the same content."""
 
 
 def days_needed(config: Config) -> int:
     """Return how many days after it was written a staged object may be removed.
 
-    By then its records have had all their attempts, even where each of them expired. One day more
-    is for a run that was stopped meanwhile; a run that stops for longer writes what is gone anew.
+    By then its records have had all their attempts, even where each of them expired, and even where
+    another record with the same content took over the object at the last moment. One day more
+    is for a run that was stopped meanwhile; a run that stops for longer writes again what is gone.
     """
     outcomes = config.retry.outcomes
-    again = [value for _, value in outcomes if isinstance(value, InvocationRetrySettings)]
-    attempts = max(one.attempts for one in again)
+    retries = [value for _, value in outcomes if isinstance(value, InvocationRetrySettings)]
+    attempts = max(retry.attempts for retry in retries)
     request = config.request
-    each = request.ttl + request.timeout + config.completion.slack
-    seconds = _SHARED_SECONDS + attempts * each + (attempts - 1) * BACKOFF_CAP_SECONDS
+    deadline = request.ttl + request.timeout + config.completion.slack
+    seconds = KNOWN_SECONDS + attempts * deadline + (attempts - 1) * BACKOFF_CAP_SECONDS
     return 1 + math.ceil(seconds / _DAY_SECONDS)
 
 
 def advice(config: Config) -> str | None:
-    """Return the lifecycle rule and what to do with it, where the user leaves deletion to one."""
+    """Return the lifecycle rule and the command that sets it; None without ``by_lifecycle``."""
     staging = config.staging
     if staging.bucket is None or staging.delete != "by_lifecycle":
         return None

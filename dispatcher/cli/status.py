@@ -1,4 +1,4 @@
-"""``dispatcher status``: how far a run is, read from its ledger beside a running process."""
+"""``dispatcher status``: show how far a run is, from its ledger, also while it is running."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from dispatcher.cli.options import config_argument, set_option
-from dispatcher.cli.terminal import emit
+from dispatcher.cli.terminal import write_data
 from dispatcher.config.connectors import DeadLetterSettings, SinkSettings
 from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
@@ -22,22 +22,22 @@ from dispatcher.observe import number_format
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(config_path: Path, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Show how far a run is, whether or not a process is working on it."""
+    """Show how far a run is, also while a process is working on it."""
     config = load_config(config_path, overrides)
     status = read_status(Path(config.ledger.path))
     if as_json:
-        emit(json.dumps(dataclasses.asdict(status), indent=2))
+        write_data(json.dumps(dataclasses.asdict(status), indent=2))
     else:
-        emit("\n".join(status_lines(status, config, time.time())))
+        write_data("\n".join(status_lines(status, config, time.time())))
     return 0
 
 
 def status_lines(status: LedgerStatus, config: Config, now: float) -> Iterator[str]:
-    """Yield the status for people.
+    """Yield the status as lines for people.
 
     Args:
         status: As read from the ledger.
-        config: Says where records come from and outcomes go.
+        config: Names the source and the sinks.
         now: Seconds since the epoch.
     """
     if status.running:
@@ -72,8 +72,8 @@ def status_lines(status: LedgerStatus, config: Config, now: float) -> Iterator[s
     if status.repeated:
         rows.append(["repeated", f"perhaps invoked more than once: {status.repeated:,}"])
     rows += [
-        ["results", _place(config.sink, status.results_bytes)],
-        ["dead letters", _place(config.dead_letters, status.dead_letter_bytes)],
+        ["results", _destination(config.sink, status.results_bytes)],
+        ["dead letters", _destination(config.dead_letters, status.dead_letter_bytes)],
     ]
     yield from number_format.columns(rows, left=2)
     if status.dead_reasons:
@@ -92,6 +92,10 @@ def status_lines(status: LedgerStatus, config: Config, now: float) -> Iterator[s
         )
 
 
-def _place(sink: SinkSettings | DeadLetterSettings, size: int) -> str:
-    """Say where outcomes are, and how large a file of them is."""
-    return f"{sink.place}, {number_format.size(size)}" if sink.type == "jsonl" else sink.place
+def _destination(sink: SinkSettings | DeadLetterSettings, size: int) -> str:
+    """Return where outcomes go, and the size of the file if it is one."""
+    return (
+        f"{sink.destination}, {number_format.size(size)}"
+        if sink.type == "jsonl"
+        else sink.destination
+    )

@@ -1,44 +1,31 @@
-"""Talking to the person at the terminal, and to the program behind a pipe."""
+"""Write data to standard output, and messages for people to standard error."""
 
 import os
 import shutil
 import sys
 import textwrap
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TextIO
 
 import click
 
 
-@dataclass(slots=True)
-class Terminal:
-    """What the program knows of the command under way, for the case that it fails.
-
-    Attributes:
-        state_folder: Where the run keeps its state, once a configuration is read.
-    """
-
-    state_folder: Path | None = None
-
-
-def emit(text: str) -> None:
+def write_data(text: str) -> None:
     """Write data to standard output.
 
     Raises:
-        click.exceptions.Exit: Nobody reads it any more (``dispatcher schema | head``).
+        click.exceptions.Exit: Its reader has closed it (``dispatcher schema | head``).
     """
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        # What the interpreter would flush at exit must not fail again.
+        # The interpreter flushes at exit: that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise click.exceptions.Exit(0) from None
 
 
-def say(text: str) -> None:
-    """Write a line for people to standard error; a closed one is nobody's loss."""
+def write_message(text: str) -> None:
+    """Write a line for people to standard error; nothing happens where that is closed."""
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -47,12 +34,12 @@ def say(text: str) -> None:
 
 
 def paragraph(label: str, message: str, stream: TextIO) -> str:
-    """Return a message behind a label, wrapped on a terminal, its lines kept apart.
+    """Return a message behind a label, wrapped on a terminal, with its lines kept separate.
 
     Args:
         label: Such as ``error:``.
-        message: One sentence or several, one a line.
-        stream: Where it will be written; not a terminal: nothing is wrapped.
+        message: One or more sentences, one a line.
+        stream: Where it will be written; text is wrapped only for a terminal.
     """
     indent = " " * (len(label) + 1)
     lines = message.splitlines() or [""]
@@ -75,7 +62,7 @@ def paragraph(label: str, message: str, stream: TextIO) -> str:
 
 
 def _width(stream: TextIO) -> int:
-    """Return the columns of the stream's own terminal; standard output may be a file."""
+    """Return the width of the stream's own terminal: standard output may be a file."""
     if os.environ.get("COLUMNS", "").isdigit():
         return int(os.environ["COLUMNS"])
     try:

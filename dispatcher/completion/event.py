@@ -1,4 +1,4 @@
-"""What a message of the completion queue says. Pure; accepts every form that has been captured.
+"""Completion events, parsed from messages of the queue, in every form that has been captured. Pure.
 
 * SageMaker's own event, raw or in SNS's envelope.
 * S3 events (keys form-URL-encoded) and EventBridge's variant (keys as they are), where the output
@@ -46,7 +46,7 @@ class Completion:
 
 
 @dataclass(slots=True, frozen=True)
-class Nothing:
+class NoCompletion:
     """A message that completes nothing.
 
     Attributes:
@@ -60,20 +60,20 @@ _KINDS: dict[str, Kind] = {"Completed": "completed", "Failed": "failed", "Expire
 _ENDING, _FAILURE_ENDING = ".out", "-error.out"
 
 
-def parse(text: str) -> list[Completion | Nothing]:
+def parse(text: str) -> list[Completion | NoCompletion]:
     """Return what a message says: one completion, or for S3 events one for each object."""
     try:
         event = orjson.loads(text)
         if isinstance(event, dict) and event.get("Type") == "Notification" and "Message" in event:
             event = orjson.loads(event["Message"])
-        return list(_read(event)) or [Nothing("malformed")]
+        return list(_read(event)) or [NoCompletion("malformed")]
     except (ValueError, TypeError, KeyError, AttributeError):
-        return [Nothing("malformed")]
+        return [NoCompletion("malformed")]
 
 
-def _read(event: Any) -> Iterator[Completion | Nothing]:
+def _read(event: Any) -> Iterator[Completion | NoCompletion]:
     if event.get("eventName") == "TestNotification" or event.get("Event") == "s3:TestEvent":
-        yield Nothing("test")
+        yield NoCompletion("test")
     elif "Records" in event:
         for record in event["Records"]:
             s3 = record["s3"]
@@ -87,7 +87,7 @@ def _read(event: Any) -> Iterator[Completion | Nothing]:
     elif (kind := _KINDS.get(event.get("invocationStatus"))) is not None:
         yield _inference(kind, event)
     else:
-        yield Nothing("malformed")
+        yield NoCompletion("malformed")
 
 
 def _inference(kind: Kind, event: dict[str, Any]) -> Completion:
@@ -127,11 +127,13 @@ def _service_seconds(event: dict[str, Any]) -> float | None:
         return None
 
 
-def _object(bucket: object, key: object, *, made: bool) -> Completion | Nothing:
+def _object(bucket: object, key: object, *, made: bool) -> Completion | NoCompletion:
     if not isinstance(bucket, str) or not isinstance(key, str):
-        return Nothing("malformed")
+        return NoCompletion("malformed")
     if not made or not key.endswith(_ENDING):
-        return Nothing("foreign")  # removed, or not an output: staged inputs may lie beside them
+        return NoCompletion(
+            "foreign"
+        )  # removed, or not an output: staged inputs may lie beside them
     location = Location(bucket, key)
     failed = key.endswith(_FAILURE_ENDING)
     return Completion("failed" if failed else "completed", invocation_at(location), location)

@@ -1,35 +1,35 @@
-"""Events from the queue: claim what they complete, delete what is of no use to anybody."""
+"""The listener: events from the completion queue claim the invocations that they complete."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from dispatcher import failpoints, limits
 from dispatcher.aws.requests import SqsMessage
-from dispatcher.completion.event import Completion, Nothing, parse
+from dispatcher.completion.event import Completion, NoCompletion, parse
 from dispatcher.completion.joiner import Claimed
-from dispatcher.config.settings import Config
 from dispatcher.errors import CallError
 from dispatcher.flow.channel import send_eagerly
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.observe.meter import Meter
+from dispatcher.observe.events import CompletionsHeard, EventKind, Observer
 from dispatcher.retry.outage import OutageTimer
 
 _PAUSE_SECONDS = 1.0
-"""Wait after a failed call to the queue; the sweeper goes on meanwhile."""
+"""Wait after a failed call to the queue; the sweep goes on meanwhile."""
 
 _DRAIN_SECONDS = 1
-"""How long an empty queue is waited for before its events of the meantime count as heard. Not 0:
-a short poll asks only some of the queue's servers."""
+"""Wait at an empty queue before the events that waited at the start count as heard. Not 0: a short
+poll asks only some of the queue's servers."""
 
 _GATHER_SECONDS = 0.05
-"""How long events, and their receipts, wait for others to share a call with: a call costs the same
-for ten. Nobody waits where ten are there already."""
+"""Wait of events, and of their receipts, for others to share a call with: a call costs the same
+for ten. There is no wait where ten are there already."""
 
 
 class EventQueue(Protocol):
@@ -42,22 +42,27 @@ class EventQueue(Protocol):
         """Delete up to ten messages."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Listener:
-    """What the listener loops of a run share; ``run`` is one loop, until cancelled.
+    """The listener loops of a run; ``run`` is one loop, until cancelled.
 
     Attributes:
-        heard: Is told of each event of this run, with its invocation before that is claimed.
-        drained: The events that waited in the queue at the start are heard.
+        ledger: Has the outstanding invocations.
+        queue: The completion queue.
+        foreign: ``completion.foreign``: events of others are left in the queue, or deleted.
+        outage: Ends the run when the queue does not answer.
+        observe: Gets the events.
+        heard: Called for each event of this run, with its invocation before that is claimed.
+        drained: Set when the events that waited at the start have been heard.
     """
 
-    config: Config
     ledger: Ledger
     queue: EventQueue
-    meter: Meter
-    patience: OutageTimer
+    foreign: Literal["leave", "delete"]
+    outage: OutageTimer
+    observe: Observer
     heard: Callable[[Entry | None], None]
-    drained: anyio.Event = field(default_factory=anyio.Event)
+    drained: anyio.Event
 
     async def run(
         self,
@@ -75,19 +80,19 @@ class Listener:
                 try:
                     messages = await self._receive()
                 except CallError as error:
-                    self.patience.failed(error)
+                    self.outage.failed(error)
                     await anyio.sleep(_PAUSE_SECONDS)
                     continue
-                self.patience.succeeded()
+                self.outage.succeeded()
                 failpoints.reach("completion.received")
-                claimed, done = self._take(messages)
+                claimed, useless = self._take(messages)
                 if not messages:
                     self.drained.set()
                 for claim in claimed:
                     await send_eagerly(claims, claim)
                 failpoints.reach("completion.claimed")
-                if done:
-                    await receipts.send(done)
+                if useless:
+                    await receipts.send(useless)
                 if len(messages) < limits.SQS_BATCH_ENTRIES:
                     await anyio.sleep(_GATHER_SECONDS)
 
@@ -98,14 +103,17 @@ class Listener:
     def _take(self, messages: Sequence[SqsMessage]) -> tuple[list[Claimed], list[str]]:
         """Claim what messages complete, at once; return that, and receipts of useless messages."""
         claimed: list[Claimed] = []
-        done: list[str] = []
+        useless: list[str] = []
+        event = CompletionsHeard(Counter(), [])
         for message in messages:
             parts = parse(message.body)
-            claims = [c for part in parts if (c := self._heard(part, message.receipt))]
+            claims = [c for part in parts if (c := self._claim(part, message.receipt, event))]
             if not claims and self._is_useless(parts):
-                done.append(message.receipt)
+                useless.append(message.receipt)
             claimed += claims
-        return claimed, done
+        if messages:
+            self.observe(event)
+        return claimed, useless
 
     def _of(self, part: Completion) -> tuple[bool, Entry | None]:
         """Return whether an event is of this run, and its invocation if that is outstanding."""
@@ -114,40 +122,46 @@ class Listener:
             entry = self.ledger.find_output(str(part.location))
         return ours or entry is not None, entry
 
-    def _heard(self, part: Completion | Nothing, receipt: str) -> Claimed | None:
-        """Count an event and return what it settles, if anything is left to settle."""
-        if isinstance(part, Nothing):
-            self.meter.events[part.why] += 1
-            return None
-        ours, entry = self._of(part)
-        if not ours:
-            self.meter.events["foreign"] += 1
+    def _claim(
+        self, part: Completion | NoCompletion, receipt: str, event: CompletionsHeard
+    ) -> Claimed | None:
+        """Return the claim of a message that completes something; count it by its kind."""
+        kind, entry = self._kind_of(part)
+        event.kinds[kind] += 1
+        if isinstance(part, NoCompletion) or kind == "foreign":
             return None
         self.heard(entry)
-        if part.service_seconds is not None and entry is not None:
-            self.meter.service_latency.add(part.service_seconds)
-        if entry is None or not self.ledger.claim(entry):
-            self.meter.events["duplicate"] += 1
-            if entry is not None:  # being settled now: delete this message with the other
-                entry.acks = [*(entry.acks or ()), receipt]
+        if entry is None:
             return None
-        self.meter.events["matched"] += 1
+        if part.service_seconds is not None:
+            event.service_seconds.append(part.service_seconds)
+        # Where it is being settled now, this message is deleted with the one that claimed it.
         entry.acks = [*(entry.acks or ()), receipt]
-        return Claimed(entry, part)
+        return Claimed(entry, part) if kind == "matched" and self.ledger.claim(entry) else None
 
-    def _is_useless(self, parts: Sequence[Completion | Nothing]) -> bool:
+    def _kind_of(self, part: Completion | NoCompletion) -> tuple[EventKind, Entry | None]:
+        if isinstance(part, NoCompletion):
+            return part.why, None
+        ours, entry = self._of(part)
+        if not ours:
+            return "foreign", None
+        if entry is None:
+            return "closed", None
+        return ("claimed" if entry.claimed else "matched"), entry
+
+    def _is_useless(self, parts: Sequence[Completion | NoCompletion]) -> bool:
         """Return whether a message may be deleted at once.
 
         Ours and settled, or a test: yes. Foreign or not understood: as configured, for the queue
         may be shared. Ours and being settled: no, it goes when that is durable.
         """
         for part in parts:
-            if isinstance(part, Nothing):
-                if part.why != "test" and self.config.completion.foreign == "leave":
+            if isinstance(part, NoCompletion):
+                if part.why != "test" and self.foreign == "leave":
                     return False
                 continue
             ours, entry = self._of(part)
-            if entry is not None or (not ours and self.config.completion.foreign == "leave"):
+            if entry is not None or (not ours and self.foreign == "leave"):
                 return False
         return True
 
@@ -155,7 +169,7 @@ class Listener:
 async def acknowledge(queue: EventQueue, receipts: MemoryObjectReceiveStream[list[str]]) -> None:
     """Delete messages whose invocations are settled, ten a call, until the stream ends.
 
-    What cannot be deleted is delivered again, and is then a duplicate that changes nothing.
+    A message that cannot be deleted is delivered again, and then changes nothing.
     """
     async with receipts:
         async for waiting in receipts:

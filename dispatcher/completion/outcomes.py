@@ -1,4 +1,4 @@
-"""What a completion and its answer mean for each record of an invocation. Pure."""
+"""Outcomes: what a completion and its output mean for each record of an invocation. Pure."""
 
 import base64
 from collections.abc import Sequence
@@ -6,15 +6,14 @@ from dataclasses import dataclass, replace
 
 from dispatcher.completion.event import Completion
 from dispatcher.config.connectors import SinkSettings
-from dispatcher.config.settings import Config
+from dispatcher.config.packing import PackingSettings
 from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.invocation import Entry
-from dispatcher.ledger.outcome import Meta, Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Meta, Outcome, Settlement
 from dispatcher.packing.response_split import Mismatch, Outputs, split
 from dispatcher.packing.select import SelectError, select
 from dispatcher.packing.values import NotEncodableError, encode, parse
-from dispatcher.reasons import Status
+from dispatcher.reasons import Reason
 
 _REFUSED = "client error ("
 """In the failure reason of an event: the container answered with a status of 400 to 499 (E)."""
@@ -25,137 +24,148 @@ _MESSAGE_CHARS = 2_000
 
 @dataclass(slots=True)
 class OutputObject:
-    """What the service made of an invocation: a body, or why there is none."""
+    """The output or failure object of an invocation, or the reason why there is none.
+
+    Attributes:
+        body: Its bytes.
+        content_type: Its MIME type, or None.
+        reason: Why there is no body; None where there is one, or where the event has to do.
+        message: A sentence with the reason.
+        location: Where it lies in S3, if that is known.
+    """
 
     body: bytes | None
     content_type: str | None
-    reason: str = ""
+    reason: Reason | None = None
     message: str = ""
     location: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
-class FailedOutcome:
-    """Why an invocation has no outputs."""
+class Failure:
+    """The reason why an invocation has no outputs."""
 
-    status: Status
-    reason: str
+    reason: Reason
     message: str
 
 
 def judged(
     completion: Completion,
-    answer: OutputObject,
+    output: OutputObject,
     entry: Entry,
     *,
     raws: Sequence[bytes | FileSlice | None],
-    config: Config,
+    packing: PackingSettings,
+    sink: SinkSettings,
+    max_output: int,
     now: float,
-) -> Settlement | FailedOutcome:
-    """Return what settles an invocation, or why it has no outputs; takes long where much is parsed.
+) -> Settlement | Failure:
+    """Return what settles an invocation, or its failure; slow where much is parsed.
 
     Args:
-        completion: What the service said of it.
-        answer: What it made of it.
+        completion: The service's word on it.
+        output: What the container made of it.
         entry: The invocation.
-        raws: Each record's bytes, where a completed one shows them.
-        config: How answers are split, and what results show.
-        now: When it completed, for them to tell.
+        raws: Each record's bytes, where its result shows them.
+        packing: How outputs are split.
+        sink: What results show.
+        max_output: Largest output, decompressed, in bytes.
+        now: When it completed, for ``sink.meta``.
     """
-    verdict = verdict_on(completion, answer, entry, config)
-    if isinstance(verdict, FailedOutcome):
+    verdict = verdict_on(completion, output, entry, packing, max_output=max_output)
+    if isinstance(verdict, Failure):
         return verdict
-    return settlement_of(entry, answer, verdict, raws=raws, sink=config.sink, now=now)
+    return settlement_of(entry, output, verdict, raws=raws, sink=sink, now=now)
 
 
 def settlement_of(
     entry: Entry,
-    answer: OutputObject,
-    verdict: Outputs | FailedOutcome,
+    output: OutputObject,
+    verdict: Outputs | Failure,
     *,
     raws: Sequence[bytes | FileSlice | None],
     sink: SinkSettings,
     now: float,
 ) -> Settlement:
-    """Return one outcome for each record, as the sink is to show them, see ``judged``."""
-    outcomes = outcomes_of(entry, answer, verdict, raws)
+    """Return one outcome for each record, as the sink shows them; see ``judged``."""
+    outcomes = outcomes_of(entry, output, verdict, raws)
     if sink.meta or sink.select is not None:
         planned = entry.planned
         meta = Meta(planned.id, planned.route, entry.planned_at, entry.accepted_at, now)
         for outcome in outcomes:
             outcome.meta = meta
-    if sink.select is not None and not isinstance(verdict, FailedOutcome):
+    if sink.select is not None and not isinstance(verdict, Failure):
         outcomes = reshaped(outcomes, sink)
     return Settlement(entry, outcomes)
 
 
 def verdict_on(
-    completion: Completion, answer: OutputObject, entry: Entry, config: Config
-) -> Outputs | FailedOutcome:
-    """Return each record's own output, or why there is none."""
+    completion: Completion,
+    output: OutputObject,
+    entry: Entry,
+    packing: PackingSettings,
+    *,
+    max_output: int,
+) -> Outputs | Failure:
+    """Return each record's own output, or the failure."""
     if completion.kind == "expired":
-        return FailedOutcome("expired", "expired", completion.reason or "no completion in time")
+        return Failure(Reason.EXPIRED, completion.reason or "no completion in time")
     if completion.kind == "failed":
-        said = (answer.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
+        said = (output.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
         message = "; ".join(part for part in (completion.reason, said) if part)
-        # Where only a failure object was found, nobody said whose fault it was.
+        # Where only a failure object was found, nothing says whose fault it was.
         is_refused = _REFUSED in completion.reason
-        reason = "model_error" if is_refused else "model_server_error"
-        return FailedOutcome(
-            "failed", reason, message or "the container failed and left no message"
-        )
-    if answer.body is None:
-        return FailedOutcome("failed", answer.reason, answer.message)
+        reason = Reason.MODEL_ERROR if is_refused else Reason.MODEL_SERVER_ERROR
+        return Failure(reason, message or "the container failed and left no message")
+    if output.body is None:
+        assert output.reason is not None, "it comes with a body or a reason"
+        return Failure(output.reason, output.message)
     keys = [record_ref.key for record_ref in entry.record_refs]
-    most = config.completion.max_output
-    outputs = split(answer.body, answer.content_type, keys, config.packing, most=most)
+    outputs = split(output.body, output.content_type, keys, packing, max_bytes=max_output)
     if isinstance(outputs, Mismatch):
-        return FailedOutcome("failed", outputs.reason, outputs.message)
+        return Failure(outputs.reason, outputs.message)
     return outputs
 
 
 def outcomes_of(
     entry: Entry,
-    answer: OutputObject,
-    verdict: Outputs | FailedOutcome,
+    output: OutputObject,
+    verdict: Outputs | Failure,
     raws: Sequence[bytes | FileSlice | None],
 ) -> list[Outcome]:
     """Return one outcome for each record.
 
     Args:
         entry: The invocation.
-        answer: What the service made of it.
-        verdict: Each record's own output, or why there is none.
+        output: What the container made of it.
+        verdict: Each record's own output, or the failure.
         raws: Each record's bytes, where the sink shows them.
     """
-    if isinstance(verdict, FailedOutcome):
+    if isinstance(verdict, Failure):
         return [
-            Outcome(
-                record_ref.position,
-                record_ref.key,
-                verdict.status,
-                None,
-                None,
-                reason=verdict.reason,
-                message=verdict.message,
+            Outcome.dead(
+                ref.position,
+                ref.key,
+                verdict.reason,
+                verdict.message,
                 attempts=entry.attempt,
                 input=raw,
             )
-            for record_ref, raw in zip(entry.record_refs, raws, strict=True)
+            for ref, raw in zip(entry.record_refs, raws, strict=True)
         ]
     return [
         Outcome(
             record_ref.position,
             record_ref.key,
             "completed",
-            output,
+            value,
             verdict.content_type,
             attempts=entry.attempt,
             input=raw,
             is_json=verdict.are_json,
-            location=answer.location,
+            location=output.location,
         )
-        for record_ref, output, raw in zip(entry.record_refs, verdict.values, raws, strict=True)
+        for record_ref, value, raw in zip(entry.record_refs, verdict.values, raws, strict=True)
     ]
 
 
@@ -170,26 +180,26 @@ def reshaped(outcomes: Sequence[Outcome], sink: SinkSettings) -> list[Outcome]:
         sink: Its ``select`` is set.
     """
     assert sink.select is not None
-    made = []
+    reshaped_outcomes = []
     for outcome in outcomes:
         try:
             output = encode(select(sink.select, _document(outcome, sink)), "json")
         except (SelectError, NotEncodableError) as error:
-            lies = f"; the output is at {outcome.location}" if outcome.location else ""
-            message = f"sink.select {error}{lies}"
-            made.append(
+            place = f"; the output is at {outcome.location}" if outcome.location else ""
+            message = f"sink.select {error}{place}"
+            reshaped_outcomes.append(
                 replace(
                     outcome,
-                    status="failed",
+                    status=Reason.SELECT_FAILED.status,
                     output=None,
                     output_type=None,
-                    reason="select_failed",
+                    reason=Reason.SELECT_FAILED,
                     message=message,
                 )
             )
         else:
-            made.append(replace(outcome, output=output, is_json=True, input=None))
-    return made
+            reshaped_outcomes.append(replace(outcome, output=output, is_json=True, input=None))
+    return reshaped_outcomes
 
 
 def _document(outcome: Outcome, sink: SinkSettings) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""The configuration of a run: models, units, YAML."""
+"""The configuration of a run: settings by section, units, and YAML."""

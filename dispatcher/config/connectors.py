@@ -1,4 +1,4 @@
-"""Where records come from, and where results and dead letters go."""
+"""Settings of connectors: the sections ``source``, ``sink`` and ``dead_letters``."""
 
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal, Self
@@ -11,43 +11,43 @@ from dispatcher.config.section import Section
 from dispatcher.config.units import Duration, Size
 
 _URL = r"^https?://"
-_LINE = ("key", "status", "output", "input", "meta")
-"""What ``sink.select`` sees of a result line."""
+_RESULT_FIELDS = ("key", "status", "output", "input", "meta")
+"""Fields of a result line that ``sink.select`` can use."""
 
-_FIFO = ".fifo"
-"""How the names of FIFO queues end, and no others' (D)."""
+_FIFO_SUFFIX = ".fifo"
+"""Suffix of the names of FIFO queues, and of no others (D)."""
 
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-class _Place(Section):
+class _ConnectorSettings(Section):
     """A section whose ``type`` decides which of its keys are used."""
 
-    OWN: ClassVar[dict[str, tuple[str, ...]]]
-    """Keys that not every type has; the first of each is the one that it cannot do without."""
+    OWN_KEYS: ClassVar[dict[str, tuple[str, ...]]]
+    """Keys that not every type has, by type; the first of each type is required."""
 
     @model_validator(mode="after")
-    def _keys_of_its_type(self) -> Self:
+    def _has_keys_of_its_type(self) -> Self:
         kind = str(self.model_dump(include={"type"})["type"])
-        for other, keys in self.OWN.items():
-            alien = self._set(key for key in keys if key not in self.OWN[kind])
-            if alien is not None:
-                raise ValueError(f"{alien} is a key of type {other}; this is type {kind}")
-        needed = self.OWN[kind][0]
-        if not getattr(self, needed):
-            said = (type(self).model_fields[needed].description or "").rstrip(".")
-            said = said if said[1:2].isupper() else said[:1].lower() + said[1:]
-            raise ValueError(f"{needed} is missing ({said})")
-        if kind == "sqs" and str(getattr(self, needed)).endswith(_FIFO):
+        for other, keys in self.OWN_KEYS.items():
+            foreign = self._first_set(key for key in keys if key not in self.OWN_KEYS[kind])
+            if foreign is not None:
+                raise ValueError(f"{foreign} is a key of type {other}; this is type {kind}")
+        required = self.OWN_KEYS[kind][0]
+        if not getattr(self, required):
+            meaning = (type(self).model_fields[required].description or "").rstrip(".")
+            meaning = meaning if meaning[1:2].isupper() else meaning[:1].lower() + meaning[1:]
+            raise ValueError(f"{required} is missing ({meaning})")
+        if kind == "sqs" and str(getattr(self, required)).endswith(_FIFO_SUFFIX):
             raise ValueError(
-                f"{needed} names a FIFO queue: its messages are taken and sent group by group, "
-                "which is not supported; name a standard queue"
+                f"{required} names a FIFO queue: its messages are received and sent group by "
+                "group, which is not supported; name a standard queue"
             )
         return self
 
-    def _set(self, keys: Iterable[str]) -> str | None:
+    def _first_set(self, keys: Iterable[str]) -> str | None:
         fields = type(self).model_fields
         changed = (
             key
@@ -57,10 +57,10 @@ class _Place(Section):
         return next(changed, None)
 
 
-class SourceSettings(_Place):
+class SourceSettings(_ConnectorSettings):
     """Where records come from."""
 
-    OWN: ClassVar[dict[str, tuple[str, ...]]] = {
+    OWN_KEYS: ClassVar[dict[str, tuple[str, ...]]] = {
         "jsonl": ("path", "key", "compression"),
         "files": ("path",),
         "sqs": ("queue_url", "key", "receivers", "until_empty"),
@@ -95,14 +95,14 @@ class SourceSettings(_Place):
     until_empty: Duration | None = Field(
         None,
         ge=1,
-        description="End when the queue gave nothing for so long; unset: wait for ever.",
+        description="End when the queue delivered nothing for so long; unset: never.",
     )
 
 
-class _SinkPlace(_Place):
-    """A place that outcomes go to."""
+class _OutcomeSettings(_ConnectorSettings):
+    """Keys of every section that outcomes go to."""
 
-    OWN: ClassVar[dict[str, tuple[str, ...]]] = {"jsonl": ("path",), "sqs": ("queue_url",)}
+    OWN_KEYS: ClassVar[dict[str, tuple[str, ...]]] = {"jsonl": ("path",), "sqs": ("queue_url",)}
 
     type: Literal["jsonl", "sqs"] = Field(
         "jsonl", description="Kind of sink: a file of JSON lines, or an SQS queue."
@@ -113,12 +113,12 @@ class _SinkPlace(_Place):
     )
 
     @property
-    def place(self) -> str:
+    def destination(self) -> str:
         """The file, or the queue."""
         return self.queue_url or self.path
 
 
-class SinkSettings(_SinkPlace):
+class SinkSettings(_OutcomeSettings):
     """Where results go."""
 
     path: str = Field("results.jsonl", min_length=1, description="File of result lines.")
@@ -131,13 +131,13 @@ class SinkSettings(_SinkPlace):
     meta: bool = Field(False, description="Add invocation id, attempts and times to each line.")
 
     @model_validator(mode="after")
-    def _selects_what_is_there(self) -> Self:
-        # A field that is missing is null in JMESPath: the whole run would be written as nulls.
+    def _selects_existing_fields(self) -> Self:
+        # A missing field is null in JMESPath: every output of the run would be written as null.
         for name in sorted(own_fields(self.select)) if self.select is not None else ():
-            if name not in _LINE:
+            if name not in _RESULT_FIELDS:
                 raise ValueError(
-                    f"select takes {name} of a result line, which only has {', '.join(_LINE)}; did "
-                    f"you mean output.{name}?"
+                    f"select takes {name} of a result line, which only has "
+                    f"{', '.join(_RESULT_FIELDS)}; did you mean output.{name}?"
                 )
             if name == "input" and self.join == "output":
                 raise ValueError(
@@ -146,7 +146,7 @@ class SinkSettings(_SinkPlace):
         return self
 
 
-class DeadLetterSettings(_SinkPlace):
-    """Where records go that will not be tried again."""
+class DeadLetterSettings(_OutcomeSettings):
+    """Where records go that are not retried any more."""
 
     path: str = Field("dead.jsonl", min_length=1, description="File of dead-letter lines.")

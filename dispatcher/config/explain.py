@@ -1,4 +1,4 @@
-"""What pydantic finds, said in plain sentences with the remedy."""
+"""Explain the errors that pydantic reports in plain sentences with the remedy."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from dispatcher import limits
-from dispatcher.config.problem import Path
+from dispatcher.config.section import KeyPath
 from dispatcher.config.settings import Config
 from dispatcher.config.units import parse_duration, parse_size
 from dispatcher.config.yaml.interpolation import shorten
@@ -21,7 +21,7 @@ PATTERNS: Mapping[str, str] = {
     r"^[!-~]+$": "printable ASCII characters without blanks",
     r"^https?://": "a URL that begins with https:// or http://",
 }
-"""What each pattern of the settings asks for, in words."""
+"""Each pattern of the settings, in words."""
 
 _COMPARISONS = {
     "greater_than": ("more than", "gt"),
@@ -32,18 +32,18 @@ _COMPARISONS = {
 
 
 def explain(error: ErrorDetails) -> str:
-    """Return one sentence on one error of the configuration's models.
+    """Return one sentence about one error of the configuration's models.
 
     Args:
-        error: As ``ValidationError.errors()`` gives it; its place is told elsewhere.
+        error: As ``ValidationError.errors()`` returns it; the caller adds its place.
     """
-    path: Path = tuple(error["loc"])
+    path: KeyPath = tuple(error["loc"])
     if error["type"] == "extra_forbidden":
         return _unknown_key(path)
     field = find_field(path)
     name = dotted(path)
     if error["type"] == "missing":
-        about = f" ({_decapitalised(field.description)})" if field and field.description else ""
+        about = f" ({_uncapitalised(field.description)})" if field and field.description else ""
         return f"{name} is missing{about}"
     if error["type"] == "value_error":
         sentence = str(error["ctx"]["error"])
@@ -57,10 +57,11 @@ def explain(error: ErrorDetails) -> str:
             f"{name} must be {words} {_with_unit(error['ctx'][bound], field)}, "
             f"not {_with_unit(error['input'], field)}"
         )
-    return f"{name} must be {_expected(error, field)}, not {_quoted(error['input'])}{_meant(error)}"
+    value = _quoted(error["input"])
+    return f"{name} must be {_expected(error, field)}, not {value}{_suggestion(error)}"
 
 
-def find_field(path: Path) -> FieldInfo | None:
+def find_field(path: KeyPath) -> FieldInfo | None:
     """Return the field that a path of keys leads to; list indexes belong to their field."""
     model: type[BaseModel] | None = Config
     field: FieldInfo | None = None
@@ -83,7 +84,7 @@ def section_of(field: FieldInfo) -> type[BaseModel] | None:
     return None
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """Write a path as users do: ``packing.encodings[0]``."""
     text = ""
     for part in path:
@@ -107,19 +108,19 @@ def _expected(error: ErrorDetails, field: FieldInfo | None) -> str:
             least = context["min_length"]
             return f"at least {least} {'character' if least == 1 else 'characters'} long"
         case "int_type" | "int_parsing" | "int_from_float" | "int_parsing_size":
-            return f"a whole number{_such_as(field)}"
+            return f"a whole number{_example(field)}"
         case "float_type" | "float_parsing" | "finite_number":
-            return f"a number{_such_as(field)}"
+            return f"a number{_example(field)}"
         case "bool_type" | "bool_parsing":
             return "true or false"
         case "literal_error":
             return _without_quotes(context["expected"])
         case "list_type":
-            return "text or a list" if _takes_one(field) else "a list, such as [a, b]"
+            return "text or a list" if _accepts_single_value(field) else "a list, such as [a, b]"
         case "model_type" | "model_attributes_type" | "dict_type":
             return "a section with keys of its own (key: value, indented)"
         case _:
-            # A kind that a future field brings; a test holds that today's fields have none.
+            # For kinds of future fields; a test proves that today's fields never get here.
             return f"different ({error['msg']})"
 
 
@@ -139,13 +140,13 @@ def _with_unit(bound: float, field: FieldInfo | None) -> str:
     return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
-def _such_as(field: FieldInfo | None) -> str:
+def _example(field: FieldInfo | None) -> str:
     default = field.default if field else None
     return f", such as {default}" if isinstance(default, int | float) else ""
 
 
-def _takes_one(field: FieldInfo | None) -> bool:
-    """Say whether a list may also be written as its one entry."""
+def _accepts_single_value(field: FieldInfo | None) -> bool:
+    """Return whether a list may also be written as its one entry."""
     return field is not None and any(isinstance(m, BeforeValidator) for m in field.metadata)
 
 
@@ -153,7 +154,7 @@ def _without_quotes(expected: str) -> str:
     return expected.replace("'", "")
 
 
-def _meant(error: ErrorDetails) -> str:
+def _suggestion(error: ErrorDetails) -> str:
     if error["type"] != "literal_error":
         return ""
     choices = _without_quotes(error["ctx"]["expected"]).replace(" or ", ", ").split(", ")
@@ -173,13 +174,13 @@ def _quoted(value: Any) -> str:
     return "a list" if isinstance(value, list) else "a section"
 
 
-def _unknown_key(path: Path) -> str:
-    """Name the nearest known key of this section, and the section where the key does exist."""
-    *around, key = path
-    section = dotted(tuple(around))
+def _unknown_key(path: KeyPath) -> str:
+    """Return a sentence with the nearest key of this section, and the section that has this key."""
+    *parents, key = path
+    section = dotted(tuple(parents))
     sentence = f'unknown key "{shorten(str(key))}"' + (f" in {section}" if section else "")
-    field = find_field(tuple(around))
-    model = (section_of(field) if field else None) if around else Config
+    field = find_field(tuple(parents))
+    model = (section_of(field) if field else None) if parents else Config
     known = list(model.model_fields) if model else []
     near = difflib.get_close_matches(str(key), known, n=1)
     elsewhere = [name for name, field_name in _all_keys() if field_name == key and name != section]
@@ -189,9 +190,9 @@ def _unknown_key(path: Path) -> str:
     if elsewhere:
         hints.append(f"{key} is a key of {' and of '.join(elsewhere)}")
     if not hints:
-        everywhere = list(_all_keys())
-        far = difflib.get_close_matches(str(key), [name for _, name in everywhere], n=1)
-        names = [f"{place}.{name}" for place, name in everywhere if name in far]
+        all_keys = list(_all_keys())
+        far = difflib.get_close_matches(str(key), [name for _, name in all_keys], n=1)
+        names = [f"{place}.{name}" for place, name in all_keys if name in far]
         hints.append(
             f"did you mean {' or '.join(names)}?" if names else f"known here: {', '.join(known)}"
         )
@@ -212,7 +213,7 @@ def _all_keys() -> Iterator[tuple[str, str]]:
     return walk("", Config)
 
 
-def _decapitalised(description: str) -> str:
+def _uncapitalised(description: str) -> str:
     text = description.rstrip(".")
     # "SQS queue" and "S3 bucket" keep their capitals.
     return text if text[1:2].isupper() or text[1:2].isdigit() else text[:1].lower() + text[1:]

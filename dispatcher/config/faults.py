@@ -1,4 +1,4 @@
-"""The faults that an emulator plays: how often each strikes."""
+"""Settings of the emulator's faults: the share that each one strikes."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -42,17 +42,17 @@ class FaultSettings(Section):
     """The share of calls, invocations, events and messages that each fault strikes."""
 
     throttle: Share = Field(0.0, description="InvokeEndpointAsync is throttled.")
-    server_error: Share = Field(0.0, description="It is answered with status 500 or 503.")
-    slow_accept: Share = Field(0.0, description="It is accepted at once and answered late.")
-    slow_accept_delay: Duration = Field(1.0, gt=0, description="So much later.")
+    server_error: Share = Field(0.0, description="The response has status 500 or 503.")
+    slow_accept: Share = Field(0.0, description="Accepted at once, and the response comes late.")
+    slow_accept_delay: Duration = Field(1.0, gt=0, description="Delay of the response.")
     reset_before: Share = Field(0.0, description="The connection is reset, nothing is accepted.")
-    reset_after: Share = Field(0.0, description="Accepted, then reset without an answer.")
+    reset_after: Share = Field(0.0, description="Accepted, then reset without a response.")
     expired_credentials: Share = Field(
         0.0, description="A call of any service is refused: the token has expired."
     )
 
     failure: Share = Field(0.0, description="The model fails, with status 400 or 500.")
-    failure_only: Share = Field(0.0, description="The same, and no event is published.")
+    failure_only: Share = Field(0.0, description="The model fails, and no event is published.")
     expiry: Share = Field(0.0, description="The model never runs, and an Expired event comes.")
     silent_expiry: Share = Field(0.0, description="The model never runs, and nothing comes.")
     silent_output: Share = Field(0.0, description="The output object is there, without an event.")
@@ -60,12 +60,12 @@ class FaultSettings(Section):
 
     lost_event: Share = Field(0.0, description="The event never comes.")
     duplicate_event: Share = Field(0.0, description="The event comes more than once.")
-    duplicate_event_copies: int = Field(1, ge=1, le=1000, description="How often besides.")
+    duplicate_event_copies: int = Field(1, ge=1, le=1000, description="Number of extra copies.")
     late_event: Share = Field(0.0, description="The event comes late.")
-    late_event_delay: Duration = Field(60.0, gt=0, description="So much later.")
+    late_event_delay: Duration = Field(60.0, gt=0, description="Delay of the event.")
     reordered_event: Share = Field(0.0, description="Later events overtake the event.")
     reordered_event_window: Duration = Field(
-        1.0, gt=0, description="It comes up to so much later, each copy for itself."
+        1.0, gt=0, description="Maximum delay of the event, drawn for each copy."
     )
     foreign_event: Share = Field(0.0, description="Another caller's event comes first.")
     malformed_event: Share = Field(0.0, description="An event that makes no sense comes first.")

@@ -1,4 +1,4 @@
-"""Reading a configuration: YAML, ``--set`` and the environment, with every mistake at once."""
+"""Load a configuration from YAML, ``--set`` and the environment; report every mistake at once."""
 
 import copy
 import os
@@ -9,20 +9,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from dispatcher.config.explain import dotted, explain, section_of
-from dispatcher.config.problem import Path as KeyPath
-from dispatcher.config.problem import Problem, SourceLocation
+from dispatcher.config.section import KeyPath, Problem, SourceLocation
 from dispatcher.config.settings import Config
 from dispatcher.config.yaml.document import Document, read_document
 from dispatcher.errors import ConfigError
 
-_MOST_BYTES = 1_000_000
-"""A configuration is a page or two; what is larger is another file, given by mistake."""
+_MAX_BYTES = 1_000_000
+"""A configuration is a page or two; a larger file was named by mistake."""
 
-_SHORTHANDS: Mapping[KeyPath, str] = {
+_SHORT_FORMS: Mapping[KeyPath, str] = {
     ("endpoint",): "name",
     ("emulator", "service_time"): "median",
 }
-"""Sections that may be written as one value, and the key which that value then has."""
+"""Sections that may be written as one value, with the key that the value then has."""
 
 
 def load_config(
@@ -34,12 +33,12 @@ def load_config(
 
     Args:
         path: The YAML file.
-        overrides: What ``--set`` was given: ``section.key=value``, the value in YAML.
+        overrides: Values of ``--set``: ``section.key=value``, the value in YAML.
         environ: Variables for ``${VAR}`` and ``${VAR:-default}`` in the file.
 
     Raises:
-        ConfigError: The file cannot be read or something in it is wrong: one line a mistake, each
-            with file, line and remedy.
+        ConfigError: The file cannot be read, or has mistakes: one line for each, with file, line
+            and remedy.
     """
     document = read_document(_read_text(path), str(path), environ)
     problems = list(document.problems)
@@ -58,9 +57,9 @@ def load_config(
     for override in overrides:
         _apply(document, override, problems)
     broken = {problem.origin for problem in problems}
-    config, found = _validate(document, str(path))
-    # What could not be read is told once, not again as a value that is missing.
-    problems += [problem for problem in found if problem.origin not in broken]
+    config, invalid = _validate(document, str(path))
+    # A value that could not be read is reported once, not again as missing.
+    problems += [problem for problem in invalid if problem.origin not in broken]
     if problems or config is None:
         raise ConfigError(_listed(problems))
     return config
@@ -71,7 +70,7 @@ def _read_text(path: Path) -> str:
         if path.is_dir():
             raise ConfigError(f"{path} is a folder; name the configuration file in it")
         with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+            content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(f"there is no configuration file {path}") from None
     except PermissionError:
@@ -79,7 +78,7 @@ def _read_text(path: Path) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path} cannot be read: {reason}") from None
-    if len(content) > _MOST_BYTES:
+    if len(content) > _MAX_BYTES:
         raise ConfigError(f"{path} is larger than 1 MB; is it the configuration?")
     try:
         return content.decode("utf-8-sig")
@@ -89,10 +88,10 @@ def _read_text(path: Path) -> str:
 
 
 def _fill_blank_sections(document: Document, problems: list[Problem]) -> None:
-    """Let a section whose keys are all commented out stand for its defaults.
+    """Replace sections whose keys are all commented out with their defaults.
 
-    An optional section that is blank could mean both its defaults and its absence: it is asked
-    for, because a run meant for the emulator must not reach AWS.
+    A blank optional section could mean its defaults or its absence, so it is a mistake: a run
+    meant for the emulator must not reach AWS.
     """
     for key in Config.model_fields:
         field = Config.model_fields[key]
@@ -110,7 +109,7 @@ def _fill_blank_sections(document: Document, problems: list[Problem]) -> None:
 
 
 def _apply(document: Document, override: str, problems: list[Problem]) -> None:
-    """Lay one ``--set`` over the document."""
+    """Apply one ``--set`` to the document."""
     name, equals, text = override.partition("=")
     place = SourceLocation(0, f"--set {override}")
     parts = name.strip().split(".")
@@ -127,8 +126,8 @@ def _apply(document: Document, override: str, problems: list[Problem]) -> None:
     for part in parts[:-1]:
         path = (*path, part)
         inner = section.get(part)
-        if inner is not None and path in _SHORTHANDS and not isinstance(inner, dict):
-            inner = {_SHORTHANDS[path]: inner}
+        if inner is not None and path in _SHORT_FORMS and not isinstance(inner, dict):
+            inner = {_SHORT_FORMS[path]: inner}
         if inner is None:
             inner = {}
             document.origins.setdefault(path, place)
@@ -150,11 +149,11 @@ def _validate(document: Document, name: str) -> tuple[Config | None, list[Proble
         return Config.model_validate(document.value), []
     except ValidationError as error:
         problems = []
-        found = error.errors(include_url=False)
-        # A misspelt key first: what is missing beside it is often its consequence.
-        for details in sorted(found, key=lambda one: one["type"] != "extra_forbidden"):
+        errors = error.errors(include_url=False)
+        # A misspelt key first: a missing key beside it is often its consequence.
+        for details in sorted(errors, key=lambda details: details["type"] != "extra_forbidden"):
             path: KeyPath = tuple(details["loc"])
-            # What is wrong with the whole, or missing from it, has no line of its own.
+            # A mistake of the whole document, or a section missing from it, has no line.
             whole = not path or (details["type"] == "missing" and len(path) == 1)
             origin = SourceLocation(0, name) if whole else document.origin(path)
             problems.append(Problem(origin, explain(details)))
@@ -162,6 +161,6 @@ def _validate(document: Document, name: str) -> tuple[Config | None, list[Proble
 
 
 def _listed(problems: Sequence[Problem]) -> str:
-    """Write the problems in the order of the file, one a line."""
+    """Return the problems in the order of the file, one a line."""
     ordered = sorted(problems, key=lambda problem: problem.origin.line)
     return "\n".join(dict.fromkeys(str(problem) for problem in ordered))

@@ -1,4 +1,4 @@
-"""How records become payloads, and where payloads go that do not fit inline."""
+"""Settings of packing and staging: the sections ``packing`` and ``staging``."""
 
 import difflib
 import re
@@ -20,7 +20,7 @@ Encoding: TypeAlias = Literal[
 Framing: TypeAlias = Literal["none", "lines", "json-array", "msgpack-array", "template"]
 
 TEMPLATE_MARK = "[...]"
-"""Where the records stand in ``packing.template``."""
+"""Placeholder of the records in ``packing.template``."""
 
 _FORMATS: dict[Framing, tuple[str, ...]] = {
     "none": ("json", "msgpack", "raw"),
@@ -29,11 +29,11 @@ _FORMATS: dict[Framing, tuple[str, ...]] = {
     "template": ("json",),
     "msgpack-array": ("msgpack",),
 }
-"""What can be framed how."""
+"""Formats of encodings that each framing can hold."""
 
 _FUNCTIONS: Mapping[str, Any] = Functions.FUNCTION_TABLE
 
-_OF_THE_VALUE = frozenset(
+_NODES_OF_THE_VALUE = frozenset(
     {
         "multi_select_dict",
         "multi_select_list",
@@ -45,7 +45,7 @@ _OF_THE_VALUE = frozenset(
         "function_expression",
     }
 )
-"""Parts of an expression whose parts all see the same value; of the others the first one does."""
+"""Nodes whose children all see the value that the node sees; of others only the first does."""
 
 
 def _expression(text: str) -> str:
@@ -59,7 +59,7 @@ def _expression(text: str) -> str:
 
 
 def _check_functions(text: str, parsed: Any) -> None:
-    """Refuse calls that cannot work; the library would only notice with the first record."""
+    """Refuse calls that cannot work; the library would fail only at the first record."""
     nodes = [parsed]
     while nodes:
         node = nodes.pop()
@@ -68,27 +68,26 @@ def _check_functions(text: str, parsed: Any) -> None:
         nodes += node["children"]
         if node["type"] != "function_expression":
             continue
-        name, given = node["value"], len(node["children"])
+        name, count = node["value"], len(node["children"])
         if name not in _FUNCTIONS:
             near = difflib.get_close_matches(name, _FUNCTIONS, 1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"{text!r}: JMESPath has no function {name}{meant}")
-        wanted = _FUNCTIONS[name]["signature"]
-        is_open = bool(wanted) and wanted[-1].get("variadic", False)
-        if given < len(wanted) or (given > len(wanted) and not is_open):
+        parameters = _FUNCTIONS[name]["signature"]
+        is_open = bool(parameters) and parameters[-1].get("variadic", False)
+        if count < len(parameters) or (count > len(parameters) and not is_open):
             least = "at least " if is_open else ""
-            noun = "argument" if len(wanted) == 1 else "arguments"
-            raise ValueError(f"{text!r}: {name} takes {least}{len(wanted)} {noun}, not {given}")
+            noun = "argument" if len(parameters) == 1 else "arguments"
+            raise ValueError(f"{text!r}: {name} takes {least}{len(parameters)} {noun}, not {count}")
 
 
 def own_fields(text: str) -> set[str]:
-    """Return the names of the fields that an expression takes of the value itself.
+    """Return the names of the fields that an expression reads from the value itself.
 
-    What it takes of a field, of the elements of a list, or of what is left of a pipe, is not among
-    them.
+    Fields that it reads from another field, from elements of a list, or after a pipe are left out.
 
     Args:
-        text: An expression, checked.
+        text: A valid expression.
     """
     names: set[str] = set()
     nodes = [jmespath.compile(text).parsed]
@@ -96,7 +95,7 @@ def own_fields(text: str) -> set[str]:
         node = nodes.pop()
         if node["type"] == "field":
             names.add(node["value"])
-        elif node["type"] in _OF_THE_VALUE:
+        elif node["type"] in _NODES_OF_THE_VALUE:
             nodes += node["children"]
         elif node["children"] and node["type"] != "expref":
             first, *others = node["children"]
@@ -117,14 +116,14 @@ def _pointer(text: str) -> str:
 
 
 class AnswerSettings(Section):
-    """How the answer to several records is split into one output each."""
+    """How the response to several records is split into one output each."""
 
     framing: Literal["auto", "lines", "array"] = Field(
         "auto",
-        description="How outputs stand in an answer; auto: its content type, and what it is, say.",
+        description="How a response holds outputs; auto: as its content type and content show.",
     )
     list: Annotated[str, AfterValidator(_pointer)] = Field(
-        "", description="JSON pointer to the list of outputs in the answer; empty: the answer."
+        "", description="JSON pointer to the list of outputs in the response; empty: the response."
     )
     id: str | None = Field(
         None,
@@ -133,11 +132,11 @@ class AnswerSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _lines_are_in_no_document(self) -> Self:
+    def _lines_have_no_pointer(self) -> Self:
         if self.framing == "lines" and self.list:
             raise ValueError(
-                f"list points to {self.list} in a document, and with framing lines an answer is "
-                "none; set framing to auto or array"
+                f"list points to {self.list} in a document, but with framing lines a response is "
+                "not one document; set framing to auto or array"
             )
         return self
 
@@ -157,11 +156,11 @@ class PackingSettings(Section):
         description='framing template: JSON around the records, such as {"instances": [...]}.',
     )
     select: Expression | None = Field(
-        None, description="JMESPath of what is sent of a record; unset: all of it."
+        None, description="JMESPath over a record: what is sent of it; unset: all of it."
     )
     answer: AnswerSettings = AnswerSettings()
     content_types: dict[Encoding, Annotated[str, Field(pattern=r"^[ -~]+$")]] = Field(
-        {}, description="ContentType by encoding, where it is to differ from the usual one."
+        {}, description="ContentType by encoding, where the usual one does not fit."
     )
     max_records: int = Field(1, ge=1, le=100_000, description="Most records in one invocation.")
     max_bytes: Size = Field(
@@ -171,18 +170,20 @@ class PackingSettings(Section):
         description="Most bytes of a packed payload; a larger record travels alone.",
     )
     linger: Duration = Field(
-        0.1, ge=0, description="Pipes and queues: longest wait for more records for a payload."
+        0.1,
+        ge=0,
+        description="Pipes and queues: longest wait for more records before a payload is sent.",
     )
 
     @field_validator("encodings")
     @classmethod
-    def _each_once(cls, encodings: list[Encoding]) -> list[Encoding]:
+    def _has_no_duplicates(cls, encodings: list[Encoding]) -> list[Encoding]:
         if len(set(encodings)) < len(encodings):
             raise ValueError("an encoding is named twice")
         return encodings
 
     @model_validator(mode="after")
-    def _types_of_its_encodings(self) -> Self:
+    def _content_types_have_encodings(self) -> Self:
         for encoding in self.content_types:
             if encoding not in self.encodings:
                 raise ValueError(
@@ -192,7 +193,7 @@ class PackingSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _none_is_one_record(self) -> Self:
+    def _framing_none_has_one_record(self) -> Self:
         if self.framing == "none" and self.max_records > 1:
             raise ValueError(
                 "framing none sends one record an invocation; to send up to "
@@ -201,7 +202,7 @@ class PackingSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _framed_as_encoded(self) -> Self:
+    def _framing_fits_encodings(self) -> Self:
         formats = _FORMATS[self.framing]
         for encoding in self.encodings:
             if encoding.partition("+")[0] not in formats:
@@ -214,7 +215,7 @@ class PackingSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _template_has_a_place(self) -> Self:
+    def _template_has_placeholder(self) -> Self:
         if (self.framing == "template") != (self.template is not None):
             raise ValueError(
                 "framing template and the key template belong together, such as "
@@ -225,19 +226,19 @@ class PackingSettings(Section):
                 f"template must be JSON with {TEMPLATE_MARK} in the place of the records, once, "
                 f'such as {{"instances": {TEMPLATE_MARK}}}'
             )
-        # Containers that are asked this way answer the same way. Taken for one output, such an
-        # answer is right by its count for a record alone, and wrong in what is written.
+        # Containers that take a template respond with one. Read as one output, the response to a
+        # single record would pass the check of the count and be written whole.
         if self.template is not None and "list" not in self.answer.model_fields_set:
             raise ValueError(
                 "framing template needs answer.list, the JSON pointer to the outputs in the "
-                'answer, such as /predictions; write "" where the answer itself is the list'
+                'response, such as /predictions; write "" where the response itself is the list'
             )
         return self
 
 
 def _is_template(text: str) -> bool:
     try:
-        # Inside of a string this would end it.
+        # In the middle of a string this ends the string, and parsing fails.
         orjson.loads(text.replace(TEMPLATE_MARK, '["x"]'))
     except orjson.JSONDecodeError:
         return False
@@ -247,7 +248,7 @@ def _is_template(text: str) -> bool:
 _TAG_KEY = re.compile(r"(?!aws:)[\w +\-=.:/@]{1,128}")
 _TAG_VALUE = re.compile(r"[\w +\-=.:/@]{0,256}")
 _TAG_RULE = "at most {} letters, digits, blanks and _ + - = . : / @, and no name begins with aws:"
-"""What S3 takes as tags of an object, ten at the most (AWS documentation, object tagging)."""
+"""Tags that S3 accepts, at most ten an object (AWS documentation, object tagging)."""
 
 
 class StagingSettings(Section):
@@ -257,7 +258,7 @@ class StagingSettings(Section):
         None,
         min_length=3,
         max_length=63,
-        description="S3 bucket; unset: large records are refused.",
+        description="S3 bucket; unset: records too large for inline become dead letters.",
     )
     prefix: str = Field(
         "staged/",
@@ -275,12 +276,13 @@ class StagingSettings(Section):
         {}, max_length=10, description="Tags of the staged objects, at most ten."
     )
     delete: Literal["on_settled", "never", "by_lifecycle"] = Field(
-        "on_settled", description="Who removes staged objects: we do, nobody, or a lifecycle rule."
+        "on_settled",
+        description="Removal of staged objects: by the run, never, or by a lifecycle rule.",
     )
 
     @field_validator("tags")
     @classmethod
-    def _tags_of_s3(cls, tags: dict[str, str]) -> dict[str, str]:
+    def _tags_are_valid(cls, tags: dict[str, str]) -> dict[str, str]:
         for key, value in tags.items():
             if not _TAG_KEY.fullmatch(key):
                 raise ValueError(f"S3 takes no tag named {key!r}: {_TAG_RULE.format(128)}")
@@ -289,7 +291,7 @@ class StagingSettings(Section):
         return tags
 
     @model_validator(mode="after")
-    def _rule_has_a_folder(self) -> Self:
+    def _lifecycle_rule_has_folder(self) -> Self:
         if self.delete == "by_lifecycle" and not self.prefix.strip("/"):
             raise ValueError(
                 f"prefix is {self.prefix!r}: a lifecycle rule for it would delete everything in "

@@ -1,4 +1,4 @@
-"""How failed calls are repeated, and failed invocations made anew."""
+"""Settings of retries: of failed calls, and of failed invocations by reason."""
 
 from pydantic import Field
 
@@ -7,7 +7,7 @@ from dispatcher.config.units import Duration
 
 
 class InvocationRetrySettings(Section):
-    """How often the records of a failed invocation are invoked, and how long to wait before."""
+    """Retries of the records of failed invocations, for one reason."""
 
     attempts: int = Field(
         1, ge=1, le=100, description="Invocations of the same records; 1 does not try them again."
@@ -18,7 +18,7 @@ class InvocationRetrySettings(Section):
 
 
 class OutcomeRetrySettings(Section):
-    """What is invoked anew, by the reason that its dead letter would have."""
+    """Retries of failed invocations, by the reason that their dead letters would have."""
 
     model_error: InvocationRetrySettings = Field(
         InvocationRetrySettings(),
@@ -33,10 +33,10 @@ class OutcomeRetrySettings(Section):
         description="No completion within ttl + timeout + slack.",
     )
     count_mismatch: InvocationRetrySettings = Field(
-        InvocationRetrySettings(), description="The answer held a wrong number of outputs."
+        InvocationRetrySettings(), description="The response held a wrong number of outputs."
     )
     bad_answer: InvocationRetrySettings = Field(
-        InvocationRetrySettings(), description="The answer to several records could not be read."
+        InvocationRetrySettings(), description="The response to several records could not be read."
     )
     output_missing: InvocationRetrySettings = Field(
         InvocationRetrySettings(attempts=2),
@@ -45,7 +45,7 @@ class OutcomeRetrySettings(Section):
 
 
 class RetrySettings(Section):
-    """How failed calls are repeated. Throttling is always waited out."""
+    """How failed calls are repeated. Throttled calls are always repeated."""
 
     attempts: int = Field(
         8, ge=1, description="Calls of one invocation that may fail while others succeed."
@@ -56,12 +56,12 @@ class RetrySettings(Section):
         300.0, gt=0, description="Stop the run when no call has succeeded for so long."
     )
     outcomes: OutcomeRetrySettings = Field(
-        OutcomeRetrySettings(), description="New invocations after failed ones, by reason."
+        OutcomeRetrySettings(), description="Retries of failed invocations, by reason."
     )
     bisection: float = Field(
         0.1,
         ge=0,
         le=2,
-        description="Most extra invocations to take failed packed ones apart: a share of the "
-        "records read, and 1,000 besides; 0 never takes apart.",
+        description="Most extra invocations for splitting failed packed ones: a share of the "
+        "records read, and 1,000 besides; 0 never splits.",
     )

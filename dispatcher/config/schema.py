@@ -12,7 +12,7 @@ def config_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a configuration file.
 
     Values that are not free text may also be written as ``${VAR}`` or ``${VAR:-default}``; the
-    schema says so, so that an editor does not mark them.
+    schema allows it, so that editors do not mark them as errors.
     """
     schema = _open_to_references(Config.model_json_schema(mode="validation"))
     schema["$defs"][_REFERENCE] = {
@@ -24,7 +24,7 @@ def config_schema() -> dict[str, Any]:
 
 
 def _open_to_references(node: Any) -> Any:
-    """Let every narrow value of the schema also be a reference to a variable."""
+    """Allow a reference to a variable wherever the schema does not accept any text."""
     if isinstance(node, list):
         return [_open_to_references(item) for item in node]
     if not isinstance(node, dict):
@@ -51,7 +51,7 @@ def _open_property(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_narrow(choice: dict[str, Any]) -> bool:
-    """Say whether plain text is not enough for this choice to match."""
+    """Return whether this choice does not accept any text."""
     if choice.get("type") in ("integer", "number", "boolean"):
         return True
     return bool({"enum", "const", "pattern", "maxLength"} & choice.keys())

@@ -1,6 +1,6 @@
-"""The configuration: one model a room, every field with its meaning, unit and default.
+"""The whole configuration: a model for each section, with meaning, unit and default of each key.
 
-The models only hold and check values; reading YAML is ``dispatcher.config.load``.
+The models only hold and check values; ``dispatcher.config.load`` reads YAML.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -39,15 +39,15 @@ class AwsSettings(Section):
     read_timeout: Duration = Field(
         60.0,
         ge=limits.SQS_LONG_POLL_SECONDS + 1,
-        description="Longest wait for bytes of an answer; a quiet queue answers after 20s.",
+        description="Longest wait for bytes of a response; an empty queue responds after 20s.",
     )
     total_timeout: Duration = Field(
-        600.0, ge=30, description="Longest time of one call, with its payload and its answer."
+        600.0, ge=30, description="Longest time of one call, with its payload and its response."
     )
 
 
 class RequestSettings(Section):
-    """What every invocation carries besides its payload."""
+    """Fields of every invocation besides its payload."""
 
     content_type: str | None = Field(
         None,
@@ -59,7 +59,7 @@ class RequestSettings(Section):
         None,
         max_length=limits.HEADER_CHARS,
         pattern=r"^[ -~]+$",
-        description="Accept: the MIME type the container should answer with.",
+        description="Accept: the MIME type of the container's response.",
     )
     custom_attributes: str | None = Field(
         None,
@@ -69,7 +69,7 @@ class RequestSettings(Section):
     )
     output_naming: Literal["chosen", "service"] = Field(
         "chosen",
-        description="Who names output objects: we do, so that they can be looked for, or AWS.",
+        description="Names of output objects: chosen here, so that they can be found, or by AWS.",
     )
     ttl: Duration = Field(
         limits.REQUEST_TTL_DEFAULT_SECONDS,
@@ -81,12 +81,12 @@ class RequestSettings(Section):
         limits.INVOCATION_TIMEOUT_DEFAULT_SECONDS,
         ge=limits.INVOCATION_TIMEOUT_SECONDS[0],
         le=limits.INVOCATION_TIMEOUT_SECONDS[1],
-        description="Longest time for the container to answer (1s..1h).",
+        description="Longest time for the container to respond (1s..1h).",
     )
 
 
 class LimitsSettings(Section):
-    """How much may be under way at once."""
+    """Limits of the work under way at once."""
 
     concurrency: int = Field(64, ge=1, le=10_000, description="Calls on the wire at once.")
     outstanding: int = Field(
@@ -101,19 +101,19 @@ class LimitsSettings(Section):
 
 
 class CompletionSettings(Section):
-    """How completions are learned of."""
+    """How completions are detected."""
 
     queue_url: str | None = Field(
         None,
         pattern=r"^https?://",
-        description="SQS queue of the endpoint's events; unset: S3 is looked at instead.",
+        description="SQS queue of the endpoint's events; unset: outputs are looked up in S3.",
     )
     listeners: int = Field(2, ge=1, le=100, description="Parallel long polls of the queue.")
     fetchers: int = Field(16, ge=1, le=1000, description="Parallel reads of output objects.")
     sweep_after: Duration = Field(
         60.0,
         gt=0,
-        description="While events arrive: look into S3 for one without, not sooner than this.",
+        description="While events arrive: how long an invocation waits for one before S3 is asked.",
     )
     sweep_budget: int = Field(
         50, ge=1, le=5_000, description="Most requests to S3 a second that look for completions."
@@ -130,7 +130,7 @@ class CompletionSettings(Section):
 
 
 class LedgerSettings(Section):
-    """What must survive us. A run is named by its ledger."""
+    """State that survives the process. A run is named by its ledger."""
 
     path: str = Field("state/ledger.db", min_length=1, description="SQLite file of the run.")
     durability: Literal["full", "relaxed"] = Field(
@@ -139,12 +139,12 @@ class LedgerSettings(Section):
     spool_max: Size = Field(
         10_000_000_000,
         ge=1_000_000_000,
-        description="Most bytes of payloads kept beside the ledger; more waits.",
+        description="Most bytes of payloads kept beside the ledger; reading waits at the limit.",
     )
 
 
 class ObserveSettings(Section):
-    """How the run is watched."""
+    """How the run can be observed."""
 
     port: int | None = Field(
         None, ge=0, le=65535, description="Port of /metrics, /live, /ready, /status.json; 0 any."
@@ -153,7 +153,7 @@ class ObserveSettings(Section):
 
 
 class ServiceTime(Section):
-    """How long the emulated model takes: log-normal through two quantiles."""
+    """Service time of the emulated model: log-normal through two quantiles."""
 
     median: Duration = Field(0.02, ge=0, description="Half of all inferences are faster.")
     p99: Duration | None = Field(None, description="99 of 100 are faster; unset: all as median.")
@@ -170,7 +170,7 @@ def _as_median(value: Any) -> Any:
 
 
 class EmulatorSettings(Section):
-    """SageMaker asynchronous inference in a box; in a run's configuration it replaces AWS."""
+    """An emulator of SageMaker asynchronous inference; in a run it replaces AWS."""
 
     model: str = Field("echo", description="echo, text-stats, or package.module:function.")
     instances: int = Field(4, ge=1, le=10_000, description="Inferences at once.")
@@ -187,7 +187,8 @@ class EmulatorSettings(Section):
     raw_delivery: bool = Field(True, description="SNS delivers events raw instead of wrapped.")
     faults: FaultSettings = Field(FaultSettings(), description="Share of each fault, 0 to 1.")
     verify_signatures: bool = Field(
-        False, description="Refuse what is not signed with the emulator's own key, as AWS does."
+        False,
+        description="Refuse calls that are not signed with the emulator's own key, as AWS does.",
     )
     state: str | None = Field(
         None,
@@ -224,7 +225,7 @@ class Config(Section):
     )
 
     @model_validator(mode="after")
-    def _answers_have_keys(self) -> Self:
+    def _answer_id_has_keys(self) -> Self:
         if self.packing.answer.id is not None and self.source.key is None:
             raise ValueError(
                 "packing.answer.id finds the output of a record by its key: set source.key to the "
@@ -233,19 +234,19 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _one_type_for_one_format(self) -> Self:
+    def _content_type_has_one_format(self) -> Self:
         packing = self.packing
         others = [e for e in packing.encodings if e not in packing.content_types]
         formats = list(dict.fromkeys(encoding.partition("+")[0] for encoding in others))
         if self.request.content_type is not None and len(formats) > 1:
             raise ValueError(
-                f"request.content_type would call {' and '.join(formats)} by one name; give each "
+                f"request.content_type would label {' and '.join(formats)} alike; give each "
                 "encoding its own in packing.content_types"
             )
         return self
 
     @model_validator(mode="after")
-    def _places_differ(self) -> Self:
+    def _destinations_differ(self) -> Self:
         sink, dead = self.sink, self.dead_letters
         if sink.type == dead.type == "jsonl" and sink.path == dead.path:
             raise ValueError("sink.path and dead_letters.path must be two different files")

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: ``30s``, ``1h30m``, ``128kB``, ``64MiB``."""
+"""Parse durations and sizes as people write them: ``30s``, ``1h30m``, ``128kB``, ``64MiB``."""
 
 import re
 from typing import Annotated

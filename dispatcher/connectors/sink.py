@@ -1,4 +1,4 @@
-"""What every sink promises: what it has written is durable, and a restart knows how far that is."""
+"""The contract of sinks: what was written is durable, and a restart knows how far that is."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,23 +11,23 @@ class Sink(Protocol):
     """A place for outcomes; called by one task.
 
     A sink with a mark is cut back to it by the next process after a crash, so it holds each line
-    exactly once. One without may get an outcome twice; its key tells.
+    exactly once. A sink without one may hold an outcome twice, with the same key.
     """
 
     @property
     def name(self) -> str:
-        """How the ledger knows it."""
+        """The name that the ledger records it under."""
         ...
 
     @property
     def mark(self) -> SinkMark | None:
-        """How far it is written; None for a place that cannot be cut back."""
+        """How far it is written; None for a sink that cannot be cut back."""
         ...
 
     async def write(self, outcomes: Sequence[Outcome]) -> None:
         """Write outcomes; they are durable when it returns.
 
         Raises:
-            RunStopped: They cannot be written, and nobody but a person can mend that.
+            RunStopped: They cannot be written, and a person has to correct that.
         """
         ...

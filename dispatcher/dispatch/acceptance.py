@@ -1,4 +1,4 @@
-"""What became of a call without an answer: a look at the output key that was chosen for it."""
+"""The acceptance probe: did a call without an answer arrive? Its chosen output key shows it."""
 
 from typing import Protocol
 
@@ -12,35 +12,35 @@ _OUTPUT, _FAILURE = "output_base", "failure_base"
 
 
 class ObjectProbe(Protocol):
-    """Looks whether an object is there."""
+    """Asks S3 for single objects."""
 
     async def exists(self, location: Location) -> bool | None:
         """Return whether an object is there, or None if that cannot be seen."""
 
 
 class AcceptanceProbe:
-    """Knows where outputs of this endpoint go, once the service has said so.
+    """Looks for the outputs of calls, below the base that the service has named.
 
     Output keys are chosen before sending (S3OutputPathExtension and Filename), below a base that
-    only the endpoint's configuration holds; the first 202 tells it, and the ledger remembers it. So
-    for failure objects, as long as the service names them as it does now. Where the service names
-    outputs, there is nothing to look at.
+    only the endpoint's configuration holds; the first 202 shows it, and the ledger remembers it.
+    The same goes for failure objects, as long as the service names them as it does now. Where the
+    service names outputs, there is nothing to look for.
 
     Args:
         ledger: Remembers the bases.
-        looker: Looks.
-        chosen: Whether output keys are chosen before sending.
+        objects: S3.
+        is_chosen: Output keys are chosen before sending.
     """
 
-    def __init__(self, ledger: Ledger, looker: ObjectProbe, *, chosen: bool = True) -> None:
+    def __init__(self, *, ledger: Ledger, objects: ObjectProbe, is_chosen: bool) -> None:
         self._ledger = ledger
-        self._looker = looker
-        self._chosen = chosen
+        self._objects = objects
+        self._is_chosen = is_chosen
         self._bases = {name: ledger.fact(name) for name in (_OUTPUT, _FAILURE)}
 
     async def learn(self, planned: Planned, output: str | None, failure: str | None) -> None:
-        """Take the bases from locations that end as they were chosen: the newest ones are right."""
-        if not self._chosen:
+        """Take the bases from locations that end as they were chosen; the newest are right."""
+        if not self._is_chosen:
             return
         for name, location, ending in (
             (_OUTPUT, output, _output_of(planned)),
@@ -52,14 +52,14 @@ class AcceptanceProbe:
                     self._bases[name] = base
                     await self._ledger.remember(**{name: base})
 
-    async def accepted(self, planned: Planned) -> bool:
+    async def was_accepted(self, planned: Planned) -> bool:
         """Return whether an unanswered call was accepted, as far as can be seen, and note it.
 
         No object proves nothing: the inference may be under way. The call is then repeated under
         the same id and output key.
 
         Raises:
-            CallError: Nobody can look now.
+            CallError: S3 cannot be asked now.
         """
         output = self._at(_OUTPUT, _output_of(planned))
         failure = self._at(_FAILURE, _failure_of(planned))
@@ -67,17 +67,17 @@ class AcceptanceProbe:
             return False
         entry = self._ledger.find(planned.number)
         if entry is not None:
-            # Accepted when it was planned, as far as we know: the sweeper finds it overdue.
+            # It counts as accepted when it was planned, so that the sweep finds it overdue.
             self._ledger.accept(planned, entry.planned_at, output, failure)
         return True
 
     def _at(self, name: str, ending: str) -> str | None:
         base = self._bases[name]
-        return None if base is None or not self._chosen else base + ending
+        return None if base is None or not self._is_chosen else base + ending
 
     async def _is_there(self, at: str | None) -> bool:
         location = parse_location(at) if at is not None else None
-        return location is not None and await self._looker.exists(location) is True
+        return location is not None and await self._objects.exists(location) is True
 
 
 def _output_of(planned: Planned) -> str:

@@ -1,12 +1,13 @@
-"""From the source to durable intents: skip what is known, pack, plan.
+"""The intake: reads records, skips what is known, packs, and makes intents durable.
 
-One task reads and packs in batches. Where the source may pause, a second one sends a payload on its
-way that has waited for more records long enough; the two take turns, and whoever has the turn may
-pack on a worker thread. Only silence of the source counts: how long packing takes, or planning is
-held back, does not show in what is packed together. So what a run over files sends depends on its
-input and its configuration, and ``plan`` can tell it.
+One task reads and packs in batches. Where the source may pause, a second one sends a payload that
+has waited for more records long enough; the two take turns, and the one that has the turn may pack
+on a worker thread. Only pauses of the source count: how long packing takes, or planning is held
+back, has no effect on what is packed together. So what a run over files sends depends on its input
+and its configuration alone, and ``plan`` can predict it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,36 +16,49 @@ import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectSendStream
 
-from dispatcher.dispatch.resend import ResendQueue
 from dispatcher.errors import StateError
 from dispatcher.flow.budget import MemoryBudget, Reservation
 from dispatcher.flow.channel import send_eagerly
 from dispatcher.flow.content import ChangedError, FileSlice
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.ledger.replay import Seen
-from dispatcher.ledger.settlement import Settlement
-from dispatcher.observe.meter import Meter
+from dispatcher.observe.events import InvocationsPlanned, Observer, RecordsRejected
 from dispatcher.packing.packer import Packer, RefusedRecord
 from dispatcher.packing.parcel import Parcel, sent_bytes
-from dispatcher.packing.spool_format import crc32_of, kept_before
-from dispatcher.records.record import Item, Large, Position, Record, Unreadable
+from dispatcher.packing.spool_format import crc32_of, spooled_before
+from dispatcher.records.record import Item, LargeRecord, Position, Record, Unreadable
 from dispatcher.records.source import Source
+from dispatcher.retry.outcomes import SplitBudget
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Intake:
-    """The head of the line; ``run`` until the source ends, ``stop`` to close it early."""
+    """The head of the run; ``run`` until the source ends, ``stop`` to close it early.
+
+    Attributes:
+        source: Gives records.
+        packer: Makes parcels of them.
+        ledger: Makes invocations of parcels.
+        resend: Takes invocations whose lost payload was read again.
+        intents: To the senders.
+        settlements: To the settler: records that cannot be sent.
+        memory: Bounds what is packed and refused.
+        split_budget: Grows with the records that are read.
+        observe: Gets the events.
+        monotonic: Seconds on a steady clock.
+    """
 
     source: Source
     packer: Packer
     ledger: Ledger
-    departures: ResendQueue
+    resend: Callable[[Planned], None]
     intents: MemoryObjectSendStream[Planned]
     settlements: MemoryObjectSendStream[list[Settlement]]
     memory: MemoryBudget
-    meter: Meter
+    split_budget: SplitBudget
+    observe: Observer
     monotonic: Callable[[], float]
     _held_back: float = 0.0
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
@@ -62,12 +76,11 @@ class Intake:
                 group.start_soon(self._linger)
             with self._waiting:
                 while items := await self.source.read():
-                    self.meter.bytes_read = self.source.bytes_read
                     async with self._turn:
                         await self._take(items)
                 async with self._turn:
                     await self._plan(await self._flush())
-                self._check_found()
+                self._check_nothing_lost()
             group.cancel_scope.cancel()
 
     def stop(self) -> None:
@@ -75,20 +88,20 @@ class Intake:
         self._waiting.cancel()
 
     async def _take(self, items: Sequence[Item]) -> None:
-        records: list[Record | Large] = []
+        records: list[Record | LargeRecord] = []
         dead: list[Outcome] = []
         replay = self.ledger.replay
         for item in items:
-            known, entry = replay.look_up(item.position)
-            if known is Seen.NEW:
+            seen, entry = replay.look_up(item.position)
+            if seen is Seen.NEW:
                 if isinstance(item, Unreadable):
                     dead.append(_unreadable(item))
                 else:
                     records.append(item)
-            elif known is Seen.CHANGED:
+            elif seen is Seen.CHANGED:
                 raise _changed(item.position)
-            elif known is Seen.LOST and entry is not None and not isinstance(item, Unreadable):
-                await self._find(entry, item)
+            elif seen is Seen.LOST and entry is not None and not isinstance(item, Unreadable):
+                await self._recover(entry, item)
         if dead:
             await self._refuse(dead)
         try:
@@ -102,11 +115,11 @@ class Intake:
         if self.packer.deadline is not None:
             self._opened.set()
 
-    async def _pack(self, records: Sequence[Record | Large]) -> list[Parcel | RefusedRecord]:
+    async def _pack(self, records: Sequence[Record | LargeRecord]) -> list[Parcel | RefusedRecord]:
         """Return what became full; anything slow is done on a worker thread.
 
-        A stop waits for the thread, which nobody else may disturb; what it packed is then left to
-        the next process like all that is not planned yet.
+        A stop waits for the thread, which nothing may disturb; what it packed is then left to the
+        next process, like all that is not planned yet.
         """
         now = self._clock()
         if not self.packer.is_slow(records):
@@ -133,22 +146,26 @@ class Intake:
         parcels = [item for item in packed if isinstance(item, Parcel)]
         while parcels:
             with self._clock_stopped():
-                room = await self.ledger.room(len(parcels))
+                room = await self.ledger.wait_for_room(len(parcels))
                 now, parcels = parcels[:room], parcels[room:]
                 # From the intent to the senders in one piece: a stop in between would leave it
                 # unsent.
                 with anyio.CancelScope(shield=True):
                     for planned in await self.ledger.plan(now):
                         await self._hand_over(planned)
-            self.meter.outstanding = self.ledger.outstanding
-            for parcel in now:
-                self.meter.read += len(parcel.records)
-                self.meter.records[parcel.route] += len(parcel.records)
-                self.meter.invocations[parcel.route] += 1
-                self.meter.payload_bytes[parcel.route] += sent_bytes(parcel)
+            self._report(now)
+
+    def _report(self, parcels: Sequence[Parcel]) -> None:
+        event = InvocationsPlanned(Counter(), Counter(), Counter())
+        for parcel in parcels:
+            event.invocations[parcel.route] += 1
+            event.records[parcel.route] += len(parcel.records)
+            event.payload_bytes[parcel.route] += sent_bytes(parcel)
+        self.split_budget.read += event.records.total()
+        self.observe(event)
 
     async def _hand_over(self, planned: Planned) -> None:
-        """Give an intent to the senders; where they were cancelled, the next process sends it."""
+        """Give an intent to the senders; if they were cancelled, the next process sends it."""
         with suppress(anyio.BrokenResourceError):
             await send_eagerly(self.intents, planned)
 
@@ -162,7 +179,8 @@ class Intake:
         except BaseException:
             reservation.release()
             raise
-        self.meter.read += len(outcomes)
+        self.split_budget.read += len(outcomes)
+        self.observe(RecordsRejected(len(outcomes)))
 
     async def _linger(self) -> None:
         while True:
@@ -175,7 +193,7 @@ class Intake:
                     wait = await self._send_what_is_due()
 
     async def _send_what_is_due(self) -> float | None:
-        """Return after how many seconds to look again; None where nothing waits any more."""
+        """Return the seconds until the next payload is due; None where nothing waits."""
         if (deadline := self.packer.deadline) is None:
             return None
         if (wait := deadline - self._clock()) > 0:
@@ -184,7 +202,7 @@ class Intake:
         return None
 
     def _clock(self) -> float:
-        """Return seconds on a clock that stands still while the rest of the line is waited for."""
+        """Return seconds on a clock that stands still while this waits for the rest of the run."""
         return self.monotonic() - self._held_back
 
     @contextmanager
@@ -195,11 +213,11 @@ class Intake:
         finally:
             self._held_back += self.monotonic() - began
 
-    async def _find(self, entry: Entry, record: Record | Large) -> None:
-        """Collect the records of a payload that was lost with the power, until it is whole."""
+    async def _recover(self, entry: Entry, record: Record | LargeRecord) -> None:
+        """Collect the records of a payload that a power loss took, until it is whole."""
         number = entry.planned.number
         found = self._lost.setdefault(number, {})
-        content = record.raw if isinstance(record, Record) else record.blob
+        content = record.raw if isinstance(record, Record) else record.content
         found[record.position.stream, record.position.start] = content
         if len(found) < len(entry.record_refs):
             return
@@ -208,7 +226,7 @@ class Intake:
             (record_ref.position.stream, record_ref.position.start)
             for record_ref in entry.record_refs
         ]
-        kept = kept_before([found[place] for place in places], entry.planned.size)
+        kept = spooled_before([found[place] for place in places], entry.planned.size)
         try:
             crc = await anyio.to_thread.run_sync(crc32_of, kept)  # a large one takes a second
         except ChangedError:
@@ -219,9 +237,9 @@ class Intake:
             return
         with anyio.CancelScope(shield=True):
             await self.ledger.restore(number, kept)
-        self.departures.add(entry.planned)
+        self.resend(entry.planned)
 
-    def _check_found(self) -> None:
+    def _check_nothing_lost(self) -> None:
         for entry in self.ledger.without_payload():
             raise _missing(entry.record_refs[0].position)
 
@@ -244,27 +262,16 @@ def _missing(position: Position) -> StateError:
 
 
 def _unreadable(item: Unreadable) -> Outcome:
-    return Outcome(
-        item.position,
-        item.key,
-        "rejected",
-        None,
-        None,
-        reason=item.reason,
-        message=item.message,
-        input=item.raw or None,
-    )
+    reason = item.reason
+    return Outcome.dead(item.position, item.key, reason, item.message, input=item.raw or None)
 
 
 def _refused(item: RefusedRecord) -> Outcome:
     record = item.record
-    return Outcome(
+    return Outcome.dead(
         record.position,
         record.key,
-        "rejected",
-        None,
-        None,
-        reason=item.reason,
-        message=item.message,
-        input=record.raw if isinstance(record, Record) else record.blob,
+        item.reason,
+        item.message,
+        input=record.raw if isinstance(record, Record) else record.content,
     )

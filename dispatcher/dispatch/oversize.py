@@ -1,8 +1,7 @@
-"""What becomes of an invocation whose payload is made anew and does not fit inline any more.
+"""Payloads that fitted inline when they were planned, and do not any more.
 
-One version makes payloads anew to the byte. Another one, or another version of a compressor, may
-make them larger, or refuse one of several records, and an invocation may have waited for it for
-hours.
+One version encodes payloads again to the byte. Another one, or another version of a compressor, may
+make them larger, or refuse one of several records, and an invocation may have waited for hours.
 """
 
 from collections.abc import Callable
@@ -12,39 +11,40 @@ import anyio
 
 from dispatcher import limits
 from dispatcher.aws.requests import Location
-from dispatcher.config.settings import Config
 from dispatcher.dispatch.staging.staging import Staging
 from dispatcher.errors import Rejected
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.states import State
-from dispatcher.observe.meter import Meter
-from dispatcher.retry.outcomes import MAX_PARTS
+from dispatcher.observe.events import InvocationSplit, Observer
+from dispatcher.retry.outcomes import MAX_PARTS, SplitBudget
 
 NO_STAGING = "NoStaging"
 """Code of the error for a record that does not fit inline, where there is no bucket."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class OversizeHandler:
-    """Finds another way for what does not fit.
+    """Finds another way for a payload that does not fit.
 
     Attributes:
-        config: Says whether there is a bucket.
+        has_bucket: ``staging.bucket`` is set.
         ledger: Replaces invocations.
         staging: Puts single records into S3.
-        meter: Counts what was split.
-        postpone: Takes new invocations, which are to be sent.
+        split_budget: Counts the invocations that are made of parts.
+        observe: Gets the events.
+        resend: Takes new invocations to send.
     """
 
-    config: Config
+    has_bucket: bool
     ledger: Ledger
     staging: Staging
-    meter: Meter
-    postpone: Callable[[Planned], None]
+    split_budget: SplitBudget
+    observe: Observer
+    resend: Callable[[Planned], None]
 
-    async def refit(self, entry: Entry) -> Location | None:
-        """Stage a single record; take several apart, which are never more bytes each.
+    async def handle(self, entry: Entry) -> Location | None:
+        """Stage a single record; split several, which are never more bytes each.
 
         Returns:
             Where the payload lies in S3; None if the invocation is over: replaced by its parts, or
@@ -59,17 +59,17 @@ class OversizeHandler:
             if entry.state is State.PLANNED and self.ledger.claim(entry):
                 await self._split(entry, min(records, MAX_PARTS))
             return None
-        if self.config.staging.bucket is None:
+        if not self.has_bucket:
             raise Rejected(
-                f"its payload has more than {limits.INLINE_BODY_BYTES} bytes now that it was made "
-                "anew, set staging.bucket to send such ones through S3",
+                f"its payload, encoded again, has more than {limits.INLINE_BODY_BYTES} bytes; set "
+                "staging.bucket to send such payloads through S3",
                 code=NO_STAGING,
             )
         return await self.staging.stage(entry)
 
     async def _split(self, entry: Entry, parts: int) -> None:
-        self.meter.split += 1
-        self.meter.parts += parts
-        with anyio.CancelScope(shield=True):  # what is planned is to be waited for, or left
+        self.split_budget.made += parts
+        self.observe(InvocationSplit(parts))
+        with anyio.CancelScope(shield=True):  # what is planned has to be waited for, or left
             for planned in await self.ledger.replace(entry, after=0.0, parts=parts):
-                self.postpone(planned)
+                self.resend(planned)

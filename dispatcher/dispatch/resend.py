@@ -1,4 +1,4 @@
-"""What is planned already and waits for its time: resumed invocations, and new attempts."""
+"""The resend queue: invocations of earlier processes, and retries that wait for their time."""
 
 import heapq
 from collections.abc import Callable
@@ -15,12 +15,19 @@ from dispatcher.ledger.states import State
 
 _DRAIN_SECONDS = 5.0
 """How long resumed invocations wait for the events of the meantime, which may say that they are
-over, before a look at their output keys has to do."""
+over, before they are looked for in S3 instead."""
 
 
 @dataclass(slots=True)
 class ResendQueue:
-    """Hands invocations to the senders when they are due; bounded by what may be outstanding."""
+    """Hands invocations to the senders when they are due.
+
+    It holds outstanding invocations only, whose number ``limits.outstanding`` bounds.
+
+    Attributes:
+        ledger: Knows which invocations wait.
+        now: Epoch seconds.
+    """
 
     ledger: Ledger
     now: Callable[[], float]
@@ -31,7 +38,7 @@ class ResendQueue:
     _is_closed: bool = False
 
     def __post_init__(self) -> None:
-        """Take over what earlier processes planned and may not have sent."""
+        """Take over what earlier processes planned, and may not have sent."""
         for planned in self.ledger.resumed:
             entry = self.ledger.find(planned.number)
             if entry is not None and entry.payload is None:
@@ -46,20 +53,20 @@ class ResendQueue:
         if entry is None or entry.state is not State.PLANNED:
             return
         if self._is_stopped:
-            self.ledger.leave([planned.number])
+            self.ledger.leave_to_next_process([planned.number])
             return
         heapq.heappush(self._due, (entry.not_before or 0.0, planned.number, planned))
         self._change()
 
     def stop(self) -> None:
-        """Send nothing more that still waits; the next process goes on with it."""
+        """Send nothing that still waits; the next process goes on with it."""
         self._is_stopped = True
         lost = [entry.planned.number for entry in self.ledger.without_payload()]
-        self.ledger.leave([*(number for _, number, _ in self._due), *lost])
+        self.ledger.leave_to_next_process([*(number for _, number, _ in self._due), *lost])
         self._due.clear()
 
     def close(self) -> None:
-        """End ``run``: nothing is outstanding that could come back."""
+        """End ``run``: nothing is outstanding that could be retried."""
         self._is_closed = True
         self._change()
 
@@ -68,7 +75,7 @@ class ResendQueue:
 
         Args:
             intents: To the senders.
-            drained: Events of the meantime have been heard.
+            drained: Set when the events that waited at the start have been heard.
         """
         async with intents:
             if self._due or self._lost:

@@ -1,12 +1,13 @@
-"""Time as the emulator sees it, so that tests can let hours pass at once."""
+"""Clock of the emulator; tests bring one on which hours pass at once."""
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time and waits."""
+    """Source of the time and of waiting."""
 
     def now(self) -> float:
         """Return the time in seconds since the epoch."""
@@ -16,7 +17,7 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """The real time."""
+    """The clock of the system."""
 
     def now(self) -> float:
         """Return the time in seconds since the epoch."""
@@ -25,3 +26,9 @@ class WallClock:
     async def sleep(self, seconds: float) -> None:
         """Return ``seconds`` later."""
         await asyncio.sleep(seconds)
+
+
+def iso_time(seconds: float) -> str:
+    """Return seconds since the epoch as ``2023-01-29T16:59:09.174Z``."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"

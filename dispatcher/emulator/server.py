@@ -6,6 +6,9 @@
     sagemaker --Invocation--> endpoint (queue, instances, model)
     endpoint --> delivery: object to S3, event to SNS topic --> queue "completions"
 
+Router, queues and endpoints ask at the fault points that ``gateway``, ``sqs`` and ``sagemaker``
+declare; the fault plan decides. Here both are wired together.
+
 Any AWS SDK works against it when ``AWS_ENDPOINT_URL`` is set to its URL.
 """
 
@@ -24,7 +27,8 @@ from dispatcher.emulator.gateway.router import Router
 from dispatcher.emulator.http.aws_chunked import decoder_for
 from dispatcher.emulator.http.date import HttpDate
 from dispatcher.emulator.http.listener import HttpListener, url_of
-from dispatcher.emulator.models.model import ServiceTimes, load_model
+from dispatcher.emulator.models.load import load_model
+from dispatcher.emulator.models.model import ServiceTimes
 from dispatcher.emulator.models.threads import DaemonThreads
 from dispatcher.emulator.s3.folder_store import FolderObjects
 from dispatcher.emulator.s3.service import S3
@@ -39,11 +43,11 @@ from dispatcher.emulator.sns.service import Sns
 from dispatcher.emulator.sns.topics import Topics
 from dispatcher.emulator.sqs.long_poll import Queues
 from dispatcher.emulator.sqs.service import Sqs
-from dispatcher.emulator.state.folder import hold
+from dispatcher.emulator.state.folder import lock_folder
 
 _QUEUE: Final = "completions"
 _EXPIRY_SECONDS: Final = 1.0
-"""How often endpoints look for expired requests; their least time to live is a minute."""
+"""Seconds between two searches for expired requests; the minimum time to live is a minute."""
 
 
 class Emulator:
@@ -56,8 +60,8 @@ class Emulator:
         clock: Time; tests may bring their own.
 
     Attributes:
-        faults: What goes wrong, and how often it has; ``faults.inject`` plays one on purpose.
-        url: Where it listens, ``http://host:port``; known once entered.
+        faults: The fault plan and its counters; ``faults.inject`` plays a fault on purpose.
+        url: Its URL, ``http://host:port``; known once entered.
         queue_url: The SQS queue that all endpoints' events go to.
     """
 
@@ -89,7 +93,7 @@ class Emulator:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What to set in the environment of a process that is to use the emulator."""
+        """Environment variables of a process that uses the emulator."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": self.region,
@@ -112,7 +116,7 @@ class Emulator:
             await endpoint.idle()
 
     async def __aenter__(self) -> Self:
-        """Start; what an earlier process left in the state folder goes on.
+        """Start; go on with what an earlier process left in the state folder.
 
         Raises:
             ConfigError: The port cannot be listened on, the model cannot be loaded, or another
@@ -129,7 +133,7 @@ class Emulator:
         model = load_model(settings.model)
         folder = None if settings.state is None else Path(settings.state)
         if folder is not None:
-            exits.enter_context(hold(folder))
+            exits.enter_context(lock_folder(folder))
         objects = self._objects = MemoryObjects() if folder is None else FolderObjects(folder)
         exits.callback(objects.close)
         for name in self._bucket_names:

@@ -1,1 +1,1 @@
-"""What passes between rooms: channels, the memory budget, file slices, decompression, fsync."""
+"""Tools for data between rooms: channels, the memory budget, file slices, decompression, fsync."""

@@ -1,15 +1,31 @@
-"""A bounded amount of something that is taken before the work and given back after it."""
+"""The memory budget: a bounded amount, reserved before the work and released after it."""
 
 from collections import deque
+from dataclasses import dataclass
 from types import TracebackType
 
 import anyio
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetStatistics:
+    """The state of a budget at one moment.
+
+    Attributes:
+        capacity: The whole budget, in its own unit (bytes or places).
+        free: The part that is not held, in the same unit.
+        waiting: Number of requests that wait for their turn.
+    """
+
+    capacity: int
+    free: int
+    waiting: int
+
+
 class MemoryBudget:
     """Bytes or places, shared first come first served.
 
-    A request for more than there is at all takes everything, alone: a single large item must pass.
+    A request above the whole capacity takes all of it: a single large item must pass.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -17,12 +33,19 @@ class MemoryBudget:
         self.free = capacity
         self._waiting: deque[tuple[int, anyio.Event]] = deque()
 
+    def __repr__(self) -> str:
+        return f"<MemoryBudget {self.free} of {self.capacity} free, {len(self._waiting)} waiting>"
+
+    def statistics(self) -> BudgetStatistics:
+        """Return the budget's state now."""
+        return BudgetStatistics(self.capacity, self.free, len(self._waiting))
+
     def reserve(self, amount: int) -> "Reservation":
-        """Hold ``amount`` for the length of the block; wait for it first."""
+        """Return a block that holds ``amount``; entering it waits for that."""
         return Reservation(self, amount)
 
     async def acquire(self, amount: int) -> int:
-        """Wait for ``amount``; return how much that is, which has to be given back."""
+        """Wait for ``amount``, capped at the capacity; return the amount to release."""
         amount = min(amount, self.capacity)
         if self._waiting or amount > self.free:
             await self._wait(amount)
@@ -31,7 +54,7 @@ class MemoryBudget:
         return amount
 
     def release(self, amount: int) -> None:
-        """Give back what was acquired."""
+        """Give back an acquired amount."""
         self.free += amount
         self._grant()
 
@@ -56,7 +79,7 @@ class MemoryBudget:
 
 
 class Reservation:
-    """What is held of a budget, for the length of a block or until it is given back.
+    """An amount held from a budget, for the length of a block or until its release.
 
     A class, because a generator for each record would cost as much as the record's signature.
     """
@@ -69,17 +92,17 @@ class Reservation:
         self._held = 0
 
     async def acquire(self, amount: int) -> None:
-        """Hold so much more; wait for it first."""
+        """Hold this much more; wait for it first."""
         self._held += await self._budget.acquire(amount)
 
     def release(self) -> None:
-        """Hold nothing; harmless when repeated."""
+        """Give everything back; harmless when repeated."""
         held, self._held = self._held, 0
         if held:
             self._budget.release(held)
 
     async def __aenter__(self) -> None:
-        """Take what is wanted for the block."""
+        """Acquire the amount of the block."""
         await self.acquire(self._wanted)
 
     async def __aexit__(
@@ -88,5 +111,5 @@ class Reservation:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give it back."""
+        """Give everything back."""
         self.release()

@@ -1,7 +1,7 @@
-"""Between rooms: items are handed over without a turn of the event loop where none is needed.
+"""Channel operations that skip a turn of the event loop where they need not wait.
 
-A receive of anyio's streams always takes a turn, which costs as much as parsing the item. Whoever
-uses these has to wait for something else from time to time, such as an answer.
+Receiving from a stream of anyio always takes a turn, which costs as much as parsing the item. A
+task that uses these must wait for something else from time to time, such as a response.
 """
 
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 
 class EagerReceiver(AsyncIterator[Item], Generic[Item]):
-    """The items of a stream, until it ends."""
+    """Iterator of the items of a stream, until it ends."""
 
     def __init__(self, stream: MemoryObjectReceiveStream[Item]) -> None:
         self._stream = stream
@@ -24,7 +24,7 @@ class EagerReceiver(AsyncIterator[Item], Generic[Item]):
         return self
 
     async def __anext__(self) -> Item:
-        """Return the next item, at once where there is one."""
+        """Return the next item, without a turn of the event loop where there is one."""
         try:
             try:
                 return self._stream.receive_nowait()
@@ -35,7 +35,7 @@ class EagerReceiver(AsyncIterator[Item], Generic[Item]):
 
 
 async def send_eagerly(stream: MemoryObjectSendStream[Item], item: Item) -> None:
-    """Send an item, at once where there is room."""
+    """Send an item, without a turn of the event loop where there is room."""
     try:
         stream.send_nowait(item)
     except anyio.WouldBlock:

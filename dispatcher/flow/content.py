@@ -1,35 +1,36 @@
-"""Bytes that are too many to hold in memory: a part of an open file."""
+"""Content too large for memory: a slice of an open file."""
 
 import os
 import zlib
 from collections.abc import Iterator
 
 LARGE_BYTES = 16_000_000
-"""A record from here on is a blob."""
+"""Size from which a record is held as a slice of a file."""
 
 CHUNK_BYTES = 1_000_000
-"""How much of a blob is read at once."""
+"""Bytes of a slice that are read at once."""
 
 
 class ChangedError(Exception):
-    """The bytes of a blob are not those that it was made of; ``str()`` says what of them."""
+    """The file of a slice has changed since the slice was made; ``str()`` says in what."""
 
 
 class FileSlice:
-    """A part of an open file, read by whoever asks; owns the file descriptor.
+    """A slice of an open file; owns the file descriptor.
 
-    It is closed by ``close``, at the latest when nobody holds it any more: an unlinked file takes
-    its disk space until then.
+    ``close`` closes it, and at the latest the end of the object does: an unlinked file takes its
+    disk space until then.
 
     Args:
         file: A file descriptor of its own, which ``close`` closes.
-        offset: Where the part begins, in bytes.
-        size: Its bytes.
+        offset: The begin of the slice in the file, in bytes.
+        size: The length of the slice, in bytes.
         crc: CRC-32 of its bytes, where it is known.
-        steady: The file must stay as it is now until everything is read, such as one of the user's.
+        steady: The file must not change until all of the slice is read, such as one of the
+            user's.
     """
 
-    __slots__ = ("_crc", "_file", "_offset", "_seen", "size")
+    __slots__ = ("_crc", "_file", "_initial_state", "_offset", "size")
 
     def __init__(
         self, file: int, offset: int, size: int, *, crc: int | None = None, steady: bool = False
@@ -37,15 +38,14 @@ class FileSlice:
         self._file = file
         self._offset = offset
         self._crc = crc
-        self._seen = _state(file) if steady else None
+        self._initial_state = _state(file) if steady else None
         self.size = size
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the bytes in order, ``CHUNK_BYTES`` at a time; blocks on the disk.
 
         Raises:
-            ChangedError: They are not those that it was made of; known for sure only at the end,
-                after the last chunk.
+            ChangedError: The file has changed; certain only at the end, after the last chunk.
             OSError: The disk fails.
         """
         crc = 0
@@ -59,7 +59,7 @@ class FileSlice:
             yield chunk
         if self._crc not in (None, crc):
             raise ChangedError("the checksum is another")
-        if self._seen is not None and _state(self._file) != self._seen:
+        if self._initial_state is not None and _state(self._file) != self._initial_state:
             raise ChangedError("the file was written to")
 
     def __len__(self) -> int:
@@ -76,10 +76,10 @@ class FileSlice:
             os.close(file)
 
     def __del__(self) -> None:
-        """Close the file of a blob that nobody wanted, such as one that was read before."""
+        """Close the file of a slice that was dropped, such as one of a record read before."""
         self.close()
 
 
 def _state(file: int) -> tuple[int, int]:
-    found = os.fstat(file)
-    return found.st_size, found.st_mtime_ns
+    status = os.fstat(file)
+    return status.st_size, status.st_mtime_ns

@@ -6,6 +6,7 @@ their input into slices of a fixed size, however it arrives.
 """
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Literal, Protocol, TypeAlias
 
@@ -14,7 +15,7 @@ import zstandard
 Compression: TypeAlias = Literal["none", "gzip", "zstd"]
 
 MAGIC_BYTES = 4
-"""How many first bytes ``detect`` looks at."""
+"""Number of first bytes that ``detect`` looks at."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -27,11 +28,11 @@ _GZIP_WINDOW = 31  # zlib: the largest window, with a gzip header
 
 
 class DamagedError(Exception):
-    """Compressed input that cannot be decoded further; ``str()`` says how it is damaged."""
+    """Compressed input that cannot be decoded further; ``str()`` describes the damage."""
 
 
 class Decoder(Protocol):
-    """Turns blocks of a file into blocks of its content."""
+    """Decoder of the blocks of a file into blocks of its content."""
 
     def feed(self, block: bytes) -> Iterator[bytes]:
         """Decode one block; the iterator must be exhausted before the next call.
@@ -42,7 +43,7 @@ class Decoder(Protocol):
         ...
 
     def end(self) -> Iterator[bytes]:
-        """Decode what is left at the end of the file.
+        """Decode the rest at the end of the file.
 
         Raises:
             DamagedError: The file ends too early, or its last bytes are damaged.
@@ -93,7 +94,7 @@ class PlainDecoder:
 
 
 class _Slices:
-    """Cuts blocks of any size into slices of one size; the last one may be shorter."""
+    """Blocks of any size cut into slices of one size; the last one may be shorter."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -110,12 +111,17 @@ class _Slices:
         return self._rest
 
 
-class GzipDecoder:
-    """Gzip of any number of members; zero bytes after a member are padding, as in gzip(1)."""
+class _SlicedDecoder(ABC):
+    """Decoder of members or frames, one behind the other, in slices of a fixed size.
 
-    def __init__(self) -> None:
-        self._slices = _Slices(_GZIP_SLICE_BYTES)
-        self._member = zlib.decompressobj(_GZIP_WINDOW)
+    Args:
+        name: The format, as messages name it.
+        slice_bytes: The size of a slice.
+    """
+
+    def __init__(self, name: str, slice_bytes: int) -> None:
+        self._name = name
+        self._slices = _Slices(slice_bytes)
         self._begun = False
 
     def feed(self, block: bytes) -> Iterator[bytes]:
@@ -127,7 +133,19 @@ class GzipDecoder:
         """Decode the last slice, see ``Decoder``."""
         yield from self._decode(self._slices.last())
         if self._begun:
-            raise DamagedError("the gzip data ends too early")
+            raise DamagedError(f"the {self._name} data ends too early")
+
+    @abstractmethod
+    def _decode(self, data: bytes) -> Iterator[bytes]:
+        """Decode a slice; ``_begun`` is true inside a member or frame."""
+
+
+class GzipDecoder(_SlicedDecoder):
+    """Gzip of any number of members; zero bytes after a member are padding, as in gzip(1)."""
+
+    def __init__(self) -> None:
+        super().__init__("gzip", _GZIP_SLICE_BYTES)
+        self._member = zlib.decompressobj(_GZIP_WINDOW)
 
     def _decode(self, data: bytes) -> Iterator[bytes]:
         while True:
@@ -141,7 +159,7 @@ class GzipDecoder:
             try:
                 content = self._member.decompress(data, _GZIP_OUTPUT_BYTES)
             except zlib.error as error:
-                # zlib raises without the output made so far: win it back byte by byte.
+                # zlib raises without the output made so far: decode it again byte by byte.
                 yield _decode_until_damage(before, data)
                 raise DamagedError(f"the gzip data is damaged ({error})") from None
             if content:
@@ -165,24 +183,12 @@ def _decode_until_damage(member: "zlib._Decompress", data: bytes) -> bytes:
     return bytes(content)
 
 
-class ZstdDecoder:
+class ZstdDecoder(_SlicedDecoder):
     """Zstandard of any number of frames, skippable ones included."""
 
     def __init__(self) -> None:
-        self._slices = _Slices(_ZSTD_SLICE_BYTES)
+        super().__init__("zstd", _ZSTD_SLICE_BYTES)
         self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._begun = False
-
-    def feed(self, block: bytes) -> Iterator[bytes]:
-        """Decode one block, see ``Decoder``."""
-        for data in self._slices.add(block):
-            yield from self._decode(data)
-
-    def end(self) -> Iterator[bytes]:
-        """Decode the last slice, see ``Decoder``."""
-        yield from self._decode(self._slices.last())
-        if self._begun:
-            raise DamagedError("the zstd data ends too early")
 
     def _decode(self, data: bytes) -> Iterator[bytes]:
         while data:

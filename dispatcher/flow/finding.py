@@ -1,15 +1,15 @@
-"""A finding: what a check says of one thing that a run needs."""
+"""The finding of a check on one thing that a run needs."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True, frozen=True)
 class Finding:
-    """What a check says of one thing that a run needs.
+    """The result of a check on one thing that a run needs.
 
     Attributes:
         name: The thing.
-        ok: True as needed, False not usable, None cannot be seen from here.
+        ok: True as needed, False not usable, None cannot be checked from here.
         detail: A few words, or a sentence that says what to do.
     """
 

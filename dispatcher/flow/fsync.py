@@ -1,11 +1,11 @@
-"""Folders whose names survive a power loss: what is synced in them is lost without its name."""
+"""Folders and names that survive a power loss: a synced file is lost without its name."""
 
 import os
 from pathlib import Path
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with those around it; their names survive a power loss."""
+    """Make a folder and its parents, so that their names survive a power loss."""
     if folder.exists():
         return
     make_folder(folder.parent)

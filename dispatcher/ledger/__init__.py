@@ -1,1 +1,1 @@
-"""What must survive us: intents, settlements, marks, and payloads until they are settled."""
+"""Durable state of a run: intents, settlements, marks, and payloads until they are settled."""

@@ -1,8 +1,8 @@
-"""The table of ``dispatcher.ledger.states`` as a diagram in a document.
+"""Diagram of the table of ``dispatcher.ledger.states``, kept up to date in a document.
 
     python -m dispatcher.ledger.diagram docs/guarantees.md
 
-The document says between two marks where; what stands there is replaced.
+Two comments in the document enclose the diagram; what stands between them is replaced.
 """
 
 import sys
@@ -16,7 +16,7 @@ END = "<!-- end -->"
 
 
 def diagram(table: Mapping[tuple[State, Move], State]) -> str:
-    """Return a Mermaid state diagram of the moves of a table; it ends where nothing leads on."""
+    """Return a Mermaid state diagram of the moves of a table; a state without a move ends it."""
     lines = ["stateDiagram-v2", f"    [*] --> {State.PLANNED.name.lower()}: plan"]
     lines += [
         f"    {before.name.lower()} --> {after.name.lower()}: {move}"
@@ -28,7 +28,7 @@ def diagram(table: Mapping[tuple[State, Move], State]) -> str:
 
 
 def section() -> str:
-    """Return the diagram and what comes late, as they stand in the document."""
+    """Return the diagram and the table of late moves, as they stand in the document."""
     late = "\n".join(
         f"| {state.name.lower()} | {', '.join(sorted(m for s, m in LATE if s is state))} |"
         for state in sorted({state for state, _ in LATE})
@@ -40,11 +40,11 @@ def section() -> str:
     )
 
 
-def renewed(document: str) -> str:
-    """Return a document with the diagram as it is now.
+def with_diagram(document: str) -> str:
+    """Return a document with the diagram of the present table.
 
     Raises:
-        ValueError: The document has no place for it.
+        ValueError: The document lacks the two comments.
     """
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -54,8 +54,8 @@ def renewed(document: str) -> str:
 
 
 def main(path: Path) -> None:
-    """Renew the diagram in a document."""
-    path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
+    """Update the diagram in a document."""
+    path.write_text(with_diagram(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Group commit: writers that come at the same time share a transaction.
+"""Group commit: writers that arrive together share one transaction.
 
-The writer that holds the lock writes for all that wait, so a group waits at most for the commit
-before it.
+The writer that holds the lock writes for all that wait, so an operation waits at most for the
+commit before it.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,41 +14,50 @@ from dispatcher.errors import StateError
 from dispatcher.ledger.operations import Operation
 
 FLUSH_SECONDS = 0.05
-"""How long an operation that nobody waits for may wait for a commit to travel with."""
+"""Longest wait for the next commit of an operation that no task waits for."""
 
 
 _Read = TypeVar("_Read")
 
 
 class Store(Protocol):
-    """What can be written on."""
+    """A place that a group of operations is committed to."""
 
     def apply(self, operations: Sequence[Operation]) -> None:
         """Commit a group of operations; blocks."""
 
 
 class GroupCommit:
-    """Writes operations in the order they came, one group at a time, on a worker thread.
+    """Commits operations in the order they came, one group at a time, on a worker thread.
 
-    After a failure nothing more is written: what is in memory may be ahead of the disk.
+    After a failure nothing more is written: memory may be ahead of the disk.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: list[Operation] = []
-        self._turn = anyio.Lock()
+        self._lock = anyio.Lock()
         self._failure: StateError | None = None
+
+    def __repr__(self) -> str:
+        phase = "failed" if self._failure else "writing" if self._lock.locked() else "idle"
+        return f"<GroupCommit {phase}, waiting operations: {self.waiting}>"
+
+    @property
+    def waiting(self) -> int:
+        """Operations that wait for the next commit."""
+        return len(self._waiting)
 
     def later(self, operation: Operation) -> None:
         """Write an operation with the next group, at most ``FLUSH_SECONDS`` from now."""
         self._waiting.append(operation)
 
-    async def read(self, look: Callable[[], _Read]) -> _Read:
-        """Return what a function reads on a worker thread, while nobody writes."""
+    async def read(self, query: Callable[[], _Read]) -> _Read:
+        """Return the result of a query, run on a worker thread while nothing is written."""
         with anyio.CancelScope(shield=True):
-            async with self._turn:
-                seen = await anyio.to_thread.run_sync(look)
-        return seen
+            async with self._lock:
+                result = await anyio.to_thread.run_sync(query)
+        return result
 
     async def write(self, *operations: Operation) -> None:
         """Write operations, in one transaction with all others that wait; return when it is done.
@@ -58,33 +67,33 @@ class GroupCommit:
         """
         self._waiting.extend(operations)
         with anyio.CancelScope(shield=True):
-            async with self._turn:
+            async with self._lock:
                 if self._failure is not None:
                     raise self._failure
                 group, self._waiting = self._waiting, []
-                if not group:  # whoever held the commits before wrote ours
+                if not group:  # the writer that held the lock before wrote ours
                     return
                 try:
                     await anyio.to_thread.run_sync(self._store.apply, group)
                 except BaseException as error:
-                    # Whatever it was: nobody who waits may take their share for written.
-                    self._failure = error if isinstance(error, StateError) else _broken(error)
+                    # Whatever it was: no waiting writer may take its operations for written.
+                    self._failure = error if isinstance(error, StateError) else _interrupted(error)
                     raise
 
     async def flush_forever(self) -> None:
-        """Write what nobody waits for, until cancelled."""
+        """Write the operations that no task waits for, until cancelled."""
         while True:
             await anyio.sleep(FLUSH_SECONDS)
             await self.write()
 
     async def aclose(self) -> None:
-        """Write what is left."""
+        """Write the operations that still wait."""
         if self._failure is None:
             await self.write()
 
 
-def _broken(error: BaseException) -> StateError:
+def _interrupted(error: BaseException) -> StateError:
     return StateError(
-        f"writing the ledger was broken off ({error!r}). Run the same command again; everything "
+        f"writing the ledger was interrupted ({error!r}). Run the same command again; everything "
         "so far is kept"
     )

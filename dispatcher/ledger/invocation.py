@@ -1,7 +1,7 @@
-"""What the ledger makes: intents that are durable, and its own view of each invocation."""
+"""An invocation as it is sent (``Planned``) and as the ledger follows it (``Entry``)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgpack
 
@@ -9,7 +9,6 @@ from dispatcher.config.packing import Encoding
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Route
 from dispatcher.records.record import Key, Position
-from dispatcher.retry.outcomes import BACKOFF_CAP_SECONDS
 
 
 @dataclass(slots=True)
@@ -19,7 +18,7 @@ class RecordRef:
     Attributes:
         position: The record's identity in this run.
         key: The user's name for it.
-        size: Length of its raw bytes, to cut it out of what is kept.
+        size: Length of its raw bytes, to cut it out of the spooled bytes.
     """
 
     position: Position
@@ -29,7 +28,7 @@ class RecordRef:
 
 @dataclass(slots=True, frozen=True)
 class SpoolRef:
-    """Where records lie in the spool: segment number, offset, size and CRC-32 of the bytes."""
+    """A place in the spool: segment number, offset, size and CRC-32 of the bytes there."""
 
     segment: int
     offset: int
@@ -39,7 +38,7 @@ class SpoolRef:
 
 @dataclass(slots=True, frozen=True)
 class Planned:
-    """An invocation whose intent is durable, and that may therefore be called.
+    """An invocation whose intent is durable, and that may therefore be sent.
 
     Only the ledger makes these, after its commit: a sender that holds one cannot be too early.
 
@@ -49,9 +48,10 @@ class Planned:
         shard: The S3OutputPathExtension.
         content_type: MIME type of the payload.
         route: ``inline`` or ``s3``.
-        size: Bytes of its records, as they are kept.
-        resumed: An earlier process may have sent it: look before sending.
-        encoding: How the payload is made of the records.
+        size: Bytes of its records in the spool.
+        may_have_been_sent: An earlier process may have sent it: look before sending. The rule
+            stands in ``dispatcher.ledger.resumption``.
+        encoding: The encoding that turns its records into the payload.
     """
 
     number: int
@@ -60,7 +60,7 @@ class Planned:
     content_type: str
     route: Route
     size: int
-    resumed: bool = False
+    may_have_been_sent: bool = False
     encoding: Encoding = "json"
 
 
@@ -69,23 +69,23 @@ class Entry:
     """The ledger's view of an outstanding invocation.
 
     Attributes:
-        planned: What was promised to be called.
+        planned: The invocation as it is sent.
         record_refs: Its records, in payload order.
-        payload: Where its records lie, or None after they were lost with the power.
-        crc: CRC-32 of what is kept, to recognise it when it is read again from the source.
+        payload: The place of its records in the spool, or None after a power loss took them.
+        crc: CRC-32 of the spooled bytes, to recognise them when the source is read again.
         planned_at: Epoch seconds.
-        state: Where it stands.
+        state: Its state.
         accepted_at: Epoch seconds of the 202, or None.
         output: Location of the output object as the service gave it, or None.
         failure: Location of the failure object as the service gave it, or None.
-        attempt: Which invocation of its records this is, from 1.
-        first_attempt: Which one was the first of just these records together; above 1 for the
-            parts of one that was split.
-        staged: Where its payload lies in S3, or is about to; None where it is not there.
-        not_before: Epoch seconds before which it is not to be called, or None.
-        claimed: Somebody is settling it now.
+        attempt: Its place among the invocations of its records, from 1.
+        first_attempt: The attempt that was the first of exactly these records together; above 1 for
+            the parts of a split invocation.
+        staged: Location of its payload in S3, also while it is being written; None without one.
+        not_before: Epoch seconds before which it must not be sent, or None.
+        claimed: It is being settled now.
         acks: Receipts of the messages that may be deleted once it is settled.
-        looked_at: Epoch seconds of the sweeper's last look, or None.
+        looked_at: Epoch seconds when the sweeper last looked for it, or None.
     """
 
     planned: Planned
@@ -107,21 +107,8 @@ class Entry:
 
     @property
     def tries(self) -> int:
-        """Return how many invocations just these records together have had, this one included."""
+        """Number of invocations that exactly these records together have had, with this one."""
         return self.attempt - self.first_attempt + 1
-
-    def adopt(self, now: float, *, went_back: bool) -> None:
-        """Take over an entry of an earlier process.
-
-        One whose time had not come by now was never called, unless the clock ``went_back`` since;
-        nor must anybody wait for a time that it showed before.
-        """
-        if self.not_before is not None and self.not_before > now:
-            self.planned = replace(self.planned, resumed=went_back)
-            self.not_before = min(self.not_before, now + BACKOFF_CAP_SECONDS)
-        self.planned_at = min(self.planned_at, now)
-        if self.accepted_at is not None:
-            self.accepted_at = min(self.accepted_at, now)
 
 
 def pack_record_refs(record_refs: Sequence[RecordRef], streams: Mapping[str, int]) -> bytes:
@@ -150,7 +137,7 @@ def unpack_record_refs(manifest: bytes, names: dict[int, str]) -> list[RecordRef
     """Return the records of a stored manifest; ``names`` is the inverse of ``streams``.
 
     Raises:
-        KeyError, TypeError, ValueError: It is not what ``pack_record_refs`` returned.
+        KeyError, TypeError, ValueError: It was not made by ``pack_record_refs``.
     """
     record_refs = [
         RecordRef(Position(names[stream], start, end, line, *message), key, size)
@@ -161,5 +148,5 @@ def unpack_record_refs(manifest: bytes, names: dict[int, str]) -> list[RecordRef
         if not (0 <= at.start < at.end and at.line > 0 and record_ref.size >= 0):
             raise ValueError(f"there is no record at {at}")
         if not isinstance(at.message, str | None):
-            raise TypeError(f"a message has no name such as {at.message!r}")
+            raise TypeError(f"{at.message!r} is not the name of a message")
     return record_refs

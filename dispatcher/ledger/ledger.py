@@ -1,20 +1,19 @@
-"""The ledger: the one place that knows what is outstanding, in memory and on disk.
+"""The ledger: coordinator of the outstanding invocations in memory, in the store and in the spool.
 
-Intents are durable before anybody can send them; settlements, the sinks' positions and the source's
+Intents are durable before they can be sent; settlements, the sinks' positions and the source's
 marks advance in one transaction.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import anyio
-import anyio.to_thread
 
 from dispatcher.flow.content import FileSlice
 from dispatcher.ledger import ids
 from dispatcher.ledger.group_commit import GroupCommit
+from dispatcher.ledger.ids import InvocationNumbers
 from dispatcher.ledger.invocation import Entry, Planned, RecordRef
 from dispatcher.ledger.message_log import LedgerMessageLog
-from dispatcher.ledger.numbering import InvocationNumbers
 from dispatcher.ledger.operations import (
     Accept,
     Count,
@@ -25,39 +24,41 @@ from dispatcher.ledger.operations import (
     Settle,
     SinkMark,
 )
-from dispatcher.ledger.output_index import OutputIndex
+from dispatcher.ledger.outcome import Settlement, messages_of, tallies_of
 from dispatcher.ledger.payloads.payloads import Payloads, unreadable_payload
 from dispatcher.ledger.payloads.spool import Spool
-from dispatcher.ledger.replacement import PARTS, SPLIT, parts_of, renewed
+from dispatcher.ledger.replacement import PARTS, SPLIT, next_attempt, split_records
 from dispatcher.ledger.replay import ReplayFilter
-from dispatcher.ledger.settlement import Settlement, messages_of, tallies_of
+from dispatcher.ledger.resumption import resume
 from dispatcher.ledger.staged_objects import StagedObjects
 from dispatcher.ledger.states import Move, State, step
+from dispatcher.ledger.statistics import LedgerStatistics, collect
 from dispatcher.ledger.store.sqlite import SqliteStore
+from dispatcher.ledger.table import InvocationTable
 from dispatcher.ledger.watermark import Watermark, adjoining
 from dispatcher.packing.codec import Codec
-from dispatcher.packing.parcel import Parcel, kept_of
+from dispatcher.packing.parcel import Parcel, spooled_of
 from dispatcher.records.source import Mark
 
-_BEGUN = "accepted"
+_HAS_ACCEPTED = "accepted"
 """Name of the fact that the service has accepted something."""
 
 REPEATED = "repeated"
-"""What is counted: invocations that may have reached the service more than once."""
+"""Name of a total: invocations that may have reached the service more than once."""
 
-_LOW_SHARE, _GATHER_SECONDS = 0.95, 0.05
-"""Of the most outstanding invocations, and how long that many are waited for: where the other
-places are held for hours, one that is free is used."""
+_LOW_WATER_SHARE, _GATHER_SECONDS = 0.95, 0.05
+"""Low-water mark as a share of ``outstanding``, and the longest wait for it: where the other places
+are held for hours, one that is free is used."""
 
 
 class Ledger:
-    """An open ledger; made by ``open_ledger``.
+    """An open ledger, made by ``open_ledger``.
 
     Attributes:
         tag: The run's tag, the beginning of all its invocation ids.
         is_new: This process began the run.
-        replay: What earlier processes of this run knew about positions.
-        resumed: Invocations of earlier processes that may have been sent or not.
+        replay: Positions that earlier processes of this run knew.
+        resumed: Invocations of earlier processes that are not known to be accepted.
         staged: The objects in S3 that payloads were put into.
     """
 
@@ -75,54 +76,63 @@ class Ledger:
         self._store = store
         self._spool = spool
         self._limit = outstanding
+        self._low_water = min(outstanding - 1, int(outstanding * _LOW_WATER_SHARE))
         self._spool_max = spool_max
         self._payloads = Payloads(spool, codec)
         self._now = now
-        opened = now()
-        known = [
-            at for e in store.entries for at in (e.planned_at, e.accepted_at) if at is not None
-        ]
-        went_back = opened < max(known, default=opened)
-        for entry in store.entries:
-            entry.adopt(opened, went_back=went_back)
-        self._entries = {entry.planned.number: entry for entry in store.entries}
+        resume(store.entries, now())
+        self._table = InvocationTable(store.entries)
+        self._entries = self._table.entries
         self._marks = store.marks
-        self._commits = GroupCommit(store)
-        self.staged = StagedObjects(store, self._commits, deletes=deletes_staged)
+        self._group_commit = GroupCommit(store)
+        self.staged = StagedObjects(store, self._group_commit, deletes=deletes_staged)
         self._changed = anyio.Event()
-        self._left: set[int] = set()
-        self._lost = {entry.planned.number for entry in store.entries if entry.payload is None}
-        self._locations = OutputIndex(store.entries)
         self.is_new = "tag" not in store.facts
         self.tag = store.facts.get("tag") or ids.make_tag()
         self._numbers = InvocationNumbers(self.tag, store.last_number, is_resumed=bool(store.facts))
         self.replay = ReplayFilter.of(store.marks, store.entries)
         self.resumed = [entry.planned for entry in self.planned()]
 
-    # What a run knows about itself
+    def __repr__(self) -> str:
+        lost = self.outstanding - self._table.with_payload
+        levels = f"{self.outstanding} of {self._limit} outstanding, {lost} without payload"
+        return f"<Ledger {self.tag}: {levels}>"
+
+    def statistics(self) -> LedgerStatistics:
+        """Return the ledger's levels now, in time proportional to the outstanding invocations."""
+        return collect(
+            self._table,
+            self._group_commit,
+            self._payloads,
+            self._spool,
+            max_outstanding=self._limit,
+            max_spool_bytes=self._spool_max,
+        )
+
+    # Facts about the run
 
     @property
     def marks(self) -> dict[str, Mark]:
-        """Where each stream is resumed."""
+        """The mark of each stream, from which it is resumed."""
         return {name: watermark.mark for name, watermark in self._marks.items()}
 
     def sink(self, path: str) -> SinkMark | None:
-        """Return how far a sink's file was part of the run at the start; None if it never was."""
+        """Return the part of a sink's file that belonged to the run at the start, or None."""
         return self._store.sinks.get(path)
 
     async def adopt(self, path: str, mark: SinkMark) -> None:
-        """Make a file part of the run, durably, before its first line: it may be cut back then."""
-        await self._commits.write(Settle([], {}, {path: mark}))
+        """Record durably that a file belongs to the run; only such a file may be cut back."""
+        await self._group_commit.write(Settle([], {}, {path: mark}))
 
     @property
     def tallies(self) -> Mapping[str, int]:
-        """Counts at the start: settled records as ``completed`` and ``dead:<reason>``; others."""
+        """Totals at the start: settled records as ``completed`` and ``dead:<reason>``; others."""
         return self._store.tallies
 
     @property
     def has_accepted(self) -> bool:
-        """Whether the service has accepted anything of this run, now or in an earlier process."""
-        return self.fact(_BEGUN) is not None
+        """True once the service accepted anything of this run, also in an earlier process."""
+        return self.fact(_HAS_ACCEPTED) is not None
 
     @property
     def outstanding(self) -> int:
@@ -132,69 +142,68 @@ class Ledger:
     @property
     def outstanding_records(self) -> int:
         """Records of the outstanding invocations."""
-        return sum(len(entry.record_refs) for entry in self._entries.values())
+        return self._table.records
 
     @property
     def stages(self) -> bool:
-        """Whether anything outstanding needs a bucket to be staged in, now or made anew."""
-        return any(entry.planned.route == "s3" for entry in self._entries.values())
+        """True if an outstanding invocation needs the bucket, now or when it is staged again."""
+        return self._table.needs_staging
 
     def fact(self, name: str) -> str | None:
-        """Return what was remembered under a name, or None."""
+        """Return the value of a fact, or None."""
         return self._store.facts.get(name)
 
     async def remember(self, **facts: str) -> None:
-        """SqliteStore facts about the run, durably."""
+        """Store facts about the run, durably."""
         self._store.facts |= facts
-        await self._commits.write(*[Remember(name, value) for name, value in facts.items()])
+        await self._group_commit.write(*[Remember(name, value) for name, value in facts.items()])
 
     # Write ahead
 
-    async def room(self, wanted: int) -> int:
-        """Wait until invocations may be planned; return how many, from 1 to ``wanted``.
+    async def wait_for_room(self, wanted: int) -> int:
+        """Wait until invocations may be planned; return their number, from 1 to ``wanted``.
 
-        From the high-water mark on (``outstanding``, ``spool_max``) nobody plans until there is
-        room again, and then for a moment more until the low-water mark: or each settled invocation
-        would let in one other, in a transaction of its own.
+        From the high-water mark on (``outstanding``, ``spool_max``) nothing is planned until there
+        is room again, and then for a moment more until the low-water mark: otherwise each settled
+        invocation would let in one other, in a transaction of its own.
 
         Invocations whose payload was lost do not count until it is found: a queue may deliver new
-        messages before theirs, and nothing else than reading on makes room then.
+        messages before theirs, and only reading on makes room then.
         """
-        while self._whole >= self._limit or self._spool.size >= self._spool_max:
-            while self._whole >= self._limit or self._spool.size >= self._spool_max:
-                await self._change()
+        while self._is_full():
+            while self._is_full():
+                await self._changed.wait()
             with anyio.move_on_after(_GATHER_SECONDS):
-                while self._whole > _low(self._limit):
-                    await self._change()
-        return min(wanted, self._limit - self._whole)
+                while self._table.with_payload > self._low_water:
+                    await self._changed.wait()
+        return min(wanted, self._limit - self._table.with_payload)
+
+    def _is_full(self) -> bool:
+        return self._table.with_payload >= self._limit or self._spool.size >= self._spool_max
 
     async def plan(self, parcels: Sequence[Parcel]) -> list[Planned]:
-        """Make the intent to send these parcels durable and return what may now be sent.
+        """Make the intent to send these parcels durable, and return the invocations.
 
-        The caller has asked for ``room``.
+        The caller has waited for room.
 
         Raises:
             StateError: The intent could not be stored; nothing may be sent.
         """
-        kept = [kept_of(parcel) for parcel in parcels]
-        entries = [self._entry(p, len(k)) for p, k in zip(parcels, kept, strict=True)]
-        await self._commits.write(Plan(entries, kept))
+        spooled = [spooled_of(parcel) for parcel in parcels]
+        entries = [self._new_entry(p, len(s)) for p, s in zip(parcels, spooled, strict=True)]
+        await self._group_commit.write(Plan(entries, spooled))
+        self._table.add(entries)
         for entry, parcel in zip(entries, parcels, strict=True):
-            self._entries[entry.planned.number] = entry
             if parcel.payload:
                 self._payloads.keep(entry.planned, parcel.payload)
         return [entry.planned for entry in entries]
 
-    async def restore(self, number: int, kept: bytes | FileSlice) -> None:
-        """Take over the records of an invocation, read again from the source after a power loss."""
-        await self._commits.write(Restore(self._entries[number], kept))
-        self._lost.discard(number)
+    async def restore(self, number: int, spooled: bytes | FileSlice) -> None:
+        """Spool the records of an invocation that were read again after a power loss."""
+        await self._group_commit.write(Restore(self._entries[number], spooled))
+        self._table.payload_restored(number)
 
-    @property
-    def _whole(self) -> int:
-        return len(self._entries) - len(self._lost)
-
-    # What is heard about an invocation
+    # Outstanding invocations
 
     def find(self, number: int) -> Entry | None:
         """Return an outstanding invocation, or None if it is settled or never was."""
@@ -208,7 +217,7 @@ class Ledger:
     def accept(self, planned: Planned, at: float, output: str | None, failure: str | None) -> bool:
         """Note that the service accepted an invocation; False if that came late.
 
-        It is stored a moment later. Losing that costs a look into S3, nothing more.
+        It is stored a moment later. A crash before that costs a look into S3, nothing more.
         """
         entry = self._entries.get(planned.number)
         state = step(entry.state if entry else State.SETTLED, Move.ACCEPT)
@@ -216,19 +225,19 @@ class Ledger:
             return False
         entry.state, entry.accepted_at = state, at
         entry.output, entry.failure = output, failure
-        self._locations.add(entry)
-        self._commits.later(Accept(planned.number, at, output, failure))
+        self._table.index_outputs(entry)
+        self._group_commit.later(Accept(planned.number, at, output, failure))
         self._note_accepted()
         return True
 
     def find_output(self, location: str) -> Entry | None:
         """Return the outstanding invocation whose output or failure the service put there."""
-        return self._entries.get(self._locations.number_at(location) or 0)
+        return self._table.find_output(location)
 
     def claim(self, entry: Entry) -> bool:
-        """Take the right to settle an invocation; False if somebody has it, or it is settled.
+        """Take the right to settle an invocation; False if it is taken, or the invocation is over.
 
-        Who cannot make use of it gives it back by ``entry.claimed = False``.
+        A caller that does not settle it gives the right back by ``entry.claimed = False``.
         """
         if entry.claimed or self._entries.get(entry.planned.number) is not entry:
             return False
@@ -236,32 +245,28 @@ class Ledger:
         return True
 
     async def payload(self, entry: Entry) -> bytes | None:
-        """Return the bytes of an invocation; None while they are lost and not yet read again."""
+        """Return the payload of an invocation; None while it is lost and not yet read again."""
         return await self._payloads.read(entry)
 
     async def kept(self, entry: Entry) -> bytes | FileSlice | None:
-        """Return what is kept of the records of an invocation; None while they are lost."""
-        return await self._payloads.kept(entry)
+        """Return the spooled bytes of an invocation's records; None while they are lost."""
+        return await self._payloads.spooled(entry)
 
     async def raws(self, entry: Entry) -> list[bytes | FileSlice | None]:
         """Return the raw bytes of each record of an invocation; None where they are lost."""
         return await self._payloads.raws(entry)
 
     def without_payload(self) -> list[Entry]:
-        """Return the invocations whose payload was lost with the power and is not found again."""
-        return [entry for entry in self._entries.values() if entry.payload is None]
+        """Return the invocations whose payload a power loss took and that is not found again."""
+        return self._table.without_payload()
 
     def planned(self) -> list[Entry]:
         """Return the invocations that are not known to be accepted."""
-        return [entry for entry in self._entries.values() if entry.state is State.PLANNED]
+        return self._table.planned()
 
     def accepted(self) -> list[Entry]:
-        """Return the invocations that were accepted and that nobody is settling."""
-        return [
-            entry
-            for entry in self._entries.values()
-            if entry.state is State.ACCEPTED and not entry.claimed
-        ]
+        """Return the invocations that were accepted and are not being settled."""
+        return self._table.accepted()
 
     # Settle
 
@@ -287,11 +292,11 @@ class Ledger:
             entry.state = State.SETTLED
         changes = {stream: watermark.changes() for stream, watermark in touched.items()}
         messages = messages_of(settlements)
-        gone = self.staged.close(entries)
-        await self._commits.write(
-            Settle(entries, changes, dict(sinks), tallies, messages, self._now(), gone)
+        discarded = self.staged.close(entries)
+        await self._group_commit.write(
+            Settle(entries, changes, dict(sinks), tallies, messages, self._now(), discarded)
         )
-        self.staged.offer(gone)
+        self.staged.offer(discarded)
         for entry in entries:
             self._close(entry)
         self._notify()
@@ -301,96 +306,89 @@ class Ledger:
 
         Args:
             entry: Claimed by the caller; its records are there.
-            after: Seconds from now before which the new ones are not to be called.
-            parts: How many the records are spread over, in order; at most one a record.
+            after: Seconds from now before which the new ones must not be sent.
+            parts: Number of invocations that share the records, in order; at most one a record.
 
         Raises:
             StateError: It could not be stored, or its records cannot be read.
         """
-        new = await self._renewed(entry, after, parts)
+        new = await self._next_attempts(entry, after, parts)
         step(entry.state, Move.REPLACE)
         entry.state = State.REPLACED
         counts = [Count(SPLIT), Count(PARTS, parts)] if parts > 1 else []
-        gone = self.staged.close([entry], new)
-        await self._commits.write(Replace(entry, new, gone), *counts)
-        self.staged.offer(gone)
+        discarded = self.staged.close([entry], new)
+        await self._group_commit.write(Replace(entry, new, discarded), *counts)
+        self.staged.offer(discarded)
         self._close(entry)
-        self._entries |= {made.planned.number: made for made in new}
-        return [made.planned for made in new]
+        self._table.add(new)
+        return [attempt.planned for attempt in new]
 
-    async def _renewed(self, entry: Entry, after: float, parts: int) -> list[Entry]:
+    async def _next_attempts(self, entry: Entry, after: float, parts: int) -> list[Entry]:
         now, old = self._now(), entry.planned
         if parts == 1:
-            return [renewed(entry, self._numbers.next_attempt(old, old.size), now, after=after)]
-        kept = await self._payloads.kept(entry)
-        if not isinstance(kept, bytes):  # a large record is alone, it has no parts
+            planned = self._numbers.next_attempt(old, old.size)
+            return [next_attempt(entry, planned, now, after=after)]
+        spooled = await self._payloads.spooled(entry)
+        if not isinstance(spooled, bytes):  # a large record is alone, it has no parts
             raise unreadable_payload(old)
         new = []
-        for record_refs, ref in parts_of(entry, kept, parts):
-            made = renewed(entry, self._numbers.next_attempt(old, ref.size), now, after=after)
-            made.record_refs, made.payload, made.crc, made.staged = record_refs, ref, ref.crc, None
-            made.first_attempt = made.attempt
-            new.append(made)
+        for record_refs, ref in split_records(entry, spooled, parts):
+            planned = self._numbers.next_attempt(old, ref.size)
+            part = next_attempt(entry, planned, now, after=after)
+            part.record_refs, part.payload, part.crc, part.staged = record_refs, ref, ref.crc, None
+            part.first_attempt = part.attempt
+            new.append(part)
         return new
 
     def _close(self, entry: Entry) -> None:
-        del self._entries[entry.planned.number]
-        self._locations.remove(entry)
-        self._payloads.let_go(entry.planned)
-        self._left.discard(entry.planned.number)
-        self._lost.discard(entry.planned.number)
+        self._table.remove(entry)
+        self._payloads.release(entry.planned)
 
     def messages(self, stream: str) -> LedgerMessageLog:
-        """Return what the run remembers of the messages of a queue."""
-        return LedgerMessageLog.of(stream, self._store, self.replay, self._commits, self.is_idle)
+        """Return the messages of a queue that the run has seen."""
+        store, group_commit = self._store, self._group_commit
+        return LedgerMessageLog.of(stream, store, self.replay, group_commit, self.is_idle)
 
-    def leave(self, numbers: Iterable[int]) -> None:
-        """Leave invocations to the next process: nobody of this one is going to send them."""
-        self._left.update(number for number in numbers if number in self._entries)
+    def leave_to_next_process(self, numbers: Iterable[int]) -> None:
+        """Leave invocations to the next process, because this one will not send them."""
+        self._table.leave_to_next_process(numbers)
         self._notify()
 
-    def take_back(self, number: int) -> None:
-        """Wait for an invocation after all that was left to the next process."""
-        self._left.discard(number)
+    def reclaim(self, number: int) -> None:
+        """Wait again for an invocation that was left to the next process."""
+        self._table.reclaim(number)
 
     async def count(self, name: str) -> None:
-        """Count something over all processes of the run, durably."""
-        await self._commits.write(Count(name))
+        """Add one to a total over all processes of the run, durably."""
+        await self._group_commit.write(Count(name))
 
-    async def idle(self) -> None:
-        """Wait until nothing is outstanding but what is left to the next process."""
-        while not self.is_idle():
-            await self._change()
+    async def wait_until_idle(self) -> None:
+        """Wait until every outstanding invocation is left to the next process, or there is none."""
+        while not self._table.is_idle:
+            await self._changed.wait()
 
     def is_idle(self) -> bool:
-        """Return whether nothing is outstanding but what is left to the next process."""
-        return len(self._entries) <= len(self._left)
+        """Return whether every outstanding invocation is left to the next process."""
+        return self._table.is_idle
 
     async def flush_forever(self) -> None:
-        """SqliteStore acceptances that nobody waits for, until cancelled."""
-        await self._commits.flush_forever()
+        """Store acceptances, which no task waits for, until cancelled."""
+        await self._group_commit.flush_forever()
 
     async def aclose(self) -> None:
-        """Write what is left."""
-        await self._commits.aclose()
+        """Write the operations that still wait."""
+        await self._group_commit.aclose()
 
-    def _entry(self, parcel: Parcel, size: int) -> Entry:
+    def _new_entry(self, parcel: Parcel, size: int) -> Entry:
         planned = self._numbers.planned(parcel.content_type, parcel.route, size, parcel.encoding)
         record_refs = [RecordRef(r.position, r.key, r.size) for r in parcel.records]
         return Entry(planned, record_refs, None, 0, self._now())
 
     def _note_accepted(self) -> None:
         if not self.has_accepted:
-            self._store.facts[_BEGUN] = "yes"
-            self._commits.later(Remember(_BEGUN, "yes"))
+            self._store.facts[_HAS_ACCEPTED] = "yes"
+            self._group_commit.later(Remember(_HAS_ACCEPTED, "yes"))
 
     def _notify(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
-
-    async def _change(self) -> None:
-        await self._changed.wait()
-
-
-def _low(limit: int) -> int:
-    return min(limit - 1, int(limit * _LOW_SHARE))

@@ -1,4 +1,4 @@
-"""What a run remembers of the messages of a queue, so that it knows them when they come again."""
+"""Messages of a queue that a run has seen, so that it recognises them when they come again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class LedgerMessageLog:
     outstanding: dict[str, Position]
     settled: dict[str, float]
     _stream: str
-    _commits: GroupCommit
+    _group_commit: GroupCommit
     _is_idle: Callable[[], bool]
 
     @classmethod
@@ -34,21 +34,22 @@ class LedgerMessageLog:
         stream: str,
         store: SqliteStore,
         replay: ReplayFilter,
-        commits: GroupCommit,
+        group_commit: GroupCommit,
         is_idle: Callable[[], bool],
     ) -> Self:
-        """Read what the ledger knew at the start."""
+        """Read the messages that the ledger knew at the start."""
         positions = (
             record_ref.position for entry in store.entries for record_ref in entry.record_refs
         )
         outstanding = {at.message: at for at in positions if at.stream == stream and at.message}
         settled = store.settled_messages.get(stream, {})
-        return cls(replay.heads.get(stream, 0), outstanding, settled, stream, commits, is_idle)
+        next_number = replay.heads.get(stream, 0)
+        return cls(next_number, outstanding, settled, stream, group_commit, is_idle)
 
     def is_idle(self) -> bool:
-        """Return whether nothing of the run is under way: all is settled, or held back."""
+        """Return whether every invocation is settled or left to the next process."""
         return self._is_idle()
 
     def forget(self, names: Sequence[str]) -> None:
         """Forget settled messages; stored a moment later."""
-        self._commits.later(Forget({self._stream: list(names)}))
+        self._group_commit.later(Forget({self._stream: list(names)}))

@@ -1,4 +1,4 @@
-"""Opening a run's ledger: its lock, its spool, its file."""
+"""Opening and closing of a run's ledger: its lock, its spool, its file."""
 
 import errno
 import time
@@ -30,13 +30,13 @@ async def open_ledger(
     deletes_staged: bool = True,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Ledger]:
-    """Open a run's ledger, alone, and close it at the end of the block.
+    """Open a run's ledger for this process alone, and close it at the end of the block.
 
     Args:
         path: The SQLite file; made if it is not there. The spool is the folder ``<path>.spool``.
-        codec: Makes payloads of records.
+        codec: Encodes records into payloads.
         durability: ``full`` survives power loss, ``relaxed`` a killed process.
-        outstanding: Most invocations without an outcome.
+        outstanding: Limit of the invocations without an outcome.
         spool_max: Bytes of the spool from which on nothing is planned.
         deletes_staged: Objects in S3 are discarded when the last invocation that needs them ends.
         now: Epoch seconds.

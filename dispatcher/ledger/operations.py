@@ -1,4 +1,4 @@
-"""What can be written to the ledger. Operations of one group are committed together, in order."""
+"""Operations: the changes that are written to a ledger, in order, in groups committed together."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from dispatcher.ledger.watermark import Change
 
 @dataclass(slots=True, frozen=True)
 class SinkMark:
-    """How far a sink's file is part of the run.
+    """The part of a sink's file that belongs to the run.
 
     Attributes:
         position: Bytes of the file that belong to settled records.
         tail_crc: CRC-32 of the last bytes before ``position``, to recognise the file.
-        tail_length: How many bytes that is, at most 4,096.
+        tail_length: Number of those bytes, at most 4,096.
     """
 
     position: int
@@ -27,10 +27,10 @@ class SinkMark:
 
 @dataclass(slots=True)
 class Plan:
-    """New invocations; the writer puts their records into the spool, their place in the entry."""
+    """New invocations; the store spools their records and notes the places in the entries."""
 
     entries: list[Entry]
-    kept: Sequence[bytes | FileSlice]
+    spooled: Sequence[bytes | FileSlice]
 
 
 @dataclass(slots=True)
@@ -45,10 +45,10 @@ class Accept:
 
 @dataclass(slots=True)
 class Restore:
-    """Records that were lost with the power have been read from the source again."""
+    """Records that a power loss took have been read from the source again."""
 
     entry: Entry
-    kept: bytes | FileSlice
+    spooled: bytes | FileSlice
 
 
 @dataclass(slots=True)
@@ -57,8 +57,8 @@ class Stage:
 
     Attributes:
         number: The invocation's.
-        location: Where.
-        discarded: Objects that nobody needs any more.
+        location: The object's.
+        discarded: Objects that no invocation uses any more.
     """
 
     number: int
@@ -68,19 +68,19 @@ class Stage:
 
 @dataclass(slots=True)
 class Deleted:
-    """An object that was discarded is gone."""
+    """A discarded object has been deleted."""
 
     location: str
 
 
 @dataclass(slots=True)
 class Replace:
-    """An invocation is over, and its records go on in new ones, from where they lie.
+    """An invocation is over, and its records go on in new ones, at the same places in the spool.
 
     Attributes:
         old: The invocation.
         new: The new ones.
-        discarded: Objects that nobody needs any more.
+        discarded: Objects that no invocation uses any more.
     """
 
     old: Entry
@@ -94,12 +94,12 @@ class Settle:
 
     Attributes:
         entries: Invocations that are over.
-        changes: What became of the marks and ranges, by stream.
-        sinks: How far the sinks' files are part of the run now.
+        changes: Changes of the marks and ranges, by stream.
+        sinks: The parts of the sinks' files that belong to the run now.
         tallies: Records to add to the totals: ``completed`` and ``dead:<reason>``.
         messages: Names of the messages that these records came in, by stream.
         at: Epoch seconds.
-        discarded: Objects that nobody needs any more.
+        discarded: Objects that no invocation uses any more.
     """
 
     entries: list[Entry]
@@ -120,7 +120,7 @@ class Forget:
 
 @dataclass(slots=True)
 class Count:
-    """More of something that is counted over all processes of a run."""
+    """An addition to a total over all processes of a run."""
 
     name: str
     more: int = 1
@@ -128,7 +128,7 @@ class Count:
 
 @dataclass(slots=True)
 class Remember:
-    """A fact about the run under a name."""
+    """A named fact about the run."""
 
     name: str
     value: str

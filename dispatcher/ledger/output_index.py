@@ -1,4 +1,4 @@
-"""Finds invocations by where the service puts their outputs."""
+"""Index of outstanding invocations by the locations of their outputs."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from dispatcher.ledger.invocation import Entry
 
 
 class OutputIndex:
-    """Outstanding invocations whose locations do not tell their ids.
+    """Numbers of invocations by location, where the location does not contain the id.
 
     Args:
         entries: The outstanding invocations at the start.
@@ -18,13 +18,13 @@ class OutputIndex:
             self.add(entry)
 
     def add(self, entry: Entry) -> None:
-        """Make an invocation known by its locations, where they do not tell its id."""
+        """Add the locations of an invocation that do not contain its id."""
         for location in (entry.output, entry.failure):
             if location is not None and entry.planned.id not in location:
                 self._numbers[location] = entry.planned.number
 
     def remove(self, entry: Entry) -> None:
-        """Forget an invocation that is over."""
+        """Remove the locations of an invocation that is over."""
         if self._numbers:
             for location in (entry.output, entry.failure):
                 self._numbers.pop(location or "", None)

@@ -1,4 +1,4 @@
-"""From an invocation that failed to the new ones that its records go on in. Pure."""
+"""Replacement of a failed invocation: its next attempt, or the parts of a split. Pure."""
 
 import zlib
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from dispatcher.ledger.states import State
 from dispatcher.packing.spool_format import spans
 
 SPLIT, PARTS = "apart", "parts"
-"""What is counted: failed invocations that were split, and the ones made of their parts."""
+"""Names of totals: failed invocations that were split, and the invocations of their parts."""
 
 
-def renewed(entry: Entry, planned: Planned, now: float, *, after: float) -> Entry:
-    """Return a new attempt for the same records.
+def next_attempt(entry: Entry, planned: Planned, now: float, *, after: float) -> Entry:
+    """Return the next attempt for the same records.
 
     Args:
         entry: The invocation that failed.
         planned: The new one.
         now: Epoch seconds.
-        after: Seconds from now before which it is not to be called.
+        after: Seconds from now before which it must not be sent.
     """
     return replace(
         entry,
@@ -38,27 +38,29 @@ def renewed(entry: Entry, planned: Planned, now: float, *, after: float) -> Entr
     )
 
 
-def parts_of(entry: Entry, kept: bytes, count: int) -> list[tuple[list[RecordRef], SpoolRef]]:
-    """Cut the records of an invocation into parts that are as equal as can be, in order.
+def split_records(
+    entry: Entry, spooled: bytes, count: int
+) -> list[tuple[list[RecordRef], SpoolRef]]:
+    """Split the records of an invocation into parts of nearly equal counts, in order.
 
     Args:
         entry: The invocation; its records lie in the spool.
-        kept: What is kept of them.
+        spooled: Their bytes in the spool.
         count: Number of parts, at most that of the records.
     """
     ref, record_refs = entry.payload, entry.record_refs
     assert ref is not None, "read a moment ago"
-    where = spans(len(kept), [record_ref.size for record_ref in record_refs])
+    places = spans(len(spooled), [record_ref.size for record_ref in record_refs])
     parts = []
-    for first, last in pairwise(bounds(len(record_refs), count)):
-        start, end = where[first][0], where[last - 1][1]
-        crc = zlib.crc32(memoryview(kept)[start:end])
+    for first, last in pairwise(part_bounds(len(record_refs), count)):
+        start, end = places[first][0], places[last - 1][1]
+        crc = zlib.crc32(memoryview(spooled)[start:end])
         parts.append(
             (record_refs[first:last], SpoolRef(ref.segment, ref.offset + start, end - start, crc))
         )
     return parts
 
 
-def bounds(records: int, parts: int) -> Sequence[int]:
-    """Return where parts as equal as can be begin, and where the last one ends."""
+def part_bounds(records: int, parts: int) -> Sequence[int]:
+    """Return the index of the first record of each part, and the end of the last one."""
     return [records * part // parts for part in range(parts + 1)]

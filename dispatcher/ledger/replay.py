@@ -1,4 +1,4 @@
-"""What earlier processes of a run knew about positions, while the source is read again."""
+"""Replay filter: recognises records that earlier processes knew, as the source is read again."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from dispatcher.records.source import START, Mark
 
 
 class Seen(Enum):
-    """What is known of a record that is read."""
+    """The ledger's knowledge of a record that is read."""
 
     NEW = auto()
     BEHIND = auto()
@@ -21,7 +21,7 @@ class Seen(Enum):
     SETTLED = auto()
     OUTSTANDING = auto()
     LOST = auto()
-    """Outstanding, and its payload was lost with the power: it is needed again."""
+    """Outstanding, and a power loss took its payload: its bytes are needed again."""
 
     CHANGED = auto()
     """Seen with another extent: the input is not what was read before."""
@@ -33,12 +33,12 @@ _BEHIND = Seen.BEHIND, None
 
 @dataclass(slots=True)
 class ReplayFilter:
-    """Answers for positions that were read before this process began; forgets what it answered.
+    """Looks up positions that were read before this process began, and forgets each after it.
 
     Attributes:
-        heads: Where each stream was read up to; everything from there on is new.
-        frontiers: Where each stream is to be read from. One record stuck for hours keeps the mark
-            at its place, but all that was settled since need not be read again.
+        heads: The end of what was read of each stream; everything from there on is new.
+        frontiers: The place from which each stream is read again. One record stuck for hours keeps
+            the mark in its place, but all that was settled since need not be read again.
     """
 
     heads: dict[str, int]
@@ -48,7 +48,7 @@ class ReplayFilter:
 
     @classmethod
     def of(cls, marks: Mapping[str, Watermark], entries: Sequence[Entry]) -> Self:
-        """Take a picture of the ledger as it stands at the start."""
+        """Build the filter from the ledger as it was at the start."""
         heads = {stream: watermark.head for stream, watermark in marks.items()}
         at_hand = {stream: watermark.spans() for stream, watermark in marks.items()}
         for entry in entries:
@@ -78,9 +78,9 @@ class ReplayFilter:
         return cls(heads, frontiers, settled, outstanding)
 
     def look_up(self, position: Position) -> tuple[Seen, Entry | None]:
-        """Return what is known of a record, and its invocation if that is outstanding.
+        """Return the knowledge of a record, and its invocation if that is outstanding.
 
-        Records of a stream are asked for in order, each once.
+        Records of a stream are looked up in order, each once.
         """
         if position.start >= self.heads.get(position.stream, 0):
             return _NEW
@@ -100,7 +100,7 @@ class ReplayFilter:
 
 
 def frontier(mark: Mark, spans: Iterable[Span]) -> Mark:
-    """Return the end of what is known from the mark on without a gap."""
+    """Return the end of the known spans that follow the mark without a gap."""
     for start, end, line in sorted(spans):
         if start > mark.offset:
             break

@@ -1,6 +1,6 @@
-"""Which objects in S3 hold payloads of outstanding invocations, and which nobody needs any more.
+"""Reference counts of the objects in S3 that hold payloads of outstanding invocations.
 
-Where an object is to lie is durable before it is written, and that it is to be deleted is stored in
+The location of an object is durable before the object is written, and its deletion is recorded in
 the transaction that closes the last invocation which used it. So a crash at any moment leaves no
 object that no row knows.
 """
@@ -18,26 +18,26 @@ from dispatcher.ledger.states import State
 from dispatcher.ledger.store.sqlite import SqliteStore
 
 PAGE = 1_000
-"""Most locations of discarded objects in memory; the others are read from the file when their turn
-comes."""
+"""Limit of locations of discarded objects in memory; the others are read from the store when their
+turn comes."""
 
 
 class StagedObjects:
-    """The objects that a run has staged, as far as its ledger has to know them.
+    """The objects that a run has staged and not yet deleted.
 
     Args:
         store: Has the rows of earlier processes.
-        commits: Writes.
+        group_commit: Writes the changes.
         deletes: Objects are discarded when the last invocation that used them is closed.
     """
 
-    def __init__(self, store: SqliteStore, commits: GroupCommit, *, deletes: bool) -> None:
+    def __init__(self, store: SqliteStore, group_commit: GroupCommit, *, deletes: bool) -> None:
         self._store = store
-        self._commits = commits
+        self._group_commit = group_commit
         self._deletes = deletes
         self._uses = Counter(e.staged for e in store.entries if e.staged is not None)
         self._fresh: deque[str] = deque()
-        self._is_behind = bool(self._store.discarded("", 1))
+        self._store_has_more = bool(self._store.discarded("", 1))
         self._after = ""
         self._changed = anyio.Event()
 
@@ -46,27 +46,27 @@ class StagedObjects:
         return location in self._uses
 
     async def stage(self, entry: Entry, location: str) -> bool:
-        """Make it durable that the payload of an invocation is going to lie there.
+        """Store the location of an invocation's payload, durably, before the object is written.
 
         Returns:
             Whether the invocation is still outstanding.
 
         Raises:
-            StateError: It could not be stored; nothing may be written there.
+            StateError: It could not be stored; the object must not be written.
         """
         if entry.state not in (State.PLANNED, State.ACCEPTED):
             return False
         if entry.staged == location:
             return True
         self._uses[location] += 1
-        gone = self._unused([entry.staged] if entry.staged is not None else [])
+        discarded = self._unused([entry.staged] if entry.staged is not None else [])
         entry.staged = location
-        await self._commits.write(Stage(entry.planned.number, location, gone))
-        self.offer(gone)
+        await self._group_commit.write(Stage(entry.planned.number, location, discarded))
+        self.offer(discarded)
         return True
 
     def close(self, closed: Iterable[Entry], new: Iterable[Entry] = ()) -> list[str]:
-        """Return what is to be discarded in the transaction that closes invocations.
+        """Return the objects to discard in the transaction that closes invocations.
 
         Args:
             closed: Invocations that are over.
@@ -76,26 +76,27 @@ class StagedObjects:
         return self._unused([entry.staged for entry in closed if entry.staged is not None])
 
     def offer(self, discarded: Sequence[str]) -> None:
-        """Let objects be deleted; that they are discarded is durable now."""
+        """Release objects for deletion, once their discarding is durable."""
         if not discarded:
             return
-        if not self._is_behind or self._after:  # else they are read with the others
+        if not self._store_has_more or self._after:  # else they are read with the others
             room = PAGE - len(self._fresh)
             self._fresh.extend(discarded[:room])
             if len(discarded) > room:
-                self._is_behind, self._after = True, ""
+                self._store_has_more, self._after = True, ""
         self.wake()
 
     async def discarded(self) -> list[str]:
-        """Return some objects that are to be deleted; nothing when there are none now.
+        """Return some objects to delete; none when there are none now.
 
-        One that was not reported as ``deleted`` is not returned again, as a rule, by this process.
+        An object that was not reported as ``deleted`` is not returned again, as a rule, by this
+        process.
         """
-        while self._is_behind and not self._fresh:
-            began = self._after
-            page = await self._commits.read(partial(self._store.discarded, began, PAGE))
-            if self._after == began:  # else too many came meanwhile: all are read once more
-                self._is_behind = len(page) == PAGE
+        while self._store_has_more and not self._fresh:
+            page_start = self._after
+            page = await self._group_commit.read(partial(self._store.discarded, page_start, PAGE))
+            if self._after == page_start:  # else too many came meanwhile: all are read once more
+                self._store_has_more = len(page) == PAGE
                 self._after = page[-1] if page else ""
             if page:
                 return page
@@ -108,16 +109,16 @@ class StagedObjects:
         await self._changed.wait()
 
     def wake(self) -> None:
-        """Let who waits for a change look."""
+        """Wake the task that waits for a change."""
         self._changed.set()
         self._changed = anyio.Event()
 
     def deleted(self, location: str) -> None:
-        """Forget an object that is gone.
+        """Forget an object that has been deleted.
 
-        It is stored a moment later; losing that costs one more deletion, nothing else.
+        It is stored a moment later; a crash before that costs one more deletion, nothing else.
         """
-        self._commits.later(Deleted(location))
+        self._group_commit.later(Deleted(location))
 
     def _unused(self, locations: Iterable[str]) -> list[str]:
         unused = []

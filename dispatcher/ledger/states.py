@@ -1,15 +1,15 @@
-"""The life of an invocation, as a table.
+"""State table of an invocation: every move with its precondition.
 
-A move carries its precondition: what is not in the table cannot happen and raises; what is in
-``LATE`` happens in every healthy run (duplicate events, a 202 that is overtaken by its own
-completion) and changes nothing.
+A move that is neither in ``TABLE`` nor in ``LATE`` cannot happen and raises. A move in ``LATE``
+happens in every healthy run (duplicate events, a 202 that its own completion overtakes) and changes
+nothing.
 """
 
 from enum import IntEnum, StrEnum
 
 
 class State(IntEnum):
-    """Where an invocation stands; the values are stored in the ledger."""
+    """State of an invocation; the values are stored in the ledger."""
 
     PLANNED = 1
     """The intent is durable; a call may or may not have left."""
@@ -25,7 +25,7 @@ class State(IntEnum):
 
 
 class Move(StrEnum):
-    """What can happen to an invocation."""
+    """A change of an invocation's state."""
 
     ACCEPT = "accept"
     SETTLE = "settle"

@@ -1,4 +1,4 @@
-"""How far each stream is settled: a mark, and the ranges settled above it.
+"""Watermark of a stream: the mark that everything before is settled, and settled ranges above it.
 
 Pure. Memory and rows follow the gaps (what is outstanding), not what was read: neighbours merge,
 and what adjoins the mark moves it.
@@ -18,7 +18,7 @@ Span: TypeAlias = tuple[int, int, int]
 
 @dataclass(slots=True)
 class Change:
-    """What a batch of settlements changed in one stream, ready to be stored.
+    """Changes that a batch of settlements made to one stream, ready to be stored.
 
     Attributes:
         mark: The new mark, or None if it did not move.
@@ -67,7 +67,7 @@ class Watermark:
 
     @property
     def ranges(self) -> int:
-        """How many settled ranges lie above the mark."""
+        """Number of settled ranges above the mark."""
         return len(self._starts)
 
     def spans(self) -> list[Span]:
@@ -90,7 +90,7 @@ class Watermark:
             self._insert(position.start, position.end, position.line)
 
     def changes(self) -> Change:
-        """Return what changed since the last call, and forget it."""
+        """Return the changes since the last call, and forget them."""
         ranges = [(start, *self._ends[start]) for start in sorted(self._touched)]
         change = Change(self.mark if self._moved else None, sorted(self._removed), ranges)
         self._stored -= self._removed
@@ -127,7 +127,7 @@ class Watermark:
 
 
 def adjoining(positions: Sequence[Position]) -> list[Position]:
-    """Return the positions with neighbours made one: most records of a payload are neighbours."""
+    """Return the positions with neighbours merged: most records of a payload are neighbours."""
     spans: list[Position] = []
     for at in positions:
         if spans and (last := spans[-1]).end == at.start and last.stream == at.stream:

@@ -1,4 +1,4 @@
-"""The run's meter in Prometheus' words, read when it is scraped."""
+"""Prometheus metrics: the meter of a run, read when it is scraped."""
 
 from collections.abc import Iterator, Mapping
 
@@ -52,14 +52,28 @@ class MeterCollector(Collector):
             "invocations_repeated", "Invocations perhaps accepted more than once.", meter.repeated
         )
         yield _labelled(
-            "invocations_retried", "Failed invocations made anew.", "reason", meter.retried
+            "invocations_retried",
+            "Failed invocations invoked again.",
+            "reason",
+            meter.retried,
         )
-        yield _counter("invocations_split", "Failed invocations of several records.", meter.split)
-        yield _counter("invocations_of_parts", "Invocations made of their parts.", meter.parts)
+        yield _counter("invocations_split", "Failed invocations split into parts.", meter.split)
+        yield _counter("split_parts", "Invocations made of parts.", meter.parts)
         yield _labelled("events", "Messages of the completion queue.", "kind", meter.events)
-        yield _labelled("troubles", "Failed calls of the completion side.", "code", meter.troubles)
-        yield _labelled("looks", "Looks into S3 for completions.", "kind", meter.looks)
-        yield _labelled("staged", "Payloads in S3, by what was done.", "kind", meter.staged)
+        yield _labelled(
+            "failed_requests",
+            "Failed requests of the completion side and of queues.",
+            "code",
+            meter.failed_requests,
+        )
+        yield _labelled(
+            "sweep_requests", "Requests of the sweep to S3.", "operation", meter.sweep_requests
+        )
+        yield _counter(
+            "sweep_completions", "Completions found without an event.", meter.sweep_completions
+        )
+        yield _counter("event_outages", "Times that events stopped.", meter.event_outages)
+        yield _labelled("staged_objects", "Payloads in S3, by action.", "action", meter.staged)
         yield _gauge("calls_on_wire", "Calls under way.", meter.on_wire)
         yield _gauge("invocations_outstanding", "Without an outcome.", meter.outstanding)
         yield _gauge("input_read_bytes", "Bytes of the input read.", meter.bytes_read)

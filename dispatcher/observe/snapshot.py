@@ -6,7 +6,8 @@ Pure: the time is an argument, nothing is printed here.
 import math
 from dataclasses import dataclass, field
 
-from dispatcher.observe.meter import Meter, Phase
+from dispatcher.observe.events import Phase
+from dispatcher.observe.meter import Meter
 
 _SMOOTHING_SECONDS = 10.0
 """Time constant of the smoothed rate: calm to look at, and right again soon after a change."""

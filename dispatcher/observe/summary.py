@@ -1,4 +1,4 @@
-"""The closing summary of a run: its balance, what is dead and why, how long it took, what went."""
+"""The summary summary of a run: its balance, what is dead and why, how long it took, what went."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -73,26 +73,26 @@ def balance_of(meter: Meter) -> Balance:
     return Balance(meter.read, meter.completed, meter.dead)
 
 
-def write_summary(meter: Meter, closing: RunSummary, stream: TextIO) -> None:
+def write_summary(meter: Meter, summary: RunSummary, stream: TextIO) -> None:
     """Write the summary, in colour where the stream is a terminal that shows it.
 
     Raises:
         OSError: The stream cannot be written.
     """
     console = open_console(stream)
-    for line in summary_lines(meter, closing):
+    for line in summary_lines(meter, summary):
         console.print(line)
 
 
-def summary_lines(meter: Meter, closing: RunSummary) -> Iterator[Text]:
+def summary_lines(meter: Meter, summary: RunSummary) -> Iterator[Text]:
     """Yield the summary line by line; the plain text of a line is what a file shows."""
     balance = balance_of(meter)
     here = balance.completed + balance.dead - meter.resumed_from
     yield Text()
     yield Text.assemble(
-        (closing.ending, "bold"), f" after {_duration(closing.seconds)}", _pace(here, closing)
+        (summary.ending, "bold"), f" after {_duration(summary.seconds)}", _pace(here, summary)
     )
-    holds = balance.holds(finished=closing.finished)
+    holds = balance.holds(finished=summary.finished)
     yield Text(str(balance), "bold green" if holds and not balance.dead else "bold")
     if not holds:
         yield Text("the balance does not hold: this is a bug, please keep the ledger", "bold red")
@@ -103,23 +103,23 @@ def summary_lines(meter: Meter, closing: RunSummary) -> Iterator[Text]:
     yield from _latencies(meter)
     yield from _calls(meter)
     yield Text()
-    rows = [["results", closing.results], ["dead letters", closing.dead_letters]]
+    rows = [["results", summary.results], ["dead letters", summary.dead_letters]]
     yield from map(Text, number_format.columns(rows, left=2))
-    if closing.advice:
+    if summary.advice:
         yield Text()
-        yield Text(closing.advice)
+        yield Text(summary.advice)
 
 
-def summary_json(meter: Meter, closing: RunSummary) -> str:
+def summary_json(meter: Meter, summary: RunSummary) -> str:
     """Return the summary as one JSON object on one line, its durations in seconds."""
     balance = balance_of(meter)
     return orjson.dumps(
         {
             "event": "summary",
-            **dataclasses.asdict(closing),
+            **dataclasses.asdict(summary),
             **dataclasses.asdict(balance),
             "unfinished": balance.unfinished,
-            "balanced": balance.holds(finished=closing.finished),
+            "balanced": balance.holds(finished=summary.finished),
             "resumed_from": meter.resumed_from,
             "dead_reasons": dict(meter.dead_reasons),
             "invocations": dict(meter.invocations),
@@ -131,8 +131,10 @@ def summary_json(meter: Meter, closing: RunSummary) -> str:
             "split": meter.split,
             "parts": meter.parts,
             "events": dict(meter.events),
-            "troubles": dict(meter.troubles),
-            "looks": dict(meter.looks),
+            "failed_requests": dict(meter.failed_requests),
+            "sweep_requests": dict(meter.sweep_requests),
+            "sweep_completions": meter.sweep_completions,
+            "event_outages": meter.event_outages,
             "staged": dict(meter.staged),
             "latency": {
                 name: {
@@ -146,10 +148,10 @@ def summary_json(meter: Meter, closing: RunSummary) -> str:
     ).decode()
 
 
-def _pace(settled: int, closing: RunSummary) -> str:
-    if settled <= 0 or closing.seconds <= 0:
+def _pace(settled: int, summary: RunSummary) -> str:
+    if settled <= 0 or summary.seconds <= 0:
         return ""
-    return f", {number_format.rate(settled / closing.seconds)} on average"
+    return f", {number_format.rate(settled / summary.seconds)} on average"
 
 
 def _duration(seconds: float) -> str:
@@ -215,18 +217,18 @@ def _calls(meter: Meter) -> Iterator[Text]:
     troubles = [f"{name} {n:,}" for name, n in meter.calls.most_common() if name != "accepted"]
     usual = ("matched", "test")
     odd = [f"{name} {n:,}" for name, n in meter.events.most_common() if name not in usual]
-    failed = [f"{name} {n:,}" for name, n in meter.troubles.most_common()]
+    failed = [f"{name} {n:,}" for name, n in meter.failed_requests.most_common()]
     retried = [f"{name} {n:,}" for name, n in meter.retried.most_common()]
     left = meter.staged["deletion_denied"] + meter.staged["deletion_failed"]
-    counts = (meter.repeated, meter.split, meter.looks["found"], left)
+    counts = (meter.repeated, meter.split, meter.sweep_completions, left)
     if troubles or odd or failed or retried or any(counts):
         yield Text()
     if troubles:
         yield Text(f"calls not accepted: {', '.join(troubles)}")
     if failed:
-        yield Text(f"asking for completions failed: {', '.join(failed)}")
+        yield Text(f"failed requests: {', '.join(failed)}")
     if retried:
-        yield Text(f"failed invocations made anew: {', '.join(retried)}")
+        yield Text(f"failed invocations retried: {', '.join(retried)}")
     if meter.split:
         yield Text(
             f"failed invocations split: {meter.split:,}, "
@@ -236,7 +238,7 @@ def _calls(meter: Meter) -> Iterator[Text]:
         yield Text(f"perhaps invoked more than once: {meter.repeated:,}")
     if odd:
         yield Text(f"other messages in the completion queue: {', '.join(odd)}")
-    if meter.looks["found"]:
-        yield Text(f"completions found in S3 without an event: {meter.looks['found']:,}")
+    if meter.sweep_completions:
+        yield Text(f"completions found in S3 without an event: {meter.sweep_completions:,}")
     if left:
         yield Text(f"staged objects that were not deleted: {left:,}")

@@ -1,1 +1,1 @@
-"""Bytes that fit: framing, the packer, and the way back from an answer."""
+"""Bytes that fit: framing, encodings, the packer, and the split of a response into outputs."""

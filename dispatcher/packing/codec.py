@@ -1,10 +1,10 @@
-"""From records to the bytes of a payload, for each encoding of the ladder."""
+"""Payloads made from records, in each of the configured encodings."""
 
 from collections.abc import Callable, Sequence
 from typing import cast
 
 from dispatcher.config.packing import Encoding, PackingSettings
-from dispatcher.packing.compressed_batch import fill
+from dispatcher.packing.compressed_batch import compressed_payload
 from dispatcher.packing.compression import Compression
 from dispatcher.packing.framing import Frame, frame_of
 from dispatcher.packing.select import SelectError, select
@@ -14,18 +14,18 @@ _COMPRESSED = "; encoding="
 
 
 class Codec:
-    """Makes payloads; pure.
+    """Encoder of records, and of whole payloads; pure.
 
     Args:
         settings: The section ``packing``.
-        content_type: The configured content type before compression; None goes by encoding and
-            framing.
+        content_type: The configured content type before compression; None derives it from
+            encoding and framing.
         json_source: Every record is known to be one JSON value without line breaks; else it may be
             a file of any kind.
 
     Attributes:
-        encodings: The ladder, in order of preference.
-        frame: How records are framed.
+        encodings: The configured encodings, in order of preference.
+        frame: The bytes around and between the records of a payload.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Codec:
             self._as_read = "json" if json_source else "raw"
 
     def splices(self, encoding: Encoding) -> bool:
-        """Return whether records travel as they were read, without being parsed."""
+        """Return whether records are sent as they were read, without being parsed."""
         return format_of(encoding) == self._as_read
 
     def item(self, raw: bytes, form: Format, value: Callable[[], object] | None = None) -> bytes:
@@ -49,20 +49,20 @@ class Codec:
 
         Args:
             raw: The record as it was read.
-            form: How it is written.
-            value: Returns or raises what ``value`` does for it, where that is known.
+            form: The format to write it in.
+            value: Returns or raises what ``value`` does for it, where that is known already.
 
         Raises:
             NotEncodableError: The format cannot carry it.
         """
-        item = raw if form == self._as_read else self._made(raw, form, value)
+        item = raw if form == self._as_read else self._encoded(raw, form, value)
         if not item:
-            # It would count as a request without a body.
+            # The service would take it for a request without a body.
             raise NotEncodableError("the record is empty, and a request needs at least one byte")
         return item
 
     def value(self, raw: bytes) -> object:
-        """Return what is sent of a record, as a value.
+        """Return the part of a record that is sent, as a value.
 
         Raises:
             NotEncodableError: It has none.
@@ -75,10 +75,10 @@ class Codec:
         except SelectError as error:
             raise NotEncodableError(f"packing.select {error}") from error
 
-    def _made(self, raw: bytes, form: Format, known: Callable[[], object] | None) -> bytes:
+    def _encoded(self, raw: bytes, form: Format, known: Callable[[], object] | None) -> bytes:
         value = self.value(raw) if known is None else known()
         if self._settings.select is None and form == "json":
-            # A file: it may have line breaks, which are only between tokens.
+            # A file may have line breaks; in JSON they stand only between tokens.
             return raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
         return encode(value, form)
 
@@ -92,21 +92,21 @@ class Codec:
         return self.finish([self.item(raw, form) for raw in raws], encoding)
 
     def finish(self, items: Sequence[bytes], encoding: Encoding) -> bytes:
-        """Return the payload of records that are written in the encoding's format already."""
+        """Return the payload of records that are already in the encoding's format."""
         compression = compression_of(encoding)
         if compression is None:
             return self.frame.join(items)
-        return fill(self.frame, compression, self._settings.max_bytes, items)
+        return compressed_payload(self.frame, compression, self._settings.max_bytes, items)
 
     def content_type(self, encoding: Encoding) -> str:
         """Return the MIME type of payloads in an encoding."""
         if (configured := self._settings.content_types.get(encoding)) is not None:
             return configured
-        plain = self._content_type or self._usual_type(format_of(encoding))
+        plain = self._content_type or self._default_type(format_of(encoding))
         compression = compression_of(encoding)
         return plain if compression is None else f"{plain}{_COMPRESSED}{compression}"
 
-    def _usual_type(self, form: Format) -> str:
+    def _default_type(self, form: Format) -> str:
         if form == "msgpack":
             return "application/msgpack"
         if form == "raw":
@@ -115,10 +115,10 @@ class Codec:
 
 
 def format_of(encoding: Encoding) -> Format:
-    """Return how values are written in an encoding."""
+    """Return the format of values in an encoding."""
     return cast("Format", encoding.partition("+")[0])
 
 
 def compression_of(encoding: Encoding) -> Compression | None:
-    """Return how an encoding is compressed, if it is."""
+    """Return the compression of an encoding, if it has one."""
     return cast("Compression", encoding.partition("+")[2]) if "+" in encoding else None

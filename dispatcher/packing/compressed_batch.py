@@ -1,15 +1,14 @@
-"""One compressed payload: when records are compressed, so that it becomes full and no fuller.
+"""One compressed payload, filled up to its limit in pieces of exactly known size.
 
-The first records are compressed once they might fill the payload if nothing became smaller. What
-they became tells the ratio, and the next ones are those that would fill nine tenths of the room
-left, and so on: after four or five pieces there is next to no room. So each record is compressed
-once, and the exact size is known after each piece, never estimated. A piece that became larger than
-the room is taken back. If it was more than one record, all is compressed once more with a part of
-them; that takes records that compress a tenth worse than those before them.
+The first piece is compressed once its records would fill the payload without compression. Its ratio
+decides the next piece: the records that should fill nine tenths of the room left, and so on. After
+four or five pieces hardly any room is left. So each record is compressed once, and the exact size
+is known after each piece, never estimated. A piece that turns out larger than the room is taken
+back. If it held several records, the whole payload is compressed once more with fewer of them; this
+happens only with records that compress a tenth worse than those before them.
 
-Where pieces end is decided by the records of the payload and nothing else. So a payload that is
-made anew, hours later, is the same byte for byte (with the same version of the compressor), and no
-larger than it was.
+Only the records of the payload decide where a piece ends. So a payload that is built again hours
+later is the same byte for byte (with the same version of the compressor), and no larger.
 """
 
 from collections.abc import Sequence
@@ -18,78 +17,78 @@ from itertools import accumulate
 from dispatcher.packing.compression import CompressedStream, Compression
 from dispatcher.packing.framing import Frame
 
-_CAREFUL = 0.9
-"""The share of the room that the next piece is meant to fill."""
+_TARGET_SHARE = 0.9
+"""Share of the room left that the next piece should fill."""
 
-_FULL = 1 / 64
-"""A payload with less room than this share of it is full."""
+_FULL_SHARE = 1 / 64
+"""A payload is full when less than this share of it is left."""
 
-_HOPELESS = 1.25
-"""A record that would need so many times the room is not tried."""
+_MAX_OVERSHOOT = 1.25
+"""A record that would need this many times the room is not tried."""
 
 
 class CompressedBatch:
-    """The records of a payload, compressed or about to be; pure.
+    """The records of one payload, compressed or waiting to be; pure.
 
     Args:
-        frame: How they are framed.
-        compression: How they are compressed.
-        most: Bytes that the payload may have.
+        frame: The bytes around and between them.
+        compression: The compressor.
+        max_bytes: Largest size of the payload.
     """
 
-    def __init__(self, frame: Frame, compression: Compression, most: int) -> None:
+    def __init__(self, frame: Frame, compression: Compression, max_bytes: int) -> None:
         self._frame = frame
         self._compression = compression
-        self._most = most
+        self._max_bytes = max_bytes
         self._begin()
 
     def _begin(self) -> None:
         self._items: list[bytes] = []
         self._stream = CompressedStream(self._compression)
         self._size = 0
-        self._pressed = 0
+        self._compressed_count = 0
         self._waiting_bytes = 0
         self._ratio = 1.0
-        self._piece = _CAREFUL * self._most
+        self._next_piece_bytes = _TARGET_SHARE * self._max_bytes
 
     def is_due(self, item: bytes) -> bool:
-        """Return whether what waits is to be compressed before this record is added."""
-        return self._waiting_bytes + len(item) > self._piece and self._waiting_bytes > 0
+        """Return whether the waiting records must be compressed before this one is added."""
+        return self._waiting_bytes + len(item) > self._next_piece_bytes and self._waiting_bytes > 0
 
     def add(self, item: bytes) -> None:
-        """Add a record to what waits."""
+        """Add a record to those that wait."""
         self._items.append(item)
         self._waiting_bytes += len(item) + len(self._frame.between)
 
-    def press(self) -> int:
-        """Compress what waits, at least one record.
+    def compress(self) -> int:
+        """Compress the waiting records, at least one.
 
         Returns:
-            How many records, from the last, are too many and were left out; nothing can be added
-            any more then. All, where the first is too large by itself; if it is the only one, the
-            payload is that of it all the same.
+            The number of records that did not fit, counted from the last; if any, nothing more can
+            be added. All of them where the first is too large by itself; if it is the only one, the
+            payload holds it all the same.
         """
-        room, sure, spare = self._most - self._size, self._pressed, self._stream
-        became = self._compress()
-        if self._size <= self._most:
+        room, fitting, previous = self._max_bytes - self._size, self._compressed_count, self._stream
+        compressed_bytes = self._compress()
+        if self._size <= self._max_bytes:
             return 0
         items = self._items
         if len(items) == 1:
             return 1
-        part = self._part(sure, _CAREFUL * room / became)
-        while part:
+        count = self._count_that_fits(fitting, _TARGET_SHARE * room / compressed_bytes)
+        while count:
             self._begin()
-            self.add_all(items[: sure + part])
-            if self._size <= self._most:
+            self.add_all(items[: fitting + count])
+            if self._size <= self._max_bytes:
                 break
-            part //= 2
+            count //= 2
         else:
-            spare.take_back()
-            self._stream, self._pressed = spare, sure
-        return len(items) - sure - part
+            previous.take_back()
+            self._stream, self._compressed_count = previous, fitting
+        return len(items) - fitting - count
 
     def add_all(self, items: Sequence[bytes]) -> None:
-        """Add records, and compress them all, whether or not they fit."""
+        """Add records and compress them all, even where they do not fit."""
         for item in items:
             if self.is_due(item):
                 self._compress()
@@ -97,39 +96,45 @@ class CompressedBatch:
         self._compress()
 
     def is_full_for(self, item: bytes) -> bool:
-        """Return whether the payload is to end without this record; nothing waits."""
-        room = self._most - self._size
-        return room < _FULL * self._most or len(item) * self._ratio > _HOPELESS * room
+        """Return whether this record would not fit any more; call it while no record waits."""
+        room = self._max_bytes - self._size
+        return (
+            room < _FULL_SHARE * self._max_bytes or len(item) * self._ratio > _MAX_OVERSHOOT * room
+        )
 
     def payload(self) -> bytes:
-        """Return the payload of all that is compressed, at least one record."""
-        return self._stream.payload(self._frame.header(self._pressed), self._frame.after)
+        """Return the payload of the compressed records, at least one."""
+        return self._stream.payload(self._frame.header(self._compressed_count), self._frame.after)
 
     def _compress(self) -> int:
         between = self._frame.between
-        piece = between.join(self._items[self._pressed :])
-        if self._pressed:
+        piece = between.join(self._items[self._compressed_count :])
+        if self._compressed_count:
             piece = between + piece
-        became = self._stream.put(piece)
-        self._pressed = len(self._items)
+        compressed_bytes = self._stream.put(piece)
+        self._compressed_count = len(self._items)
         self._waiting_bytes = 0
-        self._size = self._stream.size(self._frame.header(self._pressed), self._frame.after)
-        # A short piece is all overhead; nothing becomes larger than that.
-        self._ratio = min(became / len(piece), 1.0)
-        self._piece = _CAREFUL * (self._most - self._size) / self._ratio
-        return became
+        self._size = self._stream.size(
+            self._frame.header(self._compressed_count), self._frame.after
+        )
+        # A short piece is mostly overhead and may grow; that says nothing about the next one.
+        self._ratio = min(compressed_bytes / len(piece), 1.0)
+        self._next_piece_bytes = _TARGET_SHARE * (self._max_bytes - self._size) / self._ratio
+        return compressed_bytes
 
-    def _part(self, sure: int, share: float) -> int:
-        """Return how many records after the first ones have this share of their bytes."""
-        sizes = [len(item) for item in self._items[sure:]]
+    def _count_that_fits(self, fitting: int, share: float) -> int:
+        """Return how many records after the fitting ones have this share of their bytes."""
+        sizes = [len(item) for item in self._items[fitting:]]
         allowed = share * sum(sizes)
-        part = sum(total <= allowed for total in accumulate(sizes))
-        # Where nothing is sure the first is tried, unless it was alone and has been.
-        return min(max(part, 1 if sure == 0 else 0), len(sizes) - 1)
+        count = sum(total <= allowed for total in accumulate(sizes))
+        # Where none fits yet, the first is tried even above its share, unless it was just tried.
+        return min(max(count, 1 if fitting == 0 else 0), len(sizes) - 1)
 
 
-def fill(frame: Frame, compression: Compression, most: int, items: Sequence[bytes]) -> bytes:
-    """Return the payload of all these records, even if it is too large."""
-    filling = CompressedBatch(frame, compression, most)
-    filling.add_all(items)
-    return filling.payload()
+def compressed_payload(
+    frame: Frame, compression: Compression, max_bytes: int, items: Sequence[bytes]
+) -> bytes:
+    """Return the payload of all these records, even where it is too large."""
+    batch = CompressedBatch(frame, compression, max_bytes)
+    batch.add_all(items)
+    return batch.payload()

@@ -1,4 +1,4 @@
-"""How several records form one payload: joined without being parsed."""
+"""Framing: several records joined into one payload without being parsed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from dispatcher.config.packing import TEMPLATE_MARK, PackingSettings
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands before, between and after the records of a payload.
+    """The bytes before, between and after the records of a payload.
 
     Attributes:
         before: Bytes before the first record.
         between: Bytes between two records.
         after: Bytes after the last record.
-        counts: The header of a MessagePack array, which tells how many follow, stands before.
+        counts: The header of a MessagePack array, with the number of records, stands before.
     """
 
     before: bytes = b""
@@ -33,7 +33,7 @@ class Frame:
         return around + item_bytes + len(self.between) * (count - 1)
 
     def header(self, count: int) -> bytes:
-        """Return what stands before so many records."""
+        """Return the bytes before this number of records."""
         return _array_header(count) if self.counts else self.before
 
     def join(self, items: Sequence[bytes]) -> bytes:
@@ -45,7 +45,7 @@ class Frame:
 
 
 def frame_of(settings: PackingSettings) -> Frame:
-    """Return how the records of a payload are framed; ``none`` frames one record only."""
+    """Return the frame of payloads by the setting; ``none`` frames one record only."""
     match settings.framing:
         case "none":
             return Frame()

@@ -1,13 +1,15 @@
-"""Cuts JSON text apart without making values of it, so that numbers keep their digits.
+"""Slices of JSON text, cut without parsing values, so that numbers keep their digits.
 
-What is cut is checked piece by piece, which takes the memory of the largest piece only: a text is
-JSON if it is an array or object by its brackets and commas, and each piece between them is JSON.
+The text is checked slice by slice, which takes the memory of the largest slice only: a text is JSON
+if it is an array or object by its brackets and commas, and each slice between them is JSON.
 """
 
 import re
 from collections.abc import Iterator
 
 import orjson
+
+from dispatcher.packing.json_pointer import names_of
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _INSIDE = rb'[^{}\[\]"]*+'
@@ -21,6 +23,7 @@ _OPENING, _CLOSING, _QUOTE = frozenset(b"[{"), frozenset(b"]}"), ord('"')
 _ENDS = {b"[": b"]", b"{": b"}"}
 
 _LONG_BYTES = 100_000
+"""A text from this size on is checked in slices."""
 
 _NO_NUMBER = re.compile(r"nan|inf(?:inity)?", re.IGNORECASE)
 _NEAR_CHARS = 20
@@ -31,11 +34,11 @@ class NotJsonError(ValueError):
 
 
 class NothingThereError(LookupError):
-    """A document without the place that a pointer leads to."""
+    """A document without the place that a JSON pointer names."""
 
 
 def check(text: bytes) -> None:
-    """Return if text is one JSON value.
+    """Check that text is one JSON value.
 
     Raises:
         NotJsonError: It is not.
@@ -43,11 +46,11 @@ def check(text: bytes) -> None:
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise NotJsonError(_what_is_wrong(error)) from None
+        raise NotJsonError(_explanation(error)) from None
 
 
-def _what_is_wrong(error: orjson.JSONDecodeError) -> str:
-    """Say what a text is not JSON for, and show the place."""
+def _explanation(error: orjson.JSONDecodeError) -> str:
+    """Return why a text is not JSON, with the text around the place."""
     text, place = error.doc, error.pos
     if not text:
         return error.msg  # it is empty, or no text
@@ -60,14 +63,14 @@ def _what_is_wrong(error: orjson.JSONDecodeError) -> str:
 
 
 def _check_whole(text: bytes) -> None:
-    """Do what ``check`` does, in less memory where the text is long."""
+    """Check that text is one JSON value, in less memory where it is long."""
     if len(text) < _LONG_BYTES or text.startswith(b'"'):
         check(text)
     elif text.startswith(b"{"):
         for _, child in _named_children(text):
             check(child)
     else:
-        # No number is as long, and the parser takes its memory by the length of the text.
+        # No number is that long, and the parser takes memory by the length of the text.
         raise NotJsonError("the text is neither an array, an object nor a string")
 
 
@@ -75,7 +78,7 @@ def elements(text: bytes) -> Iterator[bytes]:
     """Yield the elements of an array, each checked; a text that is no array is its only element.
 
     Args:
-        text: Without blanks around.
+        text: A JSON text without blanks around it.
 
     Raises:
         NotJsonError: It is not JSON.
@@ -91,19 +94,18 @@ def elements(text: bytes) -> Iterator[bytes]:
 
 
 def at(text: bytes, pointer: str) -> bytes:
-    """Return the value that a JSON pointer (RFC 6901) leads to, unchecked; all else is checked.
+    """Return the value at a JSON pointer (RFC 6901), unchecked; all else is checked.
 
     Args:
-        text: Of a JSON document.
-        pointer: Empty for the whole of it.
+        text: A JSON document.
+        pointer: Empty for the whole document.
 
     Raises:
         NotJsonError: It is not JSON.
-        NothingThereError: It has no such place.
+        NothingThereError: The document has no such place.
     """
     text = text.strip()
-    for part in pointer.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
+    for name in names_of(pointer):
         found: bytes | None = None
         for key, child in _named_children(text):
             if key == name:
@@ -136,7 +138,7 @@ def _named_children(text: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _children(text: bytes) -> Iterator[tuple[int, int]]:
-    """Yield where what lies between the outer brackets and commas of a text begins and ends."""
+    """Yield begin and end of each slice between the outer brackets and commas of a text."""
     last = len(text) - 1
     if last < 1 or text[-1:] != _ENDS[text[:1]]:
         raise NotJsonError("the text ends too early")

@@ -1,9 +1,10 @@
-"""Cuts MessagePack apart without making values of it."""
+"""Slices of MessagePack, cut without decoding values."""
 
 from collections.abc import Iterator
 
 import msgpack
 
+from dispatcher.packing.json_pointer import names_of
 from dispatcher.packing.values import NotEncodableError, encode, unpack
 
 
@@ -12,19 +13,18 @@ class NotMsgpackError(ValueError):
 
 
 def at(packed: bytes, pointer: str) -> bytes | None:
-    """Return the value that a JSON pointer (RFC 6901) leads to, or None; all of it is checked.
+    """Return the value at a JSON pointer (RFC 6901), or None; the whole document is checked.
 
     Args:
         packed: A document.
-        pointer: Empty for the whole of it.
+        pointer: Empty for the whole document.
 
     Raises:
         NotMsgpackError: It is not MessagePack.
     """
     _check(packed)
     found: bytes | None = packed
-    for part in pointer.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
+    for name in names_of(pointer):
         if found is None:
             break
         if _is_map(found):
@@ -37,18 +37,18 @@ def at(packed: bytes, pointer: str) -> bytes | None:
     return found
 
 
-def elements(packed: bytes, most: int) -> tuple[list[bytes], int]:
+def elements(packed: bytes, max_elements: int) -> tuple[list[bytes], int]:
     """Return the elements of an array, and how many it has; another value is its only element.
 
     Args:
         packed: One value, checked.
-        most: So many elements are returned at most.
+        max_elements: Most elements to return.
     """
     if not is_array(packed):
         return [packed], 1
     count: int = _reader(packed).read_array_header()
     children = _children(packed)
-    return [next(children) for _ in range(min(count, most))], count
+    return [next(children) for _ in range(min(count, max_elements))], count
 
 
 def member(packed: bytes, name: str, default: object = None) -> object:
@@ -56,8 +56,8 @@ def member(packed: bytes, name: str, default: object = None) -> object:
 
     Args:
         packed: One value, checked.
-        name: Of the member.
-        default: Is returned where there is none, or the value is no map.
+        name: The member's name.
+        default: The result where there is no such member, or the value is no map.
     """
     found = _member(packed, name) if _is_map(packed) else None
     return default if found is None else _value(found)

@@ -1,4 +1,4 @@
-"""What packing makes: payloads that are ready to send."""
+"""Parcels: payloads that are ready to send, with their records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from dispatcher.config.packing import Encoding
 from dispatcher.flow.content import FileSlice
-from dispatcher.records.record import Large, Record
+from dispatcher.records.record import LargeRecord, Record
 
 Route: TypeAlias = Literal["inline", "s3"]
 
@@ -17,27 +17,28 @@ class Parcel:
 
     Attributes:
         records: The records in the payload, in order; a large one is alone.
-        payload: The exact bytes to send; empty where they are too many to hold, and made of what is
-            kept when they are sent.
+        payload: The exact bytes to send; empty where they are too many to hold, and then made from
+            ``spooled`` when they are sent.
         content_type: The MIME type of the payload.
-        route: ``inline`` in the request's body, ``s3`` by an object that the request names.
-        encoding: How the payload is made of the records.
-        kept: What the ledger keeps, see ``packing.keeping``; None: the payload itself.
+        route: ``inline`` in the request's body, ``s3`` in an object that the request names.
+        encoding: The encoding of the payload.
+        spooled: The bytes that the ledger spools, see ``packing.spool_format``; None: the payload
+            itself.
     """
 
-    records: Sequence[Record | Large]
+    records: Sequence[Record | LargeRecord]
     payload: bytes
     content_type: str
     route: Route
     encoding: Encoding = "json"
-    kept: bytes | FileSlice | None = None
+    spooled: bytes | FileSlice | None = None
 
 
 def sent_bytes(parcel: Parcel) -> int:
-    """Return how many bytes are sent; where the payload is made later, how many it is made of."""
-    return len(parcel.payload or kept_of(parcel))
+    """Return the size of the payload in bytes; where it is made later, of its source bytes."""
+    return len(parcel.payload or spooled_of(parcel))
 
 
-def kept_of(parcel: Parcel) -> bytes | FileSlice:
-    """Return what the ledger keeps of a parcel."""
-    return parcel.payload if parcel.kept is None else parcel.kept
+def spooled_of(parcel: Parcel) -> bytes | FileSlice:
+    """Return the bytes that the ledger spools for a parcel."""
+    return parcel.payload if parcel.spooled is None else parcel.spooled

@@ -1,4 +1,4 @@
-"""The way back: an answer to several records is split into one output each."""
+"""The split of a response to several records into one output for each."""
 
 import json
 from codecs import BOM_UTF8
@@ -14,11 +14,8 @@ from dispatcher.flow.decompression import DamagedError, decoder
 from dispatcher.packing import json_slices, msgpack_slices
 from dispatcher.packing.json_slices import NothingThereError, NotJsonError
 from dispatcher.packing.msgpack_slices import NotMsgpackError
+from dispatcher.reasons import Reason
 from dispatcher.records.record import Key
-
-MismatchReason: TypeAlias = Literal[
-    "count_mismatch", "bad_answer", "id_mismatch", "output_too_large"
-]
 
 _LINES_TYPES = frozenset(
     {
@@ -33,8 +30,8 @@ _LINES_TYPES = frozenset(
 _MSGPACK_TYPES = frozenset(
     {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}
 )
-_EXCESS = 1_000
-"""So many outputs too many are counted to tell the user; what is beyond takes memory and time."""
+_MAX_EXCESS = 1_000
+"""Surplus outputs that are counted for the message; counting more would take memory and time."""
 
 _HINT = " (an object; a list in it is named by packing.answer.list)"
 _LINES_HINT = (
@@ -55,16 +52,16 @@ _SHOWN_CHARS = 100
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """An answer that does not give every record its output; the parcel is to be bisected.
+    """A response that does not give every record its output; the invocation is split.
 
     Attributes:
-        reason: ``count_mismatch``: a wrong number of outputs. ``bad_answer``: not readable.
-            ``id_mismatch``: outputs that do not name the records of the request, each once.
-            ``output_too_large``: it is, when decompressed.
+        reason: ``COUNT_MISMATCH``: a wrong number of outputs. ``BAD_ANSWER``: not readable.
+            ``ID_MISMATCH``: outputs that do not name the records of the request, each once.
+            ``OUTPUT_TOO_LARGE``: too large when decompressed.
         message: A sentence for the user.
     """
 
-    reason: MismatchReason
+    reason: Reason
     message: str
 
 
@@ -73,7 +70,7 @@ class Outputs:
     """One output for each record, in order.
 
     Attributes:
-        values: Slices of the answer; of MessagePack, the same as JSON where that is exact.
+        values: Slices of the response; those of MessagePack as JSON where that is exact.
         are_json: Each is known to be one JSON value.
         content_type: MIME type of those that are not JSON, or None where the container gave none.
     """
@@ -84,7 +81,7 @@ class Outputs:
 
 
 class _TooLargeError(ValueError):
-    """More content than there may be."""
+    """Content beyond the limit."""
 
 
 _Reader: TypeAlias = Callable[[bytes], Iterator[bytes]]
@@ -96,37 +93,39 @@ def split(
     keys: Sequence[Key],
     settings: PackingSettings,
     *,
-    most: int,
+    max_bytes: int,
 ) -> Outputs | Mismatch:
-    """Split an answer into one output a record, by position or by the records' keys.
+    """Split a response into one output a record, by position or by the records' keys.
 
-    Outputs are slices of the answer, so numbers keep their digits. The content type says how to
+    Outputs are slices of the response, so numbers keep their digits. The content type says how to
     read it: as JSON lines, as MessagePack, or as one JSON document. The elements of an array, or of
     the list that ``answer.list`` points to, are the outputs; any other value is one output.
     ``text/...`` is read as a document, else as lines of any text; all else as a document, else as
     JSON lines (which many containers label as JSON). The first of these that can be read decides;
-    an answer of the wrong length is never guessed at. ``answer.framing`` takes the place of these
-    rules. With a parameter ``encoding=gzip`` or ``encoding=zstd`` the answer is decompressed first.
+    a wrong number of outputs is never guessed at. ``answer.framing`` takes the place of these
+    rules. With a parameter ``encoding=gzip`` or ``encoding=zstd`` it is decompressed first.
 
     Args:
-        body: The answer, verbatim.
+        body: The response, verbatim.
         content_type: MIME type that the container gave it; None where it gave none.
         keys: The keys of the records in the request, in order.
-        settings: How the request was framed, and how its answer is; with the framing ``none``, and
-            nothing said of the answer, the whole answer is the output.
-        most: Most bytes that a compressed answer may have when it is decompressed.
+        settings: The framing of the request, and the settings of the response; with the framing
+            ``none`` and no settings of the response, the whole response is the output.
+        max_bytes: Largest size of a compressed response when it is decompressed.
     """
     compression, content_type = _uncompressed_type(content_type)
     if compression is not None:
         try:
-            body = b"".join(_decompressed(body, compression, most))
+            body = b"".join(_decompressed(body, compression, max_bytes))
         except DamagedError as error:
-            return Mismatch("bad_answer", f"the answer is labelled encoding={compression}: {error}")
+            return Mismatch(
+                Reason.BAD_ANSWER, f"the answer is labelled encoding={compression}: {error}"
+            )
         except _TooLargeError:
             return Mismatch(
-                "output_too_large",
+                Reason.OUTPUT_TOO_LARGE,
                 f"the answer of {len(body):,} bytes has more than completion.max_output "
-                f"({most:,}) when decompressed",
+                f"({max_bytes:,}) when decompressed",
             )
     kind = _kind(content_type)
     if settings.framing == "none" and settings.answer == AnswerSettings():
@@ -147,28 +146,30 @@ def split(
     return found
 
 
-def decompressed_size(body: bytes, content_type: str | None, most: int) -> int:
-    """Return how many bytes ``split`` will make of an answer besides it; 0 where it is plain.
+def decompressed_size(body: bytes, content_type: str | None, max_bytes: int) -> int:
+    """Return the bytes that ``split`` allocates to decompress a response; 0 where it is plain.
 
     Args:
-        body: The answer, verbatim.
+        body: The response, verbatim.
         content_type: Its MIME type.
-        most: As ``split`` takes it; the result is no larger.
+        max_bytes: As ``split`` takes it; the result is no larger.
     """
     compression, _ = _uncompressed_type(content_type)
     if compression is None:
         return 0
     try:
-        return sum(map(len, _decompressed(body, compression, most)))
+        return sum(map(len, _decompressed(body, compression, max_bytes)))
     except (DamagedError, _TooLargeError):
-        return 0  # it will be refused
+        return 0  # split refuses it
 
 
-def _decompressed(body: bytes, compression: Literal["gzip", "zstd"], most: int) -> Iterator[bytes]:
+def _decompressed(
+    body: bytes, compression: Literal["gzip", "zstd"], max_bytes: int
+) -> Iterator[bytes]:
     read, size = decoder(compression), 0
     for content in chain(read.feed(body), read.end()):
         size += len(content)
-        if size > most:
+        if size > max_bytes:
             raise _TooLargeError
         yield content
 
@@ -176,12 +177,12 @@ def _decompressed(body: bytes, compression: Literal["gzip", "zstd"], most: int) 
 def _uncompressed_type(
     content_type: str | None,
 ) -> tuple[Literal["gzip", "zstd"] | None, str | None]:
-    """Return the compression that a MIME type tells of, and the type of what is inside."""
+    """Return the compression that a MIME type names, and the type of the content inside."""
     if content_type is None or ";" not in content_type:
         return None, content_type
     compression: Literal["gzip", "zstd"] | None = None
     kind, *parameters = content_type.split(";")
-    kept = [kind.strip()]
+    remaining = [kind.strip()]
     for parameter in parameters:
         match parameter.replace('"', "").replace(" ", "").lower():
             case "encoding=gzip":
@@ -189,8 +190,8 @@ def _uncompressed_type(
             case "encoding=zstd":
                 compression = "zstd"
             case _:
-                kept.append(parameter.strip())
-    return compression, content_type if compression is None else "; ".join(kept)
+                remaining.append(parameter.strip())
+    return compression, content_type if compression is None else "; ".join(remaining)
 
 
 def _kind(content_type: str | None) -> str:
@@ -201,22 +202,22 @@ def _of_msgpack(body: bytes, count: int, answer: AnswerSettings) -> Outputs | Mi
     try:
         place = msgpack_slices.at(body, answer.list)
         if place is None:
-            return _nothing_there(answer.list)
+            return _missing_list(answer.list)
     except NotMsgpackError as error:
-        return Mismatch("bad_answer", f"the answer is not MessagePack: {error}")
+        return Mismatch(Reason.BAD_ANSWER, f"the answer is not MessagePack: {error}")
     if answer.framing == "array" and not msgpack_slices.is_array(place):
         where = f"the value at {answer.list} in it" if answer.list else "the answer"
         return Mismatch(
-            "bad_answer", f"{where} is no MessagePack array, as packing.answer.framing has it"
+            Reason.BAD_ANSWER, f"{where} is no MessagePack array, as packing.answer.framing has it"
         )
     values, found = msgpack_slices.elements(place, count)
     return Outputs(values, are_json=False) if found == count else _miscounted(found, count)
 
 
 def _converted(values: list[bytes], content_type: str | None) -> Outputs:
-    """Return outputs of MessagePack as JSON; where that would not be exact, as they are.
+    """Return outputs of MessagePack as JSON, or as they are where JSON would not be exact.
 
-    Those cannot be taken for JSON, as they do not begin with ASCII.
+    The latter cannot be mistaken for JSON, as they do not begin with ASCII.
     """
     found = [msgpack_slices.as_json(value) for value in values]
     return Outputs(
@@ -239,14 +240,14 @@ def _of_text(
                 found += 1
                 if found <= count:
                     values.append(value)
-                elif found == count + _EXCESS:
+                elif found == count + _MAX_EXCESS:
                     return _miscounted(found, count, more=" or more")
         except NotJsonError as error:
             if found > furthest:
                 furthest, wrong = found, str(error)
             continue
         except NothingThereError:
-            return _nothing_there(pointer)
+            return _missing_list(pointer)
         if found == count:
             return Outputs(values, are_json=read is not _text_lines, content_type=content_type)
         is_around = found == 1 and not pointer and body.lstrip().startswith(b"{")
@@ -258,7 +259,7 @@ def _of_text(
     elif furthest > 0:
         wrong = f"after {_counted(furthest, 'output')}, {wrong}"
     return Mismatch(
-        "bad_answer",
+        Reason.BAD_ANSWER,
         f"the answer to {_counted(count, 'record')} ({content_type or 'without a content type'}, "
         f"{len(body)} bytes) is {_EXPECTED[framing]}: {wrong}",
     )
@@ -272,7 +273,7 @@ def _is_one_array_line(body: bytes) -> bool:
 def _readers(
     body: bytes, content_type: str | None, count: int, settings: PackingSettings
 ) -> Sequence[_Reader]:
-    """Return the ways to read an answer, the first one first."""
+    """Return the ways to read a response, in the order to try them."""
     kind, pointer, framing = _kind(content_type), settings.answer.list, settings.answer.framing
 
     def document(body: bytes) -> Iterator[bytes]:
@@ -308,7 +309,7 @@ def _json_lines(body: bytes) -> Iterator[bytes]:
 
 
 def _text_lines(body: bytes) -> Iterator[bytes]:
-    # Any text goes, and an empty line may be an output; only the last break is none.
+    # Any text is an output, even an empty line; the last break begins no further line.
     return (line.removesuffix(b"\r") for line in _lines(body))
 
 
@@ -326,20 +327,22 @@ def _in_order(
 ) -> Outputs | Mismatch:
     """Return the outputs in the order of their records."""
     field = settings.answer.id
-    assert field is not None, "only called where outputs name their records"
+    assert field is not None, "the caller checks that outputs name their records"
     wanted = {str(key): index for index, key in enumerate(keys)}
     if len(wanted) < len(keys):
-        return Mismatch("id_mismatch", "two records of the request have the same key")
+        return Mismatch(Reason.ID_MISMATCH, "two records of the request have the same key")
     ordered: list[bytes | None] = [None] * len(keys)
     for value in outputs.values:
         found = _field(value, field, is_msgpack=is_msgpack)
         if not isinstance(found, str | int) or isinstance(found, bool):
-            return Mismatch("id_mismatch", _no_key(found, field, settings))
+            return Mismatch(Reason.ID_MISMATCH, _bad_id_message(found, field, settings))
         index = wanted.get(str(found))
         if index is None or ordered[index] is not None:
             wrong = "of no record of the request" if index is None else "of another output, too"
             shown = repr(found)[:_SHOWN_CHARS]
-            return Mismatch("id_mismatch", f"the field {field!r} of an output is {shown}, {wrong}")
+            return Mismatch(
+                Reason.ID_MISMATCH, f"the field {field!r} of an output is {shown}, {wrong}"
+            )
         ordered[index] = value
     values = [value for value in ordered if value is not None]
     return Outputs(values, are_json=outputs.are_json, content_type=outputs.content_type)
@@ -352,8 +355,8 @@ def _field(value: bytes, field: str, *, is_msgpack: bool) -> object:
     return document.get(field, _ABSENT) if isinstance(document, dict) else _ABSENT
 
 
-def _no_key(found: object, field: str, settings: PackingSettings) -> str:
-    """Say why what stands in the field of an output is no record's key."""
+def _bad_id_message(found: object, field: str, settings: PackingSettings) -> str:
+    """Return why the content of an output's field is not the key of a record."""
     if found is _ABSENT:
         sent = "; is it among what packing.select sends?" if settings.select is not None else ""
         return (
@@ -372,7 +375,7 @@ def _no_key(found: object, field: str, settings: PackingSettings) -> str:
 
 def _miscounted(found: int, count: int, *, more: str = "", hint: str = "") -> Mismatch:
     return Mismatch(
-        "count_mismatch",
+        Reason.COUNT_MISMATCH,
         f"the answer holds {_counted(found, 'output')}{more} for {_counted(count, 'record')}{hint}",
     )
 
@@ -381,7 +384,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _nothing_there(pointer: str) -> Mismatch:
+def _missing_list(pointer: str) -> Mismatch:
     return Mismatch(
-        "bad_answer", f"the answer has nothing at {pointer}, where packing.answer.list points"
+        Reason.BAD_ANSWER, f"the answer has nothing at {pointer}, where packing.answer.list points"
     )

@@ -1,7 +1,6 @@
-"""A record that travels alone: which encoding, which route, or why not at all."""
+"""Routing of a record with a payload of its own: encoding and route, or the refusal."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from dispatcher import limits
 from dispatcher.config.packing import Encoding
@@ -10,25 +9,24 @@ from dispatcher.packing.codec import Codec, compression_of, format_of
 from dispatcher.packing.compression import Compression, exceeds
 from dispatcher.packing.parcel import Parcel
 from dispatcher.packing.values import Format, NotEncodableError
-from dispatcher.records.record import Large, Record
-
-RefusedReason: TypeAlias = Literal["no_staging", "too_large", "not_encodable"]
+from dispatcher.reasons import Reason
+from dispatcher.records.record import LargeRecord, Record
 
 _LARGE_BYTES = 1_000_000
-"""From here on a record hardly ever fits when compressed, and compressing it takes long."""
+"""Size from which a record hardly ever fits when compressed, and takes long to compress."""
 
 
-def is_hopeless(item: bytes, compression: Compression | None, most: int) -> bool:
-    """Return whether a large record is known not to fit, without compressing all of it.
+def is_known_too_large(item: bytes, compression: Compression | None, max_bytes: int) -> bool:
+    """Return whether a record certainly exceeds a size, without compressing all of it.
 
     Args:
         item: The record as it stands in a payload before compression.
-        compression: How it would be compressed; nothing is told of a record that is not.
-        most: Bytes that it may become.
+        compression: Its compression; without one the result is False.
+        max_bytes: Largest size it may have when compressed.
     """
     if compression is None or len(item) < _LARGE_BYTES:
         return False
-    return exceeds(item, compression, most)
+    return exceeds(item, compression, max_bytes)
 
 
 @dataclass(slots=True)
@@ -37,21 +35,21 @@ class RefusedRecord:
 
     Attributes:
         record: The record.
-        reason: ``no_staging``: too large for an inline request, and no bucket to stage it in.
-            ``too_large``: larger than the service takes at all. ``not_encodable``: no encoding can
+        reason: ``NO_STAGING``: too large for an inline request, and no bucket to stage it in.
+            ``TOO_LARGE``: larger than the service takes at all. ``NOT_ENCODABLE``: no encoding can
             carry its value.
-        message: A sentence with sizes in bytes, and what to do.
+        message: A sentence with sizes in bytes, and the remedy.
     """
 
-    record: Record | Large
-    reason: RefusedReason
+    record: Record | LargeRecord
+    reason: Reason
     message: str
 
 
-class _Forms:
-    """One record in the formats of the ladder; it is read and parsed once at most."""
+class _EncodedRecord:
+    """One record in the formats of all encodings; it is read and parsed once at most."""
 
-    def __init__(self, codec: Codec, record: Record | Large) -> None:
+    def __init__(self, codec: Codec, record: Record | LargeRecord) -> None:
         self._codec = codec
         self._record = record
         self._raw: bytes | None = None
@@ -59,15 +57,15 @@ class _Forms:
         self._error: NotEncodableError | None = None
         self._items: dict[Format, bytes] = {}
 
-    def look_up(self, form: Format, item: bytes) -> None:
-        """Take what has been made already."""
+    def remember(self, form: Format, item: bytes) -> None:
+        """Take over an item that was encoded before."""
         self._items[form] = item
 
     def item(self, form: Format) -> bytes:
         """Return the record as it stands in a payload before compression.
 
         Raises:
-            ChangedError: The record's blob is not what it was.
+            ChangedError: The record's content has changed.
             NotEncodableError: The format cannot carry it.
         """
         if form not in self._items:
@@ -80,7 +78,7 @@ class _Forms:
         if self._error is not None:
             raise self._error
         if self._value is None:
-            assert self._raw is not None, "it was read for its item"
+            assert self._raw is not None, "item() has read it"
             try:
                 self._value = (self._codec.value(self._raw),)
             except NotEncodableError as error:
@@ -90,7 +88,7 @@ class _Forms:
 
 
 class Routing:
-    """Finds the encoding of one record, by the exact bytes of its payload; pure.
+    """Choice of encoding and route for one record, by the exact bytes of its payload; pure.
 
     Args:
         codec: Makes payloads.
@@ -101,36 +99,38 @@ class Routing:
         self._codec = codec
         self._staging = staging
 
-    def alone(
+    def route(
         self, record: Record, *, item: bytes | None = None, first: bytes | None = None
     ) -> Parcel | RefusedRecord:
         """Return the parcel of one record.
 
         The first encoding whose payload fits inline wins. If none fits, the first that can carry
-        the record at all goes to S3. A large payload that has to be compressed for that is left to
-        be made where it is sent.
+        the record at all goes to S3. A large payload that has to be compressed for that is made
+        later, by the sender.
 
         Args:
             record: The record.
-            item: The record in the format of the first encoding, where that has been made.
-            first: Its payload in the first encoding, where that has been made.
+            item: The record in the format of the first encoding, where that exists already.
+            first: Its payload in the first encoding, where that exists already.
         """
         error = None
-        forms = _Forms(self._codec, record)
+        encoded = _EncodedRecord(self._codec, record)
         if item is not None:
-            forms.look_up(format_of(self._codec.encodings[0]), item)
+            encoded.remember(format_of(self._codec.encodings[0]), item)
         staged: tuple[Encoding, bytes] | None = None
-        least: int | None = None
+        min_size: int | None = None
         for encoding in self._codec.encodings:
             payload, first = first, None
             if payload is None:
                 try:
-                    item = forms.item(format_of(encoding))
+                    item = encoded.item(format_of(encoding))
                 except NotEncodableError as reason:
                     error = error or reason
                     continue
-                # Without a bucket the message of the refusal tells the exact size.
-                if (self._staging or staged is not None) and self._is_hopeless(item, encoding):
+                # Without a bucket the exact size is needed for the message of the refusal.
+                if (self._staging or staged is not None) and self._is_known_too_large(
+                    item, encoding
+                ):
                     staged = staged or (encoding, b"")
                     continue
                 payload = self._codec.finish([item], encoding)
@@ -139,68 +139,74 @@ class Routing:
                 return self._parcel(record, payload, encoding, record.raw)
             if staged is None and size <= limits.STAGED_BODY_BYTES:
                 staged = encoding, payload
-            least = size if least is None else min(least, size)
+            min_size = size if min_size is None else min(min_size, size)
         if staged is not None and self._staging:
             return self._parcel(record, staged[1], staged[0], record.raw)
-        if least is None:
-            return RefusedRecord(record, "not_encodable", str(error))
-        return _too_large(record, least) if staged is None else _no_staging(record, least)
+        if min_size is None:
+            return RefusedRecord(record, Reason.NOT_ENCODABLE, str(error))
+        return _too_large(record, min_size) if staged is None else _no_staging(record, min_size)
 
-    def large(self, record: Large) -> Parcel | RefusedRecord:
+    def route_large(self, record: LargeRecord) -> Parcel | RefusedRecord:
         """Return the parcel of a record that is not held in memory; it goes to S3.
 
-        Its payload is left to be made where it is sent. What has to be parsed (MessagePack, or a
-        ``select``) is read here as well, all of it, to know whether it can be encoded: some
-        seconds for some hundred megabytes. The parsers hold the interpreter's lock, so a call of
-        theirs stops the event loop even from a worker thread.
+        The sender makes its payload. A record that has to be parsed (MessagePack, or a ``select``)
+        is read here as well, as a whole, to know whether it can be encoded: some seconds for some
+        hundred megabytes. The parsers hold the interpreter's lock, so calling them stops the event
+        loop even from a worker thread.
         """
         error = size = None
-        forms = _Forms(self._codec, record)
+        encoded = _EncodedRecord(self._codec, record)
         for encoding in self._codec.encodings:
             try:
-                size = self._size(record, forms, encoding)
+                size = self._size(record, encoded, encoding)
             except NotEncodableError as reason:
                 error = error or reason
                 continue
-            # What it is when compressed is known where it is sent; hardly ever more.
+            # Its compressed size is known when it is sent; it is hardly ever larger.
             if size <= limits.STAGED_BODY_BYTES or compression_of(encoding) is not None:
                 if not self._staging:
                     return _no_staging(record, size)
-                return self._parcel(record, b"", encoding, record.blob)
+                return self._parcel(record, b"", encoding, record.content)
         if size is None:
-            return RefusedRecord(record, "not_encodable", str(error))
+            return RefusedRecord(record, Reason.NOT_ENCODABLE, str(error))
         return _too_large(record, size)
 
-    def _is_hopeless(self, item: bytes, encoding: Encoding) -> bool:
-        return is_hopeless(item, compression_of(encoding), limits.INLINE_BODY_BYTES)
+    def _is_known_too_large(self, item: bytes, encoding: Encoding) -> bool:
+        return is_known_too_large(item, compression_of(encoding), limits.INLINE_BODY_BYTES)
 
-    def _size(self, record: Large, forms: _Forms, encoding: Encoding) -> int:
-        """Return the bytes of its payload before compression."""
+    def _size(self, record: LargeRecord, encoded: _EncodedRecord, encoding: Encoding) -> int:
+        """Return the size of a record's payload before compression, in bytes."""
         splices = self._codec.splices(encoding)
-        size = record.size if splices else len(forms.item(format_of(encoding)))
+        size = record.size if splices else len(encoded.item(format_of(encoding)))
         return self._codec.frame.size(size, 1)
 
     def _parcel(
-        self, record: Record | Large, payload: bytes, encoding: Encoding, kept: bytes | FileSlice
+        self,
+        record: Record | LargeRecord,
+        payload: bytes,
+        encoding: Encoding,
+        spooled: bytes | FileSlice,
     ) -> Parcel:
         inline = bool(payload) and len(payload) <= limits.INLINE_BODY_BYTES
         content_type = self._codec.content_type(encoding)
-        return Parcel([record], payload, content_type, "inline" if inline else "s3", encoding, kept)
+        return Parcel(
+            [record], payload, content_type, "inline" if inline else "s3", encoding, spooled
+        )
 
 
-def _too_large(record: Record | Large, size: int) -> RefusedRecord:
+def _too_large(record: Record | LargeRecord, size: int) -> RefusedRecord:
     return RefusedRecord(
         record,
-        "too_large",
+        Reason.TOO_LARGE,
         f"the payload would have {size} bytes; the service takes at most "
         f"{limits.STAGED_BODY_BYTES}",
     )
 
 
-def _no_staging(record: Record | Large, size: int) -> RefusedRecord:
+def _no_staging(record: Record | LargeRecord, size: int) -> RefusedRecord:
     return RefusedRecord(
         record,
-        "no_staging",
+        Reason.NO_STAGING,
         f"the payload would have {size} bytes, inline requests take at most "
         f"{limits.INLINE_BODY_BYTES}; set staging.bucket to send larger ones through S3",
     )

@@ -1,4 +1,4 @@
-"""Reshaping with JMESPath: what is sent of a record, and what is written of a result."""
+"""JMESPath expressions that choose the part of a record to send, or of a result to write."""
 
 from collections.abc import Callable
 from functools import cache
@@ -12,19 +12,19 @@ class SelectError(ValueError):
 
 
 def select(expression: str, value: object) -> object:
-    """Return what an expression makes of a value; a field that is missing is null.
+    """Return the result of an expression on a value; a missing field is null.
 
     Args:
         expression: JMESPath, checked with the configuration.
-        value: Of JSON.
+        value: Any JSON value.
 
     Raises:
-        SelectError: It fails on this value.
+        SelectError: The expression fails on this value.
     """
     try:
         return _compiled(expression)(value)
     except Exception as error:
-        # Functions of the library raise whatever Python does with the value.
+        # Functions of the library raise any error that Python raises for the value.
         raise SelectError(f"{expression!r} fails: {str(error) or type(error).__name__}") from error
 
 

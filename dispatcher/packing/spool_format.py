@@ -1,7 +1,7 @@
-"""What the ledger keeps of the records of a payload: their raw bytes, one a line.
+"""The byte format of spooled records: the raw bytes of a payload's records, one a line.
 
-The payload is made of them anew when it is needed again: original bytes cannot be told from a
-compressed or reshaped payload, and a part of the records is then a part of these bytes.
+The payload is encoded again from them when it is needed again. The original bytes cannot be had
+from a compressed or reshaped payload, and some of the records are a slice of these bytes.
 """
 
 import zlib
@@ -10,48 +10,48 @@ from collections.abc import Sequence
 from dispatcher.flow.content import FileSlice
 
 _BRACKETS = 2
-"""Ledgers of schema 2 and before keep the payload itself, which may have brackets around."""
+"""Bytes of brackets: ledgers of schema 2 and before spool the payload, which may have them."""
 
 
-def keep(raws: Sequence[bytes]) -> bytes:
-    """Return the records of a payload as the ledger keeps them."""
+def join_records(raws: Sequence[bytes]) -> bytes:
+    """Return the records of a payload in the spool's format."""
     return raws[0] if len(raws) == 1 else b"\n".join(raws)
 
 
-def kept_before(found: Sequence[bytes | FileSlice], size: int) -> bytes | FileSlice:
-    """Return what was kept of records that are found again; a large one is alone.
+def spooled_before(contents: Sequence[bytes | FileSlice], size: int) -> bytes | FileSlice:
+    """Return the bytes that were spooled for records that were read again.
 
     Args:
-        found: The records, in order.
-        size: Bytes that were kept of them.
+        contents: The records as read, in order; a large one is the only one.
+        size: Bytes that were spooled for them.
     """
-    first = found[0]
+    first = contents[0]
     if isinstance(first, FileSlice):
         return first
-    raws = [raw for raw in found if isinstance(raw, bytes)]
-    kept = keep(raws)
-    if size == len(kept) + _BRACKETS:
+    raws = [raw for raw in contents if isinstance(raw, bytes)]
+    spooled = join_records(raws)
+    if size == len(spooled) + _BRACKETS:
         return b"[" + b",".join(raws) + b"]"
-    return kept
+    return spooled
 
 
-def crc32_of(kept: bytes | FileSlice) -> int:
-    """Return the CRC-32 of what is kept."""
+def crc32_of(spooled: bytes | FileSlice) -> int:
+    """Return the CRC-32 of spooled bytes."""
     crc = 0
-    for chunk in kept.chunks() if isinstance(kept, FileSlice) else (kept,):
+    for chunk in spooled.chunks() if isinstance(spooled, FileSlice) else (spooled,):
         crc = zlib.crc32(chunk, crc)
     return crc
 
 
 def spans(length: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
-    """Return where each record begins and ends in what is kept.
+    """Return begin and end of each record in spooled bytes.
 
     Args:
-        length: Bytes of what is kept.
+        length: Number of spooled bytes.
         sizes: Bytes of each record, in order.
 
     Raises:
-        ValueError: It does not consist of records of these sizes.
+        ValueError: Records of these sizes do not have this length together.
     """
     total = sum(sizes) + len(sizes) - 1
     if (length - total) not in (0, _BRACKETS):
@@ -59,15 +59,15 @@ def spans(length: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
             f"{length} bytes do not hold {len(sizes)} records of {sum(sizes)} bytes together"
         )
     start = (length - total) // 2
-    found = []
+    contents = []
     for size in sizes:
-        found.append((start, start + size))
+        contents.append((start, start + size))
         start += size + 1
-    return found
+    return contents
 
 
-def cut(kept: bytes, sizes: Sequence[int]) -> list[bytes]:
-    """Return the records of what ``keep`` returned, see ``spans``."""
-    if len(sizes) == 1 and len(kept) == sizes[0]:
-        return [kept]
-    return [kept[start:end] for start, end in spans(len(kept), sizes)]
+def cut_records(spooled: bytes, sizes: Sequence[int]) -> list[bytes]:
+    """Return the records that ``join_records`` joined; raises as ``spans`` does."""
+    if len(sizes) == 1 and len(spooled) == sizes[0]:
+        return [spooled]
+    return [spooled[start:end] for start, end in spans(len(spooled), sizes)]

@@ -1,6 +1,7 @@
-"""One record as it stands in a payload, and the rules for what JSON or MessagePack cannot carry.
+"""Values as JSON, MessagePack or raw bytes, and the rules for values that these cannot carry.
 
-Whatever an encoding cannot carry exactly is refused, never bent: docs/packing.md has the table.
+A value that an encoding cannot carry exactly is refused, never changed: docs/packing.md has the
+table.
 """
 
 import base64
@@ -17,31 +18,33 @@ import orjson
 Format: TypeAlias = Literal["json", "msgpack", "raw"]
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
-_DIGITS = bytes(ord("0") if chr(byte).isdecimal() and byte < 128 else byte for byte in range(256))
-_LONG = b"0" * 19
+_DIGITS_AS_ZEROS = bytes(
+    ord("0") if chr(byte).isdecimal() and byte < 128 else byte for byte in range(256)
+)
+_LONG_ZEROS = b"0" * 19
 _LONG_INTEGER = re.compile(rb"(?<![0-9.])[0-9]{19}")
 """Integers from 19 digits on may be beyond 64 bits, and ``orjson`` makes floats of those."""
 
-_ENDLESS = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]", re.DOTALL)
+_NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]", re.DOTALL)
 """In MessagePack: a double whose exponent is all ones (and, by chance, other bytes)."""
 
 _BASE64_KEYS = frozenset({"base64", "content_type"})
 
 
 class NotEncodableError(ValueError):
-    """A value that an encoding cannot carry; ``str()`` says what of it, and why."""
+    """A value that an encoding cannot carry; ``str()`` says which part of it, and why."""
 
 
 def parse(raw: bytes) -> object:
     """Return the value of JSON; integers of any length keep their digits.
 
     Raises:
-        NotEncodableError: It is not JSON, or nothing that can be reshaped here.
+        NotEncodableError: It is not JSON, or is nested too deeply to be parsed here.
     """
     try:
         value: object = orjson.loads(raw)
-        # A blunt look first: a search with the expression would cost more than the parser.
-        if _LONG in raw.translate(_DIGITS) and _LONG_INTEGER.search(raw):
+        # A coarse search first: one with the expression would cost more than the parser.
+        if _LONG_ZEROS in raw.translate(_DIGITS_AS_ZEROS) and _LONG_INTEGER.search(raw):
             value = json.loads(raw.decode())
     except (ValueError, RecursionError) as error:
         raise NotEncodableError(f"the record cannot be read as JSON: {_sentence(error)}") from None
@@ -66,20 +69,20 @@ def _json(value: object) -> bytes:
         text = orjson.dumps(value, _plain, _OPTIONS)
     except orjson.JSONEncodeError:
         # An integer beyond 64 bits or more than 254 levels, which the standard library takes; or
-        # what nobody takes, and then it says what.
+        # a value that it refuses too, with the reason.
         return _exact_json(value)
-    if b"null" in text and _may_be_endless(value):
+    if b"null" in text and _may_not_be_finite(value):
         _exact_json(value)
     return text
 
 
-def _may_be_endless(value: object) -> bool:
+def _may_not_be_finite(value: object) -> bool:
     """Return whether a value may hold NaN or an infinity, which ``orjson`` writes as null.
 
-    The way through MessagePack is ten times as fast as the standard library, which will tell.
+    Going through MessagePack is ten times as fast as the standard library, which decides for sure.
     """
     try:
-        return _ENDLESS.search(msgpack.packb(value, datetime=True)) is not None
+        return _NOT_FINITE.search(msgpack.packb(value, datetime=True)) is not None
     except (TypeError, ValueError, OverflowError):
         return True
 
@@ -94,7 +97,7 @@ def _exact_json(value: object) -> bytes:
 
 
 def _check_keys(value: object) -> None:
-    """Refuse keys that are no text, which the standard library would turn into text."""
+    """Refuse keys that are not text, which the standard library would turn into text."""
     stack = [value]
     while stack:
         top = stack.pop()
@@ -107,7 +110,7 @@ def _check_keys(value: object) -> None:
 
 
 def _plain(value: Any) -> object:
-    """Return what stands in JSON for a value that JSON has no form for.
+    """Return the JSON substitute for a value of a type that JSON does not have.
 
     ``orjson`` knows UUIDs and enumerations by itself; the standard library does not.
     """
@@ -137,7 +140,7 @@ _EXACT = json.JSONEncoder(
 def _msgpack(value: object) -> bytes:
     try:
         packed: bytes = msgpack.packb(value, datetime=True)
-        # As a container reads it: keys that are neither text nor bytes are refused there.
+        # Read as a container would: keys that are neither text nor bytes are refused there.
         msgpack.unpackb(packed)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise NotEncodableError(f"MessagePack cannot carry the value: {_sentence(error)}") from None
@@ -161,7 +164,7 @@ def unpack(packed: bytes) -> object:
     """Return the value of one MessagePack document, with times as ``msgpack.Timestamp``.
 
     Raises:
-        NotEncodableError: It is not MessagePack, or has a type of somebody's own.
+        NotEncodableError: It is not MessagePack, or has an application-specific extension type.
     """
     try:
         value: object = msgpack.unpackb(packed, strict_map_key=False, ext_hook=_no_extension)

@@ -1,7 +1,7 @@
-"""The ways to pack that are tried against the configured one, and what a container would see; pure.
+"""Alternatives to the configured packing, for a trial on the same records; pure.
 
-A way changes what the container must understand as little as possible: its level says how much, and
-a higher level has to save enough to be worth it.
+An alternative should ask little of the container: its level says how much, and a higher level has
+to save enough to be worth it.
 """
 
 import base64
@@ -17,14 +17,14 @@ from pydantic import ValidationError
 from dispatcher import limits
 from dispatcher.config.packing import Encoding, Framing, PackingSettings
 from dispatcher.packing.codec import format_of
-from dispatcher.records.record import Large, Record
+from dispatcher.records.record import LargeRecord, Record
 
 MANY_RECORDS = 1_000
-"""Records a request beyond which nothing is left to save: a thousandth of the cost of each."""
+"""Records a request from which more would save nothing: a request costs each a thousandth."""
 
-_LOOKED_AT = 20
-_SHORTEST_BASE64 = 1_000
-_FRAMED: Mapping[Framing, tuple[tuple[Framing, Encoding], ...]] = {
+_SAMPLE_RECORDS = 20
+_MIN_BASE64_CHARS = 1_000
+_OTHER_FRAMINGS: Mapping[Framing, tuple[tuple[Framing, Encoding], ...]] = {
     "none": (
         ("lines", "json"),
         ("lines", "json+zstd"),
@@ -36,11 +36,10 @@ _FRAMED: Mapping[Framing, tuple[tuple[Framing, Encoding], ...]] = {
     "template": (("msgpack-array", "msgpack"), ("msgpack-array", "msgpack+zstd")),
     "msgpack-array": (),
 }
-"""Other framings that are tried, by the configured one."""
+"""Other framings to try, by the configured one."""
 
-
-_ORDER = ("framing", "template", "encodings", "select", "max_records", "max_bytes")
-"""The order in which changed keys are told."""
+_KEYS = ("framing", "template", "encodings", "select", "max_records", "max_bytes")
+"""The order in which changed keys are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,8 @@ class Alternative:
     """One way to pack.
 
     Attributes:
-        packing: The section ``packing`` of it.
-        level: 0: the container sees what it sees now, 1: another framing or another part of the
+        packing: Its section ``packing``.
+        level: 0: the container sees the same as now, 1: another framing or another part of the
             record, 2: another encoding.
         changes: The keys of the configuration that differ, with their values.
     """
@@ -71,30 +70,30 @@ class Alternative:
 
     @property
     def unwraps(self) -> bool:
-        """Whether it sends the bytes that base64 text of the record stands for."""
+        """True if it sends the bytes that base64 text of the record encodes."""
         return "packing.select" in self.changes
 
 
-def ways(
-    packing: PackingSettings, image: str | None, content_type: str | None
+def alternatives(
+    packing: PackingSettings, base64_name: str | None, content_type: str | None
 ) -> list[Alternative]:
-    """Return the ways to try; the first is the configured one.
+    """Return the alternatives to try; the first is the configured packing.
 
     Args:
-        packing: As configured.
-        image: The field whose base64 text could travel as the bytes it stands for; None: there is
-            none.
+        packing: The configured section ``packing``.
+        base64_name: The field whose base64 text could be sent as the bytes it encodes; None: no
+            such field.
         content_type: The configured ``request.content_type``.
     """
     found: dict[str, Alternative] = {}
-    for changes in _changes(packing, image):
-        way = _way(packing, changes, content_type)
-        if way is not None:
-            found.setdefault(way.packing.model_dump_json(), way)
+    for changes in _changes(packing, base64_name):
+        alternative = _alternative(packing, changes, content_type)
+        if alternative is not None:
+            found.setdefault(alternative.packing.model_dump_json(), alternative)
     return list(found.values())
 
 
-def _changes(packing: PackingSettings, image: str | None) -> Iterator[dict[str, Any]]:
+def _changes(packing: PackingSettings, base64_name: str | None) -> Iterator[dict[str, Any]]:
     yield {}
     for encoding in get_args(Encoding):
         yield {"encodings": [encoding]}
@@ -107,14 +106,14 @@ def _changes(packing: PackingSettings, image: str | None) -> Iterator[dict[str, 
         for encoding in get_args(Encoding):
             if not encoding.endswith("gzip"):
                 yield {**full, "encodings": [encoding]}
-    for framing, encoding in _FRAMED[packing.framing]:
+    for framing, encoding in _OTHER_FRAMINGS[packing.framing]:
         yield {**full, "framing": framing, "encodings": [encoding], "template": None}
-    if image is not None and packing.select is None:
+    if base64_name is not None and packing.select is None:
         yield {
             "framing": "none",
             "template": None,
             "encodings": ["raw"],
-            "select": f"{{base64: {_identifier(image)}}}",
+            "select": f"{{base64: {_identifier(base64_name)}}}",
             "max_records": 1,
         }
 
@@ -124,22 +123,24 @@ def _identifier(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else orjson.dumps(name).decode()
 
 
-def _way(
+def _alternative(
     packing: PackingSettings, changes: dict[str, Any], content_type: str | None
 ) -> Alternative | None:
-    """Return the way with these changes; None where they do not fit the configuration."""
+    """Return the packing with these changes; None where they do not fit the configuration."""
     changes = {
         key: changes[key]
-        for key in _ORDER
+        for key in _KEYS
         if key in changes and getattr(packing, key) != changes[key]
     }
     if packing.select is None and changes.get("encodings") == ["raw"] and "select" not in changes:
-        # Records are JSON: what is not selected from them is not bytes.
+        # Records are JSON: without a select they have no bytes to send raw.
         return None
     types = packing.content_types
-    kept = {key: types[key] for key in types if key in changes.get("encodings", packing.encodings)}
-    if kept != types:
-        changes["content_types"] = kept
+    remaining_types = {
+        key: types[key] for key in types if key in changes.get("encodings", packing.encodings)
+    }
+    if remaining_types != types:
+        changes["content_types"] = remaining_types
     try:
         settings = PackingSettings.model_validate({**packing.model_dump(), **changes})
     except ValidationError:
@@ -147,25 +148,25 @@ def _way(
     level = 1 if {"framing", "select"} & changes.keys() else 0
     if "encodings" in changes and "select" not in changes and changes["encodings"] != ["json"]:
         level = 2
-    told: dict[str, Any] = {f"packing.{key}": value for key, value in changes.items()}
-    if content_type is not None and _kind(settings) != _kind(packing):
-        # It names what the payloads are now.
-        told["request.content_type"] = None
-    return Alternative(settings, level, told)
+    changed_keys: dict[str, Any] = {f"packing.{key}": value for key, value in changes.items()}
+    if content_type is not None and _payload_kind(settings) != _payload_kind(packing):
+        # It names the type of the present payloads.
+        changed_keys["request.content_type"] = None
+    return Alternative(settings, level, changed_keys)
 
 
-def _kind(packing: PackingSettings) -> tuple[str, str]:
+def _payload_kind(packing: PackingSettings) -> tuple[str, str]:
     return packing.framing, format_of(packing.encodings[0])
 
 
-def base64_field(records: Sequence[Record | Large]) -> str | None:
+def base64_field(records: Sequence[Record | LargeRecord]) -> str | None:
     """Return the one field that holds long base64 text in all of the first records, if any does.
 
     Args:
         records: The first ones of the input.
     """
     common: set[str] | None = None
-    for record in _held(records):
+    for record in _in_memory(records):
         try:
             value = orjson.loads(record.raw)
         except orjson.JSONDecodeError:
@@ -179,12 +180,12 @@ def base64_field(records: Sequence[Record | Large]) -> str | None:
     return common.pop() if common is not None and len(common) == 1 else None
 
 
-def _held(records: Sequence[Record | Large]) -> Iterable[Record]:
-    return [record for record in records[:_LOOKED_AT] if isinstance(record, Record)]
+def _in_memory(records: Sequence[Record | LargeRecord]) -> Iterable[Record]:
+    return [record for record in records[:_SAMPLE_RECORDS] if isinstance(record, Record)]
 
 
 def _is_base64(text: object) -> bool:
-    if not isinstance(text, str) or len(text) < _SHORTEST_BASE64:
+    if not isinstance(text, str) or len(text) < _MIN_BASE64_CHARS:
         return False
     try:
         base64.b64decode(text, validate=True)

@@ -1,8 +1,8 @@
-"""What invocations cost besides the instances: price items, counted and priced; pure.
+"""The cost of invocations besides the instances: price items, counted and priced; pure.
 
-Prices are US dollars per million of a unit, us-east-1, from secondary sources of 2026: to be
-checked before they are quoted. Instance hours, storage, data transfer, looks into S3, and what the
-source and the sinks cost are not counted.
+Prices are US dollars per million of a unit, us-east-1, from secondary sources of 2026: check them
+before quoting. Not counted: instance hours, storage, data transfer, the sweep's requests to S3, and
+the cost of the source and the sinks.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 MESSAGE_UNIT_BYTES = 65_536
-"""What SNS and SQS charge as one request: each 64 KB of a message, or of a batch."""
+"""The unit that SNS and SQS charge as one request: 64 KB of a message, or of a batch."""
 
 EVENT_BYTES = 1_000
 """A completion event without the response, in bytes; captured ones have 500 to 900."""
@@ -45,7 +45,7 @@ class Prices:
 
 
 PRICE_NAMES = tuple(field.name for field in dataclasses.fields(Prices))
-"""What may be overridden."""
+"""The prices that the user may override."""
 
 
 def with_prices(given: Mapping[str, float]) -> Prices:
@@ -55,13 +55,13 @@ def with_prices(given: Mapping[str, float]) -> Prices:
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """What the price of an invocation depends on, and neither input nor packing tell.
+    """Assumptions about the price of an invocation that input and packing do not show.
 
     Attributes:
-        events: Completions are heard of through SNS and SQS.
+        events: Completions arrive through SNS and SQS.
         response_in_event: The response travels in the event where it is small enough.
         output_bytes: Bytes of one record's output.
-        kms: Staged objects are encrypted with a key of KMS.
+        kms: Staged objects are encrypted with a KMS key.
     """
 
     events: bool = True
@@ -72,7 +72,7 @@ class Assumptions:
 
 @dataclass(slots=True)
 class Usage:
-    """How much of each price item is used; fractions where a call is shared by several messages.
+    """Usage of each price item; fractions where several messages share a call.
 
     Attributes:
         s3_input_put: PUT requests for staged inputs.
@@ -91,15 +91,15 @@ class Usage:
     kms: float = 0.0
 
     def add(self, other: "Usage", times: float = 1.0) -> None:
-        """Count another usage on top, as often as told."""
+        """Add another usage a number of times."""
         for name in ITEMS:
             setattr(self, name, getattr(self, name) + times * getattr(other, name))
 
     def scaled(self, factor: float) -> "Usage":
-        """Return so many times this."""
-        found = Usage()
-        found.add(self, factor)
-        return found
+        """Return a multiple of this usage."""
+        scaled = Usage()
+        scaled.add(self, factor)
+        return scaled
 
 
 ITEMS = {
@@ -120,7 +120,7 @@ class Line:
     Attributes:
         item: Its name, see ``ITEMS``.
         count: How many units.
-        dollars: What they cost.
+        dollars: Their cost.
     """
 
     item: str
@@ -129,35 +129,35 @@ class Line:
 
 
 def bill(usage: Usage, prices: Prices) -> Iterator[Line]:
-    """Yield the price items in a fixed order, those that are not used included."""
+    """Yield all price items in a fixed order, even those without use."""
     for item, price in ITEMS.items():
         count: float = getattr(usage, item)
         yield Line(item, count, count * getattr(prices, price) / _PER_MILLION)
 
 
 def total(usage: Usage, prices: Prices) -> float:
-    """Return what a usage costs, in US dollars."""
+    """Return the cost of a usage, in US dollars."""
     return sum(line.dollars for line in bill(usage, prices))
 
 
 def invocation(records: int, puts: int, assumed: Assumptions) -> Usage:
-    """Return what one invocation uses.
+    """Return the usage of one invocation.
 
     Args:
-        records: How many records share it.
+        records: Number of records that share it.
         puts: PUT requests for its input object, see ``put_requests``; 0 where it travels inline.
-        assumed: What else it depends on.
+        assumed: The other assumptions it depends on.
     """
     used = Usage(s3_input_put=float(puts), s3_output_put=1.0)
     if puts and assumed.kms:
         # A data key when the object is written, and its decryption when the endpoint reads it.
         used.kms = 2.0
     response = records * assumed.output_bytes
-    told = assumed.events and assumed.response_in_event and response <= EVENT_RESPONSE_BYTES
-    if not told:
+    in_event = assumed.events and assumed.response_in_event and response <= EVENT_RESPONSE_BYTES
+    if not in_event:
         used.s3_output_get = 1.0
     if assumed.events:
-        event = EVENT_BYTES + (4 * math.ceil(response / 3) if told else 0)
+        event = EVENT_BYTES + (4 * math.ceil(response / 3) if in_event else 0)
         used.sns_publish = _units(event)
         # Delivery from SNS to SQS is free; receiving and deleting are done ten at a time.
         used.sqs = (_units(_BATCH_MESSAGES * event) + 1) / _BATCH_MESSAGES
@@ -165,7 +165,7 @@ def invocation(records: int, puts: int, assumed: Assumptions) -> Usage:
 
 
 def classic(puts: int) -> Usage:
-    """Return what a record uses in today's usual flow: uploaded, invoked, announced, fetched.
+    """Return the usage of a record in the usual flow: uploaded, invoked, announced, fetched.
 
     Args:
         puts: PUT requests for its upload, see ``put_requests``.
@@ -176,14 +176,14 @@ def classic(puts: int) -> Usage:
 def put_requests(
     size: int, part_bytes: int = CLASSIC_PART_BYTES, parts_from: int = CLASSIC_PART_BYTES
 ) -> int:
-    """Return how many PUT requests an upload is charged as.
+    """Return the number of PUT requests charged for an upload.
 
     Args:
         size: Bytes of the object.
         part_bytes: Bytes of a part.
         parts_from: Bytes from which an object is uploaded in parts.
     """
-    # A multipart upload is begun and completed besides its parts.
+    # Two more requests begin and complete a multipart upload.
     return 1 if size < parts_from else math.ceil(size / part_bytes) + 2
 
 

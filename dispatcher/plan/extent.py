@@ -1,7 +1,7 @@
-"""How much of an input was read, and what the rest of it may be; pure.
+"""The share of an input that was read, and an estimate of the rest; pure.
 
-Records are found in content, sizes are known of files as they lie on disk. What a compressed file's
-content takes on disk is known at the end of each block that was read.
+Positions of records count decoded content, sizes are those of files on disk. The disk size of a
+compressed file's content is known at the end of each block read.
 """
 
 from collections.abc import Sequence
@@ -12,20 +12,20 @@ from dispatcher.records.record import Item
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much of the input a plan is made of.
+    """The part of the input that a plan covers.
 
     Attributes:
         complete: It is the whole input.
-        scale: How many times as much the whole input is; 1.0 where complete, None where its size
-            cannot be known.
+        scale: The size of the whole input as a multiple of it; 1.0 where complete, None where its
+            size cannot be known.
     """
 
     complete: bool
     scale: float | None
 
 
-class Measure:
-    """Follows a source through its input."""
+class InputProgress:
+    """Progress of a source through its input, in content and on disk."""
 
     def __init__(self) -> None:
         self._behind = 0
@@ -33,24 +33,24 @@ class Measure:
         self._end = 0
         self._disk = 0
         self._planned = 0
-        self._even: tuple[int, int] | None = None
+        self._density: tuple[int, int] | None = None
 
     @property
-    def is_even(self) -> bool:
-        """Whether it is known what some of the content takes on disk."""
-        return self._even is not None
+    def has_density(self) -> bool:
+        """True if the disk size of some of the content is known."""
+        return self._density is not None
 
     def follow(self, items: Sequence[Item], disk: int) -> None:
-        """Take note of a batch, which is of one stream.
+        """Record the progress to the end of a batch, which is of one stream.
 
         Args:
-            items: The batch, as the source gave it.
+            items: The batch, as the source returned it.
             disk: The source's ``bytes_read`` after it.
         """
         if disk != self._disk:
-            # A block is only read when everything before it has been handed out.
+            # The source reads a block only after everything before it was returned.
             if self._content:
-                self._even = (self._disk, self._content)
+                self._density = (self._disk, self._content)
             self._disk = disk
         position = items[-1].position
         if position.stream != self._stream:
@@ -59,15 +59,15 @@ class Measure:
         self._end = position.end
 
     def plan(self, item: Item) -> None:
-        """Take note that the latest batch is planned up to this item."""
+        """Record that the latest batch is planned up to this item."""
         self._planned = self._behind + item.position.end
 
     def extent(self, *, ended: bool, expected: int | None) -> Extent:
-        """Return how much was planned.
+        """Return the part of the input that was planned.
 
         Args:
             ended: The input was read to its end.
-            expected: Bytes of the whole input as it lies on disk; None where that is not known.
+            expected: Size of the whole input on disk, in bytes; None where it is not known.
         """
         if ended and self._planned == self._content:
             return Extent(complete=True, scale=1.0)
@@ -76,9 +76,9 @@ class Measure:
         if ended:
             return Extent(complete=False, scale=self._content / self._planned)
         assert expected is not None, "returned above"
-        disk, content = self._even or (self._disk, self._content)
-        # A block ends within a line, so a little more was read than handed out: what is not
-        # compressed takes what it is.
+        disk, content = self._density or (self._disk, self._content)
+        # A block ends within a line, so a little more was read than returned; the ratio of content
+        # that is not compressed is 1 at most.
         taken = min(1.0, disk / content) * self._planned
         return Extent(complete=False, scale=max(1.0, expected / taken))
 

@@ -1,4 +1,4 @@
-"""A plan as people read it, the important figure first."""
+"""The plan report for people, with the most important figure first."""
 
 import math
 import textwrap
@@ -12,16 +12,16 @@ from dispatcher.plan.planner import Advice, DryRun, Trial, content_types
 from dispatcher.plan.tally import PERCENTILES, Spread
 
 _COLUMNS = 80
-"""Nothing is wider, whether it is a terminal or not; what is to be copied is not broken."""
+"""Width of every line, on a terminal or not; text for copying is not broken."""
 
 _MILLION = 1_000_000
 _LABEL = 13
 _SURE_RECORDS = 1_000
 _SURER_RECORDS = 10_000
-"""Sizes of a sample from which totals are near, and from which they are given in three digits."""
+"""Records of a sample from which totals are close, and from which they have three digits."""
 
 _BAR = 40
-_MOST_STEPS = 9
+_MAX_STEPS = 9
 _ITEMS = {
     "s3_input_put": "S3 PUT of inputs",
     "s3_output_put": "S3 PUT of outputs",
@@ -42,8 +42,8 @@ def report(plan: DryRun) -> Iterator[Text]:
     yield Text()
     rows = list(_summary(plan))
     width = max(len(label) for label, _ in rows) + 2
-    for label, told in rows:
-        yield from _wrapped(told, label=label, width=width)
+    for label, text in rows:
+        yield from _wrapped(text, label=label, width=width)
     if not plan.sizes.count:
         return
     yield from _histogram(plan.sizes)
@@ -61,17 +61,18 @@ def _wrapped(text: str, *, label: str = "", width: int = 0, style: str = "") -> 
 
 
 def _headline(plan: DryRun) -> Iterator[str]:
-    found = plan.estimate
+    estimate = plan.estimate
     if plan.extent.complete:
         requests, records = plan.tally.total, plan.read
         ours, classic, about = dollars(plan.dollars), dollars(plan.classic_dollars), ""
-    elif found is not None:
+    elif estimate is not None:
         digits = 3 if plan.read >= _SURER_RECORDS else 2
         requests, records = (
-            round(_rounded(number, digits)) for number in (found.requests, found.records)
+            round(_rounded(number, digits)) for number in (estimate.requests, estimate.records)
         )
         ours, classic = (
-            _rough_dollars(amount, digits) for amount in (found.dollars, found.classic_dollars)
+            _rough_dollars(amount, digits)
+            for amount in (estimate.dollars, estimate.classic_dollars)
         )
         about = "about "
     else:
@@ -83,7 +84,7 @@ def _headline(plan: DryRun) -> Iterator[str]:
 
 
 def _rounded(number: float, digits: int) -> float:
-    """Return a number with so many significant digits."""
+    """Return a number rounded to a number of significant digits."""
     return round(number, digits - 1 - math.floor(math.log10(number))) if number else 0.0
 
 
@@ -97,7 +98,7 @@ def _summary(plan: DryRun) -> Iterator[tuple[str, str]]:
     tally, extent = plan.tally, plan.extent
     read = f"{plan.read:,} of {number_format.size(plan.sizes.total)}"
     if not extent.complete and extent.scale is None:
-        read += ", the first part of the input; how much more there is, is not known"
+        read += ", the first part of the input, whose whole size is not known"
     elif not extent.complete:
         assert extent.scale is not None
         rough = "rough " if plan.read < _SURE_RECORDS else ""
@@ -109,14 +110,14 @@ def _summary(plan: DryRun) -> Iterator[tuple[str, str]]:
         if requests or route == "inline":
             records = tally.by_route(tally.records, route)
             size = number_format.size(tally.bytes[route])
-            # Most are in the first encoding of the ladder; the others are worth telling.
+            # Most are in the first encoding; the others are worth a mention.
             others = "".join(
                 f"; {tally.requests[encoding, route]:,} as {encoding}"
                 for encoding in plan.config.packing.encodings[1:]
                 if tally.requests[encoding, route]
             )
             whole = f"{_count(requests, 'request')} with {_count(records, 'record')}, {size}"
-            if route == "inline" and tally.open is not None:
+            if route == "inline" and tally.partial is not None:
                 others += "; the last one is not full yet"
             yield way, whole + others
     if tally.total:
@@ -135,24 +136,30 @@ def _summary(plan: DryRun) -> Iterator[tuple[str, str]]:
 
 def _histogram(sizes: Spread) -> Iterator[Text]:
     steps = list(sizes.steps())
-    if len(steps) > _MOST_STEPS:
+    if len(steps) > _MAX_STEPS:
         steps = _decades(steps)
-    most = max(count for _, _, count in steps)
-    told = [f"{name} {number_format.size(sizes.percentile(share))}" for name, share in PERCENTILES]
-    told.append(f"max {number_format.size(sizes.largest)}")
+    max_count = max(count for _, _, count in steps)
+    figures = [
+        f"{name} {number_format.size(sizes.percentile(share))}" for name, share in PERCENTILES
+    ]
+    figures.append(f"max {number_format.size(sizes.largest)}")
     rows = [
-        [f"below {number_format.size(high)}", f"{count:,}", "#" * math.ceil(_BAR * count / most)]
+        [
+            f"below {number_format.size(high)}",
+            f"{count:,}",
+            "#" * math.ceil(_BAR * count / max_count),
+        ]
         for _, high, count in steps
     ]
     yield Text()
-    yield Text(f"record size   {'   '.join(told)}", "dim")
+    yield Text(f"record size   {'   '.join(figures)}", "dim")
     for label, count, bar in rows:
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
         yield Text(f"{label:>{widths[0]}}  {count:>{widths[1]}}  {bar}".rstrip())
 
 
 def _decades(steps: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Join steps of 1, 2, 5 to steps of ten."""
+    """Join steps of 1, 2, 5 into steps of ten."""
     joined: dict[int, tuple[int, int, int]] = {}
     for low, _, count in steps:
         decade = 10 ** (len(str(low)) - 1) if low else 0
@@ -191,16 +198,18 @@ def _cost(plan: DryRun) -> Iterator[Text]:
 
 
 def _trials(plan: DryRun) -> Iterator[Text]:
-    """Yield the ways that were tried, those together that make no difference."""
+    """Yield the alternatives that were tried; those with equal figures share a row."""
     if len(plan.trials) < 2:
         return
     part = "" if plan.tried_records == plan.sizes.count else f" the first {plan.tried_records:,}"
     rows = [[f"tried{part}", "requests", "inline", "S3", "refused", "per 1M"]]
     now, *others = plan.trials
-    rows.append([f"{_named(now.way.framed, now.way.encoded)} (now)", *_cells(now)])
+    rows.append([f"{_named(now.alternative.framed, now.alternative.encoded)} (now)", *_cells(now)])
     same: dict[tuple[str, ...], list[str]] = {}
     for trial in others:
-        same.setdefault((trial.way.framed, *_cells(trial)), []).append(trial.way.encoded)
+        same.setdefault((trial.alternative.framed, *_cells(trial)), []).append(
+            trial.alternative.encoded
+        )
     rows += [[_named(framed, _joined(names)), *cells] for (framed, *cells), names in same.items()]
     if not any(trial.tally.refused_records for trial in plan.trials):
         for row in rows:
@@ -213,7 +222,7 @@ def _named(framed: str, encoded: str) -> str:
 
 
 def _joined(names: list[str]) -> str:
-    """Name encodings that make no difference; gzip is not named where zstd is."""
+    """Name encodings with equal figures; gzip is left out where zstd is named."""
     return ", ".join(
         name
         for name in names
@@ -263,25 +272,25 @@ def _saving(advice: Advice) -> str:
 
 
 def _container(plan: DryRun, advice: Advice) -> Iterator[Text]:
-    """Yield what the container has to understand after a change."""
-    packing, tally = advice.trial.way.packing, advice.trial.tally
-    seen = " or ".join(content_types(plan.config, advice.trial.way))
+    """Yield the demands on the container after a change."""
+    packing, tally = advice.trial.alternative.packing, advice.trial.tally
+    seen = " or ".join(content_types(plan.config, advice.trial.alternative))
     yield from _wrapped(f"must understand {seen},", label="container", width=_LABEL)
     if packing.framing != "none":
         held = _count(tally.sizes.largest, "record")
-        if tally.open is not None and tally.open.room > tally.sizes.largest:
-            held = f"about {_count(round(_rounded(tally.open.room, 2)), 'record')}"
+        if tally.partial is not None and tally.partial.full_records > tally.sizes.largest:
+            held = f"about {_count(round(_rounded(tally.partial.full_records, 2)), 'record')}"
         yield Text(f"{'':{_LABEL}}up to {held} ({packing.framing}), one output for each")
-    elif advice.trial.way.unwraps:
+    elif advice.trial.alternative.unwraps:
         yield Text(f"{'':{_LABEL}}the decoded bytes and nothing else of the record")
     else:
         yield Text(f"{'':{_LABEL}}one record each as now")
 
 
 def _change(label: str, advice: Advice) -> Iterator[Text]:
-    """Yield the change as YAML, with a break where it would be too long for a terminal."""
+    """Yield the change as YAML, with line breaks where it would be too wide."""
     sections: dict[str, list[str]] = {}
-    for key, value in advice.trial.way.changes.items():
+    for key, value in advice.trial.alternative.changes.items():
         section, name = key.split(".")
         sections.setdefault(section, []).append(f"{name}: {_yaml(value)}")
     lines = []
@@ -289,7 +298,7 @@ def _change(label: str, advice: Advice) -> Iterator[Text]:
         indent = f"{'':{len(section) + 3}}"
         line = f"{section}: {{{first}"
         for key in others:
-            # Its comma, or the brace, comes on top.
+            # The comma, or the brace, comes on top.
             if len(line) + len(key) + 3 > _COLUMNS - _LABEL:
                 lines.append(f"{line},")
                 line = indent + key
@@ -316,7 +325,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _table(rows: list[list[str]]) -> Iterator[Text]:
-    """Yield the rows below their heading; long names go on in lines of their own."""
+    """Yield the rows below their heading; long names continue in lines of their own."""
     others = sum(max(map(len, cells)) + 2 for cells in list(zip(*rows, strict=True))[1:])
     fitting = []
     for name, *cells in rows:
@@ -336,7 +345,7 @@ def _each(amount: float, records: int) -> float:
 
 
 def dollars(amount: float) -> str:
-    """Write an amount with cents, and what is less than a dollar with two digits."""
+    """Write an amount with cents, or with two digits where it is less than a dollar."""
     if amount == 0:
         return "$0"
     if amount >= 0.995:

@@ -83,11 +83,11 @@ def _bill(plan: DryRun, used: Usage) -> dict[str, dict[str, float]]:
 def _tried(plan: DryRun, trial: Trial) -> dict[str, Any]:
     tally = trial.tally
     return {
-        "set": dict(trial.way.changes),
-        "encodings": trial.way.packing.encodings,
-        "framing": trial.way.packing.framing,
-        "max_records": trial.way.packing.max_records,
-        "content_types": content_types(plan.config, trial.way),
+        "set": dict(trial.alternative.changes),
+        "encodings": trial.alternative.packing.encodings,
+        "framing": trial.alternative.packing.framing,
+        "max_records": trial.alternative.packing.max_records,
+        "content_types": content_types(plan.config, trial.alternative),
         "requests": {
             "total": tally.total,
             **{route: tally.by_route(tally.requests, route) for route in ("inline", "s3")},

@@ -1,4 +1,4 @@
-"""What one way of packing makes of an input, counted without keeping any of it; pure."""
+"""Counts of the requests that one packing makes of an input, in bounded memory; pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,10 +8,10 @@ from itertools import pairwise
 from dispatcher import limits
 from dispatcher.config.packing import PackingSettings
 from dispatcher.dispatch.staging.upload import PART_BYTES
-from dispatcher.packing.packer import KEPT_BYTES, RefusedRecord
+from dispatcher.packing.packer import MAX_RAW_BYTES, RefusedRecord
 from dispatcher.packing.parcel import Parcel, sent_bytes
 from dispatcher.plan.cost import Assumptions, Usage, classic, invocation, put_requests
-from dispatcher.records.record import Large, Record, Unreadable
+from dispatcher.records.record import LargeRecord, Record, Unreadable
 
 _DIGITS = 1_000
 """Numbers below this are counted exactly, others to three digits."""
@@ -19,14 +19,14 @@ _DIGITS = 1_000
 _STEPS = (1, 2, 5)
 
 PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
-"""Those of a spread that are told."""
+"""The percentiles of a spread that are reported."""
 
 
 class Spread:
-    """How numbers are distributed, in bounded memory: to three digits, so within half a percent.
+    """Distribution of numbers in bounded memory: to three digits, so within half a percent.
 
     Attributes:
-        count: How many.
+        count: The number of numbers.
         total: Their sum.
         smallest: The smallest, exactly; 0 where there is none.
         largest: The largest, exactly; 0 where there is none.
@@ -66,7 +66,7 @@ class Spread:
         return self.largest
 
     def steps(self) -> Iterator[tuple[int, int, int]]:
-        """Yield from, below and how many, in steps of 1, 2, 5, 10, 20 ... with the empty ones."""
+        """Yield low, high and count, in steps of 1, 2, 5, 10, 20 ... with the empty ones."""
         if not self.count:
             return
         edges = [0]
@@ -85,9 +85,9 @@ class Refusals:
     """Records that are refused for one reason.
 
     Attributes:
-        records: How many.
-        place: Where the first one is, as ``in.jsonl, line 7``.
-        message: What is wrong with it.
+        records: Their number.
+        place: The place of the first one, as ``in.jsonl, line 7``.
+        message: The message of the first one.
     """
 
     records: int
@@ -99,9 +99,9 @@ def refuse(refused: dict[str, Refusals], item: Unreadable | RefusedRecord, *, na
     """Count a record that would be a dead letter.
 
     Args:
-        refused: Those so far, by reason.
+        refused: The refusals so far, by reason.
         item: The record.
-        named: It is known by its key, as files are; otherwise by its stream and line.
+        named: Its place is its key, as of files; otherwise its stream and line.
     """
     known = refused.get(item.reason)
     if known is not None:
@@ -113,21 +113,21 @@ def refuse(refused: dict[str, Refusals], item: Unreadable | RefusedRecord, *, na
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
-    """The request that was not full where a sample ended; more of the input would have joined it.
+class PartialRequest:
+    """The request that was not full at the end of a sample; more of the input would join it.
 
     Attributes:
-        records: How many are in it.
-        room: How many would be, had the input gone on like that; at least ``records``.
+        records: Records in it.
+        full_records: Records it would have, had the input continued alike; at least ``records``.
     """
 
     records: int
-    room: float
+    full_records: float
 
     @property
     def share(self) -> float:
-        """Return how much of a full request it is, 0..1."""
-        return self.records / self.room
+        """Return its share of a full request, 0..1."""
+        return self.records / self.full_records
 
 
 @dataclass(slots=True)
@@ -139,13 +139,13 @@ class Tally:
         requests: Requests by encoding and route.
         records: Records by encoding and route.
         bytes: Bytes of the payloads, by route.
-        content_types: How many requests there are of each content type.
+        content_types: Requests by content type.
         sizes: Records a request.
         fills: Bytes of the inline payloads.
         refused: Records that cannot be sent, by reason.
-        shapes: Requests by their records and PUT requests, which decide what they cost.
-        open: Of these, the one that is not full because the input goes on; None: all are as in a
-            run.
+        shapes: Requests by their records and PUT requests, which decide their cost.
+        partial: Of these, the one that is not full because the input continues; None: all are as
+            in a run.
     """
 
     named: bool
@@ -157,10 +157,10 @@ class Tally:
     fills: Spread = field(default_factory=Spread)
     refused: dict[str, Refusals] = field(default_factory=dict)
     shapes: Counter[tuple[int, int]] = field(default_factory=Counter)
-    open: Open | None = None
+    partial: PartialRequest | None = None
 
     def add(self, packed: Iterable[Parcel | RefusedRecord]) -> None:
-        """Count what the packer made."""
+        """Count the packer's parcels and refusals."""
         for item in packed:
             if isinstance(item, RefusedRecord):
                 refuse(self.refused, item, named=self.named)
@@ -181,41 +181,41 @@ class Tally:
     def finish(
         self, flushed: Sequence[Parcel | RefusedRecord], packing: PackingSettings, *, ended: bool
     ) -> None:
-        """Count what the packer still held.
+        """Count the rest from the packer.
 
         Args:
-            flushed: What it held; only the last of it may be less than full.
-            packing: What a full request is.
-            ended: The input ended there, so that a run would send it like that.
+            flushed: Its last parcels; only the last one may be less than full.
+            packing: The bounds of a full request.
+            ended: The input ended here, so that a run would send it as it is.
         """
         if flushed and not ended:
             *flushed, last = flushed
             self.add(flushed)
             if isinstance(last, Parcel) and last.route == "inline":
-                self.open = Open(len(last.records), self._room(last, packing))
+                self.partial = PartialRequest(len(last.records), self._full_records(last, packing))
             flushed = [last]
         self.add(flushed)
 
-    def _room(self, parcel: Parcel, packing: PackingSettings) -> float:
-        """Return how many records a full one would have, by the others, or by its bounds."""
+    def _full_records(self, parcel: Parcel, packing: PackingSettings) -> float:
+        """Return the records of a full request, by the other requests, or by the bounds."""
         records = len(parcel.records)
         shared = {count: n for (count, _), n in self.shapes.items() if count > 1}
         if shared:
-            # What travels alone, because it is large, tells nothing of those that do not.
+            # Large records with a request of their own say nothing about shared requests.
             usual = sum(count * n for count, n in shared.items()) / sum(shared.values())
         else:
             raw = sum(record.size for record in parcel.records)
             usual = min(
                 packing.max_records,
                 packing.max_bytes * records // sent_bytes(parcel),
-                KEPT_BYTES * records // max(raw, 1),
+                MAX_RAW_BYTES * records // max(raw, 1),
             )
         return max(usual, records)
 
     @property
     def requests_made(self) -> float:
-        """All requests, of the one that is not full the part that is there."""
-        return self.total if self.open is None else self.total - 1 + self.open.share
+        """All requests; the partial one counts by its share."""
+        return self.total if self.partial is None else self.total - 1 + self.partial.share
 
     @property
     def total(self) -> int:
@@ -228,7 +228,7 @@ class Tally:
         return sum(refusal.records for refusal in self.refused.values())
 
     def by_route(self, counts: Counter[tuple[str, str]], route: str) -> int:
-        """Return the part of ``requests`` or ``records`` that takes one route."""
+        """Return the number of ``requests`` or ``records`` on one route."""
         return sum(n for (_, taken), n in counts.items() if taken == route)
 
     @property
@@ -237,33 +237,33 @@ class Tally:
         return self.fills.mean / limits.INLINE_BODY_BYTES
 
     def usage(self, assumed: Assumptions) -> Usage:
-        """Return what all of it uses."""
+        """Return the usage of all of it."""
         used = Usage()
         for (records, puts), times in sorted(self.shapes.items()):
             used.add(invocation(records, puts, assumed), times)
         return used
 
     def usage_made(self, assumed: Assumptions) -> Usage:
-        """Return the same, of the request that is not full a part of what a full one uses."""
+        """Return the same, with the partial request as a share of a full one."""
         used = self.usage(assumed)
-        if self.open is not None:
-            used.add(invocation(self.open.records, 0, assumed), -1.0)
-            used.add(invocation(round(self.open.room), 0, assumed), self.open.share)
+        if self.partial is not None:
+            used.add(invocation(self.partial.records, 0, assumed), -1.0)
+            used.add(invocation(round(self.partial.full_records), 0, assumed), self.partial.share)
         return used
 
 
 class Classic:
-    """The same records in today's usual flow: each uploaded, invoked and fetched by itself."""
+    """The same records in the usual flow: each uploaded, invoked and fetched by itself."""
 
     def __init__(self) -> None:
         self._puts: Counter[int] = Counter()
 
-    def add(self, records: Sequence[Record | Large]) -> None:
+    def add(self, records: Sequence[Record | LargeRecord]) -> None:
         """Count records."""
         self._puts.update(put_requests(record.size) for record in records)
 
     def usage(self) -> Usage:
-        """Return what all of it uses."""
+        """Return the usage of all of it."""
         used = Usage()
         for puts, times in sorted(self._puts.items()):
             used.add(classic(puts), times)

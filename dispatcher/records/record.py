@@ -1,9 +1,10 @@
-"""What a source makes: records, and pieces of input that could not become one."""
+"""Records, their positions and keys, and input that could not become a record."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from dispatcher.flow.content import FileSlice
+from dispatcher.reasons import Reason
 
 Key: TypeAlias = str | int
 """The user's name for a record; travels to the result unchanged."""
@@ -25,7 +26,7 @@ class Position:
         start: Where the span begins, in the stream's own unit (files: bytes of decoded content).
         end: Where it ends; reading from here yields the next record.
         line: The 1-based number of the record's line at ``end`` (other streams: a running number).
-        message: By what a queue names the record when it delivers it again; None elsewhere.
+        message: The name under which a queue delivers the record again; None elsewhere.
     """
 
     stream: str
@@ -56,28 +57,28 @@ class Record:
 
 
 @dataclass(slots=True)
-class Large:
-    """An input item that can be sent, and whose bytes are too many to hold in memory.
+class LargeRecord:
+    """An input item that can be sent, with too many bytes to hold in memory.
 
     Attributes:
         position: Its identity in this run.
         key: The user's name for it; two records may share one.
-        blob: The bytes as read: one JSON value without line breaks, or a file of any kind.
+        content: The bytes as read: one JSON value without line breaks, or a file of any kind.
     """
 
     position: Position
     key: Key
-    blob: FileSlice
+    content: FileSlice
 
     @property
     def raw(self) -> bytes:
         """All of its bytes, read into memory."""
-        return self.blob.read()
+        return self.content.read()
 
     @property
     def size(self) -> int:
         """Bytes as read."""
-        return self.blob.size
+        return self.content.size
 
 
 @dataclass(slots=True)
@@ -87,22 +88,20 @@ class Unreadable:
     Attributes:
         position: Its identity in this run.
         key: The record's key where it could be read, else its position.
-        raw: The bytes as read; a blob where they are many; empty where they are too many to keep
-            (the message says where).
-        reason: A stable code: ``bad_utf8``, ``bad_json``, ``missing_key``, ``bad_key``,
-            ``too_large``, ``bad_compression``; of files that are records ``missing_file``,
-            ``unreadable_file``, ``empty_file``, ``changed_file``.
+        raw: The bytes as read; a slice of a file where they are many; empty where they are too
+            many to keep (the message names the place in the input).
+        reason: The reason of the dead letter.
         message: A sentence with file, line and what is wrong.
     """
 
     position: Position
     key: Key
     raw: bytes | FileSlice
-    reason: str
+    reason: Reason
     message: str
 
 
 Held: TypeAlias = Record | Unreadable
 """An item whose bytes are in memory."""
 
-Item: TypeAlias = Held | Large
+Item: TypeAlias = Held | LargeRecord

@@ -1,7 +1,8 @@
-"""What every source promises: each record once, with a position, and forgotten only when settled.
+"""The contract of every source: each record once, with a position, acknowledged once settled.
 
-Files are read again from a mark after a crash; queues deliver again what was not deleted. What was
-settled or is outstanding is known by its position, and a queue's message by its name.
+Files are read again from a mark after a crash; queues deliver again every message that was not
+deleted. A record that was settled or is outstanding is recognised by its position, and a queue's
+message by its name.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from dispatcher.records.record import Item, Position
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a stream is resumed: everything before is settled.
+    """The place where a stream is resumed: everything before it is settled.
 
     Made from a record's position: its ``end`` and its ``line``.
 
@@ -27,15 +28,15 @@ class Mark:
 
 
 START = Mark(offset=0, line=0)
-"""Where a stream is read from that has no mark."""
+"""The begin of a stream, for one that has no mark."""
 
 
 class Source(Protocol):
-    """Yields every item after the marks exactly once, stream by stream, in order.
+    """Reader of every item after the marks, exactly once, stream by stream, in order.
 
     Called by one task: ``open`` once, ``read`` until it returns an empty list, ``aclose`` always.
-    Beside it ``run`` goes on from ``open`` to the end, and ``acknowledge`` is called by whoever
-    settles records. The positions of a stream's items adjoin each other, so any item's end is a
+    Beside it ``run`` goes on from ``open`` to the end, and the settler calls
+    ``acknowledge``. The positions of a stream's items adjoin each other, so any item's end is a
     mark.
     """
 
@@ -43,20 +44,20 @@ class Source(Protocol):
         """Check that the input can be read, and prepare to read it after the marks.
 
         Args:
-            marks: Where to resume, by stream; a stream without a mark is read from its start.
-            heads: What an earlier ``open`` of the same run returned.
+            marks: The mark of each stream; one without a mark is read from its start.
+            heads: The result of an earlier ``open`` of the same run.
 
         Returns:
-            Fingerprints by which the streams are known again, of those that have any.
+            Fingerprints that identify the streams on resume, of those that have any.
 
         Raises:
-            ConfigError: Input is missing, cannot be read, or is not what a source can read.
-            StateError: Input is not what was read before.
+            ConfigError: Input is missing, cannot be read, or is of a kind that cannot be a source.
+            StateError: Input differs from the input read before.
         """
         ...
 
     async def read(self) -> list[Item]:
-        """Return the next batch; an empty list at the end, and ever after.
+        """Return the next batch; an empty list at the end, and from then on.
 
         May be cancelled; the source can then only be closed.
 
@@ -66,7 +67,7 @@ class Source(Protocol):
         ...
 
     async def run(self) -> None:
-        """Do what has to be done beside reading, until ``finish`` or cancelled.
+        """Do the work beside reading, until ``finish`` or cancelled.
 
         Raises:
             RunStopped: The source cannot be reached any more; nothing is lost.
@@ -74,15 +75,15 @@ class Source(Protocol):
         ...
 
     def stop(self) -> None:
-        """Take no more in: nobody is going to read it."""
+        """Take in no more input: it would not be read."""
         ...
 
     def acknowledge(self, positions: Iterable[Position]) -> None:
-        """Take note that these records are settled: their outcomes are durable in the sinks."""
+        """Mark records as settled: their outcomes are durable in the sinks."""
         ...
 
     async def finish(self) -> None:
-        """Return when everything acknowledged is forgotten by the source, as far as it can be."""
+        """Return when the source has removed everything acknowledged, as far as possible."""
         ...
 
     async def aclose(self) -> None:
@@ -91,7 +92,7 @@ class Source(Protocol):
 
     @property
     def may_pause(self) -> bool:
-        """Whether there may be nothing to read for a while, and more later; known once open."""
+        """True where more may come after a time with nothing to read; known once open."""
         ...
 
     @property
@@ -101,16 +102,16 @@ class Source(Protocol):
 
     @property
     def bytes_read(self) -> int:
-        """Bytes of the input behind the reader, what was settled earlier included."""
+        """Bytes of the input already read, those settled by earlier processes included."""
         ...
 
 
 class MessageLog(Protocol):
-    """What a run remembers of the messages of one queue; the ledger keeps it."""
+    """A run's memory of one queue's messages; the ledger implements it."""
 
     @property
     def next_number(self) -> int:
-        """The first number that no record of this queue ever had."""
+        """The lowest number never given to a record of this queue."""
         ...
 
     @property
@@ -120,7 +121,7 @@ class MessageLog(Protocol):
 
     @property
     def settled(self) -> Mapping[str, float]:
-        """Messages that were settled and may come again, by name, with epoch seconds."""
+        """Settled messages that may be delivered again, by name, with epoch seconds."""
         ...
 
     def is_idle(self) -> bool:

@@ -1,4 +1,4 @@
-"""What to do after a call failed. Pure: no clock, no sleep, no jitter of its own."""
+"""The decision after a failed call: repeat it, give its invocation up, or stop the run. Pure."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -37,15 +37,15 @@ class GiveUp:
 
 @dataclass(slots=True, frozen=True)
 class Stop:
-    """Nothing is accepted any more: stop the run."""
+    """No call is accepted any more: stop the run."""
 
 
 Decision: TypeAlias = RetryCall | GiveUp | Stop
 
 
-@dataclass(slots=True, frozen=True)
-class Attempt:
-    """What is known when a call has failed.
+@dataclass(slots=True, frozen=True, kw_only=True)
+class FailedCall:
+    """The facts when a call has failed.
 
     Attributes:
         failures: Failed calls of this invocation so far, this one included; throttling aside.
@@ -53,40 +53,37 @@ class Attempt:
         silence: Seconds since the first failure of this invocation, or since any call of the run
             succeeded, if that was later.
         others_succeed: Another call succeeded since the first failure of this invocation.
-        again: An earlier process tried this invocation in vain, and this one either had others
-            accepted or has no other left.
-        jitter: A random number, 0 <= jitter < 1, for the jitter.
+        failed_before: An earlier process failed to send this invocation, and this one either had
+            others accepted or has no other left.
+        jitter: A random number, 0 <= jitter < 1.
     """
 
     failures: int
     pauses: int
     silence: float
     others_succeed: bool
-    again: bool
+    failed_before: bool
     jitter: float
 
 
-def decide(error: CallError, attempt: Attempt, policy: RetrySettings) -> Decision:
+def after_failed_call(error: CallError, call: FailedCall, retry: RetrySettings) -> Decision:
     """Return what to do after ``error``.
 
     A request that the service calls wrong is given up at once. One that fails again and again while
-    others succeed is given up after ``policy.attempts``: it is the record's fault. When none
-    succeeds it is nobody's fault but the service's: wait, and stop the run after
-    ``policy.give_up_after``, so that an outage does not turn a backlog into dead letters.
-    Throttling is the service at work, and is waited out under the same bound. Where the service
-    itself fails at the only invocation that is left, and failed at it for as long in an earlier
-    process, it is the record after all.
+    others succeed is given up after ``retry.attempts``: it is the record's fault. When none
+    succeeds it is the service's fault: wait, and stop the run after ``retry.give_up_after``, so
+    that an outage does not turn a backlog into dead letters. Throttling is the service at work, and
+    is waited out under the same bound. Where the service itself fails at the only invocation that
+    is left, and failed at it for as long in an earlier process, it is the record after all.
     """
     if not isinstance(error, Throttled | Transient | OutcomeUnknown):
         return GiveUp(look_first=False)
     look_first = isinstance(error, OutcomeUnknown)
-    if attempt.silence >= policy.give_up_after:
-        is_hopeless = attempt.again and isinstance(error, ServiceFailed)
+    if call.silence >= retry.give_up_after:
+        is_hopeless = call.failed_before and isinstance(error, ServiceFailed)
         return GiveUp(look_first) if is_hopeless else Stop()
     counts = not isinstance(error, Throttled)
-    if counts and attempt.failures >= policy.attempts and attempt.others_succeed:
+    if counts and call.failures >= retry.attempts and call.others_succeed:
         return GiveUp(look_first)
-    after = backoff(
-        attempt.pauses, base=policy.base, cap=policy.cap, jitter=attempt.jitter, floor=_FLOOR
-    )
+    after = backoff(call.pauses, base=retry.base, cap=retry.cap, jitter=call.jitter, floor=_FLOOR)
     return RetryCall(after, look_first)

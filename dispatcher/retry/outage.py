@@ -1,52 +1,113 @@
 """An outage timer: how long the callers of one service go on without an answer from it."""
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from dispatcher.errors import CallError, RunStopped
 
 
+@dataclass(frozen=True, slots=True)
+class RequestFailed:
+    """A request of a kind that an outage timer watches failed.
+
+    Attributes:
+        symptom: What could not be done, such as "completions could not be asked for".
+        code: The error's code.
+    """
+
+    symptom: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleBegan:
+    """The first request failed after one that was answered.
+
+    Attributes:
+        symptom: What could not be done.
+        error: What went wrong, for people.
+    """
+
+    symptom: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleEnded:
+    """A request was answered again.
+
+    Attributes:
+        symptom: What could not be done.
+        seconds: For how long.
+    """
+
+    symptom: str
+    seconds: float
+
+
+OutageEvent: TypeAlias = RequestFailed | TroubleBegan | TroubleEnded
+
+
+def _ignore(_: OutageEvent) -> None:
+    pass
+
+
 @dataclass(slots=True)
 class OutageTimer:
-    """Shared by all loops that call one service; ends a run that the service does not answer.
+    """Shared by all loops that make one kind of request; ends a run that gets no answer.
 
-    It is no circuit breaker: it holds no call back.
+    It is no circuit breaker: it holds no request back.
 
     Attributes:
         give_up_after: Seconds of failures, without one success, after which the run stops.
         monotonic: The clock.
-        what: What is not done as long as calls fail, for the message.
-        troubles: Failures are counted here, by error code.
+        symptom: What could not be done while requests fail, for the message.
+        observe: Gets the events.
     """
 
     give_up_after: float
     monotonic: Callable[[], float]
-    what: str
-    troubles: Counter[str] = field(default_factory=Counter)
+    symptom: str
+    observe: Callable[[OutageEvent], None] = _ignore
     _failing_since: float | None = None
     _failed_at: float = 0.0
 
     def succeeded(self) -> None:
-        """Note that a call was answered."""
-        self._failing_since = None
+        """Note that a request was answered."""
+        if self._failing_since is not None:
+            seconds = self.monotonic() - self._failing_since
+            self._failing_since = None
+            self.observe(TroubleEnded(self.symptom, seconds))
 
     def failed(self, error: CallError) -> None:
-        """Note that a call was not answered.
+        """Note that a request was not answered.
 
         Raises:
             RunStopped: None was for ``give_up_after``.
         """
         now = self.monotonic()
-        self.troubles[error.code or type(error).__name__] += 1
-        # Two failures far apart, and no call between them, say nothing of the time between them.
+        self.observe(RequestFailed(self.symptom, error.code or type(error).__name__))
+        # Two failures far apart, and no request between them, say nothing of the time between them.
         if self._failing_since is None or now - self._failed_at > self.give_up_after / 2:
+            if self._failing_since is None:
+                self.observe(TroubleBegan(self.symptom, str(error)))
             self._failing_since = self._failed_at = now
             return
         self._failed_at = now
         if now - self._failing_since >= self.give_up_after:
-            raise RunStopped(
-                f"{self.what} in {self.give_up_after / 60:.3g} minutes; the "
-                f"last error: {error}. The run stopped with its state kept: run the same command "
-                "again when the service is back"
-            ) from error
+            raise outage(self.symptom, self.give_up_after, error) from error
+
+
+def outage(symptom: str, seconds: float, error: CallError) -> RunStopped:
+    """Return the error that stops a run: nothing was answered for so long.
+
+    Args:
+        symptom: What could not be done.
+        seconds: For how long.
+        error: The last error.
+    """
+    return RunStopped(
+        f"{symptom} in {seconds / 60:.3g} minutes; the last error: {error}. The run "
+        "stopped with its state kept: run the same command again when the service is back"
+    )

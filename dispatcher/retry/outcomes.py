@@ -1,7 +1,7 @@
-"""What follows when an invocation has failed: another one, smaller ones, or dead letters. Pure.
+"""The decision after a failed invocation: retry it, split it, or dead letters. Pure.
 
-An invocation of several records that failed may have failed for one of them. It is split, and
-so are the parts that fail, until the bad records are alone. Three parts a time: with one bad record
+An invocation of several records that failed may have failed for one of them. It is split, and so
+are the parts that fail, until each bad record is alone. Three parts a time: with one bad record
 among ``n`` each round costs three invocations and leaves a third of the records, in all about
 ``3 log3(n) = 1.89 log2(n)``, against ``2 log2(n)`` for halves, and in fewer rounds, each of which
 takes as long as the queue in front of the model. Of 200 records, in parts of at most 67, 23, 8, 3
@@ -12,7 +12,8 @@ each.
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from dispatcher.config.retry import RetrySettings
+from dispatcher.config.retry import InvocationRetrySettings, RetrySettings
+from dispatcher.reasons import Reason
 from dispatcher.retry.backoff import backoff
 
 BACKOFF_CAP_SECONDS = 3_600.0
@@ -21,27 +22,13 @@ BACKOFF_CAP_SECONDS = 3_600.0
 MAX_PARTS = 3
 """Parts that a failed invocation is split into at a time; the reason is above."""
 
-DIVISIBLE = frozenset(
-    {
-        "model_error",
-        "model_server_error",
-        "expired",
-        "count_mismatch",
-        "bad_answer",
-        "id_mismatch",
-        "output_too_large",
-    }
-)
-"""Reasons that one record can be to blame for. An output that is missing or may not be read is
-nobody's fault but the way's."""
-
-FLOOR = 1_000
+FREE_PARTS = 1_000
 """Invocations made of parts that are always allowed, so that small runs can be split, too."""
 
 
 @dataclass(slots=True, frozen=True)
 class RetryInvocation:
-    """The records of the invocation are to be invoked anew.
+    """The records of the invocation are invoked again.
 
     Attributes:
         reason: Why.
@@ -49,7 +36,7 @@ class RetryInvocation:
         parts: Over how many new invocations they are spread.
     """
 
-    reason: str
+    reason: Reason
     after: float
     parts: int = 1
 
@@ -59,7 +46,7 @@ class DeadLetter:
     """Its records are dead letters.
 
     Attributes:
-        note: Why they were not looked at one by one, where they might have been; else "".
+        note: Why it was not split, where it might have been; else "".
     """
 
     note: str = ""
@@ -68,8 +55,36 @@ class DeadLetter:
 Next: TypeAlias = RetryInvocation | DeadLetter
 
 
-def follow(
-    reason: str, *, tries: int, records: int, allowed: int, policy: RetrySettings, jitter: float
+@dataclass(slots=True)
+class SplitBudget:
+    """Invocations that may still be made of parts, over all processes of a run.
+
+    Attributes:
+        share: ``retry.bisection``: parts for each record read; 0 never splits.
+        read: Records that the run has read.
+        made: Invocations that it has made of parts.
+    """
+
+    share: float
+    read: int = 0
+    made: int = 0
+
+    @property
+    def left(self) -> int:
+        """Return how many more may be made."""
+        if not self.share:
+            return 0
+        return max(0, int(self.share * self.read) + FREE_PARTS - self.made)
+
+
+def after_failed_invocation(
+    reason: Reason,
+    *,
+    tries: int,
+    records: int,
+    budget: SplitBudget,
+    retry: RetrySettings,
+    jitter: float,
 ) -> Next:
     """Return what follows after an invocation has failed.
 
@@ -80,34 +95,31 @@ def follow(
         reason: The reason that the dead letters would have.
         tries: Which invocation of just these records together has failed, from 1.
         records: How many they are.
-        allowed: Invocations that may still be made of parts, see ``allowance``.
-        policy: The section ``retry``.
-        jitter: A random number, 0 <= jitter < 1, for the jitter.
+        budget: Of splitting.
+        retry: The section ``retry``.
+        jitter: A random number, 0 <= jitter < 1.
     """
-    rule = getattr(policy.outcomes, reason, None)
+    rule = rule_of(reason, retry)
     if rule is not None and tries < rule.attempts:
-        after = backoff(tries, base=rule.backoff, cap=BACKOFF_CAP_SECONDS, jitter=jitter)
-        return RetryInvocation(reason, after)
-    if records == 1 or reason not in DIVISIBLE:
+        wait = backoff(tries, base=rule.backoff, cap=BACKOFF_CAP_SECONDS, jitter=jitter)
+        return RetryInvocation(reason, wait)
+    if records == 1 or not reason.can_split:
         return DeadLetter()
     parts = min(records, MAX_PARTS)
-    if parts <= allowed:
+    if parts <= budget.left:
         return RetryInvocation(reason, 0.0, parts)
     why = (
         "as retry.bisection is 0"
-        if policy.bisection == 0
-        else f"as the share in retry.bisection, {policy.bisection:g}, is used up; raise it, or "
-        "look at packing.framing and packing.answer if no invocation of several records completes"
+        if budget.share == 0
+        else f"as the share in retry.bisection, {budget.share:g}, is used up; raise it, or look at "
+        "packing.framing and packing.answer if no invocation of several records completes"
     )
     return DeadLetter(f"this invocation of {records} records was not split, {why}")
 
 
-def allowance(share: float, *, read: int, made: int) -> int:
-    """Return how many invocations may still be made of parts.
-
-    Args:
-        share: ``retry.bisection``; 0 never takes apart.
-        read: Records that the run has read.
-        made: Invocations that it has made of parts, over restarts.
-    """
-    return max(0, int(share * read) + FLOOR - made) if share else 0
+def rule_of(reason: Reason, retry: RetrySettings) -> InvocationRetrySettings | None:
+    """Return how often a reason is retried; None where it never is."""
+    if reason not in type(retry.outcomes).model_fields:
+        return None
+    rule: InvocationRetrySettings = getattr(retry.outcomes, reason)
+    return rule

@@ -1,4 +1,4 @@
-"""What of a configuration a run has agreed on with its ledger, and must keep.
+"""Compatibility of a configuration with the run that its ledger began.
 
 A resumed run whose keys, payloads or results would come out differently is refused.
 """
@@ -11,15 +11,15 @@ from dispatcher.errors import ConfigError
 from dispatcher.ledger.ledger import Ledger
 
 
-def agree(config: Config, ledger: Ledger, *, force: bool) -> None:
-    """Hold the configuration against the one that the run began with.
+def check_compatible(config: Config, ledger: Ledger, *, force: bool) -> None:
+    """Compare the configuration with the one that the run began with.
 
     Raises:
-        ConfigError: It differs in what would change keys, payloads or results.
+        ConfigError: It differs in a setting that would change keys, payloads or results.
     """
     # Until something was read, everything may be corrected.
-    agreed = (ledger.marks and ledger.fact("terms")) or terms(config)
-    changed = differences(agreed, terms(config), begun=ledger.has_accepted)
+    before = (ledger.marks and ledger.fact("terms")) or run_settings(config)
+    changed = differences(before, run_settings(config), has_accepted=ledger.has_accepted)
     if changed and not force:
         raise ConfigError(
             f"the ledger {config.ledger.path} belongs to a run with another configuration: "
@@ -28,14 +28,15 @@ def agree(config: Config, ledger: Ledger, *, force: bool) -> None:
         )
     sent = json.loads(ledger.fact("packing") or "{}")
     if not sent and (framing := ledger.fact("framing")) is not None:
-        sent = {"packing.framing": framing}  # which was all that ledgers knew before
-    now = json.loads(packing_terms(config))
-    changed = differences(json.dumps(sent), json.dumps({n: now[n] for n in sent}), begun=True)
+        sent = {"packing.framing": framing}  # the only setting that older ledgers recorded
+    now = json.loads(payload_settings(config))
+    now = json.dumps({name: now[name] for name in sent})
+    changed = differences(json.dumps(sent), now, has_accepted=True)
     if changed and ledger.outstanding:
         raise ConfigError(
             f"{'; '.join(changed)}. That cannot change, nor be forced, while {ledger.outstanding} "
-            "invocations are outstanding: their answers are read as their records were sent, and "
-            "what is sent again must be the same. Change it back and finish the run first"
+            "invocations are outstanding: their outputs are read as their records were sent, and "
+            "a payload that is sent again must be the same. Change it back and finish the run first"
         )
     if config.staging.bucket is None and ledger.stages:
         raise ConfigError(
@@ -44,21 +45,21 @@ def agree(config: Config, ledger: Ledger, *, force: bool) -> None:
         )
 
 
-def packing_terms(config: Config) -> str:
-    """Return what must not change while anything is outstanding, as JSON.
+def payload_settings(config: Config) -> str:
+    """Return the settings that must not change while anything is outstanding, as JSON.
 
-    It says how payloads are made of records, and how answers are split into the records' own.
+    They decide how records become payloads, and how outputs are split among the records.
     """
     packing = config.packing
     is_compressed = any("+" in encoding for encoding in packing.encodings)
-    kept = {
+    settings = {
         **_packing(config),
-        # Compressed payloads are filled by it, also when they are made anew.
+        # Compressed payloads are filled by it, also when they are encoded again.
         "packing.max_bytes": packing.max_bytes if is_compressed else None,
         # A file is a record as it is, a line is JSON.
         "source.type": config.source.type,
     }
-    return json.dumps(kept)
+    return json.dumps(settings)
 
 
 def _packing(config: Config) -> dict[str, Any]:
@@ -74,13 +75,14 @@ def _packing(config: Config) -> dict[str, Any]:
     }
 
 
-def terms(config: Config) -> str:
-    """Return what must not change between the processes of one run, as JSON.
+def run_settings(config: Config) -> str:
+    """Return the settings that must not change between the processes of one run, as JSON.
 
-    What is as it was before there was a choice counts as not set, so that older runs go on.
+    A setting with the value of the time before there was a choice counts as not set, so that older
+    runs go on.
     """
     naming = config.request.output_naming
-    kept: dict[str, Any] = {
+    settings: dict[str, Any] = {
         **_packing(config),
         "endpoint.name": config.endpoint.name,
         "source.type": config.source.type,
@@ -103,14 +105,18 @@ def terms(config: Config) -> str:
         "dead_letters.path": config.dead_letters.path,
         "dead_letters.queue_url": config.dead_letters.queue_url,
     }
-    return json.dumps(kept)
+    return json.dumps(settings)
 
 
-def differences(before: str, now: str, *, begun: bool) -> list[str]:
-    """Return what changed, one sentence each.
+def differences(before: str, now: str, *, has_accepted: bool) -> list[str]:
+    """Return the settings that changed, one sentence each.
 
-    Files of lines may be added to the source. Until the endpoint has taken something (``begun``)
-    its name may be corrected.
+    Files of lines may be added to the source.
+
+    Args:
+        before: Settings as JSON, as the run began with them.
+        now: Settings as JSON, as they are now.
+        has_accepted: The endpoint has accepted something; until then its name may be corrected.
     """
     old, new = json.loads(before), json.loads(now)
     changed = []
@@ -119,7 +125,7 @@ def differences(before: str, now: str, *, begun: bool) -> list[str]:
         is_more = name == "source.path" and set(was or ()) <= set(is_ or ())
         # Which files are records is decided once, when the run begins.
         is_addition = is_more and new.get("source.type") != "files"
-        is_correction = name == "endpoint.name" and not begun
+        is_correction = name == "endpoint.name" and not has_accepted
         if was != is_ and not is_addition and not is_correction:
             changed.append(f"{name} was {_shown(was)} and is now {_shown(is_)}")
     return changed

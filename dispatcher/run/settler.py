@@ -1,9 +1,10 @@
-"""The end of the line: outcomes into the sinks, then the ledger, then the acknowledgements.
+"""The settler: outcomes go into the sinks, then the ledger; only then are they acknowledged.
 
 One task. Outcomes that arrive while a sink is busy are written together: one append and one sync of
-each file, one transaction, and only then may anybody forget about these records.
+each file, one transaction, and only then may the source and the queue forget about these records.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,33 +16,38 @@ from dispatcher import failpoints
 from dispatcher.connectors.sink import Sink
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
-from dispatcher.observe.meter import Meter
+from dispatcher.ledger.outcome import Outcome, Settlement
+from dispatcher.observe.events import InvocationsSettled, Observer
 from dispatcher.packing.batch_size import BatchSize
+from dispatcher.reasons import Reason
 from dispatcher.records.source import Source
-from dispatcher.retry.outcomes import DIVISIBLE
 
 _GROUP_RECORDS = 5_000
 _GROUP_BYTES = 4_000_000
 """A group is written when it has grown to one of these, or nothing more is waiting."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Settler:
     """Writes outcomes until there are no more.
 
     Attributes:
-        sizing: Learns how many records are bad, for the size of the next parcels.
+        results: Takes completed records.
+        dead_letters: Takes the others.
+        ledger: Closes invocations.
+        source: Learns which records may be forgotten.
+        batch_size: Learns how many records are bad, for the size of the next parcels.
+        observe: Gets the events.
+        now: Epoch seconds.
     """
 
     results: Sink
     dead_letters: Sink
     ledger: Ledger
     source: Source
-    meter: Meter
+    batch_size: BatchSize
+    observe: Observer
     now: Callable[[], float]
-    sizing: BatchSize = field(default_factory=BatchSize)
     _adopted: set[str] = field(default_factory=set)
 
     async def run(
@@ -95,14 +101,14 @@ class Settler:
         for sink, outcomes in parts:
             if sink.mark is None:  # may be cancelled: what was written is written again
                 await sink.write(outcomes)
-        # Once begun it ends: a cancelled half is what a restart would have to cut back.
+        # Once begun it ends: a restart would have to cut back a cancelled half.
         with anyio.CancelScope(shield=True):
             marks = {}
             for sink, outcomes in parts:
                 if sink.mark is not None:
                     marks[sink.name] = await self._append(sink, sink.mark, outcomes)
             await self.ledger.settle(group, marks)
-        self._count(group, completed, dead)
+        self._report(group, completed, dead)
 
     async def _append(self, sink: Sink, mark: SinkMark, outcomes: Sequence[Outcome]) -> SinkMark:
         """Write to a sink that can be cut back; it is part of the run before its first line."""
@@ -115,35 +121,33 @@ class Settler:
         assert after is not None
         return after
 
-    def _count(
+    def _report(
         self, group: Sequence[Settlement], completed: list[Outcome], dead: list[Outcome]
     ) -> None:
         now = self.now()
-        self.meter.completed += len(completed)
-        self.meter.dead += len(dead)
-        self.meter.dead_reasons.update(outcome.reason for outcome in dead)
-        self.meter.outstanding = self.ledger.outstanding
-        self.sizing.observe(len(completed) + len(dead), sum(map(_is_bad, group)))
-        for settlement in group:
-            if settlement.entry is not None and settlement.entry.accepted_at is not None:
-                self.meter.completion_latency.add(now - settlement.entry.accepted_at)
+        self.batch_size.observe(len(completed) + len(dead), sum(map(_is_bad, group)))
+        accepted = (s.entry.accepted_at for s in group if s.entry is not None)
+        seconds = [now - at for at in accepted if at is not None]
+        reasons = Counter(str(outcome.reason) for outcome in dead)
+        self.observe(InvocationsSettled(len(completed), reasons, seconds))
 
 
 def _extent(group: Sequence[Settlement]) -> tuple[int, int]:
-    """Return how many records and bytes are to be written."""
+    """Return how many records and bytes a group has."""
     return sum(len(s.outcomes) for s in group), sum(s.size for s in group)
 
 
-def sizing_of(tallies: Mapping[str, int]) -> BatchSize:
-    """Return what earlier processes of a run learned, by what the ledger counted."""
+def learned_batch_size(tallies: Mapping[str, int]) -> BatchSize:
+    """Return what earlier processes of a run learned, by the counts of the ledger."""
     settled = {n: c for n, c in tallies.items() if n == "completed" or n.startswith("dead:")}
-    bad = sum(settled.get(f"dead:{reason}", 0) for reason in DIVISIBLE)
+    bad = sum(settled.get(f"dead:{reason}", 0) for reason in Reason if reason.can_split)
     return BatchSize(bad=bad, records=sum(settled.values()))
 
 
 def _is_bad(settlement: Settlement) -> bool:
     """Return whether an invocation failed as one bad record makes it fail.
 
-    Where its records were not split, nobody knows how many they are: one at least.
+    Where its records were not split, their number is unknown: it is one at least.
     """
-    return settlement.outcomes[0].reason in DIVISIBLE
+    reason = settlement.outcomes[0].reason
+    return reason is not None and reason.can_split

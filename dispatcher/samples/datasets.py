@@ -1,8 +1,7 @@
-"""Three kinds of input that read like real ones; the same for the same seed.
+"""Three kinds of realistic input, the same for the same seed.
 
-Sizes, and how well the content can be compressed, are what decides how it is packed: short texts
-repeat words and not sentences, embeddings have the digits of 32-bit floats, and images do not get
-any smaller.
+Size and compressibility decide how input is packed: short texts repeat words but not sentences,
+embeddings have the digits of 32-bit floats, and images do not compress.
 """
 
 import base64
@@ -93,10 +92,10 @@ def short_texts(count: int, seed: int) -> Iterator[bytes]:
 
 
 class _Prose:
-    """Makes sentences in which a few words are frequent, and most are rare."""
+    """Generator of sentences in which a few words are frequent, and most are rare."""
 
     def __init__(self, rng: random.Random) -> None:
-        self._dice = rng
+        self._rng = rng
         self._words = {
             kind: [word.replace("-", " ") for word in words.split()]
             for kind, words in _WORDS.items()
@@ -108,13 +107,13 @@ class _Prose:
         }
 
     def sentence(self) -> str:
-        rng = self._dice
-        # Each place is drawn for itself: a sentence may name two things.
+        rng = self._rng
+        # Each place is drawn by itself: a sentence may name two things.
         text = _PLACE.sub(lambda place: self._draw(place[1]), rng.choice(_SENTENCES))
         return f"{text[:1].upper()}{text[1:]}{rng.choice('....!?')}"
 
     def _draw(self, kind: str) -> str:
-        rng = self._dice
+        rng = self._rng
         match kind:
             case "count":
                 return str(rng.randint(2, 30))
@@ -129,8 +128,8 @@ class _Prose:
 def embeddings(count: int, seed: int) -> Iterator[bytes]:
     """Yield unit vectors of 768 floats, as JSON lines of about 16 kB.
 
-    The floats are 32-bit ones written as Python writes them, which is what ``tolist`` of an array
-    and ``json.dumps`` make of a model's output.
+    The floats are 32-bit ones as Python writes them, like a model's output after ``tolist`` of an
+    array and ``json.dumps``.
     """
     rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
     layout = f"{EMBEDDING_FLOATS}f"
@@ -148,7 +147,7 @@ _JPEG_TAIL = bytes.fromhex("ffd9")
 def images(count: int, seed: int) -> Iterator[bytes]:
     """Yield images in base64, as JSON lines; the images have 20 kB to 2 MB, half below 90 kB.
 
-    They begin and end like JPEG, and what is between is noise: it does not compress either.
+    They begin and end like JPEG, and the rest is noise, which does not compress.
     """
     rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
     for number in range(1, count + 1):
@@ -172,4 +171,4 @@ DATASETS: dict[str, Callable[[int, int], Iterator[bytes]]] = {
     "embeddings": embeddings,
     "images": images,
 }
-"""Each kind of input by its name: called with how many records, and a seed."""
+"""The kinds of input by name; each is called with the number of records, and a seed."""

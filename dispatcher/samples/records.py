@@ -1,8 +1,8 @@
-"""Making input to try things with: ``python -m dispatcher.samples.records``.
+"""The command that makes sample input: ``python -m dispatcher.samples.records``.
 
-Letters, the usual kind, read like those of customers that a text model would be given. Their sizes
-are log-uniform, so most records are small and, with the defaults, about one in six is too large for
-an inline request. The other kinds are made by ``dispatcher.samples.datasets``.
+Letters, the default kind, read like letters of customers to a text model. Their sizes are
+log-uniform, so most records are small and, with the defaults, about one in six is too large for an
+inline request. ``dispatcher.samples.datasets`` makes the other kinds.
 """
 
 import os
@@ -46,10 +46,10 @@ _EVENTS = (
 _PLACES = ("Zürich", "Lyon", "São Paulo", "Kraków", "Leeds", "Oslo", "Austin", "Kyoto")
 
 
-def sizes(count: int, smallest: int, largest: int, random_: random.Random) -> list[int]:
-    """Return log-uniform sizes in bytes; the smallest and the largest are among the first two."""
+def sizes(count: int, smallest: int, largest: int, rng: random.Random) -> list[int]:
+    """Return log-uniform sizes in bytes; the smallest and the largest come first."""
     ratio = largest / smallest
-    drawn = [round(smallest * ratio ** random_.random()) for _ in range(count)]
+    drawn = [round(smallest * ratio ** rng.random()) for _ in range(count)]
     drawn[:2] = [smallest, largest][:count]
     return drawn
 
@@ -58,36 +58,36 @@ def lines(count: int, smallest: int, largest: int, seed: int) -> Iterator[bytes]
     """Yield JSON lines of the same records for the same arguments.
 
     Args:
-        count: How many.
+        count: The number of lines.
         smallest: Bytes of the smallest line without its newline; at least 64.
         largest: Bytes of the largest.
         seed: Other seeds give other texts and sizes.
     """
-    random_ = random.Random(seed)  # noqa: S311 - repeatable on purpose
-    letters = _letters(random_, largest)
+    rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    letters = _letters(rng, largest)
     width = max(6, len(str(count)))
-    for number, size in enumerate(sizes(count, smallest, largest, random_), 1):
+    for number, size in enumerate(sizes(count, smallest, largest, rng), 1):
         head = b'{"id": "r%0*d", "text": "' % (width, number)
         tail = b'"}'
-        start = letters.index(b" ", random_.randrange(len(letters) - largest - 1_000)) + 1
+        start = letters.index(b" ", rng.randrange(len(letters) - largest - 1_000)) + 1
         yield head + _cut(letters, start, size - len(head) - len(tail)) + tail
 
 
-def _letters(random_: random.Random, largest: int) -> bytes:
+def _letters(rng: random.Random, largest: int) -> bytes:
     """Return letters, one after the other, as the inside of a JSON string in UTF-8."""
     wanted = 2 * largest + 10_000
     sentences = [
-        random_.choice(_OPENINGS).format(
-            thing=random_.choice(_THINGS),
-            event=random_.choice(_EVENTS),
-            place=random_.choice(_PLACES),
+        rng.choice(_OPENINGS).format(
+            thing=rng.choice(_THINGS),
+            event=rng.choice(_EVENTS),
+            place=rng.choice(_PLACES),
         )
         for _ in range(2_000)
     ]
     parts: list[str] = []
     length = 0
     while length < wanted:
-        part = random_.choice(sentences) + random_.choice((" ", " ", " ", "\\n"))
+        part = rng.choice(sentences) + rng.choice((" ", " ", " ", "\\n"))
         parts.append(part)
         length += len(part)
     return "".join(parts).encode()
@@ -105,7 +105,7 @@ def _cut(letters: bytes, start: int, size: int) -> bytes:
     type=click.Choice(["letters", *DATASETS]),
     default="letters",
     show_default=True,
-    help="What the records are.",
+    help="Kind of the records.",
 )
 @click.option("--count", default=2_000, show_default=True, type=click.IntRange(0))
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
@@ -139,7 +139,7 @@ def main(
                 raise click.UsageError(f"--{option} is for letters; {kind} has sizes of its own")
         made = DATASETS[kind](count, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # A reader never sees half a file, also when this is stopped in between.
+    # Readers never see half a file, even when this is stopped midway.
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with unfinished.open("wb") as file:

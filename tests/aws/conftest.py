@@ -1,4 +1,4 @@
-"""A server that answers bytes as it is told, and an environment that knows no real account."""
+"""Scripted server for whole requests, and an environment without a real account."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
 
 @dataclass
 class WireServer:
-    """Reads whole requests and answers the next of ``answers``, or the last one for ever.
+    """Reads whole requests and answers the next of ``answers``, or the last one again.
 
     ``close`` ends the connection without an answer, ``reset`` tears it down, ``silence`` keeps it
     open and says nothing. An answer that promises more bytes than it has is cut off after them. A
@@ -186,7 +186,7 @@ def connect(request: pytest.FixtureRequest) -> Connect:
 
 @pytest.fixture
 def closed_port() -> Callable[[], str]:
-    """Return the URL of a port that nobody listens on."""
+    """Return the URL of a port that nothing listens on."""
 
     def find() -> str:
         with socket.socket() as plug:

@@ -1,4 +1,4 @@
-"""Throw bytes at the reader of answers, and fail if it breaks its law.
+"""Fuzzer of the response reader: throws bytes at it, and fails if it breaks its law.
 
     python -m tests.aws.fuzz --seconds 120
     python -m tests.aws.fuzz --runs 1000000 --seed 7
@@ -31,7 +31,7 @@ class Mode:
     """What the request was."""
 
     is_head: bool = False
-    most: int = 1000
+    max_body_bytes: int = 1000
     any_length: bool = False
 
 
@@ -55,7 +55,9 @@ def pieces(data: bytes, at: Iterable[int]) -> list[bytes]:
 def read(cut: Sequence[bytes], mode: Mode) -> tuple[ResponseReader, bool]:
     """Read pieces and the end; return the reader, and whether it refused them."""
     reader = ResponseReader()
-    reader.begin(is_head=mode.is_head, most=mode.most, takes_any_length=mode.any_length)
+    reader.begin(
+        is_head=mode.is_head, max_body_bytes=mode.max_body_bytes, accepts_any_length=mode.any_length
+    )
     try:
         for piece in cut:
             reader.feed(piece)
@@ -75,9 +77,9 @@ def check(data: bytes, mode: Mode, at: Iterable[int]) -> None:
     if len(data) <= HEAD_BYTES:  # a larger piece may hold a larger head
         assert whole.is_complete == cut.is_complete, "cut otherwise it says something else"
     if whole.is_complete and cut.is_complete:
-        assert whole.answer() == cut.answer(), "cut otherwise it says something else"
+        assert whole.response() == cut.response(), "cut otherwise it says something else"
     for reader, refused in ((whole, was_refused), (cut, cut_was_refused)):
-        assert refused or len(reader.content) <= mode.most or mode.any_length
+        assert refused or len(reader.content) <= mode.max_body_bytes or mode.any_length
         if reader.is_complete:
             _check_complete(reader, mode)
     if whole.is_complete:
@@ -119,8 +121,8 @@ def _compare(reader: ResponseReader, data: bytes, mode: Mode) -> None:
     assert body == reader.content, "http.client reads another body"
     theirs: dict[bytes, bytes] = {}
     for name, value in other.headers.raw_items():
-        key, told = name.lower().encode(), str(value).strip(" \t").encode("latin-1")
-        theirs[key] = theirs[key] + b"," + told if key in theirs else told
+        key, text = name.lower().encode(), str(value).strip(" \t").encode("latin-1")
+        theirs[key] = theirs[key] + b"," + text if key in theirs else text
     assert theirs == reader.headers, "http.client reads other headers"
 
 

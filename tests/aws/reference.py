@@ -1,4 +1,4 @@
-"""Requests signed by botocore, at the moment and with the keys that a test names; odd texts."""
+"""Reference signatures of botocore, at a given moment with given keys; odd texts."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Every error of the services and of the client library has one remedy."""
+"""Error mapping: every error of the services and of the client library has one remedy."""
 
 import socket
 from unittest import mock
@@ -78,7 +78,7 @@ AMBIGUOUS = {"LimitExceededException"}  # a quota of resources that no waiting r
     ],
 )
 def test_codes(code: str, status: int, message: str, error: type[DispatcherError]) -> None:
-    made = by_code(code, status, message, doing="invoking endpoint churn")
+    made = by_code(code, status, message, action="invoking endpoint churn")
     assert type(made) is error
     assert "invoking endpoint churn" in str(made)
     assert "None" not in str(made)
@@ -94,17 +94,17 @@ def test_codes(code: str, status: int, message: str, error: type[DispatcherError
     ),
 )
 def test_what_botocore_would_repeat_is_repeated(code: str) -> None:
-    assert isinstance(by_code(code, 400, "", doing="x"), Throttled | Transient)
+    assert isinstance(by_code(code, 400, "", action="x"), Throttled | Transient)
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "404", "Unheard"])
 def test_an_object_may_be_missing(code: str) -> None:
-    assert type(by_code(code, 404, "", doing="x", reading=True)) is NotThere
+    assert type(by_code(code, 404, "", action="x", reading=True)) is NotThere
 
 
 @given(st.text(), st.integers(100, 599), st.text())
 def test_any_answer_has_a_remedy(code: str, status: int, message: str) -> None:
-    made = by_code(code, status, message, doing="x")
+    made = by_code(code, status, message, action="x")
     assert isinstance(made, CallError | Denied)
     if status >= 500:
         assert not isinstance(made, Rejected)

@@ -1,4 +1,4 @@
-"""Locations come back as they were written."""
+"""Locations: parsing returns what was written."""
 
 from hypothesis import given
 from hypothesis import strategies as st

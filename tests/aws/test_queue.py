@@ -1,4 +1,4 @@
-"""SQS answers that are none: nothing that may be said well-formed gets further than a call."""
+"""Queue: a well-formed response of another shape ends the call with one of our errors."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ async def test_failures_that_are_none(
 
 @pytest.mark.parametrize("answer", [[], b"{", b"x", b"{}{}", b"NaN"], ids=str)
 @pytest.mark.parametrize("connect", ["direct"], indirect=True)  # to botocore they are empty
-async def test_answers_that_are_no_json(wire: WireServer, connect: Connect, answer: object) -> None:
+async def test_responses_without_json(wire: WireServer, connect: Connect, answer: object) -> None:
     await assert_none(wire, connect, answer, lambda queue: queue.receive())
 
 
 @pytest.mark.parametrize("answer", [b"", {}, {"Messages": []}, {"Messages": None}, {"New": 1}])
-async def test_an_answer_without_messages(
+async def test_a_response_without_messages(
     wire: WireServer, connect: Connect, answer: object
 ) -> None:
     said(wire, answer)
@@ -117,7 +117,7 @@ async def test_what_an_answer_says_besides_does_not_matter(
         ({"Code": "RequestThrottled", "SenderFault": True}, Throttled),
         ({}, ServiceFailed),
     ],
-    ids=["its-own-fault", "the-service's", "throttled", "not-told"],
+    ids=["its-own-fault", "the-service's", "throttled", "no-code"],
 )
 async def test_those_that_failed_come_back(
     wire: WireServer,
@@ -126,17 +126,17 @@ async def test_those_that_failed_come_back(
     kind: type[CallError],
     call: Callable[[Queue], Awaitable[dict[int, CallError]]],
 ) -> None:
-    said(wire, {"Failed": [{"Id": "1", **entry}], "Successful": [{"Id": "0"}]})
+    failure = {"Id": "1", "Message": "the words of SQS", **entry}
+    said(wire, {"Failed": [failure], "Successful": [{"Id": "0"}]})
     async with connect() as transport:
         failed = await call(transport.queue(f"{wire.url}/1/q"))
+    assert "the words of SQS" in str(failed[1])
     assert {index: type(error) for index, error in failed.items()} == {1: kind}
     assert failed[1].code == entry.get("Code", "Unknown")
 
 
 @pytest.mark.parametrize("call", BATCHES.values(), ids=BATCHES)
-async def test_an_entry_that_nobody_may_send_stops_the_run(
-    wire: WireServer, connect: Connect, call: Call
-) -> None:
+async def test_a_denied_entry_stops_the_run(wire: WireServer, connect: Connect, call: Call) -> None:
     said(wire, {"Failed": [{"Id": "1", "Code": "KMS.AccessDeniedException", "SenderFault": True}]})
     async with connect() as transport:
         with pytest.raises(Denied):

@@ -1,4 +1,4 @@
-"""What a service says back of a request is not shown: no token, attributes or signature."""
+"""Law: errors never show a token, attribute or signature that a service repeats."""
 
 import os
 import subprocess
@@ -118,7 +118,7 @@ async def test_a_wrong_secret_shows_nothing_of_the_request(
 def test_of_every_refusal_only_the_first_line_is_shown(
     code: str, status: int, message: str, shown: str
 ) -> None:
-    said = str(by_code(code, status, message, doing="trying"))
+    said = str(by_code(code, status, message, action="trying"))
     assert f"({code}: {shown}" in said
     assert "second" not in said
     assert "\n" not in said
@@ -130,12 +130,12 @@ def test_a_wrong_secret_shows_nothing_on_the_screen(tmp_path: Path, transport: s
     (tmp_path / "in.jsonl").write_text('{"id": "r0", "text": "x"}\n')
     common = {"request": {"custom_attributes": ATTRIBUTES}, "aws": {"transport": transport}}
     bare: dict[str, Any] = {"completion": {"queue_url": None}, "staging": {"bucket": None}}
-    with crash.emulator(tmp_path, "--verify-signatures") as told:
+    with crash.emulator(tmp_path, "--verify-signatures") as given:
         wrong = {"AWS_SECRET_ACCESS_KEY": "wrong", "AWS_SESSION_TOKEN": TOKEN}
-        environment = os.environ | told | wrong
+        environment = os.environ | given | wrong
 
         def said(*arguments: str, **sections: dict[str, Any]) -> str:
-            config = crash.configure(tmp_path, told, **common, **sections)
+            config = crash.configure(tmp_path, given, **common, **sections)
             ended = subprocess.run(
                 [sys.executable, "-m", "dispatcher", arguments[0], str(config), *arguments[1:]],
                 env=environment,

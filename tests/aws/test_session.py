@@ -1,4 +1,4 @@
-"""Who we are and where we call, from settings and environment; mistakes are sentences."""
+"""Session: credentials, region and endpoints from settings and environment, and their errors."""
 
 from __future__ import annotations
 
@@ -247,22 +247,6 @@ async def test_a_role_that_may_not_be_assumed(wire: WireServer, connect: Connect
     assert "sts:AssumeRole" in said
 
 
-@pytest.mark.parametrize(("without", "name"), [(None, "aioboto3"), ("127.0.0.1", "direct")])
-async def test_a_proxy_selects_aioboto3_and_says_so(
-    wire: WireServer,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    without: str | None,
-    name: str,
-) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    if without is not None:
-        monkeypatch.setenv("no_proxy", without)
-    async with open_transport(AwsSettings(), connections=1) as transport:
-        assert transport.name == name
-    assert ("aioboto3 is used" in caplog.text) is (name == "aioboto3")
-
-
 def runtime_members(session: aioboto3.Session) -> dict[str, object]:
     loader = session._session.get_component("data_loader")
     model = loader.load_service_model("sagemaker-runtime", "service-2")
@@ -272,7 +256,7 @@ def runtime_members(session: aioboto3.Session) -> dict[str, object]:
 
 def test_an_old_model_learns_what_it_lacks() -> None:
     session = aioboto3.Session()
-    session_module._teach_inline_requests(session)
+    session_module._extend_runtime_model(session)
     assert {"Body", "Filename", "S3OutputPathExtension"} <= runtime_members(session).keys()
 
 
@@ -281,5 +265,5 @@ def test_a_model_that_knows_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Loader, "load_service_model", lambda *_arguments: newer)
     session = aioboto3.Session()
     before = list(session._session.get_component("data_loader").search_paths)
-    session_module._teach_inline_requests(session)
+    session_module._extend_runtime_model(session)
     assert session._session.get_component("data_loader").search_paths == before

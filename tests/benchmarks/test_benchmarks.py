@@ -53,7 +53,7 @@ def test_the_accounts_of_the_ledger_hold_every_invocation(tmp_path: Path) -> Non
         assert unpacked["passed"][door] == 300
         assert 10 <= packed["passed"][door] <= 12
     for whole in (unpacked, packed):
-        assert whole["doors_us"]["Store.apply"] > 0
+        assert whole["doors_us"]["SqliteStore.apply"] > 0
         assert whole["doors_us"]["Ledger.settle"] > 0
         assert whole["ledger_us"] == pytest.approx(sum(whole["doors_us"].values()))
 

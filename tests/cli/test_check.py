@@ -43,7 +43,7 @@ def test_a_real_account_is_described(
     result = cli("check", "w.yaml", "--set", "emulator=null")
     assert "endpoint      churn in eu-west-1\n" in result.stdout
     assert "staging       none: records above 128.0 kB become dead letters\n" in result.stdout
-    told = "completion    no queue: S3 is looked at when completions are expected\n"
+    told = "completion    no queue: S3 is asked when completions are expected\n"
     assert told in result.stdout
 
 

@@ -43,7 +43,7 @@ def test_queues_are_named(cli: Callable[..., Result], account: Emulator) -> None
     result = cli("check", "q.yaml")
     assert result.exit_code == 0, result.stdout
     url = f"{account.url}/000000000000"
-    source = f"source        {url}/in, key is the message's id, ends when it gave nothing for "
+    source = f"source        {url}/in, key is the message's id, ends when it delivered nothing for "
     assert source in result.stdout
     assert f"results       {url}/out, join output\n" in result.stdout
     assert f"dead letters  {url}/dead\n" in result.stdout
@@ -88,5 +88,5 @@ def test_a_fifo_queue_is_refused(cli: Callable[..., Result], account: Emulator) 
 
 def test_more_than_a_queue_gives_is_told(cli: Callable[..., Result], account: Emulator) -> None:
     many = ("--set", "packing.framing=lines", "--set", "packing.max_records=100")
-    assert "SQS gives no more" in cli("check", "q.yaml", *many).stdout
-    assert "SQS gives no more" not in cli("check", "q.yaml").stdout
+    assert "SQS delivers no more" in cli("check", "q.yaml", *many).stdout
+    assert "SQS delivers no more" not in cli("check", "q.yaml").stdout

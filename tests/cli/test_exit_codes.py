@@ -1,21 +1,12 @@
 """Whatever ends the program becomes one paragraph and an exit code."""
 
-import io
 from pathlib import Path
 
 import click
 import pytest
 
-from dispatcher.cli.exit_codes import most_telling, report
-from dispatcher.cli.terminal import Terminal, paragraph
+from dispatcher.cli.exit_codes import CommandContext, report, root_cause
 from dispatcher.errors import ConfigError, Denied, RunStopped, StateError, Throttled
-
-
-class TerminalStream(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.mark.parametrize(
@@ -36,7 +27,7 @@ class TerminalStream(io.StringIO):
 def test_what_is_told(
     error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert report(error, Terminal()) == code
+    assert report(error, CommandContext()) == code
     assert capsys.readouterr().err == told
 
 
@@ -45,16 +36,16 @@ def test_a_group_tells_the_error_that_a_person_can_mend() -> None:
     group = BaseExceptionGroup(
         "", [ValueError("x"), ExceptionGroup("", [KeyError("y"), denied]), KeyboardInterrupt()]
     )
-    assert most_telling(group) is denied
-    assert most_telling(ExceptionGroup("", [RunStopped("r"), ConfigError("c")])).args == ("c",)
-    assert isinstance(most_telling(ExceptionGroup("", [KeyError("y")])), KeyError)
+    assert root_cause(group) is denied
+    assert root_cause(ExceptionGroup("", [RunStopped("r"), ConfigError("c")])).args == ("c",)
+    assert isinstance(root_cause(ExceptionGroup("", [KeyError("y")])), KeyError)
 
 
 def test_a_bug_is_told_without_its_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     try:
         raise KeyError("secret payload")
     except KeyError as error:
-        code = report(ExceptionGroup("group", [error]), Terminal(tmp_path))
+        code = report(ExceptionGroup("group", [error]), CommandContext(tmp_path))
     told = capsys.readouterr().err
     [file] = tmp_path.iterdir()
     assert code == 3
@@ -71,7 +62,7 @@ def test_a_bug_outside_of_a_run_does_not_talk_of_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    report(KeyError("x"), Terminal())
+    report(KeyError("x"), CommandContext())
     assert "state" not in capsys.readouterr().err
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -83,29 +74,5 @@ def test_a_bug_whose_traceback_cannot_be_written(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "touch", refuse)
-    assert report(KeyError("x"), Terminal(tmp_path)) == 3
+    assert report(KeyError("x"), CommandContext(tmp_path)) == 3
     assert "could not be written (No space left on device)" in capsys.readouterr().err
-
-
-def test_a_paragraph_is_wrapped_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "50")
-    monkeypatch.setenv("NO_COLOR", "1")
-    text = paragraph("error:", "word " * 30 + "a-very-long/path/" * 5, TerminalStream())
-    lines = text.splitlines()
-    assert len(lines) > 3
-    assert all(line.startswith("       ") for line in lines[1:])
-    assert all(len(line) < 50 for line in lines[:-1])
-    assert lines[-1].strip() == "a-very-long/path/" * 5
-
-
-def test_a_paragraph_is_one_line_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "50")
-    assert "\n" not in paragraph("error:", "word " * 30, io.StringIO())
-
-
-def test_the_label_is_red_where_colour_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    assert paragraph("error:", "x", TerminalStream()).startswith("\x1b[31m")
-    assert paragraph("error:", "x", io.StringIO()) == "error: x"
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert paragraph("error:", "x", TerminalStream()) == "error: x"

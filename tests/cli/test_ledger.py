@@ -48,7 +48,7 @@ def test_damage_is_shown_with_what_to_do_about_it(cli: Cli, finished: Path) -> N
     assert first.startswith("DAMAGED  results.jsonl is missing, and ")
     assert remedy == "         Put the file back."
     assert note.startswith("note     dead.jsonl has 1 bytes after byte ")
-    assert nothing == "         Nothing is to be done: the next run mends it by itself."
+    assert nothing == "         No action is needed: the next run repairs it by itself."
     assert empty == ""
     assert last.startswith("state/ledger.db is damaged: looked at ")
 
@@ -61,7 +61,7 @@ def test_damage_is_shown_with_what_to_do_about_it(cli: Cli, finished: Path) -> N
 def test_many_findings_are_shortened(
     cli: Cli, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dispatcher.cli.ledger._MOST_FINDINGS", 1)
+    monkeypatch.setattr("dispatcher.cli.ledger._MAX_FINDINGS", 1)
     (finished / "results.jsonl").unlink()
     (finished / "dead.jsonl").unlink()
     result = cli("ledger", "check", "w.yaml")

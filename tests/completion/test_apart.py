@@ -19,10 +19,10 @@ from dispatcher.completion.joiner import Claimed
 from dispatcher.config.retry import RetrySettings
 from dispatcher.errors import StateError
 from dispatcher.ledger.invocation import Entry
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.replacement import bounds
-from dispatcher.ledger.settlement import Settlement
-from dispatcher.retry.outcomes import RetryInvocation, follow
+from dispatcher.ledger.outcome import Outcome, Settlement
+from dispatcher.ledger.replacement import part_bounds
+from dispatcher.reasons import Reason
+from dispatcher.retry.outcomes import RetryInvocation, SplitBudget, after_failed_invocation
 
 if TYPE_CHECKING:
     from tests.completion.conftest import OpenScene, Scene
@@ -38,12 +38,17 @@ CLIENT = "ClientError: Received client error (400) from model."
 @cache
 def parts_of(records: int) -> list[int]:
     """Return how many records the parts of a failed invocation have; none for a single one."""
-    after = follow(
-        "model_error", tries=1, records=records, allowed=9, policy=RetrySettings(), jitter=0.0
+    after = after_failed_invocation(
+        Reason.MODEL_ERROR,
+        tries=1,
+        records=records,
+        budget=SplitBudget(1.0),
+        retry=RetrySettings(),
+        jitter=0.0,
     )
     if not isinstance(after, RetryInvocation):
         return []
-    return [end - start for start, end in pairwise(bounds(records, after.parts))]
+    return [end - start for start, end in pairwise(part_bounds(records, after.parts))]
 
 
 def cost(records: int, bad: set[int]) -> int:
@@ -199,7 +204,7 @@ async def test_without_allowance_all_are_dead_and_told_what_to_raise(
     open_scene: OpenScene, share: float
 ) -> None:
     async with open_scene(packing=PACKED, retry={"bisection": share}) as scene:
-        scene.meter.read, scene.meter.parts = 10, 1_003
+        scene.split_budget.read, scene.split_budget.made = 10, 1_003
         (entry,) = await scene.plan(10)
         outcomes, parts, _ = await fail(scene, entry, refused(entry))
         assert parts == []
@@ -213,7 +218,7 @@ async def test_without_allowance_all_are_dead_and_told_what_to_raise(
 async def test_many_loops_together_keep_to_the_allowance(open_scene: OpenScene) -> None:
     async with open_scene(packing=PACKED, retry={"bisection": 1}) as scene:
         entries = await scene.plan(*[5] * 8)
-        scene.meter.read, scene.meter.parts = 40, 1_000 + 40 - 7
+        scene.split_budget.read, scene.split_budget.made = 40, 1_000 + 40 - 7
         give, to_join = anyio.create_memory_object_stream[Claimed](10)
         settlements, joined = anyio.create_memory_object_stream[list[Settlement]](10)
         receipts, to_delete = anyio.create_memory_object_stream[list[str]](10)
@@ -230,7 +235,7 @@ async def test_many_loops_together_keep_to_the_allowance(open_scene: OpenScene) 
             done = [one async for some in joined for one in some]
         assert len(scene.postponed) == 6
         assert len(done) == 6
-        assert scene.meter.parts == 1_000 + 40 - 1
+        assert scene.split_budget.made == 1_000 + 40 - 1
         for settlement in done:
             assert settlement.reservation is not None
             settlement.reservation.release()

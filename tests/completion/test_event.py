@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.aws.requests import Location
-from dispatcher.completion.event import Completion, Nothing, invocation_at, parse
+from dispatcher.completion.event import Completion, NoCompletion, invocation_at, parse
 
 SUCCESS: dict[str, Any] = {
     "awsRegion": "eu-central-1",
@@ -212,12 +212,12 @@ def test_a_clock_that_runs_backwards_counts_as_no_time() -> None:
     ids=["sagemaker", "s3"],
 )
 def test_test_events(deliver: Any, event: object) -> None:
-    assert parse(deliver(event)) == [Nothing("test")]
+    assert parse(deliver(event)) == [NoCompletion("test")]
 
 
 def test_a_subscription_to_confirm_is_not_for_us() -> None:
     event = {"Type": "SubscriptionConfirmation", "Message": "You have chosen", "Token": "t"}
-    assert parse(json.dumps(event)) == [Nothing("malformed")]
+    assert parse(json.dumps(event)) == [NoCompletion("malformed")]
 
 
 def s3_record(key: str, name: str | None = "ObjectCreated:Put") -> dict[str, Any]:
@@ -268,7 +268,7 @@ def test_keys_of_eventbridge_are_not() -> None:
     ids=["removed", "input", "bridge-removed", "bridge-input"],
 )
 def test_an_object_that_is_no_new_output_completes_nothing(text: str) -> None:
-    assert parse(text) == [Nothing("foreign")]
+    assert parse(text) == [NoCompletion("foreign")]
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_the_id_in_a_name(key: str, invocation: str) -> None:
     ],
 )
 def test_what_is_not_understood_is_malformed(text: str) -> None:
-    assert parse(text) == [Nothing("malformed")]
+    assert parse(text) == [NoCompletion("malformed")]
 
 
 @pytest.mark.parametrize("wrong", [5, ["x"], {"a": 1}, True, None])
@@ -371,7 +371,7 @@ json_values = st.recursive(
 )
 
 
-def assert_usable(parts: list[Completion | Nothing]) -> None:
+def assert_usable(parts: list[Completion | NoCompletion]) -> None:
     assert parts
     for part in parts:
         if isinstance(part, Completion):

@@ -22,8 +22,7 @@ from dispatcher.errors import (
 )
 from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger.invocation import Entry
-from dispatcher.ledger.outcome import Meta
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Meta, Settlement
 from dispatcher.ledger.states import State
 
 if TYPE_CHECKING:

@@ -11,8 +11,6 @@ import pytest
 from dispatcher.completion.joiner import Claimed
 from dispatcher.completion.listener import Listener, acknowledge
 from dispatcher.errors import CallError, Denied, Rejected, Throttled, Transient
-from dispatcher.retry.outage import OutageTimer
-from tests.virtual_time import monotonic
 
 if TYPE_CHECKING:
     from tests.completion.conftest import OpenScene, Scene
@@ -21,18 +19,23 @@ FOREIGN = json.dumps({"invocationStatus": "Completed", "inferenceId": "somebody-
 TEST = json.dumps({"eventSource": "aws:sagemaker", "eventName": "TestNotification"})
 
 
+def make_listener(scene: Scene, drained: anyio.Event) -> Listener:
+    return Listener(
+        ledger=scene.ledger,
+        queue=scene.queue,
+        foreign=scene.config.completion.foreign,
+        outage=scene.outage,
+        observe=scene.meter.observe,
+        heard=scene.hear,
+        drained=drained,
+    )
+
+
 async def listen(scene: Scene, seconds: float = 1.0) -> tuple[list[Claimed], list[str]]:
     """Listen for a while; return what was claimed and what may be deleted at once."""
     claims, to_join = anyio.create_memory_object_stream[Claimed](100)
     receipts, to_delete = anyio.create_memory_object_stream[list[str]](100)
-    listener = Listener(
-        scene.config,
-        scene.ledger,
-        scene.queue,
-        scene.meter,
-        OutageTimer(300.0, monotonic, "nothing could be read", scene.meter.troubles),
-        scene.hear,
-    )
+    listener = make_listener(scene, anyio.Event())
     with to_join, to_delete:
         with anyio.move_on_after(seconds):
             await listener.run(claims, receipts)
@@ -79,7 +82,7 @@ async def test_a_duplicate_of_what_is_being_settled_goes_with_it(scene: Scene) -
     assert len(claims) == 1
     assert entry.acks == ["receipt-0", "receipt-1", "receipt-2"]
     assert deleted == []
-    assert scene.meter.events == {"matched": 1, "duplicate": 2}
+    assert scene.meter.events == {"matched": 1, "claimed": 2}
 
 
 async def test_an_event_of_what_is_settled_is_deleted_at_once(scene: Scene) -> None:
@@ -88,7 +91,7 @@ async def test_an_event_of_what_is_settled_is_deleted_at_once(scene: Scene) -> N
     scene.queue.batches = [[scene.event(entry)]]
     claims, deleted = await listen(scene)
     assert (claims, deleted) == ([], ["receipt-0"])
-    assert scene.meter.events == {"duplicate": 1}
+    assert scene.meter.events == {"closed": 1}
 
 
 async def test_a_redelivered_event_of_what_was_given_back_is_claimed_again(scene: Scene) -> None:
@@ -228,10 +231,7 @@ async def test_the_first_empty_answer_says_that_the_queue_is_drained(scene: Scen
     entries = await scene.accepted(2)
     scene.queue.batches = [[scene.event(entries[0])], [scene.event(entries[1])], [], []]
     drained = anyio.Event()
-    patience = OutageTimer(300.0, monotonic, "nothing could be read", scene.meter.troubles)
-    listener = Listener(
-        scene.config, scene.ledger, scene.queue, scene.meter, patience, scene.hear, drained
-    )
+    listener = make_listener(scene, drained)
     claims, claimed = anyio.create_memory_object_stream[Claimed](10)
     receipts, deleted = anyio.create_memory_object_stream[list[str]](10)
     async with claimed, deleted, anyio.create_task_group() as group:

@@ -120,7 +120,7 @@ async def test_inputs_that_are_selected_from_count_in_memory_and_go_beside_the_l
     async with open_scene(sink={"join": "both", "select": "length(input.n)"}) as scene:
         memory = scene.joiner.memory = scene.memory = Watched(64_000_000)
         record = Record(Position("in", 0, 10, 1), "large", large)
-        parcel = Parcel([record], b"", "application/json", "s3", kept=large)
+        parcel = Parcel([record], b"", "application/json", "s3", spooled=large)
         (planned,) = await scene.ledger.plan([parcel])
         entry = scene.ledger.find(planned.number)
         assert entry is not None

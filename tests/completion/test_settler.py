@@ -19,12 +19,11 @@ from dispatcher.errors import StateError
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.packing.batch_size import BatchSize
-from dispatcher.reasons import Status
+from dispatcher.reasons import Reason, Status
 from dispatcher.records.record import Position
-from dispatcher.run.settler import Settler, sizing_of
+from dispatcher.run.settler import Settler, learned_batch_size
 
 if TYPE_CHECKING:
     from tests.completion.conftest import Scene
@@ -74,12 +73,13 @@ class Desk:
         self.source = Acknowledged(SourceSettings(path=["in"]), log=self.log)
         self.results, self.dead = self._file("results"), self._file("dead")
         self.settler = Settler(
-            JsonlSink(self.results, _result, durable=self.durable),
-            JsonlSink(self.dead, dead_letter_line, durable=self.durable),
-            self.scene.ledger,
-            self.source,
-            self.scene.meter,
-            self.scene.now,
+            results=JsonlSink(self.results, _result, durable=self.durable),
+            dead_letters=JsonlSink(self.dead, dead_letter_line, durable=self.durable),
+            ledger=self.scene.ledger,
+            source=self.source,
+            batch_size=BatchSize(),
+            observe=self.scene.meter.observe,
+            now=self.scene.now,
         )
 
     def _file(self, name: str) -> Watched:
@@ -124,7 +124,7 @@ def desk(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def settlement(entry: Entry, status: Status = "completed", *acks: str) -> Settlement:
     entry.acks = list(acks) or None
-    reason = "" if status == "completed" else "model_error"
+    reason = None if status == "completed" else Reason.MODEL_ERROR
     return Settlement(
         entry,
         [Outcome(s.position, s.key, status, b"1", None, reason=reason) for s in entry.record_refs],
@@ -201,7 +201,9 @@ async def test_a_group_is_closed_when_it_is_large(
 
 
 async def test_records_that_never_were_in_an_invocation(desk: Desk) -> None:
-    outcome = Outcome(Position("in", 0, 10, 1), "in:1", "rejected", None, None, reason="bad_json")
+    outcome = Outcome(
+        Position("in", 0, 10, 1), "in:1", "rejected", None, None, reason=Reason.BAD_JSON
+    )
     assert await desk.run([Settlement(None, [outcome])]) == []
     assert [line["reason"] for line in desk.lines("dead")] == ["bad_json"]
     assert desk.scene.ledger.marks["in"].offset == 10
@@ -210,13 +212,13 @@ async def test_records_that_never_were_in_an_invocation(desk: Desk) -> None:
 async def test_counters_move_after_the_fact(desk: Desk) -> None:
     one, two, three = await desk.scene.accepted(3)
     (overtaken,) = await desk.scene.plan(1)
-    desk.scene.meter.outstanding = 4
     await anyio.sleep(3)
     await desk.run(
         [settlement(one), settlement(two), settlement(three, "failed"), settlement(overtaken)]
     )
     meter = desk.scene.meter
-    assert (meter.completed, meter.dead, meter.outstanding) == (3, 1, 0)
+    assert (meter.completed, meter.dead) == (3, 1)
+    assert desk.scene.ledger.outstanding == 0
     assert meter.dead_reasons == {"model_error": 1}
     assert (meter.completion_latency.count, meter.completion_latency.total) == (3, 9.0)
 
@@ -225,10 +227,14 @@ async def test_a_packed_invocation_that_was_not_taken_apart_has_one_bad_record_a
     desk: Desk,
 ) -> None:
     seen: list[tuple[int, int]] = []
-    desk.settler.sizing.observe = lambda *told: seen.append(told)  # type: ignore[method-assign]
+    desk.settler.batch_size.observe = (  # type: ignore[method-assign]
+        lambda *observed: seen.append(observed)
+    )
     good, bad = await desk.scene.accepted(2)
     (packed,) = await desk.scene.plan(50)
-    never = Outcome(Position("in", 990, 999, 99), "x", "rejected", None, None, reason="bad_json")
+    never = Outcome(
+        Position("in", 990, 999, 99), "x", "rejected", None, None, reason=Reason.BAD_JSON
+    )
     group = [settlement(good), settlement(bad, "failed"), settlement(packed, "failed")]
     await desk.run([*group, Settlement(None, [never])])
     assert seen == [(53, 2)]
@@ -236,8 +242,12 @@ async def test_a_packed_invocation_that_was_not_taken_apart_has_one_bad_record_a
 
 def test_the_share_of_bad_records_is_known_again_from_the_tallies() -> None:
     tallies = {"completed": 9_000, "dead:model_error": 1_000, "dead:bad_json": 1, "parts": 99_999}
-    assert sizing_of(tallies).most(1_000) == BatchSize(bad=1_000, records=10_001).most(1_000) < 10
-    assert sizing_of({"completed": 10, "dead:no_staging": 500}).most(1_000) == 1_000
+    assert (
+        learned_batch_size(tallies).limit(1_000)
+        == BatchSize(bad=1_000, records=10_001).limit(1_000)
+        < 10
+    )
+    assert learned_batch_size({"completed": 10, "dead:no_staging": 500}).limit(1_000) == 1_000
 
 
 @pytest.mark.parametrize("broken", ["results", "ledger"])

@@ -56,8 +56,8 @@ def test_what_fits_together(
 
 
 _NO_LIST = (
-    "packing: framing template needs answer.list, the JSON pointer to the outputs in the answer, "
-    'such as /predictions; write "" where the answer itself is the list'
+    "packing: framing template needs answer.list, the JSON pointer to the outputs in the response, "
+    'such as /predictions; write "" where the response itself is the list'
 )
 
 WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
@@ -118,8 +118,8 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"answer": {"framing": "lines", "list": "/p"}},
         {},
         (
-            "packing.answer: list points to /p in a document, and with framing lines an answer is "
-            "none; set framing to auto or array"
+            "packing.answer: list points to /p in a document, but with framing lines a response is "
+            "not one document; set framing to auto or array"
         ),
     ),
     *(
@@ -176,7 +176,7 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"encodings": ["json", "json+gzip", "msgpack"]},
         {"request": {"content_type": "application/x"}},
         (
-            "request.content_type would call json and msgpack by one name; give each encoding its "
+            "request.content_type would label json and msgpack alike; give each encoding its "
             "own in packing.content_types"
         ),
     ),

@@ -13,9 +13,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dispatcher.connectors.outcome_lines import DEEPEST, dead_letter_line, in_pieces, result_line
+from dispatcher.connectors.outcome_lines import (
+    MAX_DEPTH,
+    dead_letter_line,
+    line_chunks,
+    result_line,
+)
 from dispatcher.flow.content import ChangedError, FileSlice
 from dispatcher.ledger.outcome import Meta, Outcome
+from dispatcher.reasons import Reason
 from dispatcher.records.record import Key, Position
 
 Join = Literal["output", "input", "both"]
@@ -30,7 +36,7 @@ def completed(
 
 
 def dead(raw: bytes | None, *, key: Key = "k", message: str = "It broke.") -> Outcome:
-    return Outcome(AT, key, "failed", None, None, "model_error", message, attempts=3, input=raw)
+    return Outcome.dead(AT, key, Reason.MODEL_ERROR, message, attempts=3, input=raw)
 
 
 def read(line: bytes) -> Any:
@@ -98,11 +104,11 @@ def test_an_unknown_content_type_is_null() -> None:
     assert value["output"] == {"base64": "eA==", "content_type": None}
 
 
-@pytest.mark.parametrize("levels", [DEEPEST - 1, DEEPEST, DEEPEST + 1, 1023, 1024, 5000])
+@pytest.mark.parametrize("levels", [MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, 1023, 1024, 5000])
 def test_only_what_every_reader_can_nest_is_embedded(levels: int) -> None:
     deep = b"[" * levels + b"]" * levels
     value = read(result_line(completed(deep), "output", meta=False))
-    assert isinstance(value["output"], list) == (levels <= DEEPEST)
+    assert isinstance(value["output"], list) == (levels <= MAX_DEPTH)
 
 
 def test_wide_is_not_deep() -> None:
@@ -183,11 +189,11 @@ def blob_of(tmp_path: Path, raw: bytes, *, crc: int | None = None) -> FileSlice:
     shown=st.tuples(st.sampled_from(["output", "input", "both"]), st.booleans()),
     chunk=st.integers(1, 9),
 )
-@example(b"[" * DEEPEST + b"]" * DEEPEST, "k", ("both", False), 7)
-@example(b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1), "k", ("both", False), 7)
+@example(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, "k", ("both", False), 7)
+@example(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), "k", ("both", False), 7)
 @example(b"null", "null", ("input", False), 2)
 @example(b"0", 0, ("both", True), 1)
-def test_in_pieces_a_line_says_the_same(
+def test_line_chunks_a_line_says_the_same(
     tmp_path_factory: pytest.TempPathFactory,
     raw: bytes,
     key: Key,
@@ -203,16 +209,16 @@ def test_in_pieces_a_line_says_the_same(
         ):
             whole = render(replace(outcome, input=raw))
             large = replace(outcome, input=blob_of(folder, raw))
-            line = b"".join(in_pieces(large, render))
+            line = b"".join(line_chunks(large, render))
             assert read(line) == read(whole)
 
 
 def test_what_is_not_the_record_any_more_is_never_a_whole_line(tmp_path: Path) -> None:
     outcome = dead(b"")
-    pieces = in_pieces(replace(outcome, input=blob_of(tmp_path, b"[1]", crc=5)), dead_letter_line)
+    pieces = line_chunks(replace(outcome, input=blob_of(tmp_path, b"[1]", crc=5)), dead_letter_line)
     with pytest.raises(ChangedError):
         list(pieces)
     gone = blob_of(tmp_path, b"[1]")
     gone.close()
     with pytest.raises(ChangedError, match="Bad file descriptor"):
-        list(in_pieces(replace(outcome, input=gone), dead_letter_line))
+        list(line_chunks(replace(outcome, input=gone), dead_letter_line))

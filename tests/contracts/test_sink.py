@@ -82,8 +82,11 @@ async def to_queue(transport: Transport) -> Kept:
             got += [json.loads(message.body) for message in some]
         return got
 
-    patience = OutageTimer(60.0, lambda: 0.0, "the queue could not be sent to")
-    return Kept(SqsSink(queue, render, patience, random.Random(1)), lines)
+    outage_timer = OutageTimer(
+        give_up_after=60.0, monotonic=lambda: 0.0, symptom="the queue could not be sent to"
+    )
+    sink = SqsSink(queue=queue, render=render, outage_timer=outage_timer, rng=random.Random(1))
+    return Kept(sink, lines)
 
 
 async def test_every_outcome_is_a_line(kept: Kept) -> None:

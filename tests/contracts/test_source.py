@@ -26,10 +26,12 @@ from dispatcher.connectors.jsonl import line_splitter as lines_of
 from dispatcher.connectors.jsonl import stream_reader as reader
 from dispatcher.connectors.jsonl.source import JsonlSource
 from dispatcher.connectors.sqs.source import SqsSource
+from dispatcher.environment import Environment
 from dispatcher.records import json_records
 from dispatcher.records.record import Item, Record, Unreadable
 from dispatcher.records.source import START, Mark, Source
-from tests.connectors.sqs.queue import Log, Patience
+from dispatcher.retry.outage import OutageTimer
+from tests.connectors.sqs.queue import Log
 from tests.contracts.conftest import Place
 
 LONGEST = 40
@@ -283,8 +285,15 @@ async def delivering(
             settings = SourceSettings.model_validate(
                 {"type": "sqs", "queue_url": made["QueueUrl"], "key": "id", "until_empty": 1}
             )
-            log, patience = Log(), Patience()
-            source = SqsSource(settings, calls, log, patience, time.monotonic, random.Random(1))
+            source = SqsSource(
+                settings=settings,
+                queue=calls,
+                message_log=Log(),
+                outage_timer=OutageTimer(
+                    give_up_after=300.0, monotonic=time.monotonic, symptom="nothing was received"
+                ),
+                environment=Environment(now=time.monotonic, rng=random.Random(1)),
+            )
             return Delivering(source, forgotten)
 
         yield {"lines": lines, "files": files, "queue": queue}[request.param]

@@ -26,14 +26,14 @@ async def test_the_next_process_knows_what_the_first_learnt(
 ) -> None:
     async with open_scene() as scene:
         first, second = await scene.plan(2)
-        evidence = AcceptanceProbe(scene.ledger, scene.bucket)
-        assert not await evidence.accepted(second)
+        probe = AcceptanceProbe(ledger=scene.ledger, objects=scene.bucket, is_chosen=True)
+        assert not await probe.was_accepted(second)
         assert scene.bucket.looks == []
-        await evidence.learn(first, f"{base}/{first.shard}/{first.id}.out", None)
-        await evidence.learn(second, "s3://elsewhere/not/chosen.out", None)
+        await probe.learn(first, f"{base}/{first.shard}/{first.id}.out", None)
+        await probe.learn(second, "s3://elsewhere/not/chosen.out", None)
     async with open_scene() as scene:
-        evidence = AcceptanceProbe(scene.ledger, scene.bucket)
-        assert not await evidence.accepted(second)
+        probe = AcceptanceProbe(ledger=scene.ledger, objects=scene.bucket, is_chosen=True)
+        assert not await probe.was_accepted(second)
         assert scene.bucket.looks == [f"{looked_at}/{second.shard}/{second.id}.out"]
 
 
@@ -42,64 +42,64 @@ async def test_a_name_of_the_services_own_teaches_nothing(
     scene: Scene, location: str | None
 ) -> None:
     first, second = await scene.plan(2)
-    evidence = AcceptanceProbe(scene.ledger, scene.bucket)
-    await evidence.learn(first, location, None)
-    assert not await evidence.accepted(second)
+    probe = AcceptanceProbe(ledger=scene.ledger, objects=scene.bucket, is_chosen=True)
+    await probe.learn(first, location, None)
+    assert not await probe.was_accepted(second)
     assert scene.bucket.looks == []
 
 
 async def test_a_base_that_is_no_location_of_s3_is_never_looked_at(scene: Scene) -> None:
     first, second = await scene.plan(2)
-    evidence = AcceptanceProbe(scene.ledger, scene.bucket)
-    await evidence.learn(first, f"ftp://out/{first.shard}/{first.id}.out", None)
-    assert not await evidence.accepted(second)
+    probe = AcceptanceProbe(ledger=scene.ledger, objects=scene.bucket, is_chosen=True)
+    await probe.learn(first, f"ftp://out/{first.shard}/{first.id}.out", None)
+    assert not await probe.was_accepted(second)
     assert scene.bucket.looks == []
 
 
 async def test_evidence_for_what_is_settled_changes_nothing(scene: Scene) -> None:
     first, second = await scene.plan(2)
-    evidence = AcceptanceProbe(scene.ledger, scene.bucket)
-    await evidence.learn(first, scene.output_of(first), None)
+    probe = AcceptanceProbe(ledger=scene.ledger, objects=scene.bucket, is_chosen=True)
+    await probe.learn(first, scene.output_of(first), None)
     scene.bucket.objects[scene.output_of(second)] = b"1", "text/plain"
     await scene.settle(second.number)
-    assert await evidence.accepted(second)
+    assert await probe.was_accepted(second)
     assert scene.ledger.find(second.number) is None
 
 
 async def test_a_failure_object_is_evidence_too(scene: Scene) -> None:
     first, second = await scene.plan(2)
-    evidence = AcceptanceProbe(scene.ledger, scene.bucket)
+    probe = AcceptanceProbe(ledger=scene.ledger, objects=scene.bucket, is_chosen=True)
     failures = f"s3://out/failures/{first.shard}/{first.id}-error.out"
-    await evidence.learn(first, scene.output_of(first), failures)
+    await probe.learn(first, scene.output_of(first), failures)
     failure = f"s3://out/failures/{second.shard}/{second.id}-error.out"
     scene.bucket.objects[failure] = b"no", "text/plain"
-    assert await evidence.accepted(second)
+    assert await probe.was_accepted(second)
     entry = scene.entry(second)
     assert (entry.output, entry.failure) == (scene.output_of(second), failure)
 
 
 async def test_nobody_looks_where_the_service_names_outputs(scene: Scene) -> None:
     first, second = await scene.plan(2)
-    evidence = AcceptanceProbe(scene.ledger, scene.bucket, chosen=False)
-    await evidence.learn(first, scene.output_of(first), None)
-    assert not await evidence.accepted(second)
+    probe = AcceptanceProbe(ledger=scene.ledger, objects=scene.bucket, is_chosen=False)
+    await probe.learn(first, scene.output_of(first), None)
+    assert not await probe.was_accepted(second)
     assert scene.bucket.looks == []
 
 
 async def test_a_look_that_fails_is_no_answer(scene: Scene) -> None:
     first, second = await scene.plan(2)
-    evidence = AcceptanceProbe(scene.ledger, scene.bucket)
-    await evidence.learn(first, scene.output_of(first), None)
+    probe = AcceptanceProbe(ledger=scene.ledger, objects=scene.bucket, is_chosen=True)
+    await probe.learn(first, scene.output_of(first), None)
     scene.bucket.look_faults = [Transient("503")]
     with pytest.raises(Transient):
-        await evidence.accepted(second)
+        await probe.was_accepted(second)
 
 
 async def test_an_endpoint_whose_output_path_changed_is_looked_at_there(scene: Scene) -> None:
     first, second, third = await scene.plan(3)
-    evidence = AcceptanceProbe(scene.ledger, scene.bucket)
+    probe = AcceptanceProbe(ledger=scene.ledger, objects=scene.bucket, is_chosen=True)
     for base, planned in (("s3://out/old", first), ("s3://out/new", second)):
-        await evidence.learn(planned, f"{base}/{planned.shard}/{planned.id}.out", None)
-    assert not await evidence.accepted(third)
+        await probe.learn(planned, f"{base}/{planned.shard}/{planned.id}.out", None)
+    assert not await probe.was_accepted(third)
     assert scene.bucket.looks == [f"s3://out/new/{third.shard}/{third.id}.out"]
     assert scene.ledger.fact("output_base") == "s3://out/new"

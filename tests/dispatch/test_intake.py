@@ -21,11 +21,12 @@ from dispatcher.dispatch.resend import ResendQueue
 from dispatcher.errors import StateError
 from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.invocation import Planned
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
 from dispatcher.packing.parcel import Parcel
-from dispatcher.records.record import Item, Large, Position, Record, Unreadable
+from dispatcher.reasons import Reason
+from dispatcher.records.record import Item, LargeRecord, Position, Record, Unreadable
 from dispatcher.records.source import Mark
 from tests.payloads import codec
 
@@ -113,21 +114,22 @@ async def started(
     intents, to_send = anyio.create_memory_object_stream[Planned](0)
     settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](0)
     packing = scene.config.packing
-    departures = ResendQueue(scene.ledger, scene.now)
+    resend = ResendQueue(scene.ledger, scene.now)
     intake = Intake(
-        Batches(list(batches), may_pause=may_pause),
-        Packer(
+        source=Batches(list(batches), may_pause=may_pause),
+        packer=Packer(
             packing,
             Codec(packing, content_type=None),
             staging=scene.config.staging.bucket is not None,
         ),
-        scene.ledger,
-        departures,
-        intents.clone(),
-        settlements,
-        scene.memory,
-        scene.meter,
-        anyio.current_time,
+        ledger=scene.ledger,
+        resend=resend.add,
+        intents=intents.clone(),
+        settlements=settlements,
+        memory=scene.memory,
+        split_budget=scene.split_budget,
+        observe=scene.meter.observe,
+        monotonic=anyio.current_time,
     )
     running = Running(intake)
     began = anyio.current_time()
@@ -138,7 +140,7 @@ async def started(
     async def run() -> None:
         await intake.run()
         await anyio.sleep(0.001)  # what is due by now has left
-        departures.close()
+        resend.close()
         running.ended.set()
 
     async def receive_planned() -> None:
@@ -156,7 +158,7 @@ async def started(
     async with anyio.create_task_group() as group:
         group.start_soon(receive_planned)
         group.start_soon(receive_refused)
-        group.start_soon(departures.run, intents, drained)
+        group.start_soon(resend.run, intents, drained)
         group.start_soon(run)
         yield running
 
@@ -179,17 +181,18 @@ async def finish(
 async def test_records_are_durable_before_they_are_handed_on(scene: Scene) -> None:
     running = await finish(scene, [records(0, 1), records(2)])
     assert running.keys(scene) == [["key-0"], ["key-1"], ["key-2"]]
-    assert [planned.resumed for _, planned in running.planned] == [False] * 3
+    assert [planned.may_have_been_sent for _, planned in running.planned] == [False] * 3
     assert scene.meter.read == 3
-    assert scene.meter.outstanding == scene.ledger.outstanding == 3
+    assert scene.split_budget.read == scene.ledger.outstanding == 3
     assert (scene.meter.records, scene.meter.invocations) == ({"inline": 3}, {"inline": 3})
     assert scene.meter.payload_bytes == {"inline": 21}
-    assert scene.meter.bytes_read == 3
 
 
 async def test_what_cannot_be_sent_is_a_settlement_of_its_own(open_scene: OpenScene) -> None:
-    unreadable = Unreadable(record(0).position, "in:1", b"\xff", "bad_utf8", "line 1 is not UTF-8")
-    nameless = Unreadable(record(1).position, "in:2", b"", "too_large", "line 2 is too long")
+    unreadable = Unreadable(
+        record(0).position, "in:1", b"\xff", Reason.BAD_UTF8, "line 1 is not UTF-8"
+    )
+    nameless = Unreadable(record(1).position, "in:2", b"", Reason.TOO_LARGE, "line 2 is too long")
     large = record(2, b"7" * 128_001)
     async with open_scene(staging={}) as scene:
         running = await finish(scene, [[unreadable, nameless, large, record(3)]])
@@ -225,7 +228,7 @@ async def test_a_full_payload_goes_at_once_and_the_end_flushes(open_scene: OpenS
 async def test_a_payload_opened_while_the_flush_waited_keeps_its_own_time(
     open_scene: OpenScene,
 ) -> None:
-    bad = Unreadable(record(1).position, "in:2", b"", "bad_json", "line 2 is no JSON")
+    bad = Unreadable(record(1).position, "in:2", b"", Reason.BAD_JSON, "line 2 is no JSON")
     async with open_scene(packing=LINES) as scene:
         batches: list[list[Item] | float] = [records(0), 0.3, [bad, *records(2, 3, 4)], 9.0]
         running = await finish(scene, batches, first_settlement=1.0)
@@ -275,7 +278,7 @@ async def test_an_open_payload_is_not_cut_while_planning_is_held_back(
 async def test_silence_before_and_after_it_was_held_back_counts_together(
     open_scene: OpenScene,
 ) -> None:
-    bad = Unreadable(record(1).position, "in:2", b"", "bad_json", "line 2 is no JSON")
+    bad = Unreadable(record(1).position, "in:2", b"", Reason.BAD_JSON, "line 2 is no JSON")
     async with open_scene(packing=LINES) as scene:
         batches: list[list[Item] | float] = [records(0), 0.3, [bad], 9.0]
         running = await finish(scene, batches, first_settlement=60)
@@ -309,7 +312,7 @@ async def test_the_next_process_skips_what_is_known(open_scene: OpenScene) -> No
         running = await finish(scene, [everything[1:2], everything[2:]])
         assert running.keys(scene) == [["key-2"], ["key-3"]]
         assert running.planned[0][1].id == planned.id
-        assert [one.resumed for _, one in running.planned] == [True, False]
+        assert [one.may_have_been_sent for _, one in running.planned] == [True, False]
         assert scene.meter.read == 1, "records of earlier processes were counted by them"
         assert scene.ledger.outstanding == 3
 
@@ -362,15 +365,16 @@ async def test_senders_that_are_gone_do_not_hold_up_the_end(open_scene: OpenScen
         intents, to_send = anyio.create_memory_object_stream[Planned](0)
         settlements, to_settle = anyio.create_memory_object_stream[list[Settlement]](0)
         intake = Intake(
-            Batches([records(0, 1)]),
-            Packer(scene.config.packing, codec(), staging=False),
-            scene.ledger,
-            ResendQueue(scene.ledger, scene.now),
-            intents,
-            settlements,
-            scene.memory,
-            scene.meter,
-            anyio.current_time,
+            source=Batches([records(0, 1)]),
+            packer=Packer(scene.config.packing, codec(), staging=False),
+            ledger=scene.ledger,
+            resend=ResendQueue(scene.ledger, scene.now).add,
+            intents=intents,
+            settlements=settlements,
+            memory=scene.memory,
+            split_budget=scene.split_budget,
+            observe=scene.meter.observe,
+            monotonic=anyio.current_time,
         )
 
         async def busy_sender() -> None:
@@ -407,7 +411,7 @@ async def test_payloads_lost_with_the_power_are_read_again_and_sent(
         assert len(scene.ledger.without_payload()) == len(before)
         running = await finish(scene, [list(everything[:2]), list(everything[2:])])
         assert [one.id for _, one in running.planned] == [one.id for one in before[1:]]
-        assert [one.resumed for _, one in running.planned] == [True] * (len(before) - 1)
+        assert [one.may_have_been_sent for _, one in running.planned] == [True] * (len(before) - 1)
         assert [await scene.ledger.payload(scene.entry(one)) for one in before] == payloads
         assert scene.ledger.outstanding == len(before)
         assert scene.meter.read == 0
@@ -497,7 +501,7 @@ async def test_a_large_record_that_changes_while_it_is_read_stops_the_run(
     path.write_bytes(b"[1")
     async with open_scene(packing={"encodings": ["msgpack"]}) as scene:
         with pytest.raises(BaseExceptionGroup) as stopped:
-            await finish(scene, [[Large(record(0).position, "key-0", blob)]])
+            await finish(scene, [[LargeRecord(record(0).position, "key-0", blob)]])
         assert stopped.group_contains(StateError, match="changed while it was read")
     blob.close()
 
@@ -569,7 +573,7 @@ async def test_a_large_record_is_parsed_in_held_memory(
     path = tmp_path / "large"
     path.write_bytes(b"[1, 2]")
     blob = FileSlice(os.open(path, os.O_RDONLY), 0, 6)
-    large: list[Item] = [Large(record(0).position, "key-0", blob)]
+    large: list[Item] = [LargeRecord(record(0).position, "key-0", blob)]
     async with open_scene(packing={"encodings": ["msgpack"]}) as scene:
         async with started(scene, [large]) as running:
             await anyio.sleep(1)

@@ -23,7 +23,9 @@ async def grown(scene: Scene, records: int) -> Planned:
     """Plan an invocation whose payload is larger when it is made anew, as after an upgrade."""
     items = [record(n, b'{"n":%d,"pad":"%b"}' % (n, b"x" * 60_000)) for n in range(records)]
     raws = [item.raw for item in items]
-    parcel = Parcel(items, b"as it was", "application/jsonlines", "inline", kept=b"\n".join(raws))
+    parcel = Parcel(
+        items, b"as it was", "application/jsonlines", "inline", spooled=b"\n".join(raws)
+    )
     (planned,) = await scene.ledger.plan([parcel])
     await scene.ledger.payload(scene.entry(planned))  # it is not in memory any more
     return planned
@@ -94,6 +96,6 @@ async def test_what_completed_meanwhile_is_not_taken_apart(open_scene: OpenScene
         planned = await grown(scene, 4)
         entry = scene.entry(planned)
         assert scene.ledger.claim(entry)
-        assert await scene.sender.refitting.refit(entry) is None
+        assert await scene.sender.oversize.handle(entry) is None
         assert scene.postponed == []
         assert scene.ledger.find(planned.number) is entry

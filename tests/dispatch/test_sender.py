@@ -55,7 +55,7 @@ async def test_an_accepted_call_carries_everything_that_was_chosen(open_scene: O
         assert entry.output == scene.output_of(planned)
         assert entry.failure == f"s3://out/failures/{planned.shard}/{planned.id}.out"
         assert scene.meter.calls == {"accepted": 1}
-        assert (scene.meter.on_wire, scene.meter.repeated) == (0, 0)
+        assert (scene.state.on_wire, scene.meter.repeated) == (0, 0)
         assert scene.bucket.looks == []
 
 
@@ -126,7 +126,7 @@ async def test_the_last_unanswered_call_is_looked_for_before_it_is_given_up(
 
         async def lost_while_another_succeeds(_request: InvokeRequest) -> None:
             await anyio.sleep(1)
-            scene.wire.succeeded_at = anyio.current_time() + 1
+            scene.state.succeeded_at = anyio.current_time() + 1
             raise UNKNOWN
 
         scene.service.script = [lost_while_another_succeeds] * 2
@@ -146,7 +146,7 @@ async def test_an_earlier_unanswered_call_is_looked_for_before_a_record_is_given
 
         async def fails_when_the_first_call_completes(_request: InvokeRequest) -> None:
             scene.bucket.objects[scene.output_of(planned)] = b"1", "text/plain"
-            scene.wire.succeeded_at = anyio.current_time() + 1
+            scene.state.succeeded_at = anyio.current_time() + 1
             raise Transient("500")
 
         scene.service.script = [UNKNOWN, fails_when_the_first_call_completes]
@@ -176,7 +176,7 @@ async def test_a_look_that_nobody_answers_stops_the_run(scene: Scene) -> None:
     scene.service.script = [UNKNOWN]
     scene.bucket.look_faults = [Transient("503")] * 1_000
     began = anyio.current_time()
-    with pytest.raises(RunStopped, match="cannot be looked up; the last error: 503"):
+    with pytest.raises(RunStopped, match="could not be looked up in 5 minutes"):
         await scene.send([planned])
     assert 300 <= anyio.current_time() - began <= 340
     assert len(scene.service.requests) == 2
@@ -198,7 +198,7 @@ async def test_an_invocation_of_an_earlier_process_is_looked_for_first(
     await scene.send([first])
     if found:
         scene.bucket.objects[scene.output_of(planned)] = b"1", "text/plain"
-    assert await scene.send([replace(planned, resumed=True)]) == []
+    assert await scene.send([replace(planned, may_have_been_sent=True)]) == []
     assert len(scene.service.requests) == (1 if found else 2)
     assert scene.meter.repeated == (0 if found else 1)
     assert scene.entry(planned).state is State.ACCEPTED
@@ -222,7 +222,7 @@ async def test_a_rejected_request_becomes_a_dead_letter_with_its_input(scene: Sc
 
 async def test_a_record_that_fails_while_others_succeed_is_given_up(scene: Scene) -> None:
     async def fails_while_others_succeed(_request: InvokeRequest) -> None:
-        scene.wire.succeeded_at = anyio.current_time() + 0.001
+        scene.state.succeeded_at = anyio.current_time() + 0.001
         raise Transient("500")
 
     (planned,) = await scene.plan()
@@ -240,7 +240,7 @@ async def test_denied_stops_at_once(scene: Scene) -> None:
     with pytest.raises(Denied, match="no such endpoint"):
         await scene.send([planned, other])
     assert len(scene.service.requests) == 1
-    assert (scene.meter.calls, scene.meter.on_wire) == ({"denied": 1}, 0)
+    assert (scene.meter.calls, scene.state.on_wire) == ({"denied": 1}, 0)
     assert scene.ledger.outstanding == 2
 
 
@@ -288,7 +288,7 @@ async def test_an_outage_stops_the_run_with_everything_kept(scene: Scene, error:
     assert f"5 minutes; the last error: {error}" in str(telling)
     assert 300 <= anyio.current_time() - began <= 320
     assert scene.ledger.outstanding == 3
-    assert scene.meter.on_wire == 0
+    assert scene.state.on_wire == 0
 
 
 async def test_an_outage_shorter_than_that_is_waited_out(scene: Scene) -> None:
@@ -369,8 +369,8 @@ async def test_concurrency_is_the_number_of_loops(scene: Scene, loops: int, most
     scene.service.seconds = 0.05
     intents = await scene.plan(40)
     assert await scene.send(intents, loops=loops) == []
-    assert scene.service.most == most
-    assert scene.meter.on_wire == 0
+    assert scene.service.max_on_wire == most
+    assert scene.state.on_wire == 0
     assert [r.inference_id for r in scene.service.requests] == [p.id for p in intents]
 
 
@@ -406,9 +406,9 @@ async def test_refusals_of_a_whole_small_input_are_settled_at_its_end(unbegun: S
 
 
 async def test_refusals_at_a_stop_are_left_to_the_next_process(unbegun: Scene) -> None:
-    unbegun.wire.is_stopping = True
+    unbegun.probation.is_stopping = True
     unbegun.service.always = Rejected("no", code="X")
     planned = await unbegun.plan(3)
     assert await unbegun.send(planned) == []
     assert not any(unbegun.entry(one).claimed for one in planned)
-    await unbegun.ledger.idle()  # nobody waits for them
+    await unbegun.ledger.wait_until_idle()  # nobody waits for them

@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.aws.direct.runtime import DirectRuntime
 from dispatcher.aws.requests import InvokeRequest, InvokeResponse
-from dispatcher.cli.exit_codes import most_telling
+from dispatcher.cli.exit_codes import root_cause
 from dispatcher.errors import ConfigError, Rejected, RunStopped, ServiceFailed, StateError
 from dispatcher.run import pipeline
 
@@ -26,7 +26,7 @@ async def stopped(way: Any, **sections: Any) -> BaseException:
         try:
             await way.run(**sections)
         except BaseException as error:
-            return most_telling(error)
+            return root_cause(error)
     raise AssertionError("nothing stopped the run")
 
 

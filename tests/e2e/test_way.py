@@ -88,8 +88,8 @@ async def test_without_events_the_sweeper_completes_the_run(way_to: WayTo) -> No
     await way.run(completion={"sweep_after": "100ms"})
     assert len(by_key(way.results())) == 300
     assert way.meter.events.total() == 0
-    assert way.meter.looks["found"] == 300
-    assert way.meter.looks["list"] > 0
+    assert way.meter.sweep_completions == 300
+    assert way.meter.sweep_requests["list"] > 0
 
 
 async def test_without_a_queue_the_sweeper_completes_the_run(way_to: WayTo) -> None:

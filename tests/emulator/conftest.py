@@ -1,10 +1,16 @@
+"""A virtual clock, a raw HTTP client, and emulators and SDK clients as fixtures."""
+
 import asyncio
+import errno
 import heapq
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import aioboto3
 import pytest
 
 from dispatcher.config.settings import EmulatorSettings, ServiceTime
@@ -147,6 +153,36 @@ async def emulator(quick: EmulatorSettings) -> AsyncIterator[Emulator]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def session() -> Any:
+    # One for all tests: it keeps the service models, which take half a second to read.
+    return aioboto3.Session(
+        aws_access_key_id=Emulator.access_key_id,
+        aws_secret_access_key=Emulator.secret_access_key,
+        region_name=Emulator.region,
+    )
+
+
+@pytest.fixture
+async def clients(emulator: Emulator, session: Any) -> AsyncIterator[dict[str, Any]]:
+    async with AsyncExitStack() as stack:
+        yield {
+            name: await stack.enter_async_context(session.client(name, endpoint_url=emulator.url))
+            for name in ("sqs", "sns", "s3")
+        }
+
+
+@pytest.fixture
+def sqs(clients: dict[str, Any]) -> Any:
+    return clients["sqs"]
+
+
+@pytest.fixture
+async def queue(sqs: Any) -> str:
+    created = await sqs.create_queue(QueueName="q", Attributes={"MaximumMessageSize": "2048"})
+    return str(created["QueueUrl"])
+
+
 @pytest.fixture
 async def connect() -> AsyncIterator[Connect]:
     opened: list[Wire] = []
@@ -190,3 +226,26 @@ def make_invocation() -> Callable[..., AcceptedInvocation]:
         return AcceptedInvocation(**{**fields, **given})
 
     return make
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """Let every write to a journal take half of its bytes and the next one fail."""
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        write = os.write
+        calls = 0
+
+        def half(fd: int, data: memoryview) -> int:
+            nonlocal calls
+            calls += 1
+            if calls % 2:
+                return write(fd, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr("dispatcher.emulator.state.journal.os.write", half)
+            yield
+
+    return full

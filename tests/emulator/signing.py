@@ -27,7 +27,7 @@ def _signing_as(payload: str) -> type[SigV4Auth]:
 
 @dataclass
 class Signed:
-    """One signed request, to be looked at or to be spoilt.
+    """One signed request, to inspect or to tamper with.
 
     Attributes:
         method: ``GET``, ``POST``...
@@ -79,7 +79,7 @@ def sign(
         secret: Its secret.
         token: Session token.
         region: Of the credential scope.
-        payload: What S3 is told instead of the hash of the body.
+        payload: The value for S3 in place of the hash of the body.
         unsigned: Headers that are added after signing.
     """
     request = AWSRequest(method, f"http://localhost{target}", dict(headers or {}), body)

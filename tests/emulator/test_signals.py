@@ -1,18 +1,15 @@
-"""The commands around a model that never answers: how they end, and who may start beside them."""
+"""Story: commands around a model that never answers, their end and their neighbours."""
 
 import asyncio
 import re
 import signal
 import sys
-import threading
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from dispatcher.emulator.models.threads import DaemonThreads
 
 MODEL = """
 import pathlib, time
@@ -21,6 +18,7 @@ def predict(request):
     pathlib.Path("started").touch()
     time.sleep(3600)
 """
+
 CONFIG = """
 endpoint: emulated
 source: {type: jsonl, path: in.jsonl}
@@ -82,7 +80,7 @@ async def test_signal_ends_a_run_while_a_model_runs(start: Start, tmp_path: Path
     assert await asyncio.wait_for(process.wait(), 20) == 128 + signal.SIGTERM
 
 
-async def test_second_run_is_told_which_state_folder_is_in_use(
+async def test_second_run_names_the_state_folder_that_is_in_use(
     start: Start, tmp_path: Path
 ) -> None:
     state = ("--set", "emulator.state=state/emulator")
@@ -90,9 +88,9 @@ async def test_second_run_is_told_which_state_folder_is_in_use(
     await model_runs(tmp_path)
     for command in (("run", "w.yaml"), ("emulate", "--config", "w.yaml")):
         second = await start(*command, *state)
-        _, told = await second.communicate()
+        _, stderr = await second.communicate()
         assert second.returncode == 1
-        assert b"state folder state/emulator is in use by another process" in told
+        assert b"state folder state/emulator is in use by another process" in stderr
     checked = await start("check", "w.yaml", "--aws", *state)
     out, _ = await checked.communicate()
     assert re.search(rb"\nok +endpoint +emulated answers", out), out
@@ -103,29 +101,6 @@ async def test_second_run_is_told_which_state_folder_is_in_use(
 async def test_check_of_the_account_writes_nothing(start: Start, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     checked = await start("check", "w.yaml", "--aws", "--set", "emulator={state: new, model: echo}")
-    out, told = await checked.communicate()
-    assert checked.returncode == 0, out + told
+    stdout, stderr = await checked.communicate()
+    assert checked.returncode == 0, stdout + stderr
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_threads_are_bounded_and_end() -> None:
-    threads = DaemonThreads(2)
-    gate, names = threading.Event(), set[str]()
-
-    def call(number: int) -> int:
-        names.add(str(threading.get_ident()))
-        assert gate.wait(10)
-        return number
-
-    futures = [threads.submit(call, n) for n in range(6)]
-    gate.set()
-    assert [future.result(10) for future in futures] == list(range(6))
-    assert len(names) <= 2
-    failing = threads.submit(int, "x")
-    assert isinstance(failing.exception(10), ValueError)
-    mine = [t for t in threading.enumerate() if t.name == "emulated-model"]
-    assert all(thread.daemon for thread in mine)
-    threads.shutdown()
-    for thread in mine:
-        thread.join(10)
-        assert not thread.is_alive()

@@ -13,7 +13,7 @@ from tests.emulator.signing import Signed, sign
 
 USER_AGENT = {"User-Agent": "me"}
 ROUNDS = 12
-"""Turns of the loop that an answer over loopback takes at most, with some to spare."""
+"""Maximum turns of the loop for a response over loopback, with some to spare."""
 
 
 @pytest.fixture
@@ -52,13 +52,13 @@ async def statuses(url: str, raw: bytes) -> list[int]:
 
 async def accepted(url: str, raw: bytes) -> list[int]:
     """Return the positions whose flipped bit the server did not mind."""
-    found = []
+    positions = []
     for at in range(len(raw)):
         flipped = bytearray(raw)
         flipped[at] ^= 1
         if any(200 <= status < 300 for status in await statuses(url, bytes(flipped))):
-            found.append(at)
-    return found
+            positions.append(at)
+    return positions
 
 
 Prove = Callable[[Emulator, Signed], Awaitable[int]]
@@ -66,20 +66,20 @@ Prove = Callable[[Emulator, Signed], Awaitable[int]]
 
 @pytest.fixture
 def prove() -> Prove:
-    """Return what sends a request whole and spoilt, and counts how often it was accepted."""
+    """Return a function that sends a request whole and tampered with, and counts acceptances."""
 
     async def prove(emulator: Emulator, signed: Signed) -> int:
         raw = signed.raw()
         (status,) = await statuses(emulator.url, raw)
         assert 200 <= status < 300
-        found = await accepted(emulator.url, raw)
-        assert set(found) <= uncovered(raw), [raw[: at + 1][-40:] for at in found]
-        return 1 + len(found)
+        positions = await accepted(emulator.url, raw)
+        assert set(positions) <= uncovered(raw), [raw[: at + 1][-40:] for at in positions]
+        return 1 + len(positions)
 
     return prove
 
 
-async def test_spoilt_invocation_is_never_accepted(emulator: Emulator, prove: Prove) -> None:
+async def test_tampered_invocation_is_never_accepted(emulator: Emulator, prove: Prove) -> None:
     signed = sign(
         "sagemaker",
         "POST",
@@ -99,7 +99,7 @@ async def test_spoilt_invocation_is_never_accepted(emulator: Emulator, prove: Pr
     assert set(emulator.objects("emulator-output")) == {"emulated/output/mine.out"}
 
 
-async def test_spoilt_upload_is_never_accepted(emulator: Emulator, prove: Prove) -> None:
+async def test_tampered_upload_is_never_accepted(emulator: Emulator, prove: Prove) -> None:
     signed = sign(
         "s3",
         "PUT",
@@ -112,10 +112,10 @@ async def test_spoilt_upload_is_never_accepted(emulator: Emulator, prove: Prove)
     assert dict(emulator.objects("emulator-input")) == {"a b+/c": b"the body"}
 
 
-async def test_spoilt_receive_is_never_accepted(emulator: Emulator, prove: Prove) -> None:
-    mailbox = emulator._queues.create("many")
+async def test_tampered_receive_is_never_accepted(emulator: Emulator, prove: Prove) -> None:
+    queue = emulator._queues.create("many")
     for n in range(100):
-        mailbox.send(str(n))
+        queue.send(str(n))
     signed = sign(
         "sqs",
         "POST",
@@ -125,7 +125,7 @@ async def test_spoilt_receive_is_never_accepted(emulator: Emulator, prove: Prove
         unsigned=USER_AGENT,
     )
     count = await prove(emulator, signed)
-    assert mailbox.queue.counts(time.time())[1] == count
+    assert queue.queue.counts(time.time())[1] == count
 
 
 async def test_the_proof_can_fail(quick: Any) -> None:
@@ -133,7 +133,7 @@ async def test_the_proof_can_fail(quick: Any) -> None:
     signed = sign("sqs", "POST", "/", {"X-Amz-Target": "AmazonSQS.GetQueueUrl"}, body)
     raw = signed.raw()
     async with Emulator(quick.model_copy(update={"verify_signatures": False})) as trusting:
-        found = await accepted(trusting.url, raw)
+        positions = await accepted(trusting.url, raw)
     signature = raw.index(b"Signature=") + len("Signature=")
     digits = [at for at in range(signature, signature + 64) if raw[at : at + 1] not in b"9af"]
-    assert {raw.index(b"localhost"), *digits} <= set(found)
+    assert {raw.index(b"localhost"), *digits} <= set(positions)

@@ -14,8 +14,9 @@ from typing import Any, Self
 from anyio.from_thread import start_blocking_portal
 
 from dispatcher.config.settings import EmulatorSettings
-from dispatcher.emulator.faults.plan import Verdict
-from dispatcher.emulator.gateway.call import INVOKE, Call
+from dispatcher.emulator.gateway.call import Call
+from dispatcher.emulator.gateway.fault_points import CallFault
+from dispatcher.emulator.sagemaker.call import INVOKE
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 from dispatcher.emulator.server import Emulator
 
@@ -95,11 +96,11 @@ class Cloud:
             self.accepted_at[invocation.inference_id] = time.monotonic()
             offer(invocation)
 
-        def note_unanswered(call: Call) -> Verdict:
-            verdict = decide(call)
-            if call.operation == INVOKE and verdict.reset == "after":
+        def note_unanswered(call: Call) -> CallFault:
+            fault = decide(call)
+            if call.operation == INVOKE and fault.reset == "after":
                 self.unanswered[call.id][self.term] += 1
-            return verdict
+            return fault
 
         vars(endpoint)["offer"] = note_accepted
         vars(faults)["call"] = note_unanswered

@@ -27,20 +27,21 @@ from tests.aws.http.peer import (
     HOST,
     MARK,
     OK,
-    PATIENCE,
     SECRET,
+    TIMEOUTS,
     TOKEN,
     Client,
     Line,
     Script,
     Trust,
     answers_ok,
-    assert_tells_nothing,
+    assert_shows_no_secret,
     client_of,
     closed_port,
     forward,
     invocation,
     make_trust,
+    open_and_idle,
     peer,
     permits,
     until,
@@ -67,13 +68,15 @@ def tls(request: pytest.FixtureRequest, trust: Trust) -> Trust | None:
 
 @contextlib.asynccontextmanager
 async def facing(
-    script: Script, tls: Trust | None = None, *, most: int = 4, receive_buffer: int = 0
+    script: Script, tls: Trust | None = None, *, max_connections: int = 4, receive_buffer: int = 0
 ) -> AsyncIterator[tuple[list[Line], Client]]:
     """Call a server that follows a script; at the end nothing may be left."""
     server = tls.server if tls else None
     async with (
         peer(script, tls=server, receive_buffer=receive_buffer) as there,
-        client_of(there.port, most=most, tls=tls.client if tls else None) as client,
+        client_of(
+            there.port, max_connections=max_connections, tls=tls.client if tls else None
+        ) as client,
     ):
         yield there.lines, client
 
@@ -123,7 +126,7 @@ async def fails(
         await call(client)
     assert type(raised.value) is error
     assert raised.value.code == code
-    assert_tells_nothing(raised.value)
+    assert_shows_no_secret(raised.value)
     assert permits(client.pool) == 4
     return raised.value
 
@@ -156,11 +159,11 @@ def says(data: bytes, *, then_resets: bool = False) -> Script:
     return script
 
 
-def says_for_ever(start: bytes, again: bytes) -> Script:
+def says_forever(start: bytes, again: bytes) -> Script:
     async def script(line: Line) -> None:
         await line.request()
         await line.say(start)
-        await line.say_for_ever(again, most=MUCH)
+        await line.say_again_and_again(again, max_bytes=MUCH)
 
     return script
 
@@ -182,15 +185,15 @@ FAULTS: dict[str, Script] = {
     "garbage": says(bytes(range(256)) * 4),
     "another protocol": says(b"SSH-2.0-OpenSSH_9.6\r\n"),
     "two lengths": says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
-    "garbage for ever": says_for_ever(b"", b"\0" * 65_536),
-    "one header for ever": says_for_ever(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65_536),
-    "headers for ever": says_for_ever(b"HTTP/1.1 200 OK\r\n", b"X-Header: value\r\n" * 4096),
-    "100 for ever": says_for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 4096),
-    "extensions for ever": says_for_ever(CHUNKED + b"5;", b"a" * 65_536),
-    "trailers for ever": says_for_ever(CHUNKED + b"0\r\n", b"X-Header: value\r\n" * 4096),
-    "a body for ever": says_for_ever(b"HTTP/1.1 200 OK\r\n\r\n", b"a" * 65_536),
-    "chunks for ever": says_for_ever(CHUNKED, b"10000\r\n" + b"a" * 65_536 + b"\r\n"),
-    "a refusal of 100 MB": says_for_ever(
+    "garbage for ever": says_forever(b"", b"\0" * 65_536),
+    "one header for ever": says_forever(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65_536),
+    "headers for ever": says_forever(b"HTTP/1.1 200 OK\r\n", b"X-Header: value\r\n" * 4096),
+    "100 for ever": says_forever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 4096),
+    "extensions for ever": says_forever(CHUNKED + b"5;", b"a" * 65_536),
+    "trailers for ever": says_forever(CHUNKED + b"0\r\n", b"X-Header: value\r\n" * 4096),
+    "a body for ever": says_forever(b"HTTP/1.1 200 OK\r\n\r\n", b"a" * 65_536),
+    "chunks for ever": says_forever(CHUNKED, b"10000\r\n" + b"a" * 65_536 + b"\r\n"),
+    "a refusal of 100 MB": says_forever(
         b"HTTP/1.1 500 X\r\nContent-Length: 100000000\r\n\r\n", b"a" * 65_536
     ),
 }
@@ -287,12 +290,12 @@ async def test_an_invocation_of_which_a_part_never_left(
     monkeypatch.setattr(Connection, "connection_made", with_a_small_buffer)
     async with facing(takes_little, receive_buffer=2048) as (lines, client):
         failing = asyncio.create_task(fails(client, invoke_much, Transient, "NoConnection"))
-        await until(lambda: any(one._is_paused for one in client.pool._open))
+        await until(lambda: any(one.is_write_paused for one in client.pool._open))
         await until(lambda: lines)
         if ending == "reset":
             go_on.set()
         else:
-            forward(PATIENCE.silence + 1)
+            forward(TIMEOUTS.silence + 1)
         await failing
         go_on.set()
 
@@ -319,7 +322,7 @@ async def test_a_connection_closed_while_idle_is_not_noticed(
             assert await invoke(client) == InvokeResponse(None, None)
             assert len(lines) == number
             close.set()
-            await until(lambda: repr(client.pool) == "<Pool: 0 open, 0 idle>")
+            await until(lambda: open_and_idle(client.pool) == (0, 0))
 
 
 @pytest.mark.parametrize(
@@ -345,7 +348,7 @@ async def test_the_last_answer_of_a_connection(
             assert len(lines) == number
 
 
-async def test_an_answer_to_nobody_meets_no_later_call(tls: Trust | None) -> None:
+async def test_a_response_to_nobody_meets_no_later_call(tls: Trust | None) -> None:
     async def twice(line: Line) -> None:
         for number in range(1000):
             await line.request()
@@ -374,7 +377,7 @@ async def test_a_connection_that_answers_another_request_is_left(tls: Trust | No
             said = f'{{"InferenceId":"{mine if line.number else "run-of-another"}"}}'
             await line.say(f"HTTP/1.1 202 A\r\nContent-Length: {len(said)}\r\n\r\n{said}".encode())
 
-    async with facing(confuses, tls, most=1) as (lines, client):
+    async with facing(confuses, tls, max_connections=1) as (lines, client):
         with pytest.raises(OutcomeUnknown, match="is to another request"):
             await client.runtime.invoke(invocation())
         for _ in range(3):
@@ -402,7 +405,7 @@ async def test_what_comes_before_an_answer(tls: Trust | None, status: int, befor
 
 
 @pytest.mark.parametrize("ending", ["stays", "finishes", "says close"])
-async def test_an_answer_while_the_body_is_still_sent(tls: Trust | None, ending: str) -> None:
+async def test_a_response_while_the_body_is_still_sent(tls: Trust | None, ending: str) -> None:
     async def refuses(line: Line) -> None:
         if line.number:
             return await answers_ok(line)
@@ -417,7 +420,7 @@ async def test_an_answer_while_the_body_is_still_sent(tls: Trust | None, ending:
     leave = asyncio.Event()
     async with facing(refuses, tls) as (lines, client):
         await fails(client, put_large, ServiceFailed, "500")
-        await until(lambda: repr(client.pool) == "<Pool: 0 open, 0 idle>")
+        await until(lambda: open_and_idle(client.pool) == (0, 0))
         await put_large(client)
         assert [len(line.asked) for line in lines] == [0, 1]
         leave.set()
@@ -479,7 +482,7 @@ async def test_an_object_of_100_mb_is_read_in_full(tls: Trust | None) -> None:
         view, piece = memoryview(body), bytes(range(256)) * 256
         for start in range(0, MUCH, len(piece)):
             assert view[start : start + len(piece)] == piece[: MUCH - start]
-        assert repr(client.pool) == "<Pool: 1 open, 1 idle>"
+        assert open_and_idle(client.pool) == (1, 1)
         assert len(lines) == 1
 
 
@@ -526,7 +529,7 @@ async def test_a_server_that_reads_slowly_bounds_what_is_in_memory(tls: Trust | 
             await asyncio.sleep(0)
         await putting
         assert 0 < most <= 4 * PIECE_BYTES
-        assert repr(client.pool) == "<Pool: 1 open, 1 idle>"
+        assert open_and_idle(client.pool) == (1, 1)
 
 
 async def silent(line: Line) -> None:
@@ -540,7 +543,7 @@ async def test_silence_ends(call: Call) -> None:
     async with facing(silent) as (lines, client):
         failing = asyncio.create_task(fails(client, call, lost(call)))
         await until(lambda: lines and lines[0].asked)
-        forward(PATIENCE.silence - 1)
+        forward(TIMEOUTS.silence - 1)
         await until_quiet()
         assert not failing.done()
         forward(1.1)
@@ -566,7 +569,7 @@ async def test_a_drip_ends(call: Call) -> None:
         for count in range(1, 12):
             await until(partial(_has_read, client, count))
             assert not failing.done()
-            forward(PATIENCE.silence - 5)
+            forward(TIMEOUTS.silence - 5)
             drip.set()
         assert "not whole after 60" in str(await failing)
 
@@ -604,12 +607,12 @@ async def test_a_call_may_be_cancelled_wherever_it_waits(
     client_tls = tls.client if tls else (trust.client if at == "connecting" else None)
     async with (
         peer(script, tls=server.server if server else None) as there,
-        client_of(there.port, most=1, tls=client_tls) as client,
+        client_of(there.port, max_connections=1, tls=client_tls) as client,
     ):
         call = {"sending": put_large, "rest": get, "body": get}.get(at, invoke)
         calling = [asyncio.ensure_future(call(client))]
         if at == "sending":
-            await until(lambda: any(one._is_paused for one in client.pool._open))
+            await until(lambda: any(one.is_write_paused for one in client.pool._open))
         elif at in ("body", "rest"):
             await until(partial(_has_read, client, 4))
         else:
@@ -729,13 +732,14 @@ async def test_cancellations_at_random_leave_nothing_and_mix_nothing_up(
         assert ended["answered"] >= cancellations / 10
 
         assert permits(client.pool) == 4
-        taken = await asyncio.gather(*(client.pool.take() for _ in range(4)))
-        assert client.pool.take_idle() is None
+        taken = await asyncio.gather(*(client.pool.acquire() for _ in range(4)))
+        assert client.pool.acquire_idle() is None
         for connection in taken:
-            client.pool.give(connection)
+            client.pool.release(connection)
         await asyncio.gather(*(one_call(client, next(numbers), 0.9) for _ in range(50)))
         await until(lambda: len([line for line in lines if not line.ended.is_set()]) <= 4)
-        assert len(client.pool._open) == len(client.pool._idle) <= 4
+        counts = client.pool.statistics()
+        assert counts.open == counts.idle <= 4
         assert len(asyncio.all_tasks() - tasks) - theirs <= 4, "the server's, one a connection"
     assert asyncio.all_tasks() == tasks
     await until_quiet()
@@ -790,7 +794,7 @@ async def test_a_run_sees_the_same_errors(
                 await transport.objects.put(KEY, MARK, "text/plain")
             for raised in (unknown.value, repeatable.value):
                 assert raised.code == "NoAnswer"
-                assert_tells_nothing(raised)
+                assert_shows_no_secret(raised)
         assert await transport.runtime.invoke(invocation()) == InvokeResponse(None, None)
         await transport.objects.put(KEY, LARGE, "text/plain")
         assert await transport.queue("http://127.0.0.1/1/q").receive() == list[SqsMessage]()
@@ -833,4 +837,4 @@ def test_secrets_would_be_seen() -> None:
                 raise Transient("no answer", code="NoAnswer") from error
         except Transient as error:
             with pytest.raises(AssertionError):
-                assert_tells_nothing(error)
+                assert_shows_no_secret(error)

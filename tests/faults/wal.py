@@ -24,8 +24,7 @@ from dispatcher.connectors.jsonl.sink import JsonlFile
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.open import open_ledger
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.packing.parcel import Parcel
 from dispatcher.records.record import Position, Record
 from tests.payloads import codec, joined

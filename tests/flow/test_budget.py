@@ -1,4 +1,4 @@
-"""What is taken comes back, whoever waits, is granted or is cancelled meanwhile."""
+"""The memory budget: what is taken comes back, whether its task waits, holds or is cancelled."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.flow.budget import MemoryBudget
+from dispatcher.flow.budget import BudgetStatistics, MemoryBudget
 
 CAPACITY = 10
 Step = tuple[str, int, int]
@@ -28,10 +28,10 @@ async def turns(count: int) -> None:
 
 
 class Taker:
-    """One task that takes an amount and holds it until told to leave."""
+    """One task that takes an amount and holds it until it is asked to leave."""
 
-    def __init__(self, quota: MemoryBudget, amount: int) -> None:
-        self.quota = quota
+    def __init__(self, budget: MemoryBudget, amount: int) -> None:
+        self.budget = budget
         self.amount = amount
         self.inside = False
         self.leave = anyio.Event()
@@ -39,7 +39,7 @@ class Taker:
 
     async def run(self) -> None:
         with self.scope:
-            async with self.quota.reserve(self.amount):
+            async with self.budget.reserve(self.amount):
                 self.inside = True
                 try:
                     await self.leave.wait()
@@ -52,26 +52,26 @@ class Taker:
         return not self.inside and not self.leave.is_set()
 
 
-def consistent(quota: MemoryBudget, takers: Sequence[Taker]) -> None:
-    """Check what must hold whenever nobody can take another step."""
+def consistent(budget: MemoryBudget, takers: Sequence[Taker]) -> None:
+    """Check what must hold whenever no task can take another step."""
     held = sum(min(t.amount, CAPACITY) for t in takers if t.inside)
-    assert quota.free == CAPACITY - held
-    assert quota.free >= 0
+    assert budget.free == CAPACITY - held
+    assert budget.free >= 0
     waiting = [number for number, t in enumerate(takers) if t.waits]
     inside = [number for number, t in enumerate(takers) if t.inside]
     if waiting:
         first = takers[waiting[0]]
-        assert min(first.amount, CAPACITY) > quota.free
+        assert min(first.amount, CAPACITY) > budget.free
         assert all(number < waiting[0] for number in inside)
 
 
 async def play(script: Sequence[Step]) -> None:
-    quota = MemoryBudget(CAPACITY)
+    budget = MemoryBudget(CAPACITY)
     takers: list[Taker] = []
     async with anyio.create_task_group() as group:
         for word, number, pause in script:
             if word == "take":
-                takers.append(Taker(quota, number))
+                takers.append(Taker(budget, number))
                 group.start_soon(takers[-1].run)
             elif takers:
                 chosen = takers[number % len(takers)]
@@ -80,19 +80,19 @@ async def play(script: Sequence[Step]) -> None:
                 elif word == "cancel":
                     chosen.scope.cancel()
             await turns(pause)
-            assert 0 <= quota.free <= CAPACITY
+            assert 0 <= budget.free <= CAPACITY
             if pause == 3:
                 await turns(10)
-                consistent(quota, takers)
+                consistent(budget, takers)
         await turns(10)
-        consistent(quota, takers)
+        consistent(budget, takers)
         while any(not t.leave.is_set() for t in takers):
             for taker in takers:
                 if taker.inside:
                     taker.leave.set()
             await turns(10)
-            consistent(quota, takers)
-    assert quota.free == CAPACITY
+            consistent(budget, takers)
+    assert budget.free == CAPACITY
 
 
 @given(st.lists(steps, max_size=40))
@@ -101,8 +101,8 @@ def test_no_schedule_leaks_overdraws_or_lets_anyone_overtake(script: list[Step])
 
 
 async def test_a_request_beyond_the_capacity_passes_alone() -> None:
-    quota = MemoryBudget(CAPACITY)
-    small, huge, later = Taker(quota, 1), Taker(quota, 1_000), Taker(quota, 1)
+    budget = MemoryBudget(CAPACITY)
+    small, huge, later = Taker(budget, 1), Taker(budget, 1_000), Taker(budget, 1)
     async with anyio.create_task_group() as group:
         for taker in (small, huge, later):
             group.start_soon(taker.run)
@@ -111,17 +111,17 @@ async def test_a_request_beyond_the_capacity_passes_alone() -> None:
         small.leave.set()
         await turns(10)
         assert [t.inside for t in (huge, later)] == [True, False]
-        assert quota.free == 0
+        assert budget.free == 0
         huge.leave.set()
         await turns(10)
         assert later.inside
         later.leave.set()
-    assert quota.free == CAPACITY
+    assert budget.free == CAPACITY
 
 
 async def test_a_small_request_does_not_overtake_a_large_one_that_waits() -> None:
-    quota = MemoryBudget(CAPACITY)
-    holder, large, small = Taker(quota, 5), Taker(quota, 6), Taker(quota, 1)
+    budget = MemoryBudget(CAPACITY)
+    holder, large, small = Taker(budget, 5), Taker(budget, 6), Taker(budget, 1)
     async with anyio.create_task_group() as group:
         for taker in (holder, large, small):
             group.start_soon(taker.run)
@@ -132,32 +132,48 @@ async def test_a_small_request_does_not_overtake_a_large_one_that_waits() -> Non
         assert small.inside, "who gives up the head of the queue lets the next one pass"
         holder.leave.set()
         small.leave.set()
-    assert quota.free == CAPACITY
+    assert budget.free == CAPACITY
 
 
 async def test_what_is_granted_and_cancelled_in_the_same_turn_comes_back() -> None:
-    quota = MemoryBudget(CAPACITY)
-    waiter = Taker(quota, 4)
-    async with quota.reserve(CAPACITY):
+    budget = MemoryBudget(CAPACITY)
+    waiter = Taker(budget, 4)
+    async with budget.reserve(CAPACITY):
         task = asyncio.ensure_future(waiter.run())
         await turns(10)
         assert waiter.waits
     # The grant was made a moment ago, and who got it has not had a turn since.
-    assert quota.free == CAPACITY - 4
+    assert budget.free == CAPACITY - 4
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert quota.free == CAPACITY
+    assert budget.free == CAPACITY
 
 
 async def test_what_is_held_comes_back_after_an_error() -> None:
-    quota = MemoryBudget(CAPACITY)
+    budget = MemoryBudget(CAPACITY)
 
     async def fail() -> None:
-        async with quota.reserve(3):
-            assert quota.free == CAPACITY - 3
+        async with budget.reserve(3):
+            assert budget.free == CAPACITY - 3
             raise LookupError
 
     with pytest.raises(LookupError):
         await fail()
-    assert quota.free == CAPACITY
+    assert budget.free == CAPACITY
+
+
+async def test_a_budget_shows_its_state() -> None:
+    budget = MemoryBudget(CAPACITY)
+    taker, waiter = Taker(budget, 7), Taker(budget, 5)
+    async with anyio.create_task_group() as group:
+        group.start_soon(taker.run)
+        group.start_soon(waiter.run)
+        await turns(3)
+        assert budget.statistics() == BudgetStatistics(capacity=CAPACITY, free=3, waiting=1)
+        assert repr(budget) == "<MemoryBudget 3 of 10 free, 1 waiting>"
+        taker.leave.set()
+        await turns(3)
+        assert budget.statistics() == BudgetStatistics(capacity=CAPACITY, free=5, waiting=0)
+        waiter.leave.set()
+    assert repr(budget) == "<MemoryBudget 10 of 10 free, 0 waiting>"

@@ -55,7 +55,7 @@ async def test_a_full_channel_holds_its_sender_back() -> None:
         assert receive.receive_nowait() == 1
 
 
-async def test_nobody_to_receive_is_an_error() -> None:
+async def test_a_stream_without_a_receiver_is_an_error() -> None:
     send, receive = anyio.create_memory_object_stream[int](1)
     receive.close()
     with send, pytest.raises(anyio.BrokenResourceError):

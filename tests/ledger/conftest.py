@@ -13,9 +13,9 @@ import pytest
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.open import open_ledger
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.packing.parcel import Parcel
+from dispatcher.reasons import Reason
 from dispatcher.records.record import Position, Record
 from tests.payloads import codec, joined
 
@@ -83,8 +83,10 @@ def _settlement(ledger: Ledger, number: int) -> Settlement:
 def dead() -> Callable[..., Settlement]:
     """Settle a record that never was in an invocation."""
 
-    def _dead(number: int, reason: str = "bad_json", *, stream: str = "a.jsonl") -> Settlement:
+    def _dead(
+        number: int, reason: Reason = Reason.BAD_JSON, *, stream: str = "a.jsonl"
+    ) -> Settlement:
         at = _position(number, stream)
-        return Settlement(None, [Outcome(at, f"k{number}", "rejected", None, None, reason=reason)])
+        return Settlement(None, [Outcome.dead(at, f"k{number}", reason, "no record")])
 
     return _dead

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.ledger.diagram import BEGIN, END, diagram, main, renewed, section
+from dispatcher.ledger.diagram import BEGIN, END, diagram, main, section, with_diagram
 from dispatcher.ledger.states import LATE, TABLE, Move, State
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "guarantees.md"
@@ -12,7 +12,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "guarantees.md"
 
 def test_the_document_shows_the_table() -> None:
     text = DOCUMENT.read_text()
-    assert text == renewed(text), (
+    assert text == with_diagram(text), (
         "the table of states has changed: renew its diagram with "
         "`python -m dispatcher.ledger.diagram docs/guarantees.md`"
     )
@@ -39,7 +39,7 @@ def test_a_diagram_begins_with_a_plan_and_ends_where_nothing_leads_on() -> None:
     )
 
 
-def test_only_what_stands_between_the_marks_is_renewed(tmp_path: Path) -> None:
+def test_only_what_stands_between_the_marks_is_with_diagram(tmp_path: Path) -> None:
     path = tmp_path / "guarantees.md"
     path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     main(path)
@@ -47,7 +47,7 @@ def test_only_what_stands_between_the_marks_is_renewed(tmp_path: Path) -> None:
     assert text.startswith(f"before\n{BEGIN}\n```mermaid\nstateDiagram-v2\n")
     assert text.endswith(f"\n{END}\nafter\n")
     assert "old" not in text
-    assert renewed(text) == text
+    assert with_diagram(text) == text
 
 
 @pytest.mark.parametrize("document", ["", BEGIN, END, f"{END}{BEGIN}"])

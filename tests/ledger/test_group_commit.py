@@ -1,4 +1,4 @@
-"""Writers that come at the same time share a commit, and a failure is everybody's."""
+"""Writers that arrive together share a commit, and each of them sees its failure."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ import pytest
 from dispatcher.errors import StateError
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import Operation
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.packing.parcel import Parcel
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
@@ -151,6 +151,7 @@ async def test_a_failure_reaches_everyone_who_waits_and_all_who_come_later(
     errors: list[Exception] = []
     async with run() as ledger:
         await ledger.plan([parcel(0)])
+        assert repr(ledger._group_commit) == "<GroupCommit idle, waiting operations: 0>"
         disk = watch(ledger)
         disk.moves.clear()
         disk.fails = failure
@@ -160,6 +161,7 @@ async def test_a_failure_reaches_everyone_who_waits_and_all_who_come_later(
             for number in range(2, 10):
                 group.start_soon(collect, lambda n=number: ledger.plan([parcel(n)]), errors)
             await busy(disk)
+            assert repr(ledger._group_commit) == "<GroupCommit writing, waiting operations: 8>"
             disk.moves.set()
         assert len(errors) == 9
         assert errors[0] is failure
@@ -169,6 +171,7 @@ async def test_a_failure_reaches_everyone_who_waits_and_all_who_come_later(
         with pytest.raises(StateError):
             await ledger.remember(later="1")
         assert disk.commits == 1, "after a failure nothing is written any more"
+        assert repr(ledger._group_commit) == "<GroupCommit failed, waiting operations: 9>"
     async with run() as ledger:
         assert ledger.outstanding == 1
         assert ledger.fact("later") is None
@@ -177,7 +180,7 @@ async def test_a_failure_reaches_everyone_who_waits_and_all_who_come_later(
 async def test_what_cannot_be_stored_takes_its_whole_group_along_and_says_so(
     run: Run, parcel: Pack, watch: Callable[[Ledger], Disk]
 ) -> None:
-    """A value that no column holds is a defect; its neighbours must not be told all is well."""
+    """A value that no column holds is a defect; its neighbours must not succeed."""
     impossible = parcel(2)
     impossible.records = [replace(impossible.records[0], key=2**70), *impossible.records[1:]]
     errors: list[Exception] = []
@@ -218,7 +221,7 @@ async def test_a_writer_that_is_cancelled_still_writes(
 async def test_a_task_cancelled_without_regard_to_shields_stops_the_ledger(
     run: Run, parcel: Pack, watch: Callable[[Ledger], Disk]
 ) -> None:
-    """asyncio's own cancel leaves a thread at work; nobody may write beside it."""
+    """asyncio's own cancel leaves a thread at work; nothing may write beside it."""
     async with run() as ledger:
         disk = watch(ledger)
         disk.moves.clear()
@@ -227,7 +230,7 @@ async def test_a_task_cancelled_without_regard_to_shields_stops_the_ledger(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        with pytest.raises(StateError, match="broken off"):
+        with pytest.raises(StateError, match="interrupted"):
             await ledger.remember(later="1")
         disk.moves.set()
         with anyio.fail_after(WAIT_SECONDS):

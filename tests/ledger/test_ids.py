@@ -1,4 +1,4 @@
-"""Ids sort, fit the service's limits, and are told apart from other people's."""
+"""Ids sort, fit the service's limits, and are distinguished from those of other runs."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A manifest gives back its records."""
+"""A manifest gives back its records, and damaged ones are refused."""
 
 from contextlib import suppress
 

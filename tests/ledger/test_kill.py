@@ -1,4 +1,4 @@
-"""Whatever was said to be durable is there after a kill -9 at any moment."""
+"""The law of writing ahead: everything reported durable is there after a kill -9 at any moment."""
 
 import subprocess
 import sys
@@ -15,9 +15,8 @@ import anyio.lowlevel
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.open import open_ledger
 from dispatcher.ledger.operations import SinkMark
-from dispatcher.ledger.outcome import Outcome
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.ledger.replay import Seen
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Parcel
 from dispatcher.records.record import Position, Record
@@ -36,13 +35,13 @@ def position(number: int) -> Position:
 
 
 @dataclass
-class Told:
-    """What the killed processes said, each line after it had become durable."""
+class Reports:
+    """The reports of the killed processes, each line printed after it had become durable."""
 
     planned: dict[int, range] = field(default_factory=dict)
     settled: set[int] = field(default_factory=set)
 
-    def hear(self, line: str) -> None:
+    def add(self, line: str) -> None:
         word, *numbers = line.split()
         if word == "planned":
             number, first, count = map(int, numbers)
@@ -52,8 +51,8 @@ class Told:
             self.settled.update(map(int, numbers))
 
 
-async def check(ledger: Ledger, told: Told) -> None:
-    """Hold the ledger against what was said and against itself."""
+async def check(ledger: Ledger, reports: Reports) -> None:
+    """Compare the ledger with the reports and with itself."""
     entries = {planned.number: ledger.find(planned.number) for planned in ledger.resumed}
     entries |= {entry.planned.number: entry for entry in ledger.accepted()}
     assert len(entries) == ledger.outstanding
@@ -63,7 +62,7 @@ async def check(ledger: Ledger, told: Told) -> None:
         assert entry is not None
         assert entry.state in (State.PLANNED, State.ACCEPTED)
         records = [record_ref.position.start // 10 for record_ref in entry.record_refs]
-        assert records == list(told.planned.get(number, records))
+        assert records == list(reports.planned.get(number, records))
         assert await ledger.raws(entry) == [raw(record) for record in records]
         outstanding.update(records)
 
@@ -80,9 +79,9 @@ async def check(ledger: Ledger, told: Told) -> None:
     assert ledger.tallies.get("completed", 0) == len(settled)
     assert ledger._store.sinks.get("results", SinkMark(0, 0, 0)).position == len(settled)
 
-    for number, promised in told.planned.items():
+    for number, promised in reports.planned.items():
         assert number in entries or settled.issuperset(promised)
-        if number in told.settled:
+        if number in reports.settled:
             assert number not in entries
     assert not settled & outstanding
     assert settled | outstanding == set(range(head))
@@ -92,7 +91,7 @@ async def test_what_was_durable_survives_every_kill(
     run: Callable[..., AbstractAsyncContextManager[Ledger]], path: Path
 ) -> None:
     rng = Random(11)
-    told = Told()
+    reports = Reports()
     for seed in range(ROUNDS):
         durability = rng.choice(["full", "relaxed"])
         with subprocess.Popen(  # noqa: ASYNC220 - the loop has nothing else to do
@@ -104,16 +103,16 @@ async def test_what_was_durable_survives_every_kill(
             for _ in range(rng.randint(1, 60)):
                 line = child.stdout.readline()
                 assert line.endswith("\n"), "the process ended by itself"
-                told.hear(line)
+                reports.add(line)
             child.kill()
             for line in child.stdout:
                 if line.endswith("\n"):  # the kill may have cut the last one
-                    told.hear(line)
+                    reports.add(line)
         assert child.returncode == -9
         async with run() as ledger:
-            await check(ledger, told)
-    assert len(told.planned) > 100
-    assert told.settled
+            await check(ledger, reports)
+    assert len(reports.planned) > 100
+    assert reports.settled
 
 
 def say(*words: object) -> None:
@@ -121,7 +120,7 @@ def say(*words: object) -> None:
 
 
 async def work(path: Path, durability: str, seed: int) -> None:
-    """Plan and settle for ever, from several tasks; runs in a process of its own."""
+    """Plan and settle without end, from several tasks; runs in a process of its own."""
     rng = Random(seed)
     kept: Literal["full", "relaxed"] = "full" if durability == "full" else "relaxed"
     async with open_ledger(path, codec=codec("lines"), durability=kept, outstanding=40) as ledger:
@@ -132,7 +131,7 @@ async def work(path: Path, durability: str, seed: int) -> None:
             nonlocal ahead
             while True:
                 parcels = []
-                for _ in range(await ledger.room(rng.randint(1, 3))):
+                for _ in range(await ledger.wait_for_room(rng.randint(1, 3))):
                     numbers = range(ahead, ahead + rng.randint(1, 4))
                     ahead = numbers.stop
                     records = [Record(position(n), n, raw(n)) for n in numbers]

@@ -1,4 +1,4 @@
-"""What is planned, accepted and settled, and that the next process finds the same."""
+"""Invocations that are planned, accepted and settled are the same in the next process."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, closing
@@ -19,12 +19,14 @@ from dispatcher.ledger.ids import filename
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import Remember, SinkMark
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.payloads.spool import Spool
 from dispatcher.ledger.replay import Seen
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
+from dispatcher.ledger.statistics import LedgerStatistics
 from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.packing.parcel import Parcel
+from dispatcher.reasons import Reason
 from dispatcher.records.source import Mark
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
@@ -43,7 +45,7 @@ def held(ledger: Ledger, numbers: Sequence[int]) -> dict[int, Entry]:
     for number in numbers:
         entry = ledger.find(number)
         assert entry is not None
-        resumed = replace(entry.planned, resumed=True)
+        resumed = replace(entry.planned, may_have_been_sent=True)
         entries[number] = replace(entry, planned=resumed, claimed=False, acks=None, looked_at=None)
     return entries
 
@@ -75,29 +77,21 @@ async def test_a_process_killed_before_the_run_had_its_name_has_not_begun_it(
         assert (ledger.is_new, ledger.tag) == (False, tag)
 
 
-async def test_an_empty_file_is_a_new_ledger(run: Run, path: Path) -> None:
-    path.parent.mkdir()
-    with path.open("w"):
-        pass
-    async with run() as ledger:
-        assert ledger.is_new
-
-
 async def test_what_is_planned_may_be_sent_and_has_its_names(run: Run, parcel: Pack) -> None:
     async with run() as ledger:
-        one, two = await ledger.plan([parcel(0), parcel(1, 3)])
-        assert (one.number, two.number) == (1, 2)
-        assert one.id < two.id
-        assert one.id.startswith(f"{ledger.tag}-")
-        assert one.shard == two.shard
-        assert filename(one.id).endswith(".out")
-        assert (two.content_type, two.route) == ("application/jsonlines", "inline")
-        assert two.size == len(parcel(1, 3).payload)
-        assert not one.resumed
+        first, second = await ledger.plan([parcel(0), parcel(1, 3)])
+        assert (first.number, second.number) == (1, 2)
+        assert first.id < second.id
+        assert first.id.startswith(f"{ledger.tag}-")
+        assert first.shard == second.shard
+        assert filename(first.id).endswith(".out")
+        assert (second.content_type, second.route) == ("application/jsonlines", "inline")
+        assert second.size == len(parcel(1, 3).payload)
+        assert not first.may_have_been_sent
         assert (ledger.outstanding, ledger.outstanding_records) == (2, 4)
         entry = ledger.find(2)
         assert entry is not None
-        assert entry.planned is two
+        assert entry.planned is second
         assert entry.state is State.PLANNED
         assert await ledger.payload(entry) == parcel(1, 3).payload
         assert await ledger.raws(entry) == [b'{"n": 1}', b'{"n": 2}', b'{"n": 3}']
@@ -131,7 +125,7 @@ async def test_the_next_process_finds_the_same_at_each_stage(
         assert (second.output, second.failure) == ("s3://out/2", "s3://out/2-error.out")
         assert third.failure is None
         await ledger.settle(
-            [*completed(ledger, [1, 3]), dead(4), dead(5, "bad_utf8")],
+            [*completed(ledger, [1, 3]), dead(4), dead(5, Reason.BAD_UTF8)],
             {"results": SinkMark(200, 17, 100), "dead_letters": SinkMark(40, 18, 40)},
         )
         left = held(ledger, [2, 4])
@@ -281,7 +275,7 @@ async def test_one_settles_and_the_others_do_not(
         assert not ledger.claim(entry)
 
 
-async def test_ids_are_found_and_told_apart_from_those_of_others(
+async def test_ids_are_found_and_those_of_others_are_not(
     run: Run, parcel: Pack, completed: Completed
 ) -> None:
     async with run() as ledger:
@@ -301,12 +295,12 @@ async def test_there_is_room_until_the_limit_and_again_after_a_settlement(
 ) -> None:
     given: list[int] = []
     async with run(outstanding=3) as ledger, anyio.create_task_group() as group:
-        assert await ledger.room(2) == 2
-        assert await ledger.room(5) == 3
+        assert await ledger.wait_for_room(2) == 2
+        assert await ledger.wait_for_room(5) == 3
         await ledger.plan([parcel(0), parcel(1), parcel(2)])
 
         async def wait() -> None:
-            given.append(await ledger.room(9))
+            given.append(await ledger.wait_for_room(9))
 
         group.start_soon(wait)
         await turns()
@@ -325,9 +319,9 @@ async def test_invocations_whose_payload_was_lost_take_no_room_until_it_is_found
         if segment.is_file():
             segment.unlink()
     async with run(outstanding=2) as ledger:
-        assert await ledger.room(5) == 2
+        assert await ledger.wait_for_room(5) == 2
         await ledger.restore(1, parcel(0).payload)
-        assert await ledger.room(5) == 1
+        assert await ledger.wait_for_room(5) == 1
 
 
 async def test_a_spool_that_is_full_leaves_no_room(
@@ -339,7 +333,7 @@ async def test_a_spool_that_is_full_leaves_no_room(
         await ledger.plan([large])
 
         async def wait() -> None:
-            given.append(await ledger.room(1))
+            given.append(await ledger.wait_for_room(1))
 
         group.start_soon(wait)
         await turns()
@@ -349,16 +343,49 @@ async def test_a_spool_that_is_full_leaves_no_room(
         assert given == [1]
 
 
-async def test_idle_waits_for_the_last_settlement(
+async def test_planning_waits_from_the_high_to_the_low_mark(
+    run: Run, parcel: Pack, completed: Completed
+) -> None:
+    async with run(outstanding=40) as ledger:
+        planned = await ledger.plan([parcel(n) for n in range(await ledger.wait_for_room(100))])
+        assert len(planned) == 40
+        rooms: list[int] = []
+
+        async def ask() -> None:
+            rooms.append(await ledger.wait_for_room(100))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await ledger.settle(completed(ledger, [1]), {})
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            assert rooms == [], "one place is not worth a transaction"
+            await ledger.settle(completed(ledger, [2]), {})
+        assert rooms == [2]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+async def test_a_narrow_ledger_always_finds_room(
+    run: Run, parcel: Pack, completed: Completed, limit: int
+) -> None:
+    async with run(outstanding=limit) as ledger:
+        for first in range(5):
+            planned = await ledger.plan([parcel(first * limit + n) for n in range(limit)])
+            await ledger.settle(completed(ledger, [p.number for p in planned]), {})
+            with anyio.fail_after(5):
+                assert await ledger.wait_for_room(9) == limit
+
+
+async def test_a_ledger_is_idle_after_the_last_settlement(
     run: Run, parcel: Pack, completed: Completed
 ) -> None:
     ended = anyio.Event()
     async with run() as ledger, anyio.create_task_group() as group:
-        await ledger.idle()
+        await ledger.wait_until_idle()
         await ledger.plan([parcel(0), parcel(1)])
 
         async def wait() -> None:
-            await ledger.idle()
+            await ledger.wait_until_idle()
             ended.set()
 
         group.start_soon(wait)
@@ -506,15 +533,15 @@ async def test_what_is_left_to_the_next_process_is_not_waited_for(
     async with run() as ledger:
         await ledger.plan([parcel(0), parcel(1)])
     async with run() as ledger:
-        ledger.leave([2, 99])
+        ledger.leave_to_next_process([2, 99])
         with anyio.move_on_after(0):
-            await ledger.idle()
+            await ledger.wait_until_idle()
             raise AssertionError
         await ledger.settle(completed(ledger, [1]), {})
-        await ledger.idle()
+        await ledger.wait_until_idle()
         assert ledger.outstanding == 1
         await ledger.settle(completed(ledger, [2]), {})
-        await ledger.idle()
+        await ledger.wait_until_idle()
 
 
 async def test_a_ledger_restored_from_a_copy_gives_out_no_number_twice(
@@ -530,3 +557,39 @@ async def test_a_ledger_restored_from_a_copy_gives_out_no_number_twice(
         [again] = await ledger.plan([parcel(1)])
         assert again.number != lost.number
         assert again.id != lost.id
+
+
+# Levels
+
+
+async def test_levels_are_shown(run: Run, path: Path, parcel: Pack, completed: Completed) -> None:
+    async with run(outstanding=9, spool_max=1_000) as ledger:
+        first, second, _, _ = await ledger.plan([parcel(0, 2), parcel(2), parcel(3), parcel(4)])
+        ledger.accept(first, 1.5, "s3://out/1", None)
+        ledger.accept(second, 1.5, "s3://out/2", None)
+        entry = ledger.find(2)
+        assert entry is not None
+        assert ledger.claim(entry)
+        ledger.leave_to_next_process([3])
+        sizes = [len(parcel(0, 2).payload), *[len(parcel(n).payload) for n in (2, 3, 4)]]
+        assert ledger.statistics() == LedgerStatistics(
+            outstanding=4,
+            max_outstanding=9,
+            outstanding_records=5,
+            planned=2,
+            accepted=2,
+            claimed=1,
+            left_to_next_process=1,
+            without_payload=0,
+            waiting_operations=3,
+            spool_bytes=sum(sizes),
+            max_spool_bytes=1_000,
+            fresh_payload_bytes=sum(sizes),
+        )
+        assert repr(ledger) == f"<Ledger {ledger.tag}: 4 of 9 outstanding, 0 without payload>"
+        await ledger.settle(completed(ledger, [1, 2, 3]), {})
+        assert (ledger.statistics().outstanding, ledger.statistics().waiting_operations) == (1, 0)
+    rmtree(path.with_name("ledger.db.spool"))
+    async with run() as ledger:
+        assert ledger.statistics().without_payload == 1
+        assert repr(ledger).endswith(": 1 of 2000 outstanding, 1 without payload>")

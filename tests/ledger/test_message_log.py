@@ -1,12 +1,12 @@
-"""Messages of a queue are known again when they come again, whatever happened in between."""
+"""Messages of a queue are recognised when they come again, also after a restart."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.packing.parcel import Parcel
+from dispatcher.reasons import Reason
 from dispatcher.records.record import Position, Record
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
@@ -36,7 +36,7 @@ async def test_outstanding_and_settled_messages_survive(run: Run) -> None:
         assert (log.next_number, log.outstanding, log.settled) == (0, {}, {})
         first, _second = await ledger.plan([parcel(0, 1), parcel(2)])
         await ledger.settle([done(ledger, first.number)], {})
-        dead = Outcome(position(3), "k3", "rejected", None, None, reason="bad_json")
+        dead = Outcome(position(3), "k3", "rejected", None, None, reason=Reason.BAD_JSON)
         await ledger.settle([Settlement(None, [dead])], {})
     async with run() as ledger:
         log = ledger.messages(QUEUE)

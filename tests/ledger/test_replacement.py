@@ -9,11 +9,11 @@ import pytest
 
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.replay import Seen
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Parcel
-from dispatcher.packing.spool_format import crc32_of, keep
+from dispatcher.packing.spool_format import crc32_of, join_records
 from dispatcher.records.record import Position
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
@@ -171,8 +171,8 @@ async def test_parts_whose_bytes_went_with_the_power_are_read_again(
         assert [len(entry.record_refs) for entry in lost] == [2, 2, 2]
         for entry in lost:
             raws = [b'{"n": %d}' % (s.position.start // 10) for s in entry.record_refs]
-            assert crc32_of(keep(raws)) == entry.crc
-            await ledger.restore(entry.planned.number, keep(raws))
+            assert crc32_of(join_records(raws)) == entry.crc
+            await ledger.restore(entry.planned.number, join_records(raws))
             assert await ledger.payload(entry) == b"\n".join(raws)
         assert ledger.without_payload() == []
 
@@ -180,13 +180,13 @@ async def test_parts_whose_bytes_went_with_the_power_are_read_again(
 async def test_there_is_no_room_while_parts_take_it(
     run: Run, parcel: Pack, completed: Completed
 ) -> None:
-    """Parts come on top of what may be outstanding; nobody plans until they are settled."""
+    """Parts come on top of what may be outstanding; nothing is planned until they are settled."""
     async with run(outstanding=40) as ledger:
         one, two, *rest = await ledger.plan([parcel(9 * n, 9) for n in range(40)])
         rooms: list[int] = []
 
         async def wait_for_room() -> None:
-            rooms.append(await ledger.room(5))
+            rooms.append(await ledger.wait_for_room(5))
 
         async with anyio.create_task_group() as group:
             group.start_soon(wait_for_room)
@@ -205,5 +205,5 @@ async def test_there_is_no_room_while_parts_take_it(
 
 async def apart(ledger: Ledger, entry: Entry, parts: int) -> list[Entry]:
     planned = await ledger.replace(entry, after=0.0, parts=parts)
-    found = [ledger.find(one.number) for one in planned]
+    found = [ledger.find(p.number) for p in planned]
     return [part for part in found if part is not None]

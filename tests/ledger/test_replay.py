@@ -1,4 +1,4 @@
-"""A source that is read again is told what is known of each record."""
+"""The replay filter recognises each record of a source that is read again."""
 
 from dataclasses import dataclass
 from random import Random
@@ -21,7 +21,7 @@ FATES: list[Fate] = ["settled", "settled", "outstanding", "lost", "forgotten"]
 
 @dataclass
 class History:
-    """Records of each stream with what became of them, and more that nobody has read yet."""
+    """Records of each stream with what became of them, and more that were not read yet."""
 
     spans: dict[str, list[Position]]
     fates: dict[str, list[Fate]]

@@ -1,4 +1,4 @@
-"""Which objects are used, which are to be deleted, and what a crash leaves of both."""
+"""Objects in S3 are deleted after their last use, also when a crash comes in between."""
 
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from dispatcher.errors import StateError
 from dispatcher.ledger import staged_objects as staged
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.packing.parcel import Parcel
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
@@ -30,7 +30,7 @@ def rows(path: Path) -> list[str]:
 
 async def plan(ledger: Ledger, parcel: MakeParcel, *firsts: int) -> list[Entry]:
     planned: list[Planned] = await ledger.plan([parcel(first) for first in firsts])
-    return [entry for one in planned if (entry := ledger.find(one.number)) is not None]
+    return [entry for p in planned if (entry := ledger.find(p.number)) is not None]
 
 
 def numbers(entries: Sequence[Entry]) -> list[int]:
@@ -96,7 +96,7 @@ async def test_what_a_dead_process_left_is_found(
         assert await drained(ledger) == []
 
 
-async def test_who_stages_the_same_again_withdraws_it(
+async def test_staging_the_same_again_withdraws_the_deletion(
     run: Run, parcel: MakeParcel, completed: Completed, path: Path
 ) -> None:
     async with run() as ledger:
@@ -218,10 +218,10 @@ async def test_nothing_is_written_whose_place_could_not_be_stored(
         def full(*_: Any) -> None:
             raise StateError("the disk is full")
 
-        monkeypatch.setattr(ledger._commits._store, "apply", full)
+        monkeypatch.setattr(ledger._group_commit._store, "apply", full)
         with pytest.raises(StateError):
             await ledger.staged.stage(entry, HERE)
         monkeypatch.undo()
         with pytest.raises(StateError):  # nothing more is written by this process
             await ledger.staged.stage(entry, THERE)
-        ledger._commits._failure = None  # so that it can be closed
+        ledger._group_commit._failure = None  # so that it can be closed

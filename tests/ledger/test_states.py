@@ -1,4 +1,4 @@
-"""The table says something about every move of every state."""
+"""The state table covers every move of every state."""
 
 from itertools import product
 

@@ -10,12 +10,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from dispatcher.config.settings import ObserveSettings
 from dispatcher.errors import ConfigError
 from dispatcher.observe.http import serve
-from dispatcher.observe.meter import Meter
+from dispatcher.observe.meter import FixedLevels, Meter
 
 
 @pytest.fixture
 def meter() -> Meter:
-    meter = Meter(phase="running", read=10, completed=7, dead=1, outstanding=2)
+    meter = Meter(phase="running", read=10, completed=7, dead=1, levels=FixedLevels(outstanding=2))
     meter.dead_reasons["bad_json"] = 1
     meter.calls.update(accepted=9, throttled=4)
     meter.call_latency.add(0.02)
@@ -71,7 +71,7 @@ async def test_what_was_taken_apart(client: aiohttp.ClientSession, meter: Meter)
     meter.split, meter.parts = 5, 15
     told = await (await client.get("/metrics")).text()
     assert "dispatcher_invocations_split_total 5.0" in told
-    assert "dispatcher_invocations_of_parts_total 15.0" in told
+    assert "dispatcher_split_parts_total 15.0" in told
     shown = await (await client.get("/status.json")).json()
     assert (shown["split"], shown["parts"]) == (5, 15)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.observe.meter import Meter
+from dispatcher.observe.meter import FixedLevels, Meter
 from dispatcher.observe.snapshot import Pace, take
 
 
@@ -55,10 +55,10 @@ def test_the_rate_lies_between_the_slowest_and_the_fastest(steps: list[tuple[flo
 
 def _half_way() -> Meter:
     meter = Meter(phase="running", read=600, completed=490, dead=10)
-    meter.bytes_expected, meter.bytes_read = 1_000_000, 600_000
+    meter.bytes_expected = 1_000_000
     meter.calls.update(accepted=580, throttled=3, transient=0)
     meter.invocations.update(inline=450, s3=150)
-    meter.outstanding, meter.on_wire = 100, 4
+    meter.levels = FixedLevels(outstanding=100, on_wire=4, bytes_read=600_000)
     return meter
 
 
@@ -93,7 +93,7 @@ def test_without_a_known_size_there_is_no_share_and_no_end() -> None:
 
 def test_a_file_that_grew_does_not_make_more_than_all() -> None:
     meter = _half_way()
-    meter.bytes_read = 2_000_000
+    meter.levels = FixedLevels(bytes_read=2_000_000)
     meter.completed = 590
     snapshot = take(meter, 1.0, Pace(0.0))
     assert snapshot.share == 1.0

@@ -42,8 +42,9 @@ def meter() -> Meter:
     meter.records.update(inline=1900, s3=99)
     meter.payload_bytes.update(inline=40_200_000, s3=22_000_000)
     meter.calls.update(accepted=1999, throttled=12)
-    meter.events.update(matched=1999, duplicate=4)
-    meter.looks.update(list=3, found=1)
+    meter.events.update(matched=1999, closed=4)
+    meter.sweep_requests.update(list=3)
+    meter.sweep_completions = 1
     meter.repeated = 2
     for histogram in (meter.call_latency, meter.completion_latency):
         for i in range(1, 101):
@@ -78,7 +79,7 @@ completion  50.1 ms  90.8 ms  98.3 ms  100 ms
 
 calls not accepted: throttled 12
 perhaps invoked more than once: 2
-other messages in the completion queue: duplicate 4
+other messages in the completion queue: closed 4
 completions found in S3 without an event: 1
 
 results       quickstart/results.jsonl

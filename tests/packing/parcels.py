@@ -9,9 +9,9 @@ from dispatcher.config.packing import Encoding, Framing, PackingSettings
 from dispatcher.packing.batch_size import BatchSize
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer, RefusedRecord
-from dispatcher.packing.parcel import Parcel, kept_of
-from dispatcher.packing.spool_format import cut
-from dispatcher.records.record import Key, Large, Position, Record
+from dispatcher.packing.parcel import Parcel, spooled_of
+from dispatcher.packing.spool_format import cut_records
+from dispatcher.records.record import Key, LargeRecord, Position, Record
 from tests.payloads import packing
 
 TEMPLATE = '{"instances": [...], "parameters": {}}'
@@ -22,13 +22,13 @@ PLAIN: list[tuple[Framing, Encoding]] = [
     *((framing, "json") for framing in _JSON),
     ("msgpack-array", "msgpack"),
 ]
-PRESSED: list[tuple[Framing, Encoding]] = [
+COMPRESSED: list[tuple[Framing, Encoding]] = [
     *((framing, "json+gzip") for framing in _JSON),
     *((framing, "json+zstd") for framing in _JSON),
     ("msgpack-array", "msgpack+gzip"),
     ("msgpack-array", "msgpack+zstd"),
 ]
-FRAMED = [*PLAIN, *PRESSED]
+FRAMED = [*PLAIN, *COMPRESSED]
 """All ways to pack several records."""
 
 ALONE: list[tuple[Framing, Encoding]] = [
@@ -48,10 +48,10 @@ def settings(framing: Framing, *encodings: Encoding, **given: Any) -> PackingSet
 
 
 def packer_of(
-    made_with: PackingSettings, *, staging: bool = True, sizing: BatchSize | None = None
+    made_with: PackingSettings, *, staging: bool = True, batch_size: BatchSize | None = None
 ) -> Packer:
     codec = Codec(made_with, content_type=None)
-    return Packer(made_with, codec, staging=staging, sizing=sizing)
+    return Packer(made_with, codec, staging=staging, batch_size=batch_size)
 
 
 def records(raws: Iterable[bytes], keys: Sequence[Key] | None = None) -> list[Record]:
@@ -61,7 +61,7 @@ def records(raws: Iterable[bytes], keys: Sequence[Key] | None = None) -> list[Re
     ]
 
 
-def pack(made: Packer, some: Sequence[Record | Large]) -> list[Parcel | RefusedRecord]:
+def pack(made: Packer, some: Sequence[Record | LargeRecord]) -> list[Parcel | RefusedRecord]:
     return [*made.add(some, 0.0), *made.flush()]
 
 
@@ -80,12 +80,12 @@ def keys(packed: Iterable[Parcel | RefusedRecord]) -> list[list[Key]]:
     ]
 
 
-def is_kept(parcel: Parcel) -> bool:
-    """Return whether what is kept are the records as they were read."""
+def spools_its_records(parcel: Parcel) -> bool:
+    """Return whether a parcel spools its records as they were read."""
     raws = [record.raw for record in parcel.records]
-    kept = kept_of(parcel)
-    assert isinstance(kept, bytes)
-    return cut(kept, [len(raw) for raw in raws]) == raws
+    spooled = spooled_of(parcel)
+    assert isinstance(spooled, bytes)
+    return cut_records(spooled, [len(raw) for raw in raws]) == raws
 
 
 def text(size: int, seed: int = 1) -> bytes:

@@ -16,72 +16,72 @@ def cost(size: int, share: float) -> float:
 
 
 def seen(share: float, records: int = 1_000_000) -> BatchSize:
-    sizing = BatchSize()
+    batch_size = BatchSize()
     for _ in range(records // 1_000):
-        sizing.observe(1_000, round(1_000 * share))
-    return sizing
+        batch_size.observe(1_000, round(1_000 * share))
+    return batch_size
 
 
-@pytest.mark.parametrize("most", [1, 200, 100_000])
-def test_nothing_bad_limits_nothing(most: int) -> None:
-    sizing = BatchSize()
-    assert sizing.most(most) == most
-    sizing.observe(1_000_000, 0)
-    assert sizing.most(most) == most
+@pytest.mark.parametrize("max_records", [1, 200, 100_000])
+def test_nothing_bad_limits_nothing(max_records: int) -> None:
+    batch_size = BatchSize()
+    assert batch_size.limit(max_records) == max_records
+    batch_size.observe(1_000_000, 0)
+    assert batch_size.limit(max_records) == max_records
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.05, 0.2])
 def test_the_limit_is_where_a_record_costs_least(share: float) -> None:
     least = min(range(1, 10_000), key=lambda size: cost(size, share))
-    limit = seen(share).most(100_000)
+    limit = seen(share).limit(100_000)
     assert limit == pytest.approx(least, rel=0.15, abs=1)
     assert cost(limit, share) < 1.02 * cost(least, share)
 
 
 def test_a_small_share_does_not_limit_what_is_packed_less() -> None:
-    assert seen(0.001).most(200) == 200
+    assert seen(0.001).limit(200) == 200
 
 
 def test_where_nearly_all_are_bad_each_travels_alone() -> None:
-    assert seen(0.9).most(1_000) == 1
+    assert seen(0.9).limit(1_000) == 1
 
 
 def test_one_bad_record_at_the_start_tells_little() -> None:
-    sizing = BatchSize()
-    sizing.observe(200, 1)
-    assert sizing.most(200) == 200
+    batch_size = BatchSize()
+    batch_size.observe(200, 1)
+    assert batch_size.limit(200) == 200
 
 
 def test_a_bad_start_is_noticed_within_two_thousand_records() -> None:
-    sizing = BatchSize()
+    batch_size = BatchSize()
     for _ in range(10):
-        sizing.observe(200, 20)
-    assert sizing.most(200) <= 8
+        batch_size.observe(200, 20)
+    assert batch_size.limit(200) <= 8
 
 
 def test_what_is_long_past_is_forgotten() -> None:
-    sizing = seen(0.1)
-    assert sizing.most(1_000) < 5
-    sizing.observe(HALF_LIFE_RECORDS, 0)
-    assert sizing.most(1_000) == pytest.approx(2 * seen(0.1).most(1_000), abs=2)
-    sizing.observe(20 * HALF_LIFE_RECORDS, 0)
-    assert sizing.most(1_000) == 1_000
+    batch_size = seen(0.1)
+    assert batch_size.limit(1_000) < 5
+    batch_size.observe(HALF_LIFE_RECORDS, 0)
+    assert batch_size.limit(1_000) == pytest.approx(2 * seen(0.1).limit(1_000), abs=2)
+    batch_size.observe(20 * HALF_LIFE_RECORDS, 0)
+    assert batch_size.limit(1_000) == 1_000
 
 
 def test_an_earlier_process_is_remembered() -> None:
-    assert BatchSize(bad=5_000, records=50_000).most(1_000) < 6
-    assert BatchSize(bad=5, records=50_000).most(1_000) == 1_000
-    assert BatchSize(bad=0, records=0).most(1_000) == 1_000
+    assert BatchSize(bad=5_000, records=50_000).limit(1_000) < 6
+    assert BatchSize(bad=5, records=50_000).limit(1_000) == 1_000
+    assert BatchSize(bad=0, records=0).limit(1_000) == 1_000
 
 
 def test_no_news_changes_nothing() -> None:
-    sizing = BatchSize(10, 1_000)
-    before = sizing.most(100_000)
-    sizing.observe(0, 0)
-    assert sizing.most(100_000) == before
+    batch_size = BatchSize(10, 1_000)
+    before = batch_size.limit(100_000)
+    batch_size.observe(0, 0)
+    assert batch_size.limit(100_000) == before
 
 
-def test_it_matters_little_how_many_are_told_at_once() -> None:
+def test_it_matters_little_how_many_are_observed_at_once() -> None:
     rng = random.Random(7)
     one, many = BatchSize(), BatchSize()
     for _ in range(50):
@@ -89,15 +89,17 @@ def test_it_matters_little_how_many_are_told_at_once() -> None:
         many.observe(len(bad), sum(bad))
         for each in bad:
             one.observe(1, each)
-    assert one.most(100_000) == pytest.approx(many.most(100_000), rel=0.02, abs=1)
+    assert one.limit(100_000) == pytest.approx(many.limit(100_000), rel=0.02, abs=1)
 
 
 @given(
-    told=st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=20),
-    most=st.integers(1, 100_000),
+    observed=st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=20),
+    max_records=st.integers(1, 100_000),
 )
-def test_the_limit_is_always_one_that_can_be_kept(told: list[tuple[int, int]], most: int) -> None:
-    sizing = BatchSize()
-    for records, bad in told:
-        sizing.observe(records, bad)
-    assert 1 <= sizing.most(most) <= most
+def test_the_limit_is_always_one_that_can_be_kept(
+    observed: list[tuple[int, int]], max_records: int
+) -> None:
+    batch_size = BatchSize()
+    for records, bad in observed:
+        batch_size.observe(records, bad)
+    assert 1 <= batch_size.limit(max_records) <= max_records

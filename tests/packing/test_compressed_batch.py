@@ -20,19 +20,19 @@ from dispatcher.packing.packer import RefusedRecord
 from dispatcher.packing.parcel import Parcel
 from tests.packing.parcels import (
     ALONE,
+    COMPRESSED,
     FRAMED,
-    PRESSED,
-    is_kept,
     keys,
     pack,
     packer_of,
     parcels_of,
     records,
     settings,
+    spools_its_records,
     text,
 )
 
-in_each_pressed = pytest.mark.parametrize(("framing", "encoding"), PRESSED)
+in_each_compressed = pytest.mark.parametrize(("framing", "encoding"), COMPRESSED)
 
 
 def letters(rng: random.Random, count: int) -> list[bytes]:
@@ -63,7 +63,7 @@ def mixture(rng: random.Random, count: int) -> list[bytes]:
     return raws[:count]
 
 
-@in_each_pressed
+@in_each_compressed
 def test_records_of_a_kind_fill_compressed_parcels(framing: Framing, encoding: Encoding) -> None:
     made = packer_of(settings(framing, encoding, max_bytes=40_000))
     *packed, _ = parcels_of(pack(made, records(letters(random.Random(5), 5_000))))
@@ -74,12 +74,12 @@ def test_records_of_a_kind_fill_compressed_parcels(framing: Framing, encoding: E
     assert sum(filled) / len(filled) > 0.98
 
 
-@in_each_pressed
+@in_each_compressed
 @pytest.mark.parametrize("seed", range(3))
-def test_compressed_parcels_are_never_over_and_made_anew_the_same(
+def test_compressed_parcels_are_never_over_and_the_same_when_encoded_again(
     framing: Framing, encoding: Encoding, seed: int
 ) -> None:
-    """What comes next is not what was before, so that what is predicted is often wrong."""
+    """The records change in kind, so that the prediction is often wrong."""
     made_with = settings(framing, encoding, max_bytes=10_000)
     codec = Codec(made_with, content_type=None)
     raws = mixture(random.Random(seed), 1_200)
@@ -88,10 +88,10 @@ def test_compressed_parcels_are_never_over_and_made_anew_the_same(
     for one in packed:
         assert len(one.payload) <= (10_000 if len(one.records) > 1 else limits.INLINE_BODY_BYTES)
         assert one.payload == codec.payload([record.raw for record in one.records], encoding)
-        assert is_kept(one)
+        assert spools_its_records(one)
 
 
-@in_each_pressed
+@in_each_compressed
 def test_whatever_waits_goes_when_its_time_has_come(framing: Framing, encoding: Encoding) -> None:
     made = packer_of(settings(framing, encoding, max_bytes=1_000))
     hard = [text(100, seed) for seed in range(20)]
@@ -111,11 +111,11 @@ def test_a_wrong_prediction_costs_one_more_attempt(compression: Compression) -> 
     for item in pages:
         filling.add(item)
     assert filling.is_due(noise[0])
-    assert filling.press() == 0
+    assert filling.compress() == 0
     for item in noise:
         assert not filling.is_due(item)
         filling.add(item)
-    left = filling.press()
+    left = filling.compress()
     assert 0 < left < 60
     payload = filling.payload()
     assert 0.8 * 20_000 < len(payload) <= 20_000
@@ -129,10 +129,10 @@ def test_a_record_too_many_is_taken_back(compression: Compression) -> None:
     filling = CompressedBatch(Frame(between=b"\n"), compression, 2_000)
     filling.add(text(1_500))
     assert filling.is_due(text(1_400, 2))
-    assert filling.press() == 0
+    assert filling.compress() == 0
     payload = filling.payload()
     filling.add(text(1_400, 2))
-    assert filling.press() == 1
+    assert filling.compress() == 1
     assert filling.payload() == payload
 
 
@@ -143,10 +143,10 @@ def test_a_first_record_that_is_too_large_is_left_out(compression: Compression) 
         filling.add(text(5_000))
         for _ in range(more):
             filling.add(b"1")
-        assert filling.press() == 1 + more
+        assert filling.compress() == 1 + more
 
 
-@in_each_pressed
+@in_each_compressed
 @pytest.mark.parametrize("max_records", [78, 100])
 def test_too_many_for_a_payload_go_with_the_next(
     framing: Framing, encoding: Encoding, max_records: int
@@ -162,7 +162,7 @@ def test_too_many_for_a_payload_go_with_the_next(
     assert len(packed) <= 4
 
 
-@in_each_pressed
+@in_each_compressed
 def test_a_tiny_record_says_nothing_of_the_next(framing: Framing, encoding: Encoding) -> None:
     """Alone it becomes many times larger, because of what a piece costs."""
     made = packer_of(settings(framing, encoding, max_bytes=10_000))
@@ -220,7 +220,9 @@ def test_packing_keeps_its_laws(
     some = records(raws, keys=[n % 5 for n in range(len(values))])
     made = packer_of(made_with)
     packed: list[Parcel | RefusedRecord] = []
-    for start, end in pairwise(sorted({0, len(some), *(cut for cut in cuts if cut < len(some))})):
+    for start, end in pairwise(
+        sorted({0, len(some), *(cut_records for cut_records in cuts if cut_records < len(some))})
+    ):
         packed += made.add(some[start:end], float(start))
         assert (made.deadline is None) == (sum(map(len, keys(packed))) == end)
     packed += made.flush()
@@ -238,7 +240,7 @@ def test_packing_keeps_its_laws(
         assert one.payload == codec.payload([record.raw for record in one.records], one.encoding)
         assert one.content_type == codec.content_type(one.encoding)
         assert (one.encoding, one.route) == (encoding, "inline")
-        assert is_kept(one)
+        assert spools_its_records(one)
         assert not by_id or len({record.key for record in one.records}) == len(one.records)
     if "+" in encoding:
         return

@@ -1,4 +1,4 @@
-"""Payloads made piece by piece: what any decompressor takes, of exactly the size that was told."""
+"""Payloads made piece by piece: any decompressor reads them, and their size was known."""
 
 import gzip
 import random

@@ -1,4 +1,4 @@
-"""A large record's payload in pieces is the payload that it would be as a whole."""
+"""A large record's payload in pieces is the same as its payload made at once."""
 
 import gzip
 import os
@@ -11,10 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.config.packing import Encoding, Framing
-from dispatcher.flow import content as blobs
+from dispatcher.flow import content as content_
 from dispatcher.flow.content import FileSlice
 from dispatcher.packing.codec import Codec
-from dispatcher.packing.large_payload import digest_of_blob, digest_of_payload, exact_size, pieces
+from dispatcher.packing.large_payload import (
+    digest_of_content,
+    digest_of_payload,
+    exact_size,
+    pieces,
+)
 from tests.payloads import codec
 
 PLAIN: dict[Encoding, Callable[[bytes], bytes]] = {
@@ -25,7 +30,7 @@ PLAIN: dict[Encoding, Callable[[bytes], bytes]] = {
 }
 
 
-def blob_of(folder: Path, raw: bytes) -> FileSlice:
+def slice_of(folder: Path, raw: bytes) -> FileSlice:
     file = folder / "raw"
     file.write_bytes(b"before" + raw + b"after")
     return FileSlice(os.open(file, os.O_RDONLY), 6, len(raw))
@@ -41,11 +46,11 @@ def template(framing: Framing) -> Codec:
 def test_pieces_make_the_payload(
     framing: Framing, encoding: Encoding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blobs, "CHUNK_BYTES", 1_000)
+    monkeypatch.setattr(content_, "CHUNK_BYTES", 1_000)
     made, raw = template(framing), b'["%s"]' % os.urandom(5_000).hex().encode()
-    blob = blob_of(tmp_path, raw)
-    payload = b"".join(pieces(blob, made, encoding))
-    blob.close()
+    content = slice_of(tmp_path, raw)
+    payload = b"".join(pieces(content, made, encoding))
+    content.close()
     assert PLAIN[encoding](payload) == made.frame.join([raw])
     size = exact_size(len(raw), 1, made, encoding)
     assert size == (len(payload) if encoding == "json" else None)
@@ -53,9 +58,9 @@ def test_pieces_make_the_payload(
 
 def test_what_has_to_be_known_is_read_whole(tmp_path: Path) -> None:
     made, raw = codec("msgpack-array", encodings=["msgpack"]), b'{"a":[1,2]}'
-    blob = blob_of(tmp_path, raw)
-    assert list(pieces(blob, made, "msgpack")) == [made.payload([raw], "msgpack")]
-    blob.close()
+    content = slice_of(tmp_path, raw)
+    assert list(pieces(content, made, "msgpack")) == [made.payload([raw], "msgpack")]
+    content.close()
     assert exact_size(len(raw), 1, made, "msgpack") is None
 
 
@@ -72,17 +77,17 @@ def test_other_content_has_another_digest(one: tuple[str, str], two: tuple[str, 
     assert (digest(one) == digest(two)) == (one == two)
 
 
-def test_the_digest_of_a_blob_is_of_all_that_makes_its_payload(tmp_path: Path) -> None:
+def test_the_digest_of_a_large_record_is_of_all_that_makes_its_payload(tmp_path: Path) -> None:
     def digest(
         raw: bytes = b"[1]", encoding: Encoding = "json", kind: str = "a/b", *,
         framing: Framing = "none", select: str = "",
     ) -> str:  # fmt: skip
-        blob = blob_of(tmp_path, raw)
+        content = slice_of(tmp_path, raw)
         frame = template(framing).frame
         try:
-            return digest_of_blob(blob, encoding, kind, frame=frame, select=select)
+            return digest_of_content(content, encoding, kind, frame=frame, select=select)
         finally:
-            blob.close()
+            content.close()
 
     assert digest() == digest()
     others = {

@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dispatcher.records.json_scanner import (
-    DEEPEST,
+    MAX_DEPTH,
+    MAX_NUMBER_BYTES,
     MISSING,
-    NUMBER_BYTES,
     OVERLONG,
     JsonScanner,
     MalformedError,
@@ -133,7 +133,9 @@ def test_the_verdict_and_the_key_are_those_of_orjson(text: bytes, where: list[in
 
 @settings(max_examples=600, deadline=None)
 @given(text=documents, data=st.data())
-def test_one_byte_more_less_or_other_is_told_as_by_orjson(text: bytes, data: st.DataObject) -> None:
+def test_one_byte_more_less_or_other_is_judged_as_by_orjson(
+    text: bytes, data: st.DataObject
+) -> None:
     at = data.draw(st.integers(0, len(text)))
     byte = data.draw(
         st.one_of(
@@ -155,7 +157,7 @@ def test_it_may_come_byte_by_byte(sizes: list[int], text: bytes) -> None:
 
 
 @pytest.mark.parametrize("around", [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
-@pytest.mark.parametrize("levels", [DEEPEST - 2, DEEPEST, DEEPEST + 2])
+@pytest.mark.parametrize("levels", [MAX_DEPTH - 2, MAX_DEPTH, MAX_DEPTH + 2])
 def test_so_many_levels_and_no_more(around: tuple[bytes, bytes], levels: int) -> None:
     count = levels // (2 if len(around[1]) > 1 else 1)
     for inner in (b"", b"1"):
@@ -164,7 +166,7 @@ def test_so_many_levels_and_no_more(around: tuple[bytes, bytes], levels: int) ->
 
 def test_another_bound_of_levels_is_exact_too() -> None:
     for levels in (1, 2, 3, 4, 5, 9, 10, 11):
-        scanner = JsonScanner(deepest=10)
+        scanner = JsonScanner(max_depth=10)
         text = b"[" * levels + b'{"a":1},2' + b"]" * levels
         if levels < 10:
             feed(scanner, [text])
@@ -191,7 +193,7 @@ def test_a_number_without_end_is_refused_and_not_held() -> None:
     scanner = JsonScanner()
     with pytest.raises(MalformedError, match="more than 100,000 digits"):
         feed(scanner, [b"1" * 1000] * 1000)
-    assert len(scanner._rest) <= NUMBER_BYTES + 1000
+    assert len(scanner._rest) <= MAX_NUMBER_BYTES + 1000
 
 
 @pytest.mark.parametrize("length", [KEY_CHARS, KEY_CHARS + 1, 5 * KEY_CHARS])
@@ -210,7 +212,7 @@ def test_any_name_can_be_the_field() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "at", "told"),
+    ("text", "at", "message"),
     [
         (b'{"a":1 x}', 8, "a comma or an end was expected"),
         (b'{"a" 1}', 6, "a colon was expected"),
@@ -224,13 +226,13 @@ def test_any_name_can_be_the_field() -> None:
         (b'["\xc3', 3, "not UTF-8"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(text: bytes, at: int, told: str) -> None:
+def test_the_message_of_a_mistake_names_its_place(text: bytes, at: int, message: str) -> None:
     for pieces in ([text], [bytes([byte]) for byte in text]):
         scanner = JsonScanner()
-        with pytest.raises(MalformedError, match=told) as raised:
+        with pytest.raises(MalformedError, match=message) as raised:
             feed(scanner, pieces)
         assert raised.value.at == at
-        assert raised.value.reason == ("bad_utf8" if "UTF" in told else "bad_json")
+        assert raised.value.reason == ("bad_utf8" if "UTF" in message else "bad_json")
 
 
 def test_memory_does_not_follow_the_length() -> None:

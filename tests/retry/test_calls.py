@@ -1,5 +1,7 @@
 """What a failed call leads to, for every kind of error and every history."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from dispatcher.errors import (
     Throttled,
     Transient,
 )
-from dispatcher.retry.calls import Attempt, GiveUp, RetryCall, Stop, decide
+from dispatcher.retry.calls import FailedCall, GiveUp, RetryCall, Stop, after_failed_call
 
 POLICY = RetrySettings(attempts=3, base=1.0, cap=8.0, give_up_after=60.0)
 
@@ -27,9 +29,16 @@ def attempt(
     others: bool = False,
     again: bool = False,
     jitter: float = 0.0,
-) -> Attempt:
+) -> FailedCall:
     paused = failures if pauses is None else pauses
-    return Attempt(failures, paused, silence, others, again, jitter)
+    return FailedCall(
+        failures=failures,
+        pauses=paused,
+        silence=silence,
+        others_succeed=others,
+        failed_before=again,
+        jitter=jitter,
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,8 +68,8 @@ def attempt(
         (NotThere("n"), attempt(), GiveUp(look_first=False)),
     ],
 )
-def test_decisions(error: CallError, history: Attempt, decision: object) -> None:
-    assert decide(error, history, POLICY) == decision
+def test_decisions(error: CallError, history: FailedCall, decision: object) -> None:
+    assert after_failed_call(error, history, POLICY) == decision
 
 
 errors = st.sampled_from([Throttled("t"), Transient("t"), OutcomeUnknown("u"), Rejected("r")])
@@ -73,20 +82,22 @@ policies = st.builds(
 )
 attempts = st.integers(1, 5000).flatmap(
     lambda pauses: st.builds(
-        Attempt,
+        FailedCall,
         failures=st.integers(0, pauses),
         pauses=st.just(pauses),
         silence=st.floats(0, 2000),
         others_succeed=st.booleans(),
-        again=st.booleans(),
+        failed_before=st.booleans(),
         jitter=st.floats(0, 1, exclude_max=True),
     )
 )
 
 
 @given(error=errors, history=attempts, policy=policies)
-def test_the_laws_of_repetition(error: CallError, history: Attempt, policy: RetrySettings) -> None:
-    decision = decide(error, history, policy)
+def test_the_laws_of_repetition(
+    error: CallError, history: FailedCall, policy: RetrySettings
+) -> None:
+    decision = after_failed_call(error, history, policy)
     if isinstance(error, Rejected):
         assert decision == GiveUp(look_first=False)
     elif history.silence >= policy.give_up_after:
@@ -104,11 +115,11 @@ def test_the_laws_of_repetition(error: CallError, history: Attempt, policy: Retr
 
 @given(history=attempts, policy=policies)
 def test_jitter_spreads_over_nine_tenths_of_a_doubling_ceiling(
-    history: Attempt, policy: RetrySettings
+    history: FailedCall, policy: RetrySettings
 ) -> None:
     def pause(jitter: float) -> float:
-        made = Attempt(0, history.pauses, 0.0, others_succeed=False, again=False, jitter=jitter)
-        decision = decide(Transient("t"), made, policy)
+        made = replace(history, failures=0, silence=0.0, others_succeed=False, jitter=jitter)
+        decision = after_failed_call(Transient("t"), made, policy)
         assert isinstance(decision, RetryCall)
         return decision.after
 

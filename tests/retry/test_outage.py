@@ -1,10 +1,17 @@
-"""A run that nobody answers any more ends by itself."""
+"""An outage timer ends a run that gets no answer any more, and reports troubles."""
 
 import pytest
 
 from dispatcher.errors import RunStopped, Transient
-from dispatcher.observe.meter import Meter
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage import (
+    OutageEvent,
+    OutageTimer,
+    RequestFailed,
+    TroubleBegan,
+    TroubleEnded,
+)
+
+SYMPTOM = "completions could not be asked for"
 
 
 class Clock:
@@ -14,30 +21,46 @@ class Clock:
         return self.now
 
 
-def test_it_ends_after_failures_alone() -> None:
-    clock, meter = Clock(), Meter()
-    patience = OutageTimer(60.0, clock, "completions could not be asked for", meter.troubles)
-    for _ in range(3):
-        patience.failed(Transient("down", code="NoConnection"))
-        clock.now += 20.0
-    with pytest.raises(RunStopped, match="state kept"):
-        patience.failed(Transient("down", code="NoConnection"))
-    assert meter.troubles == {"NoConnection": 4}
-
-
-def test_one_answer_begins_the_time_anew() -> None:
+def test_failures_alone_end_the_run() -> None:
     clock = Clock()
-    patience = OutageTimer(60.0, clock, "completions could not be asked for")
+    timer = OutageTimer(60.0, clock, SYMPTOM)
+    for _ in range(3):
+        timer.failed(Transient("down", code="NoConnection"))
+        clock.now += 20.0
+    with pytest.raises(RunStopped, match=f"{SYMPTOM} in 1 minutes; the last error: down.*kept"):
+        timer.failed(Transient("down", code="NoConnection"))
+
+
+def test_one_answer_restarts_the_time() -> None:
+    clock = Clock()
+    timer = OutageTimer(60.0, clock, SYMPTOM)
     for second in range(0, 600, 20):
-        patience.failed(Transient("down"))
+        timer.failed(Transient("down"))
         clock.now += 20.0
         if second % 40:
-            patience.succeeded()
+            timer.succeeded()
 
 
 def test_failures_far_apart_say_nothing_of_the_time_between_them() -> None:
     clock = Clock()
-    patience = OutageTimer(60.0, clock, "completions could not be asked for")
+    timer = OutageTimer(60.0, clock, SYMPTOM)
     for _ in range(10):
-        patience.failed(Transient("down"))
+        timer.failed(Transient("down"))
         clock.now += 600.0
+
+
+def test_a_trouble_is_reported_when_it_begins_and_when_it_ends() -> None:
+    clock, events = Clock(), list[OutageEvent]()
+    timer = OutageTimer(60.0, clock, SYMPTOM, events.append)
+    timer.succeeded()
+    timer.failed(Transient("down", code="NoConnection"))
+    clock.now += 20.0
+    timer.failed(Transient("still down"))
+    timer.succeeded()
+    timer.succeeded()
+    assert events == [
+        RequestFailed(SYMPTOM, "NoConnection"),
+        TroubleBegan(SYMPTOM, "down"),
+        RequestFailed(SYMPTOM, "Transient"),
+        TroubleEnded(SYMPTOM, 20.0),
+    ]

@@ -31,23 +31,24 @@ from dispatcher.flow.budget import Reservation
 from dispatcher.ledger import ids, ledger
 from dispatcher.ledger import replacement as renewal
 from dispatcher.ledger.group_commit import GroupCommit
+from dispatcher.ledger.ids import InvocationNumbers
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.numbering import InvocationNumbers
 from dispatcher.ledger.operations import Count, Operation, Plan, Replace, Settle, SinkMark
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.payloads.spool import Spool
 from dispatcher.ledger.replacement import PARTS
 from dispatcher.ledger.replay import ReplayFilter, Seen
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.staged_objects import StagedObjects
 from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.ledger.watermark import Watermark
 from dispatcher.packing import response_split as answers
 from dispatcher.packing.response_split import Mismatch, Outputs
+from dispatcher.reasons import Reason
 from dispatcher.records.record import Item
 from dispatcher.records.source import Mark
 from dispatcher.retry import outcomes as policy
-from dispatcher.retry.outcomes import DeadLetter, Next, RetryInvocation
+from dispatcher.retry.outcomes import DeadLetter, Next, RetryInvocation, SplitBudget
 from dispatcher.run.settler import Settler
 from tests.simulation.simulate import Report, simulate
 
@@ -76,7 +77,11 @@ def _with(owner: Any, name: str, value: Any) -> Mutant:
 
 _write, _invocation_id, _split = GroupCommit.write, ids.invocation_id, answers.split
 _planned, _find_id, _take = InvocationNumbers.next_attempt, Ledger.find_id, Intake._take
-_write_one, _follow, _init_staged = SqliteStore._write, policy.follow, StagedObjects.__init__
+_write_one, _follow, _init_staged = (
+    SqliteStore._write,
+    policy.after_failed_invocation,
+    StagedObjects.__init__,
+)
 
 
 async def _write_plans_later(self: GroupCommit, *operations: Operation) -> None:
@@ -107,7 +112,7 @@ async def _settle_first(self: Settler, group: Sequence[Settlement]) -> None:
     for sink, some in ((self.results, completed), (self.dead_letters, dead)):
         if some:
             await sink.write(some)
-    self._count(group, completed, dead)
+    self._report(group, completed, dead)
 
 
 def _no_cut(_path: str, file: int, mark: SinkMark, *, is_new: bool) -> bytes:
@@ -193,7 +198,7 @@ def _without_the_last(bounds: Sequence[int]) -> list[tuple[int, int]]:
     return [*all_but_one, (start, max(start + 1, end - 1))]
 
 
-def _never_apart(reason: str, **given: Any) -> Next:
+def _never_apart(reason: Reason, **given: Any) -> Next:
     after = _follow(reason, **given)
     return DeadLetter() if isinstance(after, RetryInvocation) and after.parts > 1 else after
 
@@ -215,12 +220,12 @@ def _deleting_always() -> Iterator[None]:
     def init(self: StagedObjects, store: Any, commits: Any, **_: Any) -> None:
         _init_staged(self, store, commits, deletes=True)
 
-    def disposal(*arguments: Any, **_: Any) -> StagedObjectCleanup:
-        return StagedObjectCleanup(*arguments)
+    def cleanup(**arguments: Any) -> StagedObjectCleanup:
+        return StagedObjectCleanup(**{**arguments, "is_enabled": True})
 
     with (
         mock.patch.object(StagedObjects, "__init__", init),
-        mock.patch.object(staging, "StagedObjectCleanup", disposal),
+        mock.patch.object(staging, "StagedObjectCleanup", cleanup),
     ):
         yield
 
@@ -253,11 +258,11 @@ MUTANTS: dict[str, Mutant] = {
     "settle before the sink": _with(Settler, "_settle", _settle_first),
     "do not sync the results": _with(JsonlFile, "sync", lambda _: None),
     "forget the sink's position": _with(GroupCommit, "write", _write_without_closing),
-    "send again without a look": _with(AcceptanceProbe, "accepted", _never_there),
+    "send again without a look": _with(AcceptanceProbe, "was_accepted", _never_there),
     "read known records as new": _with(ReplayFilter, "look_up", _all_new),
     "move the mark over gaps": _with(Watermark, "settle", _settle_up_to),
     "ignore the inline limit": _with(limits, "INLINE_BODY_BYTES", 10**9),
-    "plan more than is allowed": _with(Ledger, "room", _all_the_room),
+    "plan more than is allowed": _with(Ledger, "wait_for_room", _all_the_room),
     "never sweep": _with(Sweeper, "sweep", _find_nothing),
     "keep the memory": _with(Reservation, "release", lambda _: None),
     "give an id twice": lambda: mock.patch.object(
@@ -276,8 +281,8 @@ MUTANTS: dict[str, Mutant] = {
     "let parts overlap": _with(renewal, "pairwise", _overlapping),
     "leave a record out of the parts": _with(renewal, "pairwise", _without_the_last),
     "let a late event settle a part": _with(Ledger, "find_id", _find_a_part),
-    "never take apart": _with(joiner, "follow", _never_apart),
-    "take apart without a budget": _with(joiner, "allowance", lambda *_, **__: 10**9),
+    "never take apart": _with(joiner, "after_failed_invocation", _never_apart),
+    "take apart without a budget": _with(SplitBudget, "left", property(lambda _: 10**9)),
     "do not count parts": _with(GroupCommit, "write", _write_without_parts),
     "pair outputs with ids by their order": _with(answers, "_in_order", _by_position),
     "delete what others still use": _with(StagedObjects, "_unused", _discard_when_one_is_closed),

@@ -1,8 +1,9 @@
-"""Where a call goes and how it is signed, as aioboto3's client would do it.
+"""Address and signing scope of a call, as aioboto3's client determines them.
 
-The client is asked to make a request and is stopped before it sends it. So everything that bears on
-an endpoint (AWS_ENDPOINT_URL variables and profiles, FIPS, dual-stack, VPC endpoints, partitions,
-virtual-host and path style, access points) is decided by the one code that knows it all.
+The client makes a request and is stopped before it sends it. So everything that determines an
+endpoint (AWS_ENDPOINT_URL variables and profiles, FIPS, dual-stack, VPC endpoints, partitions,
+virtual-host and path style, access points) is decided by the one
+implementation of these rules.
 """
 
 import re
@@ -21,7 +22,7 @@ _capturing: ContextVar[bool] = ContextVar("capturing", default=False)
 
 @dataclass(slots=True, frozen=True)
 class Address:
-    """Where requests go and how they are signed.
+    """Destination and signing scope of requests.
 
     Attributes:
         scheme: ``http`` or ``https``.
@@ -42,43 +43,43 @@ class Address:
     service: str
 
 
-class _Captured(Exception):
-    """How the client is stopped; without a request where that is not for us to sign."""
+class _RequestCaptured(Exception):
+    """Stops the client; without a request where we cannot sign it."""
 
     def __init__(self, request: Any) -> None:
         self.request = request
 
 
-def _stop(request: Any, **_context: object) -> None:
+def _capture_request(request: Any, **_context: object) -> None:
     if _capturing.get():
-        raise _Captured(request)
+        raise _RequestCaptured(request)
 
 
-def _leave(signature_version: object, **_context: object) -> None:
-    """Stop before a session with S3 Express is asked for: aiobotocore would keep our stop of it."""
+def _skip_express_session(signature_version: object, **_context: object) -> None:
+    """Stop before S3 Express opens a session: aiobotocore would cache our exception."""
     if _capturing.get() and "s3express" in str(signature_version):
-        raise _Captured(None)
+        raise _RequestCaptured(None)
 
 
 async def address_of(client: Any, operation: str, **parameters: object) -> Address | None:
-    """Return where a client would send an operation.
+    """Return the address that a client would send an operation to.
 
     Args:
         client: An aioboto3 client.
         operation: The name of its method.
-        parameters: What the method is called with.
+        parameters: Keyword arguments of the method.
 
     Returns:
         None where it does not go directly (through a proxy), or is not signed with SigV4.
     """
     events = client.meta.events
-    events.register("before-sign", _leave, unique_id="dispatcher-address-sign")
-    events.register("before-send", _stop, unique_id="dispatcher-address")
+    events.register("before-sign", _skip_express_session, unique_id="dispatcher-address-sign")
+    events.register("before-send", _capture_request, unique_id="dispatcher-address")
     token = _capturing.set(True)
     try:
         with translate(f"preparing {operation}", repeatable=True):
             await getattr(client, operation)(**parameters)
-    except _Captured as captured:
+    except _RequestCaptured as captured:
         request = captured.request
     else:
         return None
@@ -87,12 +88,14 @@ async def address_of(client: Any, operation: str, **parameters: object) -> Addre
     if request is None:
         return None
     url = urlsplit(request.url)
-    signed = request.headers.get("Authorization", b"")
-    scope = _CREDENTIAL.match(signed.decode() if isinstance(signed, bytes) else signed)
+    authorization = request.headers.get("Authorization", b"")
+    scope = _CREDENTIAL.match(
+        authorization.decode() if isinstance(authorization, bytes) else authorization
+    )
     if scope is None or url.hostname is None or url.scheme in get_environ_proxies(request.url):
         return None
-    standard = {"http": 80, "https": 443}[url.scheme]
-    name = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-    port = url.port or standard
-    authority = name if port == standard else f"{name}:{port}"
+    default_port = {"http": 80, "https": 443}[url.scheme]
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    port = url.port or default_port
+    authority = host if port == default_port else f"{host}:{port}"
     return Address(url.scheme, url.hostname, port, authority, url.path, scope[1], scope[2])

@@ -1,4 +1,4 @@
-"""Our own client of the three services, opened on aioboto3's session."""
+"""Our own client of SageMaker, SQS and S3, on aioboto3's session."""
 
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -26,14 +26,14 @@ from dispatcher.aws.session import Clients
 from dispatcher.config.settings import AwsSettings
 from dispatcher.errors import CallError, ConfigError, Denied
 
-_IDLE_SECONDS = 12.0
+_MAX_IDLE_SECONDS = 12.0
 """How long a connection waits for the next request: as in aiobotocore, less than S3 allows."""
 
-_AGE_SECONDS = 300.0
-"""How long a connection is used: names of AWS move to other addresses."""
+_MAX_AGE_SECONDS = 300.0
+"""How long a connection is used: the names of AWS move to other addresses."""
 
-_SAMPLE = "dispatcher"
-"""In place of a name that does not bear on the address."""
+_PLACEHOLDER = "dispatcher"
+"""Name of endpoint, queue and bucket where it does not affect the address."""
 
 
 @asynccontextmanager
@@ -43,22 +43,24 @@ async def open_direct(
     """Open our own client and close it at the end of the block.
 
     Args:
-        clients: aioboto3's, which know credentials and addresses.
+        clients: aioboto3's, with credentials and addresses.
         settings: Time-outs.
         connections: Most connections to each host at once.
 
     Yields:
-        The client; None where it cannot serve.
+        The client; None where it cannot be used.
 
     Raises:
         ConfigError: The file of certificate authorities cannot be used.
     """
-    operation = f"/endpoints/{_SAMPLE}/async-invocations"
+    operation = f"/endpoints/{_PLACEHOLDER}/async-invocations"
     runtime = await address_of(
-        clients.runtime, "invoke_endpoint_async", EndpointName=_SAMPLE, Body=b"-"
+        clients.runtime, "invoke_endpoint_async", EndpointName=_PLACEHOLDER, Body=b"-"
     )
-    queues = await address_of(clients.sqs, "receive_message", QueueUrl=f"https://{_SAMPLE}/1/q")
-    objects = await address_of(clients.s3, "list_objects_v2", Bucket=_SAMPLE)
+    queues = await address_of(
+        clients.sqs, "receive_message", QueueUrl=f"https://{_PLACEHOLDER}/1/q"
+    )
+    objects = await address_of(clients.s3, "list_objects_v2", Bucket=_PLACEHOLDER)
     if runtime is None or queues is None or objects is None:
         yield None
         return
@@ -74,10 +76,10 @@ async def open_direct(
 
 
 class Direct:
-    """The three services; made by ``open_direct``.
+    """Client of the three services; opened by ``open_direct``.
 
     Attributes:
-        runtime: InvokeEndpointAsync.
+        runtime: Client of InvokeEndpointAsync.
     """
 
     runtime: DirectRuntime
@@ -88,40 +90,42 @@ class Direct:
         self._clients = clients
         self._settings = settings
         self._connections = connections
-        self._keyring = SigningCredentials(clients.credentials)
+        self._credentials = SigningCredentials(clients.credentials)
         self._clock = ClockSkew()
         self._pools: dict[tuple[str, str, int], Pool] = {}
         self._tls: ssl.SSLContext | None = None
         self._sqs = DirectSqs(self.caller(queues, queues.path, read_json))
 
     def queue(self, url: str) -> Queue:
-        """Return the calls to the queue of a URL."""
+        """Return the client of the queue at a URL."""
         return Queue(url, self._sqs)
 
     async def bucket(self, name: str) -> DirectBucket | SdkBucket:
-        """Return the calls to a bucket; those of aioboto3 where it is one that we cannot call."""
+        """Return the client of a bucket; aioboto3's where ours cannot call it."""
         sdk = SdkBucket(self._clients.s3, name, self._settings.total_timeout)
-        if (address := await self._where_is(name)) is None:
+        if (address := await self._bucket_address(name)) is None:
             return sdk
-        here = address
+        first_address = address
 
-        async def find() -> Caller | None:
-            # aioboto3's client finds out where a bucket is when it is sent away, and remembers it.
-            # Not by a HEAD: the region may be named in the answer's body only.
+        async def find_caller() -> Caller | None:
+            # aioboto3's client follows the redirect to another region, and remembers it. Not by a
+            # HEAD: the region may be named in the response's body only.
             try:
                 with translate(f"looking for bucket {name}", repeatable=True):
                     await self._clients.s3.list_objects_v2(Bucket=name, MaxKeys=0)
             except (CallError, Denied):
                 pass
-            there = await self._where_is(name)
-            return None if there in (None, here) else self._bucket_caller(there)
+            new_address = await self._bucket_address(name)
+            return (
+                None if new_address in (None, first_address) else self._bucket_caller(new_address)
+            )
 
-        return DirectBucket(name, self._bucket_caller(address), find, sdk)
+        return DirectBucket(name, self._bucket_caller(address), find_caller, sdk)
 
     def caller(
-        self, address: Address, base: str, read_refusal: Callable[[Response], tuple[str, str]]
+        self, address: Address, base: str, read_error: Callable[[Response], tuple[str, str]]
     ) -> Caller:
-        """Return what calls a service at an address."""
+        """Return the caller of a service at an address."""
         key = (address.scheme, address.host, address.port)
         if (pool := self._pools.get(key)) is None:
             settings = self._settings
@@ -129,24 +133,24 @@ class Direct:
                 Origin(
                     address.host,
                     address.port,
-                    self._trust() if address.scheme == "https" else None,
+                    self._tls_context() if address.scheme == "https" else None,
                 ),
-                most=self._connections,
+                max_connections=self._connections,
                 connect_timeout=settings.connect_timeout,
-                patience=Timeouts(
+                timeouts=Timeouts(
                     silence=settings.read_timeout,
                     total=settings.total_timeout,
-                    idle=_IDLE_SECONDS,
-                    age=_AGE_SECONDS,
+                    idle=_MAX_IDLE_SECONDS,
+                    age=_MAX_AGE_SECONDS,
                 ),
             )
         return Caller(
             address,
             base=base,
             pool=pool,
-            keyring=self._keyring,
+            credentials=self._credentials,
             clock=self._clock,
-            read_refusal=read_refusal,
+            read_error=read_error,
         )
 
     async def aclose(self) -> None:
@@ -154,14 +158,14 @@ class Direct:
         for pool in self._pools.values():
             await pool.aclose()
 
-    async def _where_is(self, bucket: str) -> Address | None:
+    async def _bucket_address(self, bucket: str) -> Address | None:
         return await address_of(self._clients.s3, "list_objects_v2", Bucket=bucket)
 
     def _bucket_caller(self, address: Address) -> Caller:
         return self.caller(address, address.path.rstrip("/"), read_xml)
 
-    def _trust(self) -> ssl.SSLContext:
-        """Return how TLS is spoken: certificates are checked by AWS_CA_BUNDLE, or certifi."""
+    def _tls_context(self) -> ssl.SSLContext:
+        """Return the TLS context; it checks certificates by AWS_CA_BUNDLE, or certifi."""
         if self._tls is None:
             bundle = self._clients.ca_bundle
             try:

@@ -1,4 +1,4 @@
-"""The time of AWS, which refuses signatures that are more than some minutes off."""
+"""Correction of this machine's clock by that of AWS, which checks the time of signatures."""
 
 import logging
 import time
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-_APART_SECONDS = 60.0
-"""Corrections below this are none: the answer was under way, and signatures may be minutes off."""
+_TOLERANCE_SECONDS = 60.0
+"""Smaller differences are ignored: responses take time, and AWS accepts minutes."""
 
 _log = logging.getLogger(__name__)
 
 
 class ClockSkew:
-    """This machine's time, corrected by what AWS answers.
+    """Clock of this machine, corrected by the responses of AWS.
 
     Attributes:
         offset: Seconds that are added to this machine's time.
@@ -28,14 +28,14 @@ class ClockSkew:
         return self._now() + self.offset
 
     def learn(self, date: str | None) -> bool:
-        """Take over the time of an answer's Date header; return whether that changed anything."""
+        """Correct the clock by a response's Date header; return whether that changed anything."""
         try:
-            theirs = _seconds(date or "")
+            aws_time = _seconds(date or "")
         except (ValueError, OverflowError):  # the latter: as of a year of twenty digits
             return False
-        if abs(theirs - self.now()) < _APART_SECONDS:
+        if abs(aws_time - self.now()) < _TOLERANCE_SECONDS:
             return False
-        self.offset = theirs - self._now()
+        self.offset = aws_time - self._now()
         _log.warning(
             "this machine's clock is %+.0f s off AWS's; requests are signed with AWS's time",
             -self.offset,
@@ -44,5 +44,5 @@ class ClockSkew:
 
 
 def _seconds(date: str) -> float:
-    read = parsedate_to_datetime(date)
-    return read.replace(tzinfo=read.tzinfo or UTC).timestamp()  # "-0000" is UTC, not our zone
+    parsed = parsedate_to_datetime(date)
+    return parsed.replace(tzinfo=parsed.tzinfo or UTC).timestamp()  # "-0000" is UTC, not our zone

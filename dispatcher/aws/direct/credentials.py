@@ -1,4 +1,4 @@
-"""The keys that requests are signed with, renewed beside the calls by aioboto3's credentials."""
+"""Signing keys, renewed in the background of the calls by aioboto3's credentials."""
 
 import logging
 import time
@@ -8,18 +8,18 @@ from dispatcher.aws.direct.sigv4 import Keys
 from dispatcher.aws.error_mapping import translate
 from dispatcher.errors import Denied, DispatcherError
 
-_LOOK_SECONDS = 1.0
-"""How often the credentials are asked whether they are still good; they answer at once."""
+_CHECK_SECONDS = 1.0
+"""How often the credentials are checked for expiry; this takes no time."""
 
 _log = logging.getLogger(__name__)
 
 
 class SigningCredentials:
-    """Hands out keys without waiting.
+    """Source of signing keys that makes at most one call wait.
 
     aioboto3's credentials begin to renew themselves a quarter of an hour before they expire, when
-    they are asked for. The one call that asks then waits for it; all others go on with the keys
-    that are there, also after their time: the service refuses those, and they are repeated.
+    they are used. The one call that uses them then waits; all others go on with the old keys, even
+    past their expiry: the service refuses those calls, and they are repeated.
 
     Args:
         credentials: aioboto3's credentials, whatever their kind.
@@ -28,12 +28,12 @@ class SigningCredentials:
     def __init__(self, credentials: Any) -> None:
         self._credentials = credentials
         self._keys: Keys | None = None
-        self._look_at = 0.0
+        self._check_at = 0.0
         self._is_renewing = False
 
     def keys(self) -> Keys | None:
-        """Return the keys to sign with, or None where ``renew`` has to be asked."""
-        if self._is_renewing or time.monotonic() < self._look_at:
+        """Return the keys to sign with, or None where the caller has to ``renew``."""
+        if self._is_renewing or time.monotonic() < self._check_at:
             return self._keys
         return None
 
@@ -43,23 +43,23 @@ class SigningCredentials:
         Raises:
             Denied: They have expired, and there are no new ones.
         """
-        self._is_renewing = True  # from here on, others go on with the keys that are there
+        self._is_renewing = True  # from here on, others go on with the old keys
         try:
-            frozen = await self._ask()
+            frozen = await self._refresh()
         except DispatcherError as error:
             if self._keys is None or self._has_expired():
-                self._look_at = 0.0
+                self._check_at = 0.0
                 raise
             _log.warning("AWS credentials could not be renewed, and are still good: %s", error)
-            self._look_at = time.monotonic() + _LOOK_SECONDS
+            self._check_at = time.monotonic() + _CHECK_SECONDS
             return self._keys
         finally:
             self._is_renewing = False
-        self._look_at = time.monotonic() + _LOOK_SECONDS
+        self._check_at = time.monotonic() + _CHECK_SECONDS
         keys = Keys(frozen.access_key, frozen.secret_key, frozen.token or None)
         parts = (keys.access_key_id, keys.secret_access_key, keys.session_token or "")
         if not all(map(_is_clean, parts)):
-            self._look_at = 0.0
+            self._check_at = 0.0
             raise Denied(
                 "the AWS access key id, secret access key or session token holds a blank or a line "
                 "break. Often it is one at the end of a file or variable: remove it, then run the "
@@ -69,7 +69,7 @@ class SigningCredentials:
             self._keys = keys
         return self._keys
 
-    async def _ask(self) -> Any:
+    async def _refresh(self) -> Any:
         try:
             with translate("signing requests", repeatable=True):
                 return await self._credentials.get_frozen_credentials()
@@ -79,9 +79,9 @@ class SigningCredentials:
                 f"AWS credentials could not be had for signing requests: {error}"
             ) from error
 
-    def refused(self) -> None:
-        """Note that the service calls the keys expired: ask for others at the next call."""
-        self._look_at = 0.0
+    def expire(self) -> None:
+        """Note that the service calls the keys expired: renew them at the next call."""
+        self._check_at = 0.0
 
     def _has_expired(self) -> bool:
         needs_renewal = getattr(self._credentials, "refresh_needed", None)

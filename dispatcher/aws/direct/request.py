@@ -1,4 +1,4 @@
-"""What is sent: the parts of a request in which one kind differs from another. Pure."""
+"""Signed requests: their templates, their parts and their head. Pure."""
 
 import hashlib
 import re
@@ -16,8 +16,8 @@ class UnsafeHeaderError(ValueError):
 
 
 @dataclass(slots=True, frozen=True)
-class Form:
-    """The method and the names of the signed headers of one kind of request, sorted.
+class RequestTemplate:
+    """Method and sorted names of the signed headers of one kind of request.
 
     Every request has ``host`` and ``x-amz-date``, and maybe ``x-amz-security-token``; the names
     are those around them.
@@ -27,7 +27,7 @@ class Form:
         before: Names before ``host``, each with ``;`` behind it.
         between: Names between ``host`` and ``x-amz-date``, each with ``;`` behind it.
         after: Names after ``x-amz-security-token``, each with ``;`` before it.
-        headers: How many headers there are, without the token.
+        headers: Number of headers, without the token.
     """
 
     method: str
@@ -44,11 +44,11 @@ class Form:
 
 @dataclass(slots=True)
 class Request:
-    r"""A request without what all have in common.
+    r"""Parts of a request that differ between requests.
 
     Attributes:
-        form: Its method and the names of its headers.
-        path: The path below that of the address, percent-encoded; empty for that one itself.
+        template: Its method and the names of its headers.
+        path: The path below that of the address, percent-encoded; empty for that path itself.
         query: The query, percent-encoded, its parameters sorted.
         before, between, after: The headers of these names, each as ``name:value\n``, the values
             canonical but for ``has_blanks``.
@@ -57,7 +57,7 @@ class Request:
         has_blanks: A value may hold a run of blanks, of which only one is signed.
     """
 
-    form: Form
+    template: RequestTemplate
     path: str
     query: str = ""
     before: str = ""
@@ -80,37 +80,37 @@ def signed_head(
 ) -> bytes:
     r"""Return the request line and the headers of a signed request, with the empty line.
 
-    The lines that are signed are the lines that are sent, so that both are only written once; only
-    of a run of blanks, as the name of an object may have one, a single blank is signed.
+    The signed lines are the sent lines, so that both are only written once. The exception is a run
+    of blanks, as the name of an object may have one: a single blank is signed.
 
     Args:
-        request: What to send.
+        request: The request.
         authority: Value of the Host header.
-        base: What stands before the request's path, percent-encoded.
-        signer: Of the service and region.
-        keys: Whose signature it is.
-        now: When it is, in epoch seconds.
+        base: Prefix of the request's path, percent-encoded.
+        signer: Signer of the service and region.
+        keys: Keys of the signature.
+        now: Time of the signature, in epoch seconds.
         unsigned: Further headers, each as ``name:value\r\n``.
 
     Raises:
         UnsafeHeaderError: A value holds a line break.
     """
-    form, stamp, token = request.form, signer.stamp(now), keys.session_token
+    template, stamp, token = request.template, signer.stamp(now), keys.session_token
     token_line = f"x-amz-security-token:{token}\n" if token else ""
     token_name = ";x-amz-security-token" if token else ""
-    names = f"{form.before}host;{form.between}x-amz-date{token_name}{form.after}"
+    names = f"{template.before}host;{template.between}x-amz-date{token_name}{template.after}"
     lines = (
         f"{request.before}host:{authority}\n{request.between}x-amz-date:{stamp}\n"
         f"{token_line}{request.after}"
     )
     sent = lines.replace("\n", "\r\n")
-    is_one_each = len(sent) - len(lines) == form.headers + bool(token)
+    is_one_each = len(sent) - len(lines) == template.headers + bool(token)
     if not is_one_each or "\r" in lines or "\0" in lines:
         raise UnsafeHeaderError("a header of the request holds a line break")
     target = (base + request.path) or "/"
     path = canonical_path(target, signer.service)
     authorization = signer.authorization(
-        form.method,
+        template.method,
         path,
         request.query,
         lines=_BLANKS.sub(" ", lines) if request.has_blanks else lines,
@@ -122,6 +122,6 @@ def signed_head(
     if request.query:
         target = f"{target}?{request.query}"
     return (
-        f"{form.method} {target} HTTP/1.1\r\n{sent}authorization:{authorization}\r\n{unsigned}"
+        f"{template.method} {target} HTTP/1.1\r\n{sent}authorization:{authorization}\r\n{unsigned}"
         f"content-length:{len(request.body)}\r\n\r\n"
     ).encode()

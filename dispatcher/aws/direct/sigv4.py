@@ -31,7 +31,7 @@ UNSIGNED_HEADERS = frozenset({"expect", "transfer-encoding", "user-agent", "x-am
 
 @dataclass(slots=True, frozen=True)
 class Keys:
-    """What requests are signed with."""
+    """Keys that requests are signed with."""
 
     access_key_id: str
     secret_access_key: str
@@ -39,7 +39,7 @@ class Keys:
 
 
 def canonical_headers(headers: Iterable[tuple[str, str]]) -> tuple[str, str]:
-    r"""Return the lines of the headers that are to be signed, and their names joined by ``;``.
+    r"""Return the lines of the headers to sign, and their names joined by ``;``.
 
     Each line is ``name:value\n``.
 
@@ -66,19 +66,19 @@ def canonical_path(path: str, service: str) -> str:
     S3 (``s3-outposts`` and ``s3-object-lambda`` are it, too) signs it as it stands; all others
     without dot segments and empty segments, encoded again.
     """
-    return path if service.startswith("s3") else _normalised(path)
+    return path if service.startswith("s3") else _normalized(path)
 
 
 @lru_cache(maxsize=256)
-def _normalised(path: str) -> str:
-    kept: list[str] = []
+def _normalized(path: str) -> str:
+    segments: list[str] = []
     for segment in path.split("/"):
         if segment == "..":
-            del kept[-1:]
+            del segments[-1:]
         elif segment not in ("", "."):
-            kept.append(segment)
-    end = "/" if path.endswith("/") and kept else ""
-    return quote(f"/{'/'.join(kept)}{end}", safe="/~")
+            segments.append(segment)
+    end = "/" if path.endswith("/") and segments else ""
+    return quote(f"/{'/'.join(segments)}{end}", safe="/~")
 
 
 def canonical_query(query: str) -> str:
@@ -90,7 +90,7 @@ def canonical_query(query: str) -> str:
 
 
 class Signer:
-    """Signs for one service in one region; keeps the key of the day and the text of the second.
+    """Signer for one service in one region; caches the key of the day and the text of the second.
 
     Attributes:
         service: The service that signatures are for.
@@ -101,7 +101,7 @@ class Signer:
         self._region = region
         self._second = -1
         self._stamp = ""
-        self._made_for: tuple[Keys, str] | None = None
+        self._key_for: tuple[Keys, str] | None = None
         self._scope = ""
         self._inner = self._outer = hashlib.sha256()
 
@@ -135,11 +135,11 @@ class Signer:
                 ``x-amz-date`` are among them, and ``x-amz-security-token`` where there is one.
             names: The names of these lines, joined by ``;``.
             payload_hash: SHA-256 of the body in hexadecimal digits, or ``UNSIGNED_PAYLOAD``.
-            keys: Whose signature it is.
+            keys: Keys of the signature.
             stamp: The value of ``x-amz-date``.
         """
-        if self._made_for != (keys, stamp[:8]):
-            self._make_key(keys, stamp[:8])
+        if self._key_for != (keys, stamp[:8]):
+            self._derive_key(keys, stamp[:8])
         request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload_hash}"
         digest = hashlib.sha256(request.encode()).hexdigest()
         text = f"{ALGORITHM}\n{stamp}\n{self._scope}\n{digest}"
@@ -151,14 +151,14 @@ class Signer:
             f"SignedHeaders={names}, Signature={outer.hexdigest()}"
         )
 
-    def _make_key(self, keys: Keys, day: str) -> None:
+    def _derive_key(self, keys: Keys, day: str) -> None:
         key = f"AWS4{keys.secret_access_key}".encode()
         for part in (day, self._region, self.service, "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
-        # HMAC by its two keyed states (RFC 2104): half the time of hmac.digest, which also lets go
-        # of the interpreter at each call, and so hands each signature's turn to another thread.
+        # HMAC by its two keyed states (RFC 2104): half the time of hmac.digest, which also
+        # releases the interpreter lock at each call, so that each signature yields to a thread.
         padded = key.ljust(_BLOCK_BYTES, b"\0")
         self._inner = hashlib.sha256(padded.translate(_INNER))
         self._outer = hashlib.sha256(padded.translate(_OUTER))
         self._scope = f"{day}/{self._region}/{self.service}/aws4_request"
-        self._made_for = (keys, day)
+        self._key_for = (keys, day)

@@ -1,42 +1,84 @@
-"""Keep-alive connections to one origin: bounded, shared, closed when idle."""
+"""Pool of keep-alive connections to one origin: bounded, shared, closed when idle."""
 
 import asyncio
+from dataclasses import dataclass
 
 import anyio
 
-from dispatcher.aws.http.connection import Connection, Timeouts
+from dispatcher.aws.http.connection import Connection, ConnectionPhase, Timeouts
 from dispatcher.aws.http.dialer import Dialer, Origin
+
+_IDLE = ConnectionPhase.IDLE  # as in ``connection``: each call looks at it
+
+
+@dataclass(slots=True, frozen=True)
+class PoolStatistics:
+    """Counts of a pool at one moment.
+
+    Attributes:
+        max_connections: Most connections that may be in use at once.
+        open: Connections that are open, in use or idle.
+        idle: Connections that wait for a request.
+        in_use: Connections that callers hold, or wait to see opened.
+        waiting: Callers that wait for one of them.
+        opened: Connections that were opened since the pool was made.
+    """
+
+    max_connections: int
+    open: int
+    idle: int
+    in_use: int
+    waiting: int
+    opened: int
 
 
 class Pool:
-    """Connections to an origin; at most ``most`` in use, waited for first come first served.
+    """Connections to one origin; callers wait for them first come first served.
 
-    The one that was used last is used next, so those that are not needed become idle. One is only
-    opened when none is idle, so there are never more than ``most``.
+    The connection that was used last is used next, so those that are not needed become idle. A new
+    one is only opened when none is idle, so there are never more than ``max_connections``.
 
     Args:
         origin: Where connections go.
-        most: Most connections at once, those being opened included.
+        max_connections: Most connections at once, those being opened included.
         connect_timeout: Seconds to open one.
-        patience: How long to wait for what on one.
+        timeouts: Time limits of each.
     """
 
     def __init__(
-        self, origin: Origin, *, most: int, connect_timeout: float, patience: Timeouts
+        self, origin: Origin, *, max_connections: int, connect_timeout: float, timeouts: Timeouts
     ) -> None:
+        self._origin = origin
+        self._max_connections = max_connections
         self._dialer = Dialer(origin, connect_timeout)
-        self._patience = patience
+        self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
-        self._permits = anyio.Semaphore(most, fast_acquire=True)
-        self._idle: dict[Connection, None] = {}  # the last given back is the last
+        self._permits = anyio.Semaphore(max_connections, fast_acquire=True)
+        self._idle: dict[Connection, None] = {}  # the last released is the last
         self._open: set[Connection] = set()
-        self._all_gone = asyncio.Event()
+        self._opened = 0
+        self._all_closed = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<Pool: {len(self._open)} open, {len(self._idle)} idle>"
+        counts = self.statistics()
+        return (
+            f"<Pool of {self._origin}: {counts.open} open, {counts.idle} idle, "
+            f"{counts.in_use} of {counts.max_connections} in use, {counts.waiting} waiting>"
+        )
 
-    def take_idle(self) -> Connection | None:
-        """Return an idle connection, which the caller has to ``give`` back; None if there is none.
+    def statistics(self) -> PoolStatistics:
+        """Return the counts of this moment."""
+        return PoolStatistics(
+            max_connections=self._max_connections,
+            open=len(self._open),
+            idle=len(self._idle),
+            in_use=self._max_connections - self._permits.value,
+            waiting=self._permits.statistics().tasks_waiting,
+            opened=self._opened,
+        )
+
+    def acquire_idle(self) -> Connection | None:
+        """Return an idle connection, which the caller has to ``release``; None if there is none.
 
         Most calls find one, and need not wait for anything.
         """
@@ -47,11 +89,11 @@ class Pool:
             self._permits.release()
         return None
 
-    async def take(self) -> Connection:
-        """Return a connection, which the caller has to ``give`` back.
+    async def acquire(self) -> Connection:
+        """Return a connection, which the caller has to ``release``.
 
         Raises:
-            DialError: No connection could be had; nothing was sent.
+            DialError: No connection could be opened; nothing was sent.
         """
         await self._permits.acquire()
         try:
@@ -60,30 +102,34 @@ class Pool:
             self._permits.release()
             raise
 
-    def give(self, connection: Connection) -> None:
+    def release(self, connection: Connection) -> None:
         """Take a connection back; one whose exchange is not over is closed."""
-        if connection.is_free:
+        if connection.phase is _IDLE:
             self._idle[connection] = None
         else:
             connection.abort()
         self._permits.release()
 
     async def aclose(self) -> None:
-        """End all connections, and wait until they are gone."""
+        """Close all connections, and wait until they are gone."""
         while self._open:
-            self._all_gone.clear()
+            self._all_closed.clear()
             for connection in self._open:
                 connection.abort()
-            await self._all_gone.wait()
+            await self._all_closed.wait()
 
     def _make(self) -> Connection:
-        return Connection(self._loop, self._patience, on_made=self._open.add, on_lost=self._forget)
+        return Connection(self._loop, self._timeouts, on_made=self._on_made, on_lost=self._on_lost)
 
-    def _forget(self, connection: Connection) -> None:
+    def _on_made(self, connection: Connection) -> None:
+        self._open.add(connection)
+        self._opened += 1
+
+    def _on_lost(self, connection: Connection) -> None:
         self._open.discard(connection)
         self._idle.pop(connection, None)
         if not self._open:
-            self._all_gone.set()
+            self._all_closed.set()
 
     def _pop_idle(self) -> Connection | None:
         while self._idle:

@@ -11,8 +11,8 @@ def rule_of(prefix: str, days: int) -> dict[str, object]:
     """Return a rule that removes staged objects, and parts of uploads that were never completed.
 
     Args:
-        prefix: Of the objects' keys.
-        days: How long after it was written an object is needed at most.
+        prefix: Prefix of the objects' keys.
+        days: How long an object is needed at most, in days after it was written.
     """
     return {
         "ID": "dispatcher-staged",
@@ -26,12 +26,12 @@ def rule_of(prefix: str, days: int) -> dict[str, object]:
 
 
 def shortfall(rules: Sequence[Rule], prefix: str, days: int) -> str | None:
-    """Return what is wrong with a bucket's rules for staged objects, or None.
+    """Return the shortfall of a bucket's rules for staged objects, or None.
 
     Args:
-        rules: Those of the bucket.
-        prefix: Of the objects' keys.
-        days: How long after it was written an object is needed at most.
+        rules: Rules of the bucket.
+        prefix: Prefix of the objects' keys.
+        days: How long an object is needed at most, in days after it was written.
     """
     covering = [rule for rule in rules if _covers(rule, prefix)]
     ages = [age for rule in rules if (age := _age(rule)) is not None and _touches(rule, prefix)]
@@ -50,21 +50,23 @@ def _age(rule: Rule) -> int | None:
 
 
 def _covers(rule: Rule, prefix: str) -> bool:
-    """Return whether a rule applies to whatever lies below a prefix."""
-    filtered = rule.get("Filter", {})
+    """Return whether a rule applies to everything below a prefix."""
+    conditions = rule.get("Filter", {})
     is_enabled = rule.get("Status") == "Enabled"
-    return is_enabled and filtered.keys() <= {"Prefix"} and prefix.startswith(_prefix(rule))
+    return is_enabled and conditions.keys() <= {"Prefix"} and prefix.startswith(_prefix(rule))
 
 
 def _touches(rule: Rule, prefix: str) -> bool:
     """Return whether a rule may apply to something below a prefix."""
-    own = _prefix(rule)
-    is_near = prefix.startswith(own) or own.startswith(prefix)
+    rule_prefix = _prefix(rule)
+    is_near = prefix.startswith(rule_prefix) or rule_prefix.startswith(prefix)
     return rule.get("Status") == "Enabled" and is_near
 
 
 def _prefix(rule: Rule) -> str:
-    filtered = rule.get("Filter", {})
-    # Rules of before 2017 have it beside, and filters of several conditions further in.
-    found = filtered.get("Prefix") or filtered.get("And", {}).get("Prefix") or rule.get("Prefix")
-    return found if isinstance(found, str) else ""
+    conditions = rule.get("Filter", {})
+    # Rules from before 2017 have it outside the filter; filters of several conditions nest it.
+    prefix = (
+        conditions.get("Prefix") or conditions.get("And", {}).get("Prefix") or rule.get("Prefix")
+    )
+    return prefix if isinstance(prefix, str) else ""

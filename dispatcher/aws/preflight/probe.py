@@ -1,4 +1,4 @@
-"""Looking at an account before a run, without sending a record."""
+"""Probe of the AWS account before a run, without sending a record."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -7,7 +7,7 @@ from contextlib import suppress
 import anyio
 import botocore.exceptions as foreign
 
-from dispatcher.aws.error_mapping import is_about_the_clock, translate
+from dispatcher.aws.error_mapping import is_clock_error, translate
 from dispatcher.aws.preflight import staging
 from dispatcher.aws.session import Access, Clients, open_clients, open_control_plane
 from dispatcher.config.settings import Config
@@ -16,17 +16,17 @@ from dispatcher.flow.finding import Finding
 
 _SOURCE = "source queue"
 
-_PAUSES_SECONDS = (0.1, 0.3, 0.9, 1.7)
-"""Before each repeated look."""
+_RETRY_PAUSES_SECONDS = (0.1, 0.3, 0.9, 1.7)
+"""Pauses before each repeated call."""
 
 
 async def probe(config: Config, access: Access | None = None, *, days: int = 1) -> list[Finding]:
-    """Look at credentials, endpoint, queues and staging bucket; write to that, and delete it.
+    """Check credentials, endpoint, queues and staging bucket; write a test object and delete it.
 
     Args:
-        config: What is to be run.
+        config: Configuration of the run.
         access: Overrides the environment.
-        days: How long after it was written a staged object is needed.
+        days: How long a staged object is needed, in days after it was written.
 
     Permissions to look (``sagemaker:DescribeEndpoint``, ``sqs:GetQueueAttributes``,
     ``s3:ListBucket``) are not needed for a run, so being refused them is no failure.
@@ -34,22 +34,24 @@ async def probe(config: Config, access: Access | None = None, *, days: int = 1) 
     try:
         async with open_clients(config.aws, connections=4, access=access) as clients:
             findings = [Finding("credentials", ok=True, detail="found")]
-            findings.append(await _endpoint(config, access))
-            findings += await queues(clients, config)
-            findings.append(await bucket(clients, config.staging.bucket, config.staging.prefix))
+            findings.append(await _check_endpoint(config, access))
+            findings += await check_queues(clients, config)
+            findings.append(
+                await check_bucket(clients, config.staging.bucket, config.staging.prefix)
+            )
             if findings[-1].ok is not False:
-                findings += await staging.look(clients, config, days, _ask)
+                findings += await staging.check_staging(clients, config, days, _call_with_retries)
             return findings
     except DispatcherError as error:
         return [Finding("credentials", ok=False, detail=str(error))]
 
 
-async def queues(clients: Clients, config: Config) -> list[Finding]:
-    """Look at the queue of completion events, and at those that are source or sink."""
+async def check_queues(clients: Clients, config: Config) -> list[Finding]:
+    """Check the queue of completion events, and those of source and sinks."""
     findings = []
     if config.completion.queue_url is None:
-        said = "completion.queue_url is not set: S3 is looked at"
-        findings.append(Finding("completion queue", ok=None, detail=said))
+        details = "completion.queue_url is not set: S3 is looked at"
+        findings.append(Finding("completion queue", ok=None, detail=details))
     for name, url in (
         ("completion queue", config.completion.queue_url),
         (_SOURCE, config.source.queue_url),
@@ -57,28 +59,28 @@ async def queues(clients: Clients, config: Config) -> list[Finding]:
         ("dead-letter queue", config.dead_letters.queue_url),
     ):
         if url is not None:
-            findings.append(await _queue(clients, name, url))
+            findings.append(await _check_queue(clients, name, url))
     return findings
 
 
-async def _queue(clients: Clients, name: str, url: str) -> Finding:
-    told: dict[str, str] = {}
+async def _check_queue(clients: Clients, name: str, url: str) -> Finding:
+    attributes: dict[str, str] = {}
 
-    async def ask() -> None:
-        answer = await clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
-        told.update(answer["Attributes"])
+    async def get_attributes() -> None:
+        response = await clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+        attributes.update(response["Attributes"])
 
-    finding = await _look(name, url, ask)
-    if name == _SOURCE and told.get("VisibilityTimeout") == "0":
-        wrong = f"{url} has a VisibilityTimeout of 0; set it to 30 seconds or more"
-        return Finding(name, ok=False, detail=wrong)
+    finding = await _check(name, url, get_attributes)
+    if name == _SOURCE and attributes.get("VisibilityTimeout") == "0":
+        problem = f"{url} has a VisibilityTimeout of 0; set it to 30 seconds or more"
+        return Finding(name, ok=False, detail=problem)
     if finding.ok:
-        return Finding(name, ok=True, detail=f"{url} answers{_described(name, told)}")
+        return Finding(name, ok=True, detail=f"{url} answers{_described(name, attributes)}")
     return finding
 
 
 def _described(name: str, attributes: Mapping[str, str]) -> str:
-    """Return what is worth knowing of a source before a run."""
+    """Return the attributes of a source that matter before a run."""
     if name != _SOURCE:
         return ""
     described = f", {attributes.get('ApproximateNumberOfMessages', '?')} messages"
@@ -86,30 +88,30 @@ def _described(name: str, attributes: Mapping[str, str]) -> str:
         described += f", visibility time-out {visibility}s"
     if policy := attributes.get("RedrivePolicy"):
         with suppress(ValueError, LookupError, TypeError):
-            most = json.loads(policy)["maxReceiveCount"]
-            described += f", to its dead-letter queue after {most} receives"
+            max_receives = json.loads(policy)["maxReceiveCount"]
+            described += f", to its dead-letter queue after {max_receives} receives"
     return described
 
 
-async def bucket(clients: Clients, name: str | None, prefix: str) -> Finding:
-    """Look at the bucket that large payloads are staged in."""
+async def check_bucket(clients: Clients, name: str | None, prefix: str) -> Finding:
+    """Check the bucket that large payloads are staged in."""
     if name is None:
         return Finding(
             "staging bucket",
             ok=None,
             detail="staging.bucket is not set: records too large for inline become dead letters",
         )
-    return await _look(
+    return await _check(
         "staging bucket",
         name,
         lambda: clients.s3.list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1),
     )
 
 
-async def _endpoint(config: Config, access: Access | None) -> Finding:
+async def _check_endpoint(config: Config, access: Access | None) -> Finding:
     name = config.endpoint.name
     async with open_control_plane(config.aws, access) as sagemaker:
-        described = await _look(
+        described = await _check(
             "endpoint", name, lambda: sagemaker.describe_endpoint(EndpointName=name)
         )
     if described.ok is False and "not find" in described.detail:
@@ -122,11 +124,11 @@ async def _endpoint(config: Config, access: Access | None) -> Finding:
     return described
 
 
-async def _look(name: str, what: str, call: Callable[[], Awaitable[object]]) -> Finding:
+async def _check(name: str, what: str, call: Callable[[], Awaitable[object]]) -> Finding:
     try:
-        await _ask(f"looking at {name} {what}", call)
+        await _call_with_retries(f"looking at {name} {what}", call)
     except (CallError, Denied) as error:
-        if _says_nothing(error):
+        if _proves_nothing(error):
             return Finding(name, ok=None, detail=str(error))
         if isinstance(error, Denied):
             return Finding(name, ok=False, detail=str(error))
@@ -135,14 +137,14 @@ async def _look(name: str, what: str, call: Callable[[], Awaitable[object]]) -> 
     return Finding(name, ok=True, detail=f"{what} answers")
 
 
-async def _ask(doing: str, call: Callable[[], Awaitable[object]]) -> None:
-    """Ask, and ask again after what soon passes: a run must not fail to start for one 503.
+async def _call_with_retries(action: str, call: Callable[[], Awaitable[object]]) -> None:
+    """Call, and repeat after an error that soon passes: one 503 must not keep a run from starting.
 
-    Where nobody can be reached the address is wrong more often than not, and is told at once.
+    An address that cannot be reached is most likely wrong, and is reported at once.
     """
-    for pause in _PAUSES_SECONDS:
+    for pause in _RETRY_PAUSES_SECONDS:
         try:
-            with translate(doing, repeatable=True):
+            with translate(action, repeatable=True):
                 await call()
         except (Throttled, Transient) as error:
             if error.code == "NoConnection":
@@ -150,18 +152,18 @@ async def _ask(doing: str, call: Callable[[], Awaitable[object]]) -> None:
             await anyio.sleep(pause)
         else:
             return
-    with translate(doing, repeatable=True):
+    with translate(action, repeatable=True):
         await call()
 
 
-def _says_nothing(error: CallError | Denied) -> bool:
-    """Return whether a refusal only says that looking is not possible.
+def _proves_nothing(error: CallError | Denied) -> bool:
+    """Return whether an error only shows that the check is not possible.
 
-    Permission to look is not needed for a run, and a clock that is wrong is corrected by the hot
-    calls, or refused by them.
+    A run does not need the permission to check, and the hot calls correct a wrong clock, or report
+    it.
     """
     if not isinstance(error.__cause__, foreign.ClientError):
         return False
-    said = error.__cause__.response["Error"]
-    code, message = str(said.get("Code", "")), str(said.get("Message", ""))
-    return code.startswith("AccessDenied") or is_about_the_clock(code, message)
+    details = error.__cause__.response["Error"]
+    code, message = str(details.get("Code", "")), str(details.get("Message", ""))
+    return code.startswith("AccessDenied") or is_clock_error(code, message)

@@ -1,4 +1,4 @@
-"""The calls to the objects of one S3 bucket through aioboto3."""
+"""Client of one S3 bucket through aioboto3."""
 
 import io
 from typing import Any
@@ -11,38 +11,38 @@ from dispatcher.aws.sdk.upload import SdkUpload, abort_uploads, parameters_of
 
 
 class SdkIncomingObject:
-    """An object that is about to be read.
+    """Object that is open for reading.
 
     Attributes:
-        size: Its bytes.
+        size: Its length in bytes.
         content_type: Its MIME type, or None.
     """
 
-    def __init__(self, answer: dict[str, Any], doing: str, total: float) -> None:
-        self.size: int = answer.get("ContentLength", 0)
-        self.content_type: str | None = answer.get("ContentType")
-        self._stream = answer["Body"]
-        self._doing = doing
+    def __init__(self, response: dict[str, Any], action: str, total: float) -> None:
+        self.size: int = response.get("ContentLength", 0)
+        self.content_type: str | None = response.get("ContentType")
+        self._stream = response["Body"]
+        self._action = action
         self._total = total
 
     async def read(self) -> bytes:
         """Return all of it."""
-        with translate(self._doing, repeatable=True), anyio.fail_after(self._total):
+        with translate(self._action, repeatable=True), anyio.fail_after(self._total):
             body: bytes = await self._stream.read()
             return body
 
     def close(self) -> None:
-        """Let go of what was not read."""
+        """Drop what was not read."""
         self._stream.close()
 
 
 class SdkBucket:
-    """One bucket; see ``dispatcher.aws.transport.Bucket``.
+    """Client of one bucket; see ``dispatcher.aws.objects.BucketClient``.
 
     Args:
         client: aioboto3's client.
         name: The bucket's name.
-        total: Most seconds of a call.
+        total: Longest time of a call, in seconds.
     """
 
     def __init__(self, client: Any, name: str, total: float) -> None:
@@ -58,7 +58,7 @@ class SdkBucket:
             "put_object",
             f"writing to bucket {self._name}",
             Key=key,
-            Body=io.BytesIO(body),  # a stream is sent in pieces, and lets the loop breathe
+            Body=io.BytesIO(body),  # a stream is sent in pieces, so that the loop can do other work
             ContentType=content_type,
             **parameters_of(options),
         )
@@ -75,35 +75,35 @@ class SdkBucket:
 
     async def get(self, key: str) -> SdkIncomingObject:
         """Begin to read an object; the caller has to ``close`` it."""
-        doing = f"reading s3://{self._name}/{key}"
+        action = f"reading s3://{self._name}/{key}"
         return SdkIncomingObject(
-            await self._call("get_object", doing, reading=True, Key=key), doing, self._total
+            await self._call("get_object", action, reading=True, Key=key), action, self._total
         )
 
     async def head(self, key: str) -> int:
-        """Return the bytes of an object."""
-        doing = f"looking at s3://{self._name}/{key}"
-        answer = await self._call("head_object", doing, reading=True, Key=key)
-        size: int = answer.get("ContentLength", 0)
+        """Return the length of an object in bytes."""
+        action = f"looking at s3://{self._name}/{key}"
+        response = await self._call("head_object", action, reading=True, Key=key)
+        size: int = response.get("ContentLength", 0)
         return size
 
     async def page(self, prefix: str) -> set[str]:
         """Return the first 1,000 keys that begin with ``prefix``."""
-        doing = f"listing s3://{self._name}/{prefix}"
-        answer = await self._call("list_objects_v2", doing, Prefix=prefix)
-        return {item["Key"] for item in answer.get("Contents", ())}
+        action = f"listing s3://{self._name}/{prefix}"
+        response = await self._call("list_objects_v2", action, Prefix=prefix)
+        return {item["Key"] for item in response.get("Contents", ())}
 
     async def delete(self, key: str) -> None:
         """Delete an object; one that does not exist is no error."""
         await self._call("delete_object", f"deleting s3://{self._name}/{key}", Key=key)
 
     async def _call(
-        self, operation: str, doing: str, *, reading: bool = False, **parameters: object
+        self, operation: str, action: str, *, reading: bool = False, **parameters: object
     ) -> dict[str, Any]:
         call = getattr(self._client, operation)
         with (
-            translate(doing, repeatable=True, reading=reading),
+            translate(action, repeatable=True, reading=reading),
             anyio.fail_after(self._total),
         ):
-            answer: dict[str, Any] = await call(Bucket=self._name, **parameters)
-        return answer
+            response: dict[str, Any] = await call(Bucket=self._name, **parameters)
+        return response

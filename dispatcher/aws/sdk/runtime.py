@@ -14,7 +14,7 @@ class SdkRuntime:
 
     Args:
         client: aioboto3's client.
-        total: Most seconds of a call.
+        total: Longest time of a call, in seconds.
     """
 
     def __init__(self, client: Any, total: float) -> None:
@@ -40,11 +40,11 @@ class SdkRuntime:
             "Filename": request.filename,
         }
         parameters |= {name: value for name, value in optional.items() if value is not None}
-        doing = f"invoking endpoint {request.endpoint}"
-        with translate(doing, repeatable=False), anyio.fail_after(self._total):
-            answer = await self._client.invoke_endpoint_async(**parameters)
-        if answer.get("InferenceId") not in (None, request.inference_id):
+        action = f"invoking endpoint {request.endpoint}"
+        with translate(action, repeatable=False), anyio.fail_after(self._total):
+            response = await self._client.invoke_endpoint_async(**parameters)
+        if response.get("InferenceId") not in (None, request.inference_id):
             raise OutcomeUnknown(
-                f"no answer while {doing}: the answer is to another request", code="NoAnswer"
+                f"no answer while {action}: the answer is to another request", code="NoAnswer"
             )
-        return InvokeResponse(answer.get("OutputLocation"), answer.get("FailureLocation"))
+        return InvokeResponse(response.get("OutputLocation"), response.get("FailureLocation"))

@@ -5,7 +5,7 @@ from typing import Any
 import anyio
 from botocore import xform_name
 
-from dispatcher.aws.error_mapping import UNREADABLE, lost, translate
+from dispatcher.aws.error_mapping import MALFORMED_RESPONSE_ERRORS, no_response, translate
 
 
 class SdkSqs:
@@ -13,18 +13,19 @@ class SdkSqs:
 
     Args:
         client: aioboto3's client.
-        total: Most seconds of a call.
+        total: Longest time of a call, in seconds.
     """
 
     def __init__(self, client: Any, total: float) -> None:
         self._client = client
         self._total = total
 
-    async def call(self, operation: str, doing: str, parameters: dict[str, object]) -> Any:
-        """Call an operation and return its answer."""
+    async def call(self, operation: str, action: str, parameters: dict[str, object]) -> Any:
+        """Call an operation and return its response."""
         call = getattr(self._client, xform_name(operation))
-        with translate(doing, repeatable=True), anyio.fail_after(self._total):
+        with translate(action, repeatable=True), anyio.fail_after(self._total):
             try:
                 return await call(**parameters)
-            except UNREADABLE as error:  # botocore's parser takes JSON's shape for granted
-                raise lost(error, doing, repeatable=True) from error
+            except MALFORMED_RESPONSE_ERRORS as error:
+                # botocore's parser takes the shape of the JSON for granted.
+                raise no_response(error, action, repeatable=True) from error

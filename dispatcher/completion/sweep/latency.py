@@ -1,4 +1,4 @@
-"""How long completions take, learned from those that were seen. Pure, and of a bounded size."""
+"""The latency estimator: how long completions take, from those that were seen. Pure, bounded."""
 
 import math
 from collections import Counter

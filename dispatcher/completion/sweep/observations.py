@@ -1,4 +1,4 @@
-"""What looks have shown. Pure; locations are text, as the ledger has them."""
+"""The observations of one sweep. Pure; locations are text, as the ledger has them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -32,13 +32,13 @@ class FolderListing:
 
 @dataclass(slots=True)
 class Observations:
-    """What one sweep has seen.
+    """The results of probes.
 
     Attributes:
-        objects: Whether those are there that were asked for singly.
-        unseen: Those that AWS refuses to say anything about.
+        objects: Objects that were probed singly: True where one is there.
+        unseen: Objects of which AWS refuses to say anything.
         pages: Folders that were listed, without the slash at their end.
-        failed: Those whose look failed: ask again.
+        failed: Objects whose probe failed: ask again.
         answers: Of each request, in order: its error, or None.
     """
 
@@ -49,9 +49,9 @@ class Observations:
     answers: list[CallError | None] = field(default_factory=list)
 
     def shows(self, at: str | None) -> bool | None:
-        """Return whether an object is there; None if nothing that was seen tells.
+        """Return whether an object is there; None if no probe shows it.
 
-        What has no location, or cannot be seen, is not there.
+        An object without a location, or that cannot be seen, is not there.
         """
         if at is None or at in self.unseen:
             return False
@@ -62,7 +62,7 @@ class Observations:
         return None if page is None else page.shows(name)
 
     def completion(self, entry: Entry) -> Completion | None:
-        """Return what became of an invocation; an output that is there wins over a failure."""
+        """Return the completion of an invocation, if it is seen; an output wins over a failure."""
         output, failure = self.shows(entry.output), self.shows(entry.failure)
         if output and entry.output:
             return Completion("completed", entry.planned.id, parse_location(entry.output))
@@ -71,7 +71,7 @@ class Observations:
         return None
 
     def has_failed(self, entry: Entry) -> bool:
-        """Return whether a look for an invocation has to be repeated."""
+        """Return whether a probe for an invocation has to be repeated."""
         return entry.output in self.failed or entry.failure in self.failed
 
     def has_no_trace(self, entry: Entry) -> bool:

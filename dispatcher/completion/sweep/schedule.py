@@ -1,4 +1,4 @@
-"""Which invocations to look for, when, and in which requests. Pure."""
+"""The sweep schedule: when to look for an invocation, and in which requests. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -11,8 +11,8 @@ from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.states import State
 
 LIST_FROM = 13
-"""Objects of one folder from which on a LIST is cheaper: it costs 12.5 HEADs ($5.00 against $0.40
-a million; FACTS.md section 7)."""
+"""Objects of one folder from which on a LIST is cheaper: it costs 12.5 HEADs ($5.00 against
+$0.40 a million, the prices of us-east-1)."""
 
 LIST_FROM_IN_HASTE = 2
 """The same where requests, not their price, are short."""
@@ -30,7 +30,7 @@ waited longest; its number keeps the order whole."""
 
 @dataclass(slots=True, frozen=True)
 class SweepSchedule:
-    """When an invocation is looked for; all in seconds.
+    """The times at which an invocation is looked for; all in seconds.
 
     Attributes:
         first: From acceptance to the first look.
@@ -65,11 +65,11 @@ class SweepSchedule:
         One without any location cannot be looked for, and has its deadline only.
 
         Args:
-            entries: Who is accepted.
+            entries: Accepted invocations.
             now: Epoch seconds.
             postponed: When to repeat looks that came to nothing, by number. These wait behind the
-                others: if all of them fail again, nobody else waits for that.
-            before: Only who is more urgent than this one, if given.
+                others: if all of them fail again, no other waits for that.
+            before: Only those that are more urgent than this one, if given.
         """
         latest = now - min(self.first, self.deadline)
         due = []
@@ -84,18 +84,18 @@ class SweepSchedule:
             number = entry.planned.number
             if not is_over and not (at <= now and (entry.output or entry.failure)):
                 continue
-            if (again := postponed.get(number)) is not None:
-                if again > now:
+            if (repeat_at := postponed.get(number)) is not None:
+                if repeat_at > now:
                     continue
-                is_over, at = False, again
-            one = (not is_over, at, number, entry)
-            if before is None or one < before:
-                due.append(one)
+                is_over, at = False, repeat_at
+            item = (not is_over, at, number, entry)
+            if before is None or item < before:
+                due.append(item)
         return due
 
 
 def location(entry: Entry, kind: Kind) -> str | None:
-    """Return where an invocation's output or failure object would be, or None if nobody knows."""
+    """Return where an invocation's output or failure object would be; None where unknown."""
     return entry.output if kind == "output" else entry.failure
 
 
@@ -110,12 +110,12 @@ def folder(entry: Entry, kind: Kind) -> str | None:
 
 @dataclass(slots=True)
 class Probe:
-    """One request, and the invocations that it tells of.
+    """One request, and the invocations that it is about.
 
     Attributes:
         folder: The folder to LIST, or None: HEAD the object of the only invocation.
-        entries: Whose objects are looked for.
-        others: Of whom the page tells as well, before they are due.
+        entries: The invocations whose objects are looked for.
+        others: Invocations on the same page that are not due yet.
     """
 
     folder: str | None
@@ -123,7 +123,7 @@ class Probe:
     others: list[Entry] = field(default_factory=list)
 
 
-def looks(
+def probes(
     entries: Collection[Entry],
     kind: Kind,
     *,
@@ -131,11 +131,11 @@ def looks(
     refused: Collection[str] = (),
     listed: Collection[str] = (),
 ) -> list[Probe]:
-    """Return the requests that look for these invocations, in the order of their most urgent.
+    """Return the requests that look for these invocations, the most urgent first.
 
     Args:
-        entries: Who is looked for, the most urgent first.
-        kind: Which of their objects.
+        entries: The invocations, the most urgent first.
+        kind: Their outputs or failures.
         list_from: Objects of one folder from which on it is listed.
         refused: Buckets that may not be listed.
         listed: Folders whose page is at hand.
@@ -149,39 +149,41 @@ def looks(
         and (where := parse_location(f"{at}/")) is not None
         and where.bucket not in refused
     }
-    planned = []
+    requests = []
     for entry in entries:
-        look = lists.get(folder(entry, kind) or "")
-        if look is None:
-            planned.append(Probe(None, [entry]))
+        probe = lists.get(folder(entry, kind) or "")
+        if probe is None:
+            requests.append(Probe(None, [entry]))
             continue
-        if not look.entries:
-            planned.append(look)
-        look.entries.append(entry)
-    return planned
+        if not probe.entries:
+            requests.append(probe)
+        probe.entries.append(entry)
+    return requests
 
 
-def cost(look: Probe) -> int:
-    """Return how many requests a look for outputs may take, with those for failures after it."""
-    if look.folder is None or folder(look.entries[0], "failure") is not None:
+def cost(probe: Probe) -> int:
+    """Return how many requests a probe for outputs may take, with those for failures after it."""
+    if probe.folder is None or folder(probe.entries[0], "failure") is not None:
         return 2
-    return 1 + sum(entry.failure is not None for entry in look.entries)
+    return 1 + sum(entry.failure is not None for entry in probe.entries)
 
 
-def neighbours(look: Probe, find: Callable[[int], Entry | None]) -> list[Entry]:
-    """Return who else is accepted and has its output in the folder of a LIST.
+def neighbours(probe: Probe, find: Callable[[int], Entry | None]) -> list[Entry]:
+    """Return the other accepted invocations with outputs in the folder of a LIST.
 
     Args:
-        look: The LIST.
-        find: The ledger's look-up by number: a shard holds consecutive ones.
+        probe: The LIST.
+        find: The ledger's lookup by number: a shard holds consecutive ones.
     """
     size = limits.S3_LIST_PAGE_KEYS
-    begin = look.entries[0].planned.number // size * size
-    known = {entry.planned.number for entry in look.entries}
+    begin = probe.entries[0].planned.number // size * size
+    known = {entry.planned.number for entry in probe.entries}
     found = [find(number) for number in range(begin, begin + size) if number not in known]
-    return [e for e in found if e is not None and is_open(e) and folder(e, "output") == look.folder]
+    return [
+        e for e in found if e is not None and is_open(e) and folder(e, "output") == probe.folder
+    ]
 
 
 def is_open(entry: Entry) -> bool:
-    """Return whether an invocation is accepted, and nobody is settling it."""
+    """Return whether an invocation is accepted, and not claimed."""
     return entry.state is State.ACCEPTED and not entry.claimed

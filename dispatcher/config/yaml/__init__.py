@@ -1,1 +1,1 @@
-"""YAML as plain values that remember their lines, with environment variables filled in."""
+"""Read YAML into plain values with their lines, and fill in environment variables."""

@@ -1,4 +1,4 @@
-"""Reading YAML into plain values that remember where each of them was written."""
+"""Read YAML into plain values, and record where each of them was written."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from dispatcher.config.problem import Path, Problem, SourceLocation
+from dispatcher.config.section import KeyPath, Problem, SourceLocation
 from dispatcher.config.yaml.interpolation import InterpolationError, interpolate, shorten
 from dispatcher.config.yaml.syntax import syntax_problem
 
@@ -20,16 +20,16 @@ class Document:
         value: dicts with text keys, lists, str, int, float, bool and None.
         origins: Where each value was written, by path.
         blank: Paths of keys with nothing behind their colon.
-        problems: Mistakes found on the way; with any, the values are incomplete.
+        problems: Mistakes; where there are any, the values are incomplete.
     """
 
     value: Any = None
-    origins: dict[Path, SourceLocation] = field(default_factory=dict)
-    blank: set[Path] = field(default_factory=set)
+    origins: dict[KeyPath, SourceLocation] = field(default_factory=dict)
+    blank: set[KeyPath] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
-    def origin(self, path: Path) -> SourceLocation:
-        """Return where a value was written, or the nearest section around it."""
+    def origin(self, path: KeyPath) -> SourceLocation:
+        """Return where a value was written, or the nearest section parents it."""
         while path and path not in self.origins:
             path = path[:-1]
         return self.origins.get(path, SourceLocation(0, ""))
@@ -42,7 +42,7 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as PyYAML declares it
 
 
-_MOST_VALUES = 10_000
+_MAX_VALUES = 10_000
 
 _NULL = "tag:yaml.org,2002:null"
 _BOOL = "tag:yaml.org,2002:bool"
@@ -60,11 +60,11 @@ for _tag, _pattern, _first in (
 
 
 def read_document(text: str, name: str, environ: Mapping[str, str] | None) -> Document:
-    """Read one YAML document; what is wrong becomes problems, nothing is raised.
+    """Read one YAML document; mistakes become problems, and nothing is raised.
 
     Args:
         text: The YAML.
-        name: What to call it in messages; lines are appended to it.
+        name: Of the document in messages, which append the line.
         environ: Variables for ``${VAR}`` in values; None leaves ``$`` alone.
     """
     reader = _Reader(name, environ)
@@ -82,7 +82,7 @@ def read_document(text: str, name: str, environ: Mapping[str, str] | None) -> Do
 
 
 class _TooMany(Exception):
-    """Aliases of aliases multiply; the walk ends before memory does."""
+    """The document has more than ``_MAX_VALUES`` values: aliases of aliases multiply."""
 
 
 class _Reader:
@@ -94,24 +94,24 @@ class _Reader:
         self._environ = environ
         self._resolver = _Loader("")
 
-    def read(self, node: yaml.Node, path: Path, around: tuple[int, ...]) -> Any:
-        """Return the value of a node; ``around`` are the nodes it lies in."""
+    def read(self, node: yaml.Node, path: KeyPath, parents: tuple[int, ...]) -> Any:
+        """Return the value of a node; ``parents`` are the ids of the nodes around it."""
         self.document.origins.setdefault(path, self._origin(node))
-        if len(self.document.origins) > _MOST_VALUES:
+        if len(self.document.origins) > _MAX_VALUES:
             raise _TooMany
-        if id(node) in around:
+        if id(node) in parents:
             self._problem(node, "an alias (*) contains itself")
             return None
-        around = (*around, id(node))
+        parents = (*parents, id(node))
         if isinstance(node, yaml.MappingNode):
-            return self._read_mapping(node, path, around)
+            return self._read_mapping(node, path, parents)
         if isinstance(node, yaml.SequenceNode):
-            return [self.read(item, (*path, i), around) for i, item in enumerate(node.value)]
+            return [self.read(item, (*path, i), parents) for i, item in enumerate(node.value)]
         assert isinstance(node, yaml.ScalarNode)
         return self._read_scalar(node, path)
 
     def _read_mapping(
-        self, node: yaml.MappingNode, path: Path, around: tuple[int, ...]
+        self, node: yaml.MappingNode, path: KeyPath, parents: tuple[int, ...]
     ) -> dict[str, Any]:
         result: dict[str, Any] = {}
         lines: dict[str, int] = {}
@@ -128,10 +128,10 @@ class _Reader:
                 continue
             lines[key] = self._origin(key_node).line
             self.document.origins[(*path, key)] = self._origin(key_node)
-            result[key] = self.read(value_node, (*path, key), around)
+            result[key] = self.read(value_node, (*path, key), parents)
         return result
 
-    def _read_scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+    def _read_scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         text, tag = node.value, node.tag
         if self._environ is not None and "${" in text:
             try:
@@ -140,7 +140,7 @@ class _Reader:
                 self.document.problems.append(Problem(self.document.origin(path), str(error)))
                 return None
             if text == "":
-                tag = _NULL  # nothing stands for unset, also where braces force quotes upon it
+                tag = _NULL  # an empty value means unset, also in the quotes that braces need
             elif node.style is None:
                 tag = self._resolver.resolve(  # type: ignore[no-untyped-call]
                     yaml.ScalarNode, text, (True, False)

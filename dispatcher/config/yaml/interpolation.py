@@ -15,8 +15,8 @@ def interpolate(text: str, environ: Mapping[str, str]) -> str:
     """Replace the references to environment variables in one value.
 
     ``${VAR}`` needs the variable, ``${VAR:-default}`` takes the default where the variable is
-    unset or empty, as a shell does. ``$${`` stands for a literal ``${``. What a variable holds is
-    never looked into for further references.
+    unset or empty, as a shell does. ``$${`` stands for a literal ``${``. The value of a
+    variable is not searched for further references.
 
     Args:
         text: The value as written.
@@ -55,6 +55,6 @@ def interpolate(text: str, environ: Mapping[str, str]) -> str:
 
 
 def shorten(text: str, width: int = 60) -> str:
-    """Return a value on one line and short enough to be quoted in a message."""
+    """Return a value on one line, cut to ``width`` characters, to quote it in a message."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 3] + "..."

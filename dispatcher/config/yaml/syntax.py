@@ -1,18 +1,18 @@
-"""What the YAML parser complains about, said as a remedy."""
+"""Translate syntax errors of the YAML parser into remedies."""
 
 import yaml
 
-from dispatcher.config.problem import Problem, SourceLocation
+from dispatcher.config.section import Problem, SourceLocation
 from dispatcher.config.yaml.interpolation import shorten
 
 
 def syntax_problem(error: yaml.YAMLError, text: str, name: str) -> Problem:
-    """Translate a complaint of the YAML parser into a sentence with a remedy.
+    """Return a sentence with a remedy for an error of the YAML parser.
 
     Args:
-        error: The complaint.
+        error: As raised.
         text: The whole document.
-        name: What to call the document.
+        name: Of the document in messages.
     """
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         # Only the reader has no mark: a character that YAML does not allow at all.
@@ -26,7 +26,7 @@ def syntax_problem(error: yaml.YAMLError, text: str, name: str) -> Problem:
     unclosed = "end of stream" in problem or "stream end" in problem
     is_key = "could not find expected ':'" in problem
     mark = (error.context_mark if unclosed or is_key else None) or error.problem_mark
-    # The end of the text is on no line: the last line that says something stands for it.
+    # The end of the text is on no line: use the last line that is not blank.
     lines = [*text.splitlines(), "", ""]
     line = min(mark.line + 1, text.rstrip().count("\n") + 1)
     written, above = lines[line - 1], lines[line - 2] if line > 1 else ""

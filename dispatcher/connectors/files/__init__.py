@@ -1,1 +1,1 @@
-"""Files that are a record each, as source."""
+"""Files as a source: each file is a record."""

@@ -1,4 +1,4 @@
-"""Paths that a pattern matches, one after the other: folders of millions are never held at once."""
+"""Match glob patterns one path at a time: a folder of millions is never held at once."""
 
 import fnmatch
 import glob
@@ -12,15 +12,16 @@ from dispatcher.errors import ConfigError
 _ANY_FOLDERS = "**"
 
 
-def matches(path: str) -> Iterator[str]:
-    """Yield the files that a path of the configuration means, in any order, some perhaps twice.
+def matching_files(path: str) -> Iterator[str]:
+    """Yield the files that a path of the configuration matches, in any order, some perhaps twice.
 
-    As ``glob.glob`` does it with ``recursive``: ``*`` leaves out names that begin with a dot, and
-    ``**`` is any number of folders, though none behind a symbolic link. A path that exists is taken
-    as it is, even if it looks like a pattern.
+    The rules are those of ``glob.glob`` with ``recursive``: ``*`` leaves out names that begin with
+    a dot, and ``**`` is any number of folders, but none behind a symbolic link. A path that exists
+    is taken as it is, even if it looks like a pattern.
 
     Raises:
-        ConfigError: It does not exist, is a folder, matches no file, or a folder cannot be read.
+        ConfigError: The path does not exist, is a folder, or matches no file; or a folder cannot be
+            read.
     """
     if Path(path).is_dir():
         raise ConfigError(
@@ -32,16 +33,21 @@ def matches(path: str) -> Iterator[str]:
     if not glob.has_magic(path):
         raise ConfigError(f"source.path: {path} does not exist; correct the path or remove it")
     root = "/" if path.startswith("/") else ""
-    found = _below(root, [part for part in path.split("/") if part])
-    first = next(found, None)
+    paths = _below(root, [part for part in path.split("/") if part])
+    first = next(paths, None)
     if first is None:
         raise ConfigError(f"source.path: no file matches {path}; correct the pattern or remove it")
     yield first
-    yield from found
+    yield from paths
 
 
 def _below(folder: str, parts: list[str]) -> Iterator[str]:
-    """Yield the files below a folder that the parts of a pattern match; ``""`` is where we are."""
+    """Yield the files below a folder that match the parts of a pattern.
+
+    Args:
+        folder: With a slash at its end; ``""`` is the current folder.
+        parts: The rest of the pattern, split at its slashes.
+    """
     part, *rest = parts
     if part == _ANY_FOLDERS:
         yield from _below(folder, rest or ["*"])
@@ -70,7 +76,7 @@ def _below(folder: str, parts: list[str]) -> Iterator[str]:
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a symbolic link that leads nowhere for good
+    except OSError:  # a symbolic link in a circle
         return False
 
 

@@ -1,4 +1,4 @@
-"""The list of a run's files: made once, sorted, and read from a mark on. Never held in memory."""
+"""Manifest of a run's files: written once, sorted, and read from a mark. Never held in memory."""
 
 import heapq
 import os
@@ -11,29 +11,29 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
-from dispatcher.connectors.files.globbing import matches
+from dispatcher.connectors.files.globbing import matching_files
 from dispatcher.errors import ConfigError, StateError
 from dispatcher.records.source import START, Mark
 
 _END = b"\0"
-"""Ends a path; no path can hold it."""
+"""Ends a path; no path can contain it."""
 
 _SORTED_BYTES = 8_000_000
-"""How much of the list is sorted at once; so many bytes of paths take some five times as many."""
+"""How much is sorted in memory at once; paths take about five times their bytes there."""
 
 _BLOCK_BYTES = 65_536
-"""How much of a list is read at once."""
+"""How much of a manifest is read at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A file of the list.
+class ManifestEntry:
+    """A file in the manifest.
 
     Attributes:
         path: As the configuration names it, or as a pattern expanded it.
-        start: Where it begins in the list, in bytes.
-        end: Where the next one begins.
-        number: Which one it is, from 1.
+        start: Where it begins in the manifest, in bytes.
+        end: Where the next one begins, in bytes.
+        number: Its place in the manifest, from 1.
     """
 
     path: str
@@ -42,27 +42,27 @@ class Listed:
     number: int
 
 
-def make(patterns: Sequence[str], manifest: Path) -> None:
-    """List the files that patterns match, each path once, in the order of their names' bytes.
+def write_manifest(patterns: Sequence[str], manifest: Path) -> None:
+    """Write the files that patterns match, each path once, in the order of their names' bytes.
 
-    The list is whole and durable, or not there.
+    The manifest is complete and durable, or does not exist.
 
     Raises:
-        ConfigError: A pattern matches nothing or something that cannot be read; the list cannot be
-            written.
+        ConfigError: A pattern matches nothing or something that cannot be read; or the manifest
+            cannot be written.
     """
     try:
         with ExitStack() as stack:
             runs: list[Iterable[bytes]] = []
-            last: list[bytes] = []
+            batch: list[bytes] = []
             size = 0
-            for path in _named(patterns):
-                last.append(path)
+            for path in _expanded(patterns):
+                batch.append(path)
                 size += len(path)
                 if size >= _SORTED_BYTES:
-                    runs.append(_put_aside(stack, sorted(last), manifest.parent))
-                    last, size = [], 0
-            runs.append(sorted(last))
+                    runs.append(_sorted_run(stack, sorted(batch), manifest.parent))
+                    batch, size = [], 0
+            runs.append(sorted(batch))
             _write(manifest, (path for path, _ in groupby(heapq.merge(*runs))))
     except OSError as error:
         raise ConfigError(
@@ -71,11 +71,11 @@ def make(patterns: Sequence[str], manifest: Path) -> None:
         ) from error
 
 
-def _named(patterns: Sequence[str]) -> Iterator[bytes]:
+def _expanded(patterns: Sequence[str]) -> Iterator[bytes]:
     for pattern in patterns:
         if pattern == "-":
             raise ConfigError("source.path: type files reads no standard input (-); remove it")
-        for path in matches(pattern):
+        for path in matching_files(pattern):
             try:
                 yield path.encode()
             except UnicodeEncodeError:
@@ -84,7 +84,7 @@ def _named(patterns: Sequence[str]) -> Iterator[bytes]:
                 ) from None
 
 
-def _put_aside(stack: ExitStack, paths: Sequence[bytes], folder: Path) -> Iterator[bytes]:
+def _sorted_run(stack: ExitStack, paths: Sequence[bytes], folder: Path) -> Iterator[bytes]:
     file = stack.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - the stack's
     file.writelines(path + _END for path in paths)
     file.seek(0)
@@ -115,10 +115,10 @@ def _write(manifest: Path, paths: Iterable[bytes]) -> None:
 
 
 def fingerprint(manifest: Path) -> str:
-    """Return by what the list is known again: its size and CRC-32.
+    """Return the manifest's size and CRC-32.
 
     Raises:
-        StateError: It is not there.
+        StateError: The manifest cannot be read.
     """
     crc = size = 0
     try:
@@ -134,13 +134,13 @@ def fingerprint(manifest: Path) -> str:
     return f"{size}:{crc:08x}"
 
 
-def listed(manifest: Path, mark: Mark = START) -> Iterator[Listed]:
-    """Yield the files of a list from a mark on; it is kept open meanwhile."""
+def read_manifest(manifest: Path, mark: Mark = START) -> Iterator[ManifestEntry]:
+    """Yield the files of a manifest from a mark on; it stays open meanwhile."""
     with manifest.open("rb") as file:
         file.seek(mark.offset)
         start, number = mark.offset, mark.line
         for path in _split(file):
             number += 1
             end = start + len(path) + len(_END)
-            yield Listed(path.decode(), start, end, number)
+            yield ManifestEntry(path.decode(), start, end, number)
             start = end

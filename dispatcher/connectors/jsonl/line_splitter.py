@@ -1,45 +1,45 @@
-"""Blocks of content cut into lines, a line of any length in bounded memory."""
+"""Split blocks of content into lines; a line of any length takes bounded memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from dispatcher.flow.content import LARGE_BYTES
-from dispatcher.records.long_value import LongValue
+from dispatcher.records.large_value import LargeValue
 
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """A line that was skipped because it is longer than may be kept.
+    """A line that was skipped because it is longer than ``max_length``.
 
     Attributes:
-        length: Its bytes, without the line break.
+        length: In bytes, without the line break.
     """
 
     length: int
 
 
-Piece: TypeAlias = list[bytes] | LongValue | TooLong
-"""Lines that are in memory, or one that is not."""
+Piece: TypeAlias = list[bytes] | LargeValue | TooLong
+"""Lines in memory, or one that is not."""
 
 
 class LineSplitter:
-    """Cuts blocks into lines without their line breaks.
+    """Splits blocks into lines without their line breaks.
 
     Whole blocks are split at once; only the line that a block ends in is carried over. Its parts
     go to a file as soon as they are together ``LARGE_BYTES`` long, and are dropped as soon as they
-    are longer than ``longest``.
+    are longer than ``max_length``.
 
     Args:
-        longest: The longest line to keep, in bytes.
-        begin: Begins a line that is not held in memory; is told whether it is the first one.
+        max_length: The max_length line to keep, in bytes.
+        begin: Begins a line that is not held in memory; its argument is True for the first line.
     """
 
-    def __init__(self, longest: int, begin: Callable[[bool], LongValue]) -> None:
-        self._longest = longest
+    def __init__(self, max_length: int, begin: Callable[[bool], LargeValue]) -> None:
+        self._max_length = max_length
         self._begin = begin
         self._parts: list[bytes] = []
-        self._long: LongValue | None = None
+        self._long: LargeValue | None = None
         self._length = 0
         self._is_first = True
 
@@ -49,7 +49,7 @@ class LineSplitter:
         return self._length
 
     def feed(self, block: bytes) -> Iterator[Piece]:
-        """Yield the lines that end in this block; some may be longer than ``longest``."""
+        """Yield the lines that end in this block; some may be longer than ``max_length``."""
         lines = block.split(b"\n")
         last = lines.pop()
         if lines and self._length:
@@ -73,7 +73,7 @@ class LineSplitter:
 
     def _hold(self, part: bytes) -> None:
         self._length += len(part)
-        if self._length > self._longest:
+        if self._length > self._max_length:
             self._parts.clear()
             if self._long is not None:
                 self._long.close()
@@ -88,10 +88,10 @@ class LineSplitter:
         elif part:
             self._parts.append(part)
 
-    def _release(self) -> bytes | LongValue | TooLong:
+    def _release(self) -> bytes | LargeValue | TooLong:
         length, self._length = self._length, 0
         self._is_first = False
-        if length > self._longest:
+        if length > self._max_length:
             return TooLong(length)
         if self._long is not None:
             long, self._long = self._long, None

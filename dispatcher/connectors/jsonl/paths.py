@@ -1,4 +1,4 @@
-"""The paths of a configuration become streams: files that exist, each once."""
+"""Streams from the paths of a configuration: files that exist, each once."""
 
 import glob
 import os
@@ -13,7 +13,7 @@ from dispatcher.flow.decompression import MAGIC_BYTES, Compression, detect
 from dispatcher.records.source import START, Mark
 
 _HEAD_BYTES = 4096
-"""How much of a file's beginning is compared, to know it again."""
+"""How much of a file's beginning is compared, to recognise it."""
 
 STDIN = "-"
 """The path, and the name of the stream, of standard input."""
@@ -21,12 +21,12 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class InputStream:
-    """One file, pipe or standard input, as it was found at the start.
+    """One file, pipe or standard input, as it was at the start.
 
     Attributes:
         name: The path as written, or as a glob expanded it.
-        size: Bytes as they lie on disk; None where that is not known (pipes, terminals).
-        head: Fingerprint of the first bytes, None where they cannot be looked at.
+        size: Bytes on disk; None where that is unknown (pipes, terminals).
+        head: Fingerprint of the first bytes; None where they cannot be read without using them.
     """
 
     name: str
@@ -38,8 +38,8 @@ def expand(paths: Sequence[str], known: Container[str] = ()) -> list[str]:
     """Return the paths of all files, in the order of the configuration, those of a glob sorted.
 
     A path that exists is taken as it is, even if it looks like a glob. A file that is named twice
-    (by two globs, or through a symbolic link) is returned once, under the name by which it is
-    known already, else the first.
+    (by two globs, or through a symbolic link) is returned once, under the name in ``known`` if
+    there is one, else under the first.
 
     Raises:
         ConfigError: A path does not exist, is a folder, or a glob matches no file.
@@ -74,15 +74,15 @@ def _matches(path: str) -> Iterable[str]:
         return [path]
     if not glob.has_magic(path):
         raise ConfigError(f"source.path: {path} does not exist; correct the path or remove it")
-    # Path.glob needs a folder to begin at and gives other names than were written.
-    found = glob.glob(path, recursive=True)  # noqa: PTH207
-    files = sorted(name for name in found if not Path(name).is_dir())
+    # Path.glob needs a folder to begin at and changes the names as written.
+    names = glob.glob(path, recursive=True)  # noqa: PTH207
+    files = sorted(name for name in names if not Path(name).is_dir())
     if not files:
         raise ConfigError(f"source.path: no file matches {path}; correct the pattern or remove it")
     return files
 
 
-def survey(
+def inspect_streams(
     paths: Sequence[str],
     *,
     stdin: int,
@@ -90,18 +90,18 @@ def survey(
     heads: Mapping[str, str],
     compression: Compression | None,
 ) -> list[InputStream]:
-    """Check all that can be checked before the first byte is used, and return the streams.
+    """Check everything that can be checked before the first byte is used; return the streams.
 
     Args:
         paths: As in the configuration.
         stdin: File descriptor of standard input.
         marks: Where streams are resumed.
-        heads: Fingerprints of the streams as they were before.
-        compression: Of all files; None goes by each file's first bytes.
+        heads: Fingerprints of the streams when an earlier process began to read them.
+        compression: Of all files; None decides by each file's first bytes.
 
     Raises:
         ConfigError: See ``expand``; or a file cannot be opened.
-        StateError: A file is shorter than its mark, or begins in another way than before.
+        StateError: A file is shorter than its mark, or begins with other bytes than before.
     """
     streams = []
     for name in expand(paths, marks):
@@ -119,31 +119,31 @@ def survey(
 def _check(
     name: str, stdin: int, mark: Mark, head: str | None, compression: Compression | None
 ) -> InputStream:
-    found = os.fstat(stdin) if name == STDIN else Path(name).stat()
-    if not stat.S_ISREG(found.st_mode):
+    status = os.fstat(stdin) if name == STDIN else Path(name).stat()
+    if not stat.S_ISREG(status.st_mode):
         return InputStream(name, None)
     if name == STDIN:
-        return InputStream(name, found.st_size)
+        return InputStream(name, status.st_size)
     file = os.open(name, os.O_RDONLY)
     try:
         first = os.pread(file, _HEAD_BYTES, 0)
     finally:
         os.close(file)
     kind = compression or detect(first[:MAGIC_BYTES])
-    # A last line without break counts one more byte, so that it may get one.
-    if kind == "none" and found.st_size + 1 < mark.offset:
-        raise shorter(name, mark, found.st_size)
+    # A last line without a line break counts one byte more, so that it may get one later.
+    if kind == "none" and status.st_size + 1 < mark.offset:
+        raise shorter_error(name, mark, status.st_size)
     if head is not None and _head(first[: int(head.partition(":")[0])]) != head:
-        raise changed(name)
-    return InputStream(name, found.st_size, _head(first))
+        raise changed_error(name)
+    return InputStream(name, status.st_size, _head(first))
 
 
 def _head(first: bytes) -> str:
     return f"{len(first)}:{zlib.crc32(first):08x}"
 
 
-def changed(name: str) -> StateError:
-    """Return the error for input that is not what was read before."""
+def changed_error(name: str) -> StateError:
+    """Return the error for input that differs from what was read before."""
     what = "standard input" if name == STDIN else name
     return StateError(
         f"{what} changed since this run read from it; a file may grow by whole lines, nothing "
@@ -151,13 +151,13 @@ def changed(name: str) -> StateError:
     )
 
 
-def shorter(name: str, mark: Mark, size: int) -> StateError:
+def shorter_error(name: str, mark: Mark, size: int) -> StateError:
     """Return the error for input that ends before its mark.
 
     Args:
         name: The stream.
         mark: Where it is resumed.
-        size: Bytes of its content.
+        size: Of its content, in bytes.
     """
     what = "standard input" if name == STDIN else name
     return StateError(

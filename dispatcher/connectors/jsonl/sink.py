@@ -1,4 +1,4 @@
-"""A file of lines that holds exactly what the ledger says: appended to, and cut back on start."""
+"""JSON lines as a sink: appended to a file, and cut back to the ledger's mark on start."""
 
 import errno
 import fcntl
@@ -12,7 +12,7 @@ from typing import Self
 import anyio.to_thread
 
 from dispatcher import failpoints
-from dispatcher.connectors.outcome_lines import in_pieces
+from dispatcher.connectors.outcome_lines import line_chunks
 from dispatcher.errors import ConfigError, StateError
 from dispatcher.flow.content import ChangedError, FileSlice
 from dispatcher.flow.fsync import make_folder, sync_folder
@@ -20,19 +20,19 @@ from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
 
 TAIL_BYTES = 4096
-"""How much before the recorded position is compared, to know the file as the one written."""
+"""How much before the recorded position is compared, to recognise the file that was written."""
 
-_ALONE_BYTES = 1_000_000
-"""A line from here on is written by itself: to copy it would cost more than a call."""
+_LARGE_LINE_BYTES = 1_000_000
+"""A line of this size or more is written by itself: to copy it would cost more than a call."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_ROOM_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class JsonlFile:
-    """Appends lines, and can be taken back to any position that the ledger recorded.
+    """A file of lines that can be cut back to any position that the ledger recorded.
 
-    Synchronous and for one caller at a time; callers run it on a worker thread. Made by ``open``,
-    ended by ``close``.
+    Synchronous and for one caller at a time; callers run it on a worker thread. Use ``open`` to
+    make one and ``close`` to end it.
     """
 
     def __init__(self, path: str, file: int, position: int, last: bytes) -> None:
@@ -43,31 +43,31 @@ class JsonlFile:
 
     @classmethod
     def open(cls, path: str, mark: SinkMark | None) -> Self:
-        """Open the file as the ledger knows it; what was written later is cut off.
+        """Open the file and cut off what was written after the ledger's mark.
 
         Args:
-            path: Where the file is; its folder is made where it is missing.
-            mark: What the ledger recorded last; None where it does not know the file yet, so that
-                nothing in it can be the run's own.
+            path: The file; a missing folder is created.
+            mark: The last one that the ledger recorded; None where it does not know the file yet,
+                so that nothing in it can belong to the run.
 
         Raises:
             ConfigError: The path is a folder, is not a regular file, or may not be written.
             StateError: The file is not the one the ledger knows, or another process writes it.
         """
-        known = mark or SinkMark(0, 0, 0)
+        start = mark or SinkMark(0, 0, 0)
         try:
-            file = _open(path, missing_is_fine=not known.position)
+            file = _open(path, may_create=not start.position)
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be opened for writing ({error.strerror}); correct the path or its "
                 "permissions"
             ) from None
         try:
-            last = _cut_back(path, file, known, is_new=mark is None)
+            last = _cut_back(path, file, start, is_new=mark is None)
         except BaseException:
             os.close(file)
             raise
-        return cls(path, file, known.position, last)
+        return cls(path, file, start.position, last)
 
     @property
     def path(self) -> str:
@@ -80,16 +80,16 @@ class JsonlFile:
         return SinkMark(self._position, zlib.crc32(self._last), len(self._last))
 
     def append(self, lines: Sequence[bytes | Iterable[bytes]]) -> SinkMark:
-        """Write lines, each with a line break after it; all of them or none.
+        """Write lines, each followed by a line break; all of them or none.
 
         Args:
-            lines: Lines without line breaks, those that are too long for memory in pieces.
+            lines: Lines without line breaks; those too long for memory are iterables of chunks.
 
         Raises:
-            StateError: They cannot be written, and the file is as long as before; or somebody else
-                has moved, cut or written it.
+            StateError: The lines cannot be written, and the file is as long as before; or another
+                process or person has moved, cut or written the file.
         """
-        self._see_that_it_is_ours()
+        self._check_unchanged()
         position, last = self._position, self._last
         try:
             for data in _joined(lines):
@@ -104,7 +104,7 @@ class JsonlFile:
             ) from None
         except OSError as error:
             self._undo()
-            if error.errno in _FULL:
+            if error.errno in _NO_ROOM_ERRNOS:
                 raise StateError(
                     f"{self._path} cannot grow ({error.strerror}); make room and run the same "
                     "command again, nothing is lost"
@@ -120,7 +120,7 @@ class JsonlFile:
         """Return when everything appended survives a power loss.
 
         Raises:
-            StateError: The disk did not take it; the file must be opened anew.
+            StateError: The disk did not take it; the file has to be opened again.
         """
         try:
             os.fsync(self._file)
@@ -136,18 +136,18 @@ class JsonlFile:
             os.close(self._file)
             self._file = -1
 
-    def _see_that_it_is_ours(self) -> None:
-        """Notice what somebody did to the file meanwhile: lines after that would be lost."""
+    def _check_unchanged(self) -> None:
+        """Raise where the file was moved, cut or written by others: later lines would be lost."""
         ours = os.fstat(self._file)
         try:
-            is_there = os.path.samestat(ours, os.stat(self._path))  # noqa: PTH116 - some times faster
+            exists = os.path.samestat(ours, os.stat(self._path))  # noqa: PTH116 - several times faster
         except OSError:
-            is_there = False
-        if not is_there or ours.st_size != self._position:
-            what = f"{ours.st_size} bytes long" if is_there else "not there any more"
+            exists = False
+        if not exists or ours.st_size != self._position:
+            what = f"{ours.st_size} bytes long" if exists else "not there any more"
             raise StateError(
-                f"{self._path} was written to byte {self._position} and is {what}: somebody else "
-                "changed it while the run went on. Put it back as it was, and run the same command "
+                f"{self._path} was written to byte {self._position} and is {what}: another "
+                "process or person changed it during the run. Restore it, and run the same command "
                 "again"
             )
 
@@ -167,7 +167,7 @@ class JsonlFile:
 
 
 class JsonlSink:
-    """A ``Sink`` that is a file of lines.
+    """A ``Sink`` that writes to a file of lines.
 
     Args:
         file: The file.
@@ -193,7 +193,7 @@ class JsonlSink:
         return self._file.mark
 
     async def write(self, outcomes: Sequence[Outcome]) -> None:
-        """Append a line for each outcome, see ``Sink``; large inputs are closed then."""
+        """Append a line for each outcome, see ``Sink``, and close large inputs."""
         await anyio.to_thread.run_sync(self._write, outcomes)
         for outcome in outcomes:
             if isinstance(outcome.input, FileSlice):
@@ -202,7 +202,7 @@ class JsonlSink:
     def _write(self, outcomes: Sequence[Outcome]) -> None:
         self._file.append(
             [
-                in_pieces(outcome, self._render)
+                line_chunks(outcome, self._render)
                 if isinstance(outcome.input, FileSlice)
                 else self._render(outcome)
                 for outcome in outcomes
@@ -215,36 +215,38 @@ class JsonlSink:
 
 
 def _joined(lines: Sequence[bytes | Iterable[bytes]]) -> Iterable[bytes]:
-    """Yield lines with their breaks: together what is in memory, by itself what is not."""
-    held: list[bytes] = []
+    """Yield lines with their line breaks: small ones joined, large ones and chunks singly."""
+    small: list[bytes] = []
     for line in lines:
-        if isinstance(line, bytes) and len(line) < _ALONE_BYTES:
-            held.append(line)
+        if isinstance(line, bytes) and len(line) < _LARGE_LINE_BYTES:
+            small.append(line)
             continue
-        if held:
-            yield b"\n".join([*held, b""])
-            held = []
+        if small:
+            yield b"\n".join([*small, b""])
+            small = []
         yield from (line,) if isinstance(line, bytes) else line
         yield b"\n"
-    if held:
-        yield b"\n".join([*held, b""])
+    if small:
+        yield b"\n".join([*small, b""])
 
 
-def _open(path: str, *, missing_is_fine: bool) -> int:
-    place = Path(path)
-    if place.is_dir():
-        raise ConfigError(f"{path} is a folder; name a file in it, such as {place / 'out.jsonl'}")
-    if place.exists():
-        if not stat.S_ISREG(place.stat().st_mode):
+def _open(path: str, *, may_create: bool) -> int:
+    file_path = Path(path)
+    if file_path.is_dir():
+        raise ConfigError(
+            f"{path} is a folder; name a file in it, such as {file_path / 'out.jsonl'}"
+        )
+    if file_path.exists():
+        if not stat.S_ISREG(file_path.stat().st_mode):
             raise ConfigError(
                 f"{path} is not a regular file; results are cut back after a crash, which only "
                 "a file on disk can be: name one"
             )
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    elif missing_is_fine:
-        make_folder(place.parent)
+    elif may_create:
+        make_folder(file_path.parent)
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o666)
-        sync_folder(place.parent)
+        sync_folder(file_path.parent)
     else:
         raise StateError(
             f"{path} is missing, but the ledger recorded results in it; restore it, or start a "
@@ -254,7 +256,7 @@ def _open(path: str, *, missing_is_fine: bool) -> int:
 
 
 def _cut_back(path: str, file: int, mark: SinkMark, *, is_new: bool) -> bytes:
-    """Lock the file, compare it, cut it, and return its last bytes."""
+    """Lock the file, compare it with the mark, cut it there, and return its last bytes."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

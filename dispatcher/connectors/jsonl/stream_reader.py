@@ -1,4 +1,4 @@
-"""One stream read block by block: decoded, split, parsed, without ever holding all of it."""
+"""Read one stream block by block: decompress, split and parse it without holding all of it."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dispatcher.config.connectors import SourceSettings
 from dispatcher.connectors.jsonl.line_splitter import LineSplitter, Piece, TooLong
-from dispatcher.connectors.jsonl.paths import STDIN, changed, shorter
+from dispatcher.connectors.jsonl.paths import STDIN, changed_error, shorter_error
 from dispatcher.errors import StateError
 from dispatcher.flow.decompression import (
     MAGIC_BYTES,
@@ -19,12 +19,12 @@ from dispatcher.flow.decompression import (
     undecided,
 )
 from dispatcher.records.json_records import JsonLines
-from dispatcher.records.long_value import LongValue
+from dispatcher.records.large_value import LargeValue
 from dispatcher.records.record import Item
 from dispatcher.records.source import Mark
 
 BLOCK_BYTES = 786_432
-"""How much is read at once. Small enough that a batch made of it stays near 1 MB."""
+"""How much is read at once: small enough that a batch made from it stays near 1 MB."""
 
 BATCH_RECORDS = 2_000
 """Most items of a batch."""
@@ -35,15 +35,17 @@ class StreamReader:
 
     Args:
         name: Name of the stream.
-        file: Its file descriptor, read from where it stands (a plain file: from the mark).
+        file: Its file descriptor, read from its current offset (a plain file: from the mark).
         settings: The section ``source``.
         mark: Where to resume.
-        spill: Folder for records that are too large for memory; None: the one for temporary files.
+        spill_folder: Folder for records that are too large for memory; None: the folder for
+            temporary files.
 
     Attributes:
         file: The file descriptor.
-        waits: Whether ``step`` must not be called before the descriptor is readable (``hungry``).
-        consumed: Bytes read of the file as it lies on disk.
+        may_block: When ``needs_input``, ``step`` must not be called before the descriptor is
+            readable.
+        consumed: Bytes read of the file, as on disk.
     """
 
     def __init__(
@@ -53,20 +55,24 @@ class StreamReader:
         settings: SourceSettings,
         mark: Mark,
         *,
-        spill: Path | None = None,
+        spill_folder: Path | None = None,
     ) -> None:
         self.file = file
-        self.waits = _waits(file)
+        self.may_block = _may_block(file)
         self.consumed = 0
         self._name = name
         self._mark = mark
         self._skip = mark.offset
-        folder, key, is_start = spill or Path(tempfile.gettempdir()), settings.key, mark.line == 0
+        folder, key, is_start = (
+            spill_folder or Path(tempfile.gettempdir()),
+            settings.key,
+            mark.line == 0,
+        )
         self._splitter = LineSplitter(
             settings.max_record,
-            lambda is_first: LongValue(folder, key, is_first=is_first and is_start),
+            lambda is_first: LargeValue(folder, key, is_first=is_first and is_start),
         )
-        self._parser = JsonLines(name, key=settings.key, longest=settings.max_record, mark=mark)
+        self._parser = JsonLines(name, key=settings.key, max_bytes=settings.max_record, mark=mark)
         self._compression = None if settings.compression == "auto" else settings.compression
         self._head = b""
         self._decoder: Decoder | None = None
@@ -84,25 +90,25 @@ class StreamReader:
                 self._skip = 0
 
     @property
-    def hungry(self) -> bool:
-        """Whether the next step has to read."""
+    def needs_input(self) -> bool:
+        """The next step has to read."""
         return self._next is None and not self._exhausted
 
     @property
     def ended(self) -> bool:
-        """Whether there will be no further batch."""
+        """There will be no further batch."""
         return self._next is None and self._exhausted
 
     def step(self) -> list[Item]:
         """Read one block at most and return the next batch; empty where there is none yet.
 
-        Call it until it has ``ended``. One block at a time also where nothing comes of it, such as
+        Call it until it has ``ended``. It reads one block even where that yields nothing, such as
         before the mark of a compressed file: a thread at work cannot be cancelled.
 
         Raises:
-            StateError: The file cannot be read any more, or is not the one that has the mark.
+            StateError: The file can no longer be read, or is not the one that the mark belongs to.
         """
-        if self.hungry:
+        if self.needs_input:
             try:
                 block = os.read(self.file, BLOCK_BYTES)
             except BlockingIOError:
@@ -117,7 +123,7 @@ class StreamReader:
             self._batches = self._take(block)
             self._next = next(self._batches, None)
         batch = self._next or []
-        # One batch ahead, so that `hungry` and `ended` are known without another thread hop.
+        # One batch ahead, so that `needs_input` and `ended` are known without another thread hop.
         self._next = next(self._batches, None)
         return batch
 
@@ -134,21 +140,23 @@ class StreamReader:
             if self._exhausted:
                 for content in self._contents(self._decoder.end()):
                     yield from self._items(self._splitter.feed(content))
-                # The mark after a last line without break lies one byte behind the end.
+                # The mark after a last line without a line break lies one byte behind the end.
                 if self._skip > 1:
-                    raise shorter(self._name, self._mark, self._mark.offset - self._skip)
+                    raise shorter_error(self._name, self._mark, self._mark.offset - self._skip)
                 yield from self._items(self._splitter.end())
         except DamagedError as damage:
             self._exhausted = True
-            # A mark one byte behind all that can be decoded: the damage was settled before.
+            # A mark one byte behind everything that can be decoded: the damage was settled before.
             if self._skip > 1:
-                raise shorter(self._name, self._mark, self._mark.offset - self._skip) from None
+                raise shorter_error(
+                    self._name, self._mark, self._mark.offset - self._skip
+                ) from None
             if not self._skip:
                 yield [self._parser.damaged(str(damage), self._splitter.held)]
 
     def _contents(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Gather chunks to about a block, without what lies before the mark."""
-        held: list[bytes] = []
+        """Join chunks into about a block each, and leave out what lies before the mark."""
+        chunks_held: list[bytes] = []
         size = 0
         damage = None
         while True:
@@ -157,8 +165,8 @@ class StreamReader:
             except DamagedError as error:
                 damage, chunk = error, None
             if chunk is None or size >= BLOCK_BYTES:
-                content = b"".join(held)
-                held.clear()
+                content = b"".join(chunks_held)
+                chunks_held.clear()
                 size = 0
                 for start in range(0, len(content), 2 * BLOCK_BYTES):
                     yield content[start : start + 2 * BLOCK_BYTES]
@@ -172,21 +180,21 @@ class StreamReader:
                 if not self._skip:
                     self._begin_after(chunk[skipped - 1 : skipped])
                 chunk = chunk[skipped:]
-            held.append(chunk)
+            chunks_held.append(chunk)
             size += len(chunk)
 
     def _begin_after(self, last: bytes) -> None:
         """Check the byte before the mark: a line break, or nothing where the content ended."""
         if last not in (b"\n", b""):
-            raise changed(self._name)
+            raise changed_error(self._name)
 
     def _items(self, pieces: Iterator[Piece]) -> Iterator[list[Item]]:
         for piece in pieces:
             if isinstance(piece, TooLong):
                 yield [self._parser.skip(piece.length)]
                 continue
-            if isinstance(piece, LongValue):
-                if items := self._parser.take(piece):
+            if isinstance(piece, LargeValue):
+                if items := self._parser.add(piece):
                     yield items
                 continue
             for start in range(0, len(piece), BATCH_RECORDS):
@@ -196,7 +204,7 @@ class StreamReader:
                     yield items
 
 
-def _waits(file: int) -> bool:
+def _may_block(file: int) -> bool:
     """Return whether reading may block for long; such descriptors can be polled, files cannot."""
     mode = os.fstat(file).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(file)

@@ -1,6 +1,6 @@
-"""The messages of one queue that are in hand: which is which, and what has to be done for them.
+"""Messages in flight: which are outstanding, which are due to be hidden again, which to be deleted.
 
-Pure: it neither waits nor calls, and takes the time. A message is known by its name through all its
+Pure: it neither waits nor calls, and takes the time. A message keeps its name through all its
 deliveries; each delivery has another receipt, and only the latest one hides or deletes it.
 """
 
@@ -16,30 +16,36 @@ from dispatcher.records.record import Position
 from dispatcher.records.source import MessageLog
 
 FORGET_SECONDS = 300.0
-"""How long a deleted message is remembered at least: a queue may deliver it again all the same."""
+"""Shortest time that a deleted message is remembered: the queue may still deliver it again."""
 
 REMEMBERED = 100_000
-"""Most settled messages that are remembered; the oldest ones go first."""
+"""Most settled messages that are remembered; the oldest are forgotten first."""
 
 _RETENTION_SECONDS = 1_209_600.0
 """Longest time that a queue keeps a message (D: 14 days)."""
 
-_BEAT_SHARES = (1 / 3, 1 / 2)
-"""When a message is hidden anew, as shares of the visibility time-out; jittered between them."""
+_EXTEND_SHARES = (1 / 3, 1 / 2)
+"""When a message is hidden again, as shares of the visibility time-out; jittered between them."""
 
 _EARLY_SHARE = 0.1
-"""How much earlier a message may be hidden anew, to share a call with one that is due."""
+"""How much earlier a message may be hidden again, to share a call with one that is due."""
 
 _MARGIN_SECONDS = 60.0
-"""How much the queue's clock of the twelve hours may be ahead of ours: it began before the answer
-to the receive was read."""
+"""How much sooner than ours the queue's clock of twelve hours may run out: it began before the
+response to the receive was read."""
 
 _SPARE_TIMERS = 1_000
 
 
 @dataclass(slots=True, frozen=True)
-class Beat:
-    """A message that is to be hidden for some seconds from now."""
+class Extension:
+    """A message to hide again.
+
+    Attributes:
+        name: The message.
+        receipt: Of its latest delivery.
+        seconds: How long to hide it, from the moment of the call.
+    """
 
     name: str
     receipt: str
@@ -47,34 +53,34 @@ class Beat:
 
 
 @dataclass(slots=True, eq=False)
-class _Held:
+class _Message:
     """A message that is not settled.
 
     Attributes:
         position: The identity of its record.
         receipt: Of its latest delivery; None while it was not delivered to this process.
         received: When that was.
-        lapses: When it is visible again, unless it is hidden anew before.
-        due: When it is to be hidden anew; None: not again under this receipt, or it is under way.
+        visible_at: When it is visible again, unless it is hidden again before.
+        due: When to hide it again; None: not under this receipt, or a call is under way.
     """
 
     position: Position
     receipt: str | None = None
     received: float = 0.0
-    lapses: float = 0.0
+    visible_at: float = 0.0
     due: float | None = None
 
 
 @dataclass(slots=True)
-class Deliveries:
-    """Knows every message that is outstanding, or settled and able to come again.
+class InFlightMessages:
+    """Every message that is outstanding, or settled and may be delivered again.
 
     Attributes:
         stream: The queue's name in positions.
         log: What the ledger knew at the start.
         visibility: The queue's visibility time-out in seconds.
-        rng: Jitters, so that messages that came together are not all due at once.
-        lost: When a message may have become visible under our hands the last time, or -inf.
+        rng: Jitters, so that messages that arrived together are not all due at once.
+        lost: When a message that was in flight last may have become visible, or -inf.
     """
 
     stream: str
@@ -82,10 +88,10 @@ class Deliveries:
     visibility: float
     rng: random.Random
     lost: float = float("-inf")
-    _held: dict[str, _Held] = field(init=False)
-    _unseen: int = field(init=False)
+    _unsettled: dict[str, _Message] = field(init=False)
+    _undelivered: int = field(init=False)
     _number: int = field(init=False)
-    _settled: dict[str, float] = field(init=False)  # not known to be deleted: when it was settled
+    _settled: dict[str, float] = field(init=False)  # when it was settled; not known to be deleted
     _deleted: dict[str, float] = field(default_factory=dict)  # when it was deleted
     _to_delete: dict[str, str] = field(default_factory=dict)  # receipts
     _deleting: Counter[str] = field(default_factory=Counter)  # calls under way
@@ -94,76 +100,80 @@ class Deliveries:
 
     def __post_init__(self) -> None:
         """Take over what earlier processes of the run left."""
-        self._held = {name: _Held(position) for name, position in self.log.outstanding.items()}
-        self._unseen = len(self._held)
+        self._unsettled = {
+            name: _Message(position) for name, position in self.log.outstanding.items()
+        }
+        self._undelivered = len(self._unsettled)
         self._number = self.log.next_number
         self._settled = dict(sorted(self.log.settled.items(), key=lambda item: item[1]))
 
     # Arrivals
 
     def arrive(self, name: str, receipt: str, now: float) -> Position | None:
-        """Take note of a delivery.
+        """Note a delivery.
 
         Returns:
-            The position of the record to be made of it; None where there is nothing to read,
-            because the message is outstanding already, or settled and only to be deleted.
+            The position of the record to make of it; None where there is nothing to read, because
+            the message is outstanding already, or settled and needs only to be deleted.
         """
         if name in self._settled or name in self._deleted:
             self._to_delete[name] = receipt
             return None
-        held = self._held.get(name)
-        if held is None:
+        message = self._unsettled.get(name)
+        if message is None:
             at = self._number
             self._number += 1
-            held = self._held[name] = _Held(Position(self.stream, at, at + 1, at + 1, name))
+            message = self._unsettled[name] = _Message(
+                Position(self.stream, at, at + 1, at + 1, name)
+            )
             is_read = False
         else:
-            is_read = held.receipt is not None
-            self._unseen -= not is_read
-        held.receipt, held.received = receipt, now
-        held.lapses = now + self.visibility
-        self._schedule(name, held, now)
-        return None if is_read else held.position
+            is_read = message.receipt is not None
+            self._undelivered -= not is_read
+        message.receipt, message.received = receipt, now
+        message.visible_at = now + self.visibility
+        self._schedule(name, message, now)
+        return None if is_read else message.position
 
     def settle(self, name: str, now: float) -> None:
-        """Take note that the outcome of a message is durable: it is deleted as soon as may be."""
-        held = self._held.pop(name)
+        """Note that the outcome of a message is durable: it can be deleted."""
+        message = self._unsettled.pop(name)
         self._settled[name] = now
-        if held.receipt is None:
-            self._unseen -= 1
+        if message.receipt is None:
+            self._undelivered -= 1
         else:
-            self._to_delete[name] = held.receipt
+            self._to_delete[name] = message.receipt
 
     def is_outstanding(self, name: str) -> bool:
         """Return whether a message is not settled."""
-        return name in self._held
+        return name in self._unsettled
 
     def give_back(self, names: Iterable[str]) -> list[str]:
-        """Let go of messages that nobody has read; return their receipts."""
-        held = [self._held.pop(name) for name in names]
-        return [one.receipt for one in held if one.receipt is not None]
+        """Forget messages that were not read, and return their receipts."""
+        messages = [self._unsettled.pop(name) for name in names]
+        return [message.receipt for message in messages if message.receipt is not None]
 
     @property
     def unsettled(self) -> int:
         """Messages that were delivered to this process and are not settled."""
-        return len(self._held) - self._unseen
+        return len(self._unsettled) - self._undelivered
 
     # Deletions
 
     @property
     def undeleted(self) -> int:
-        """Messages that can be deleted and are not."""
+        """Settled messages that are not deleted, calls under way included."""
         return len(self._to_delete) + self._deleting.total()
 
     @property
     def deletable(self) -> int:
-        """Messages that wait to be deleted."""
+        """Settled messages that wait for a call that deletes them."""
         return len(self._to_delete)
 
     def deletions(self) -> list[tuple[str, str]]:
         """Take names and receipts of messages to delete, as many as fit a call.
 
-        Each is given back by ``deleted``, ``not_deleted`` or ``undeletable``.
+        The caller reports each with ``deleted``, ``not_deleted`` or ``undeletable``.
         """
         taken = list(islice(self._to_delete.items(), limits.SQS_BATCH_ENTRIES))
         for name, _ in taken:
@@ -172,23 +182,23 @@ class Deliveries:
         return taken
 
     def deleted(self, name: str, now: float) -> None:
-        """Take note of a deletion that succeeded."""
-        self._back(name)
+        """Note a deletion that succeeded."""
+        self._deletion_ended(name)
         self._settled.pop(name, None)
         self._deleted.pop(name, None)
         self._deleted[name] = now
 
     def not_deleted(self, name: str, receipt: str) -> None:
-        """Take note of a deletion that is to be tried again."""
-        self._back(name)
+        """Note a deletion that failed and has to be repeated."""
+        self._deletion_ended(name)
         self._to_delete.setdefault(name, receipt)  # a later delivery has the better receipt
 
     def undeletable(self, name: str, now: float) -> None:
-        """Take note of a receipt that is none any more: the message comes again, with another."""
-        self._back(name)
+        """Note a receipt that is no longer valid: the message is delivered again, with another."""
+        self._deletion_ended(name)
         self.lost = now
 
-    def _back(self, name: str) -> None:
+    def _deletion_ended(self, name: str) -> None:
         self._deleting[name] -= 1
         if not self._deleting[name]:
             del self._deleting[name]
@@ -196,99 +206,105 @@ class Deliveries:
     # Visibility
 
     @property
-    def next_beat(self) -> float | None:
-        """When the next message may be due; None where none is."""
+    def next_extension(self) -> float | None:
+        """When the next message may be due to be hidden again; None where none is."""
         return self._timers[0][0] if self._timers else None
 
-    def beats(self, now: float) -> list[Beat]:
-        """Take the messages to hide anew, the most urgent first, as many as fit a call.
+    def due_extensions(self, now: float) -> list[Extension]:
+        """Take the messages to hide again, the most urgent first, as many as fit a call.
 
-        Each is given back by ``beaten``, ``not_beaten`` or ``stale``. What is visible already is
-        left to the next delivery: to hide it is refused, and under a backlog the time for it would
-        make the others late in their turn.
+        The caller reports each with ``extended``, ``not_extended`` or ``stale``. A message that is
+        visible already is left to its next delivery: a call that hides it would be refused, and
+        under a backlog the time for the call would make the others late as well.
         """
-        if self.next_beat is None or self.next_beat > now:
+        if self.next_extension is None or self.next_extension > now:
             return []
-        taken: list[Beat] = []
+        taken: list[Extension] = []
         early = now + self.visibility * _EARLY_SHARE
         while (
             self._timers and self._timers[0][0] <= early and len(taken) < limits.SQS_BATCH_ENTRIES
         ):
             due, _, name = heapq.heappop(self._timers)
-            held = self._held.get(name)
-            if held is None or held.due != due:
+            message = self._unsettled.get(name)
+            if message is None or message.due != due:
                 continue
-            held.due = None
-            if held.lapses <= now:
+            message.due = None
+            if message.visible_at <= now:
                 self.lost = now
                 continue
-            left = held.received + limits.SQS_VISIBILITY_SECONDS - _MARGIN_SECONDS - now
+            left = message.received + limits.SQS_VISIBILITY_SECONDS - _MARGIN_SECONDS - now
             seconds = int(min(self.visibility, left))
-            if held.receipt is not None and now + seconds > held.lapses:
-                taken.append(Beat(name, held.receipt, seconds))
+            if message.receipt is not None and now + seconds > message.visible_at:
+                taken.append(Extension(name, message.receipt, seconds))
         return taken
 
-    def beaten(self, beat: Beat, now: float) -> None:
-        """Take note that a message is hidden anew.
+    def extended(self, extension: Extension, now: float) -> None:
+        """Note that a message is hidden again.
 
         Args:
-            beat: What was asked for.
-            now: When it was asked for; the queue counts from a moment after.
+            extension: The call that succeeded.
+            now: When the call was made; the queue counts from a moment after.
         """
-        held = self._current(beat)
-        if held is not None:
-            held.lapses = now + beat.seconds
-            self._schedule(beat.name, held, now)
+        message = self._current(extension)
+        if message is not None:
+            message.visible_at = now + extension.seconds
+            self._schedule(extension.name, message, now)
 
-    def not_beaten(self, beat: Beat, now: float) -> None:
-        """Take note that a message could not be hidden anew; it is tried again soon."""
-        held = self._current(beat)
-        if held is not None:
-            self._set(beat.name, held, now + self.visibility * _EARLY_SHARE * self.rng.random())
+    def not_extended(self, extension: Extension, now: float) -> None:
+        """Note that a message could not be hidden again; the call is repeated soon."""
+        message = self._current(extension)
+        if message is not None:
+            self._set(
+                extension.name, message, now + self.visibility * _EARLY_SHARE * self.rng.random()
+            )
 
-    def stale(self, beat: Beat, now: float) -> None:
-        """Take note that a receipt hides nothing any more: the message comes again."""
-        if self._current(beat) is not None:
+    def stale(self, extension: Extension, now: float) -> None:
+        """Note that a receipt is no longer valid: the message is delivered again."""
+        if self._current(extension) is not None:
             self.lost = now
 
-    def _current(self, beat: Beat) -> _Held | None:
-        held = self._held.get(beat.name)
-        return held if held is not None and held.receipt == beat.receipt else None
+    def _current(self, extension: Extension) -> _Message | None:
+        message = self._unsettled.get(extension.name)
+        return message if message is not None and message.receipt == extension.receipt else None
 
-    def _schedule(self, name: str, held: _Held, now: float) -> None:
-        self._set(name, held, now + self.visibility * self.rng.uniform(*_BEAT_SHARES))
+    def _schedule(self, name: str, message: _Message, now: float) -> None:
+        self._set(name, message, now + self.visibility * self.rng.uniform(*_EXTEND_SHARES))
 
-    def _set(self, name: str, held: _Held, due: float) -> None:
-        held.due = due
+    def _set(self, name: str, message: _Message, due: float) -> None:
+        message.due = due
         heapq.heappush(self._timers, (due, next(self._ties), name))
-        if len(self._timers) > 2 * len(self._held) + _SPARE_TIMERS:
-            # What is settled leaves its timer behind, for hours where time-outs are long.
-            held_now = self._held
-            self._timers = [t for t in self._timers if (h := held_now.get(t[2])) and h.due == t[0]]
+        if len(self._timers) > 2 * len(self._unsettled) + _SPARE_TIMERS:
+            # A settled message leaves its timer behind, for hours where time-outs are long.
+            self._timers = [timer for timer in self._timers if self._is_current(timer)]
             heapq.heapify(self._timers)
+
+    def _is_current(self, timer: tuple[float, int, str]) -> bool:
+        due, _, name = timer
+        message = self._unsettled.get(name)
+        return message is not None and message.due == due
 
     # Memory
 
     def forget(self, now: float) -> Sequence[str]:
-        """Forget settled messages that will not come again, and return their names.
+        """Forget settled messages that will not be delivered again, and return their names.
 
-        Those are the ones that were deleted a while ago, and those that no queue can have kept so
-        long; and the oldest ones where there are too many.
+        Those are messages deleted a while ago, and messages older than a queue can keep one; where
+        there are too many, the oldest as well.
         """
         since = max(FORGET_SECONDS, self.visibility)
-        gone = self._oldest(self._deleted, now - since, len(self._deleted) - REMEMBERED)
+        forgotten = self._oldest(self._deleted, now - since, len(self._deleted) - REMEMBERED)
         too_many = len(self._settled) + len(self._deleted) - REMEMBERED
-        gone += self._oldest(self._settled, now - _RETENTION_SECONDS, too_many)
-        return gone
+        forgotten += self._oldest(self._settled, now - _RETENTION_SECONDS, too_many)
+        return forgotten
 
     def _oldest(self, names: dict[str, float], before: float, too_many: int) -> list[str]:
-        gone: list[str] = []
+        forgotten: list[str] = []
         for name, at in names.items():
-            if len(gone) >= too_many and at > before:
+            if len(forgotten) >= too_many and at > before:
                 break
-            # One that is forgotten and delivered again is new, and nobody may delete it then.
+            # A message that is forgotten and delivered again is new: no call may delete it then.
             if name not in self._to_delete and name not in self._deleting:
-                gone.append(name)
-        for name in gone:
+                forgotten.append(name)
+        for name in forgotten:
             del names[name]
-        return gone
+        return forgotten

@@ -1,16 +1,17 @@
-"""What a queue source is given: the calls to its queue, and messages, which become records."""
+"""Messages of a queue as records, and the calls to the queue that deliver them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from dispatcher.config.connectors import SourceSettings
 from dispatcher.errors import CallError
+from dispatcher.reasons import Reason
 from dispatcher.records.json_records import item_of
 from dispatcher.records.record import Held, Position, Record, Unreadable
 
 
-class Delivery(Protocol):
-    """One delivery of a message."""
+class ReceivedMessage(Protocol):
+    """A message as one receive returned it."""
 
     @property
     def id(self) -> str:
@@ -24,7 +25,7 @@ class Delivery(Protocol):
 
     @property
     def receipt(self) -> str:
-        """What deletes it."""
+        """The handle that hides or deletes it until the next delivery."""
         ...
 
 
@@ -35,7 +36,7 @@ class SourceQueue(Protocol):
     that no repetition mends as ``Rejected``.
     """
 
-    async def receive(self, *, wait: int | None = None) -> Sequence[Delivery]:
+    async def receive(self, *, wait: int | None = None) -> Sequence[ReceivedMessage]:
         """Wait up to ``wait`` seconds for messages; return at most ten."""
         ...
 
@@ -50,19 +51,7 @@ class SourceQueue(Protocol):
         ...
 
     async def attributes(self) -> Mapping[str, str] | None:
-        """Return what the queue says of itself; None where one may not ask."""
-        ...
-
-
-class Patience(Protocol):
-    """Ends a run that the queue does not answer any more."""
-
-    def succeeded(self) -> None:
-        """Note that a call was answered."""
-        ...
-
-    def failed(self, error: CallError) -> None:
-        """Note that a call was not answered; raises RunStopped where none was for too long."""
+        """Return the queue's attributes; None without the permission to read them."""
         ...
 
 
@@ -70,9 +59,9 @@ def item_of_message(position: Position, body: str, settings: SourceSettings) -> 
     """Return the item of one message.
 
     Args:
-        position: With the message's name.
+        position: With the message's id.
         body: Its text, which should be one JSON value.
-        settings: Which field is the key, and how long a record may be.
+        settings: Name the key's field and limit the length of a record.
     """
     raw = body.encode("utf-8", "surrogatepass").strip()
     assert position.message is not None
@@ -81,8 +70,8 @@ def item_of_message(position: Position, body: str, settings: SourceSettings) -> 
             f"{position.stream}, message {position.message} is {len(raw)} bytes long, "
             f"source.max_record is {settings.max_record}"
         )
-        # Unlike a line of a file it can be read nowhere else once it is deleted.
-        return Unreadable(position, position.message, raw, "too_large", message)
+        # Unlike a line of a file, it exists nowhere else once it is deleted.
+        return Unreadable(position, position.message, raw, Reason.TOO_LARGE, message)
     item = item_of(position, raw, settings.key)
     if isinstance(item, Record):
         # Valid JSON has line breaks only between tokens, where a blank means the same.

@@ -1,4 +1,4 @@
-"""Outcomes as messages of an SQS queue: the same lines that a file would hold, one a message."""
+"""An SQS queue as a sink: each outcome is a message that holds the line a file would hold."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,20 +14,22 @@ from dispatcher.errors import CallError, Rejected, RunStopped
 from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
+from dispatcher.retry.backoff import backoff
 from dispatcher.retry.outage import OutageTimer
 
 CALLS = 8
 """Calls at once."""
 
-_BACKOFF_SECONDS = (0.1, 20.0)
-"""The wait after a failed call, which doubles with each, and the longest; with full jitter."""
+_BACKOFF_BASE_SECONDS, _BACKOFF_CAP_SECONDS, _BACKOFF_FLOOR = 0.1, 20.0, 0.1
+"""First and longest wait after failed calls, and the shortest as a share of the wait: the calls of
+a sink fail together, so they are spread widely."""
 
 _MESSAGE_CHARS = 200
-"""What is kept of a dead letter's message where the whole is too long for the queue."""
+"""Characters of a dead letter's message that are kept where the whole is too long for the queue."""
 
 _REFUSED = {"\ufffe".encode(): rb"\ufffe", "\uffff".encode(): rb"\uffff"}
-"""Characters that JSON has and a message may not have (D), and how JSON can say them otherwise.
-The others of XML 1.0's are control characters and halves of pairs, which no line of ours holds."""
+"""Characters that JSON allows and a message does not (D), each with its JSON escape. The others
+that XML 1.0 excludes are control characters and halves of pairs, which no line of ours holds."""
 
 
 class SinkQueue(Protocol):
@@ -43,27 +45,27 @@ class SinkQueue(Protocol):
         ...
 
     async def attributes(self) -> Mapping[str, str] | None:
-        """Return what the queue says of itself; None where one may not ask."""
+        """Return the queue's attributes; None without the permission to read them."""
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class SqsSink:
     """A ``Sink`` that is a queue.
 
     Attributes:
         queue: The calls.
         render: Makes a line of an outcome.
-        patience: Counts failed calls.
-        rng: Jitters what must not happen at once.
+        outage_timer: Ends the run when the queue does not respond for too long.
+        rng: Jitters the waits after failed calls.
     """
 
     queue: SinkQueue
     render: Callable[[Outcome], bytes]
-    patience: OutageTimer
+    outage_timer: OutageTimer
     rng: random.Random
-    _longest: int | None = None
-    _pauses: int = 0
+    _max_bytes: int | None = None
+    _failures: int = 0
 
     @property
     def name(self) -> str:
@@ -79,53 +81,53 @@ class SqsSink:
         """Send a message for each outcome, see ``Sink``.
 
         Raises:
-            RunStopped: The queue refuses a message for good, or has not answered for too long.
+            RunStopped: The queue refuses a message for good, or has not responded for too long.
         """
-        if self._longest is None:
-            self._longest = await self._ask_longest()
-        messages = await anyio.to_thread.run_sync(self._messages, outcomes, self._longest)
-        batches = batched(messages, self._longest)
+        if self._max_bytes is None:
+            self._max_bytes = await self._read_max_bytes()
+        messages = await anyio.to_thread.run_sync(self._messages, outcomes, self._max_bytes)
+        batches = batched(messages, self._max_bytes)
         async with anyio.create_task_group() as group:
             for _ in range(CALLS):
                 group.start_soon(self._send_all, batches)
 
-    def _messages(self, outcomes: Sequence[Outcome], longest: int) -> list[bytes]:
-        return [self._message(outcome, longest) for outcome in outcomes]
+    def _messages(self, outcomes: Sequence[Outcome], max_bytes: int) -> list[bytes]:
+        return [self._message(outcome, max_bytes) for outcome in outcomes]
 
-    def _message(self, outcome: Outcome, longest: int) -> bytes:
-        if isinstance(outcome.input, FileSlice):  # no message is so long
+    def _message(self, outcome: Outcome, max_bytes: int) -> bytes:
+        if isinstance(outcome.input, FileSlice):  # no message can be so long
             length = outcome.input.size
             outcome.input.close()
         else:
             line = sendable(self.render(outcome))
-            if len(line) <= longest:
+            if len(line) <= max_bytes:
                 return line
             length = len(line)
-        line = sendable(without_content(outcome, self.render, length, longest))
-        if len(line) <= longest:
+        line = sendable(without_content(outcome, self.render, length, max_bytes))
+        if len(line) <= max_bytes:
             return line
         raise RunStopped(
             f"the outcome of {str(outcome.key)[:60]!r} does not fit a message of {self.queue.url}, "
-            f"even without its content: {len(line)} bytes, and its MaximumMessageSize is {longest}."
-            " Raise that, then run the same command again; nothing is lost"
+            f"even without its content: {len(line)} bytes, and its MaximumMessageSize is "
+            f"{max_bytes}. Raise that, then run the same command again; nothing is lost"
         )
 
-    async def _ask_longest(self) -> int:
+    async def _read_max_bytes(self) -> int:
         while True:
             try:
-                told = await self.queue.attributes()
+                attributes = await self.queue.attributes()
             except CallError as error:
                 await self._failed(error)
                 continue
             self._succeeded()
-            return int((told or {}).get("MaximumMessageSize", limits.SQS_BATCH_BYTES))
+            return int((attributes or {}).get("MaximumMessageSize", limits.SQS_BATCH_BYTES))
 
     async def _send_all(self, batches: Iterator[list[bytes]]) -> None:
         for batch in batches:
             await self._send(batch)
 
     async def _send(self, batch: list[bytes]) -> None:
-        """Send a batch again and again, less each time, until all of it is sent."""
+        """Send a batch, and what failed of it again, until all of it is sent."""
         while batch:
             try:
                 failed = await self.queue.send([body.decode() for body in batch])
@@ -134,9 +136,9 @@ class SqsSink:
             except CallError as error:
                 await self._failed(error)
                 continue
-            for why in failed.values():
-                if isinstance(why, Rejected):
-                    raise self._refused(why) from why
+            for entry_error in failed.values():
+                if isinstance(entry_error, Rejected):
+                    raise self._refused(entry_error) from entry_error
             if len(failed) < len(batch):
                 self._succeeded()
             batch = [batch[index] for index in failed]
@@ -144,35 +146,40 @@ class SqsSink:
                 await self._failed(next(iter(failed.values())))
 
     def _succeeded(self) -> None:
-        self.patience.succeeded()
-        self._pauses = 0
+        self.outage_timer.succeeded()
+        self._failures = 0
 
     async def _failed(self, error: CallError) -> None:
-        self.patience.failed(error)
-        base, cap = _BACKOFF_SECONDS
-        ceiling = min(cap, base * 2.0 ** min(self._pauses, 60))
-        self._pauses += 1
-        await anyio.sleep(ceiling * self.rng.uniform(0.1, 1.0))
+        self.outage_timer.failed(error)
+        self._failures += 1
+        wait = backoff(
+            self._failures,
+            base=_BACKOFF_BASE_SECONDS,
+            cap=_BACKOFF_CAP_SECONDS,
+            jitter=self.rng.random(),
+            floor=_BACKOFF_FLOOR,
+        )
+        await anyio.sleep(wait)
 
     def _refused(self, error: Rejected) -> RunStopped:
         return RunStopped(
             f"the queue {self.queue.url} refuses a result or dead letter for good: {error}. "
-            "Nothing is lost: mend the queue and run the same command again, or begin a new run "
+            "Nothing is lost: correct the queue and run the same command again, or begin a new run "
             "with another sink"
         )
 
 
-def batched(messages: Sequence[bytes], longest: int) -> Iterator[list[bytes]]:
-    """Cut messages into calls: at most ten, and together no longer than one may be.
+def batched(messages: Sequence[bytes], max_bytes: int) -> Iterator[list[bytes]]:
+    """Group messages into calls of at most ten messages and ``max_bytes`` together.
 
     Args:
-        messages: None is longer than ``longest``.
-        longest: Most bytes of a call.
+        messages: None is larger than ``max_bytes``.
+        max_bytes: Largest call, and largest message.
     """
     batch: list[bytes] = []
     size = 0
     for message in messages:
-        if len(batch) == limits.SQS_BATCH_ENTRIES or (batch and size + len(message) > longest):
+        if len(batch) == limits.SQS_BATCH_ENTRIES or (batch and size + len(message) > max_bytes):
             yield batch
             batch, size = [], 0
         batch.append(message)
@@ -182,7 +189,7 @@ def batched(messages: Sequence[bytes], longest: int) -> Iterator[list[bytes]]:
 
 
 def sendable(line: bytes) -> bytes:
-    """Return a line of JSON without the characters that SQS refuses: the same value."""
+    """Return a line of JSON with the same value, without the characters that SQS refuses."""
     for character, escape in _REFUSED.items():
         if character in line:
             line = line.replace(character, escape)
@@ -190,24 +197,24 @@ def sendable(line: bytes) -> bytes:
 
 
 def without_content(
-    outcome: Outcome, render: Callable[[Outcome], bytes], length: int, longest: int
+    outcome: Outcome, render: Callable[[Outcome], bytes], length: int, max_bytes: int
 ) -> bytes:
-    """Return the line of an outcome that is too long for a message, with a word on what is missing.
+    """Return the line of an outcome without its content, which says that and why it is missing.
 
     Args:
-        outcome: It.
+        outcome: Its whole line is too long for a message.
         render: Makes a line of an outcome.
-        length: Bytes of its whole line; at least so many where its input is a blob.
-        longest: Most bytes of a message.
+        length: Bytes of its whole line; of its input alone where that is a slice of a file.
+        max_bytes: Largest message.
     """
-    more_or_less = "at least " if isinstance(outcome.input, FileSlice) else ""
-    why = f"the line has {more_or_less}{length} bytes, a message of this queue at most {longest}"
-    more: dict[str, str | None] = {"omitted": why}
+    at_least = "at least " if isinstance(outcome.input, FileSlice) else ""
+    reason = f"the line has {at_least}{length} bytes, a message of this queue at most {max_bytes}"
+    more: dict[str, str | None] = {"omitted": reason}
     bare = replace(outcome, input=None)
     if outcome.status == "completed":
         more["location"] = outcome.location
         bare = replace(bare, output=b"null", is_json=True)
     line = render(bare)
-    if len(line) + len(why) > longest:
+    if len(line) + len(reason) > max_bytes:
         line = render(replace(bare, message=bare.message[:_MESSAGE_CHARS]))
     return line[:-1] + b"," + orjson.dumps(more)[1:]

@@ -1,11 +1,10 @@
-"""An SQS queue as a source: what it delivers is kept in hand until its outcome is durable.
+"""An SQS queue as a source: each message is a record, and is deleted when its outcome is durable.
 
-One message is one JSON value is one record. ``deliveries.py`` decides, this waits and calls.
+``in_flight.py`` decides, this module waits and calls.
 """
 
 import math
-import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -14,43 +13,47 @@ import anyio
 
 from dispatcher import limits
 from dispatcher.config.connectors import SourceSettings
-from dispatcher.connectors.sqs.in_flight import Beat, Deliveries
-from dispatcher.connectors.sqs.message import Delivery, Patience, SourceQueue, item_of_message
+from dispatcher.connectors.sqs.broadcast import Broadcast
+from dispatcher.connectors.sqs.in_flight import Extension, InFlightMessages
+from dispatcher.connectors.sqs.message import ReceivedMessage, SourceQueue, item_of_message
+from dispatcher.environment import Environment
 from dispatcher.errors import CallError, ConfigError, DispatcherError, Rejected
 from dispatcher.records.record import Held, Item, Position
 from dispatcher.records.source import Mark, MessageLog
+from dispatcher.retry.backoff import backoff
+from dispatcher.retry.outage import OutageTimer
 
 VISIBILITY_SECONDS = 30
-"""The visibility time-out of a queue whose attributes may not be read: SQS's default (D)."""
+"""Visibility time-out of a queue whose attributes may not be read: SQS's default (D)."""
 
-WAITING_MESSAGES = 500
-WAITING_BYTES = 8_000_000
-"""When nobody reads, no more is received from either of these on."""
+MAX_UNREAD_MESSAGES = 500
+MAX_UNREAD_BYTES = 8_000_000
+"""No more is received while so much waits to be read."""
 
-UNDELETED = 2_000
-"""Nor while so many settled messages wait to be deleted."""
+MAX_UNDELETED = 2_000
+"""No more is received while so many settled messages wait to be deleted."""
 
-_HELPERS = 4
-"""Parallel calls that delete, and as many that hide anew."""
+_WORKERS = 4
+"""Parallel calls that delete, and as many that hide messages again."""
 
-CALLS = 2 * _HELPERS
+CALLS = 2 * _WORKERS
 """Calls at once, besides those that receive."""
 
 _PAUSE_SECONDS = 1.0
-"""Wait after a failed call, with jitter."""
+"""Longest wait after a failed call; the shortest is half of it."""
 
 _GATHER_SECONDS = 0.05
-"""How long a settled message waits for others to be deleted with: a call costs the same for ten."""
+"""How long a settled message waits for others to share its call: it costs the same for ten."""
 
 _FORGET_SECONDS = 10.0
-"""How often what will not come again is forgotten."""
+"""How often messages that will not be delivered again are forgotten."""
 
 _LAST_POLL_SECONDS = 1.0
-"""How long calls that receive may take to come back at a stop: a message whose receiver is gone
-stays hidden for the whole visibility time-out."""
+"""How long calls that receive may still take at a stop: a message whose receiver is gone stays
+hidden for the whole visibility time-out."""
 
 FINISH_SECONDS = 20.0
-"""How long the end of a run waits for what is to be deleted."""
+"""How long the end of a run waits for settled messages to be deleted."""
 
 _COUNTS = (
     "ApproximateNumberOfMessages",
@@ -59,23 +62,9 @@ _COUNTS = (
 )
 
 
-class _Signal:
-    """Wakes whoever waits now."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def send(self) -> None:
-        self._event.set()
-        self._event = anyio.Event()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class SqsSource:
-    """Receives, keeps hidden, and deletes; a ``Source``.
+    """Receives messages, keeps them hidden, and deletes them; a ``Source``.
 
     A record's position is the number of its message in the order of arrival, which a message keeps
     through all its deliveries.
@@ -83,81 +72,81 @@ class SqsSource:
     Attributes:
         settings: The section ``source``.
         queue: The calls.
-        log: What earlier processes of the run knew of the queue's messages.
-        patience: Counts failed calls.
-        now: Epoch seconds on a steady clock.
-        rng: Jitters what must not happen at once.
+        message_log: What earlier processes of the run recorded about the queue's messages.
+        outage_timer: Ends the run when the queue does not respond for too long.
+        environment: Clock, and random numbers for jitter.
     """
 
     may_pause: ClassVar[bool] = True
     settings: SourceSettings
     queue: SourceQueue
-    log: MessageLog
-    patience: Patience
-    now: Callable[[], float]
-    rng: random.Random
+    message_log: MessageLog
+    outage_timer: OutageTimer
+    environment: Environment
     _url: str = field(init=False)
-    _deliveries: Deliveries = field(init=False)
+    _in_flight: InFlightMessages = field(init=False)
     _opened: float = field(init=False)
-    # Since when each receiver has got nothing; None: it has got something, or does not ask.
-    _quiet: list[float | None] = field(init=False)
-    _waiting: list[Held] = field(default_factory=list)
-    _waiting_bytes: int = 0
+    # Since when each receiver has received nothing; None: it received something, or is idle.
+    _empty_since: list[float | None] = field(init=False)
+    _unread: list[Held] = field(default_factory=list)
+    _unread_bytes: int = 0
     _read_bytes: int = 0
     _is_closed: bool = False
     _polls: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    _arrived: _Signal = field(default_factory=_Signal)
-    _room: _Signal = field(default_factory=_Signal)
-    _settled: _Signal = field(default_factory=_Signal)
-    _silent: anyio.Event = field(default_factory=anyio.Event)
+    _arrived: Broadcast = field(default_factory=Broadcast)
+    _has_room: Broadcast = field(default_factory=Broadcast)
+    _settled: Broadcast = field(default_factory=Broadcast)
+    _stopped: anyio.Event = field(default_factory=anyio.Event)
     _finished: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
-        """Know what the ledger knows."""
+        """Take over what the ledger recorded."""
         assert self.settings.queue_url is not None
         self._url = self.settings.queue_url
-        self._deliveries = Deliveries(self._url, self.log, VISIBILITY_SECONDS, self.rng)
-        self._opened = self.now()
-        self._quiet = [None] * self.settings.receivers
+        self._in_flight = InFlightMessages(
+            self._url, self.message_log, VISIBILITY_SECONDS, self.environment.rng
+        )
+        self._opened = self.environment.now()
+        self._empty_since = [None] * self.settings.receivers
 
     async def open(self, marks: Mapping[str, Mark], heads: Mapping[str, str]) -> dict[str, str]:
-        """Ask the queue for its visibility time-out, see ``Source``.
+        """Read the queue's visibility time-out, see ``Source``.
 
         Raises:
-            ConfigError: It is a queue that cannot be a source.
+            ConfigError: The queue cannot be a source.
         """
-        del marks, heads  # what comes again is known by its name
+        del marks, heads  # a message that is delivered again is known by its name
         while True:
             try:
-                told = await self.queue.attributes()
+                attributes = await self.queue.attributes()
             except Rejected as error:
                 raise ConfigError(f"source.queue_url: {error}") from error
             except CallError as error:
-                self.patience.failed(error)
+                self.outage_timer.failed(error)
                 await self._pause()
                 continue
             break
-        self.patience.succeeded()
-        visibility = int((told or {}).get("VisibilityTimeout", VISIBILITY_SECONDS))
+        self.outage_timer.succeeded()
+        visibility = int((attributes or {}).get("VisibilityTimeout", VISIBILITY_SECONDS))
         if visibility == 0:
             raise ConfigError(
                 f"source.queue_url: {self._url} has a VisibilityTimeout of 0, so each message "
                 "would be delivered again at once; set it to 30 seconds or more"
             )
-        self._deliveries.visibility = visibility
-        self._opened = self.now()
+        self._in_flight.visibility = visibility
+        self._opened = self.environment.now()
         return {}
 
     async def read(self) -> list[Item]:
-        """Return what has arrived, see ``Source``.
+        """Return the messages that have arrived, see ``Source``.
 
-        Ends when the queue was empty for ``until_empty``, and all that it delivered is settled and
-        deleted; without ``until_empty`` only when ``stop`` is called.
+        Ends when the queue was empty for ``until_empty``, and every message that it delivered is
+        settled and deleted; without ``until_empty`` only when ``stop`` is called.
         """
         while not self._is_closed:
-            batch = [item for item in self._waiting if self._is_wanted(item)]
-            self._waiting, self._waiting_bytes = [], 0
-            self._room.send()
+            batch = [item for item in self._unread if self._is_wanted(item)]
+            self._unread, self._unread_bytes = [], 0
+            self._has_room.notify_all()
             if batch:
                 self._read_bytes += sum(len(item.raw) for item in batch)
                 return [*batch]
@@ -165,52 +154,52 @@ class SqsSource:
         return []
 
     async def run(self) -> None:
-        """Receive, hide anew and delete, see ``Source``."""
+        """Receive, hide and delete messages, see ``Source``."""
         async with anyio.create_task_group() as group:
-            for _ in range(_HELPERS):
+            for _ in range(_WORKERS):
                 group.start_soon(self._keep_hidden)
                 group.start_soon(self._delete)
             group.start_soon(self._forget)
             with self._polls:
                 async with anyio.create_task_group() as polls:
-                    for place in range(len(self._quiet)):
-                        polls.start_soon(self._receive, place)
+                    for receiver in range(len(self._empty_since)):
+                        polls.start_soon(self._receive, receiver)
             await self._give_back()
-            self._silent.set()
+            self._stopped.set()
             await self._finished.wait()
             group.cancel_scope.cancel()
 
     def stop(self) -> None:
-        """Receive no more, and give back what was not read."""
+        """Receive no more, and give back messages that were not read."""
         if not self._is_closed:
             self._close(within=_LAST_POLL_SECONDS)
 
     def acknowledge(self, positions: Iterable[Position]) -> None:
-        """Delete the messages of these records, in a while."""
-        now = self.now()
+        """Have the messages of these records deleted."""
+        now = self.environment.now()
         for position in positions:
             assert position.message is not None
-            self._deliveries.settle(position.message, now)
-        self._settled.send()
+            self._in_flight.settle(position.message, now)
+        self._settled.notify_all()
 
     async def finish(self) -> None:
-        """Return when what was not read is given back and all that is settled is deleted.
+        """Return when unread messages are given back and settled ones are deleted.
 
-        Whatever of it takes too long is left: it is delivered again, and known then.
+        What takes longer than ``FINISH_SECONDS`` is left: it is delivered again, and known then.
         """
         self.stop()
         with anyio.move_on_after(FINISH_SECONDS):
-            await self._silent.wait()
-            while self._deliveries.undeleted:
-                await self._room.wait()
+            await self._stopped.wait()
+            while self._in_flight.undeleted:
+                await self._has_room.wait()
         self._finished.set()
 
     async def aclose(self) -> None:
-        """Do nothing: what is in hand is delivered again."""
+        """Do nothing: messages in flight are delivered again."""
 
     @property
     def bytes_expected(self) -> int | None:
-        """Nobody knows what will be sent."""
+        """None: nothing says what will be sent to the queue."""
         return None
 
     @property
@@ -220,181 +209,184 @@ class SqsSource:
 
     # Receiving
 
-    async def _receive(self, place: int) -> None:
+    async def _receive(self, receiver: int) -> None:
         until_empty = self.settings.until_empty
         wait = limits.SQS_LONG_POLL_SECONDS
         if until_empty is not None:
             wait = min(wait, math.ceil(until_empty))
         while not self._is_closed:
             if self._is_full():
-                self._quiet[place] = None
-                await self._room.wait()
+                self._empty_since[receiver] = None
+                await self._has_room.wait()
                 continue
-            asked = self.now()
+            asked_at = self.environment.now()
             try:
                 messages = await self.queue.receive(wait=wait)
             except CallError as error:
-                self._quiet[place] = None
-                # The lost answer may have held messages, which are hidden for now.
-                self._deliveries.lost = self.now()
+                self._empty_since[receiver] = None
+                # The lost response may have held messages, which are hidden for now.
+                self._in_flight.lost = self.environment.now()
                 await self._failed(error)
                 continue
-            self.patience.succeeded()
+            self.outage_timer.succeeded()
             if messages:
-                self._quiet[place] = None
+                self._empty_since[receiver] = None
                 self._take(messages)
                 continue
-            if self._quiet[place] is None:
-                self._quiet[place] = asked
+            if self._empty_since[receiver] is None:
+                self._empty_since[receiver] = asked_at
             if until_empty is not None and await self._is_over(until_empty):
                 self._close(within=0.0)
 
-    def _take(self, messages: Sequence[Delivery]) -> None:
-        now = self.now()
+    def _take(self, messages: Sequence[ReceivedMessage]) -> None:
+        now = self.environment.now()
         for message in messages:
-            position = self._deliveries.arrive(message.id, message.receipt, now)
+            position = self._in_flight.arrive(message.id, message.receipt, now)
             if position is not None:
                 item = item_of_message(position, message.body, self.settings)
-                self._waiting.append(item)
-                self._waiting_bytes += len(item.raw)
-        self._arrived.send()
-        self._settled.send()  # some may only have to be deleted
+                self._unread.append(item)
+                self._unread_bytes += len(item.raw)
+        self._arrived.notify_all()
+        self._settled.notify_all()  # some may be settled already and only need to be deleted
 
     def _is_full(self) -> bool:
         return (
-            len(self._waiting) >= WAITING_MESSAGES
-            or self._waiting_bytes >= WAITING_BYTES
-            or self._deliveries.undeleted >= UNDELETED
+            len(self._unread) >= MAX_UNREAD_MESSAGES
+            or self._unread_bytes >= MAX_UNREAD_BYTES
+            or self._in_flight.undeleted >= MAX_UNDELETED
         )
 
     def _is_wanted(self, item: Item) -> bool:
-        """Return whether an item is still to be read: an earlier delivery may be settled now."""
+        """Return whether an item still has to be read: an earlier delivery may be settled now."""
         assert item.position.message is not None
-        return self._deliveries.is_outstanding(item.position.message)
+        return self._in_flight.is_outstanding(item.position.message)
 
     async def _is_over(self, until_empty: float) -> bool:
-        """Return whether the queue is empty, as far as anybody can tell.
+        """Return whether the queue is empty, as far as can be seen.
 
-        What another process had in hand when it died comes back within one visibility time-out. Not
-        so long is waited where the queue itself says that it has nothing left. One that has, and
-        gives nothing, has too many messages in flight.
+        Messages that another process had in flight when it died come back within one visibility
+        time-out. The wait is shorter where the queue itself reports that it has nothing left. A
+        queue that reports messages and delivers none has too many of them in flight.
         """
         if not self._is_quiet(until_empty):
             return False
         try:
-            told = await self.queue.attributes() or {}
+            attributes = await self.queue.attributes() or {}
         except CallError:
             return False
-        visible, *others = (told.get(name) for name in _COUNTS)
-        back_by = max(self._opened, self._deliveries.lost) + self._deliveries.visibility
-        is_used_up = self.now() >= back_by or (visible == "0" and set(others) == {"0"})
+        visible, *others = (attributes.get(name) for name in _COUNTS)
+        back_by = max(self._opened, self._in_flight.lost) + self._in_flight.visibility
+        is_used_up = self.environment.now() >= back_by or (visible == "0" and set(others) == {"0"})
         return visible in {"0", None} and is_used_up and self._is_quiet(until_empty)
 
     def _is_quiet(self, until_empty: float) -> bool:
-        since = [at for at in self._quiet if at is not None]
+        since = [at for at in self._empty_since if at is not None]
         return (
-            len(since) == len(self._quiet)
-            and self.now() - max(since) >= until_empty
-            and not self._waiting
-            and (not self._deliveries.unsettled or self.log.is_idle())
-            and not self._deliveries.undeleted
+            len(since) == len(self._empty_since)
+            and self.environment.now() - max(since) >= until_empty
+            and not self._unread
+            and (not self._in_flight.unsettled or self.message_log.is_idle())
+            and not self._in_flight.undeleted
         )
 
     def _close(self, *, within: float) -> None:
         self._is_closed = True
         self._polls.deadline = anyio.current_time() + within
-        self._arrived.send()
-        self._room.send()
+        self._arrived.notify_all()
+        self._has_room.notify_all()
 
     async def _give_back(self) -> None:
-        """Let others have at once what nobody is going to read here.
+        """Make unread messages visible to other consumers at once.
 
-        What an earlier process of the run has sent stays hidden: it is this run's.
+        A message that an earlier process of the run has sent stays hidden: it is this run's.
         """
-        names = [item.position.message for item in self._waiting if self._is_wanted(item)]
-        self._waiting, self._waiting_bytes = [], 0
-        ours = self.log.outstanding
-        unread = [name for name in names if name is not None and name not in ours]
-        receipts = self._deliveries.give_back(unread)
+        names = [item.position.message for item in self._unread if self._is_wanted(item)]
+        self._unread, self._unread_bytes = [], 0
+        outstanding = self.message_log.outstanding
+        unread = [name for name in names if name is not None and name not in outstanding]
+        receipts = self._in_flight.give_back(unread)
         for start in range(0, len(receipts), limits.SQS_BATCH_ENTRIES):
-            with suppress(DispatcherError):  # it comes back by itself, only later
-                some = receipts[start : start + limits.SQS_BATCH_ENTRIES]
-                await self.queue.change_visibility([(receipt, 0) for receipt in some])
+            with suppress(DispatcherError):  # they come back by themselves, only later
+                batch = receipts[start : start + limits.SQS_BATCH_ENTRIES]
+                await self.queue.change_visibility([(receipt, 0) for receipt in batch])
 
-    # Keeping and deleting
+    # Hiding and deleting
 
     async def _keep_hidden(self) -> None:
-        deliveries = self._deliveries
+        in_flight = self._in_flight
         while True:
-            asked = self.now()
-            if not (beats := deliveries.beats(asked)):
-                # Nothing that arrives meanwhile is due sooner than that.
-                wait = deliveries.visibility / 6
-                if deliveries.next_beat is not None:
-                    wait = min(wait, max(deliveries.next_beat - asked, 0.0))
+            asked_at = self.environment.now()
+            if not (extensions := in_flight.due_extensions(asked_at)):
+                # No message that arrives meanwhile is due sooner than that.
+                wait = in_flight.visibility / 6
+                if in_flight.next_extension is not None:
+                    wait = min(wait, max(in_flight.next_extension - asked_at, 0.0))
                 await anyio.sleep(wait)
                 continue
             try:
-                failed = await self.queue.change_visibility([(b.receipt, b.seconds) for b in beats])
+                failed = await self.queue.change_visibility(
+                    [(e.receipt, e.seconds) for e in extensions]
+                )
             except CallError as error:
-                for beat in beats:
-                    self._not_hidden(beat, error)
+                for extension in extensions:
+                    self._not_hidden(extension, error)
                 await self._failed(error)
                 continue
-            self.patience.succeeded()
-            for index, beat in enumerate(beats):
-                if (why := failed.get(index)) is None:
-                    deliveries.beaten(beat, asked)
+            self.outage_timer.succeeded()
+            for index, extension in enumerate(extensions):
+                if (entry_error := failed.get(index)) is None:
+                    in_flight.extended(extension, asked_at)
                 else:
-                    self._not_hidden(beat, why)
+                    self._not_hidden(extension, entry_error)
 
-    def _not_hidden(self, beat: Beat, why: CallError) -> None:
-        if isinstance(why, Rejected):
-            self._deliveries.stale(beat, self.now())
+    def _not_hidden(self, extension: Extension, error: CallError) -> None:
+        if isinstance(error, Rejected):
+            self._in_flight.stale(extension, self.environment.now())
         else:
-            self._deliveries.not_beaten(beat, self.now())
+            self._in_flight.not_extended(extension, self.environment.now())
 
     async def _delete(self) -> None:
-        deliveries = self._deliveries
+        in_flight = self._in_flight
         while True:
-            while not deliveries.deletable:
+            while not in_flight.deletable:
                 await self._settled.wait()
-            if deliveries.deletable < limits.SQS_BATCH_ENTRIES:
+            if in_flight.deletable < limits.SQS_BATCH_ENTRIES:
                 await anyio.sleep(_GATHER_SECONDS)
-            taken = deliveries.deletions()
+            taken = in_flight.deletions()
             if not taken:
                 continue
-            error: CallError | None = None
+            call_error: CallError | None = None
             failed: Mapping[int, CallError] = {}
             try:
                 failed = await self.queue.delete([receipt for _, receipt in taken])
-            except CallError as raised:
-                error = raised
+            except CallError as error:
+                call_error = error
             for index, (name, receipt) in enumerate(taken):
-                why = error or failed.get(index)
-                if why is None:
-                    deliveries.deleted(name, self.now())
-                elif isinstance(why, Rejected):
-                    deliveries.undeletable(name, self.now())
+                entry_error = call_error or failed.get(index)
+                if entry_error is None:
+                    in_flight.deleted(name, self.environment.now())
+                elif isinstance(entry_error, Rejected):
+                    in_flight.undeletable(name, self.environment.now())
                 else:
-                    deliveries.not_deleted(name, receipt)
-            self._room.send()
-            if error is not None:
-                await self._failed(error)
+                    in_flight.not_deleted(name, receipt)
+            self._has_room.notify_all()
+            if call_error is not None:
+                await self._failed(call_error)
                 continue
-            self.patience.succeeded()
+            self.outage_timer.succeeded()
             if failed:
                 await self._pause()
 
     async def _forget(self) -> None:
         while True:
-            if names := self._deliveries.forget(self.now()):
-                self.log.forget(names)
+            if names := self._in_flight.forget(self.environment.now()):
+                self.message_log.forget(names)
             await anyio.sleep(_FORGET_SECONDS)
 
     async def _failed(self, error: CallError) -> None:
-        self.patience.failed(error)
+        self.outage_timer.failed(error)
         await self._pause()
 
     async def _pause(self) -> None:
-        await anyio.sleep(_PAUSE_SECONDS * self.rng.uniform(0.5, 1.0))
+        jitter = self.environment.rng.random()
+        await anyio.sleep(backoff(1, base=_PAUSE_SECONDS, cap=_PAUSE_SECONDS, jitter=jitter))

@@ -1,6 +1,6 @@
-"""StagedObjects objects that nobody needs any more are deleted, in the background.
+"""Cleanup: staged objects that no invocation needs any more are deleted in the background.
 
-What is to be deleted is in the ledger until it is gone, so a crash leaves nothing behind that the
+What has to be deleted is in the ledger until it is gone, so a crash leaves nothing behind that the
 next process does not delete.
 """
 
@@ -16,15 +16,17 @@ from dispatcher.aws.requests import Location
 from dispatcher.dispatch.staging.object_cache import ObjectCache
 from dispatcher.errors import CallError, Denied, Rejected
 from dispatcher.ledger.staged_objects import StagedObjects
-from dispatcher.observe.meter import Meter
+from dispatcher.observe.events import Observer, PayloadStaged, StagingAction
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE = 8
-"""Deletions that are under way together."""
+_CONCURRENCY = 8
+"""Deletions under way together."""
+
+_ALLOW = "Allow s3:DeleteObject there, or set staging.delete"
 
 _PAUSES_SECONDS = (0.5, 2.0, 8.0, 30.0)
-"""Before each repeated deletion; after them it is left to the next process."""
+"""Waits before repeated deletions; after the last the object is left to the next process."""
 
 
 class Remover(Protocol):
@@ -38,27 +40,27 @@ class StagedObjectCleanup:
     """Deletes what the ledger has discarded.
 
     Args:
-        staged: What that is.
+        staged: The ledger's staged objects.
         remover: S3.
-        presence: Who is busy with an object, and whether it is there; shared with who stages.
-        meter: Counts.
-        is_ours: It is for us to delete.
+        cache: Locks objects, and knows which are there; shared with the stagers.
+        observe: Gets the events.
+        is_enabled: The dispatcher deletes staged objects, and not a lifecycle rule.
     """
 
     def __init__(
         self,
+        *,
         staged: StagedObjects,
         remover: Remover,
-        presence: ObjectCache,
-        meter: Meter,
-        *,
-        is_ours: bool = True,
+        cache: ObjectCache,
+        observe: Observer,
+        is_enabled: bool,
     ) -> None:
         self._staged = staged
         self._remover = remover
-        self._presence = presence
-        self._meter = meter
-        self._is_ours = is_ours
+        self._cache = cache
+        self._observe = observe
+        self._is_enabled = is_enabled
         self._is_closing = False
         self._has_warned = False
         self._is_down = False
@@ -66,11 +68,11 @@ class StagedObjectCleanup:
 
     async def run(self) -> None:
         """Delete what is discarded until ``finish``, and then what is left."""
-        while self._is_ours:
-            if found := await self._staged.discarded():
-                locations = iter(found)
+        while self._is_enabled:
+            if discarded := await self._staged.discarded():
+                locations = iter(discarded)
                 async with anyio.create_task_group() as group:
-                    for _ in range(min(_AT_ONCE, len(found))):
+                    for _ in range(min(_CONCURRENCY, len(discarded))):
                         group.start_soon(self._delete_all, locations)
             elif self._is_closing:
                 break
@@ -79,9 +81,10 @@ class StagedObjectCleanup:
         self._ended.set()
 
     async def finish(self) -> None:
-        """Return when everything that was discarded is deleted, or was tried in vain.
+        """Return when every discarded object is deleted, or its deletion has failed.
 
-        Once one was, the others are left to the next process: an outage must not hold up the end.
+        After one failure the others are left to the next process: an outage must not hold up the
+        end.
         """
         self._is_closing = True
         self._staged.wake()
@@ -92,31 +95,34 @@ class StagedObjectCleanup:
             location = parse_location(name)
             assert location is not None, "as it was staged"
             if self._is_closing and self._is_down:
-                self._meter.staged["deletion_failed"] += 1
+                self._observe(PayloadStaged("deletion_failed"))
                 continue
             try:
                 await self._delete(name, location)
             except Denied as error:
-                self._warn("denied", f"{error}. Allow s3:DeleteObject there, or set staging.delete")
+                self._warn(
+                    "deletion_denied",
+                    f"{error}. Allow s3:DeleteObject there, or set staging.delete",
+                )
             except CallError as error:
                 self._is_down = True
-                self._warn("failed", str(error))
+                self._warn("deletion_failed", str(error))
 
     async def _delete(self, name: str, location: Location) -> None:
-        """Delete an object that is not used; nobody stages it anew meanwhile.
+        """Delete an object that is not used; its lock keeps the stagers away meanwhile.
 
-        Also not between a call that was not answered, and may still have its effect, and one that
-        was.
+        That holds between a call without an answer, which may still take effect, and its
+        repetition, too.
         """
-        async with self._presence.alone(name):
-            if self._staged.is_used(name):  # the same content was staged anew
+        async with self._cache.lock(name):
+            if self._staged.is_used(name):  # the same content was staged again
                 return
-            self._presence.forget(name)
+            self._cache.forget(name)
             failpoints.reach("dispatch.deleting")
             await self._repeated(location)
             self._staged.deleted(name)
         self._is_down = False
-        self._meter.staged["deleted"] += 1
+        self._observe(PayloadStaged("deleted"))
 
     async def _repeated(self, location: Location) -> None:
         for pause in _PAUSES_SECONDS:
@@ -130,9 +136,9 @@ class StagedObjectCleanup:
                 return
         await self._remover.delete(location)
 
-    def _warn(self, how: str, why: str) -> None:
-        """Count an object that stays, and say so of the first one: it stops nobody."""
-        self._meter.staged[f"deletion_{how}"] += 1
+    def _warn(self, action: StagingAction, why: str) -> None:
+        """Report an object that stays, and log the first one: the run goes on."""
+        self._observe(PayloadStaged(action))
         if not self._has_warned:
             self._has_warned = True
             _log.warning(

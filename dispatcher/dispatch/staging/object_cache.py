@@ -1,4 +1,4 @@
-"""What this process knows of the objects it staged, and who is busy with which of them."""
+"""The object cache: staged objects that are known to be there, and a lock for each in use."""
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 import anyio
 
-_MOST_KNOWN = 10_000
-"""Objects that are remembered to be there; of the others it is found out."""
+_MAX_KNOWN = 10_000
+"""Objects that are remembered to be there; the others are looked for."""
 
-_KNOWN_SECONDS = 3_600.0
-"""How long an object is taken to be there once it was written: a lifecycle rule, whose days count
-from then, takes a day at least."""
+KNOWN_SECONDS = 3_600.0
+"""How long an object counts as there after it was written: a lifecycle rule, whose days count from
+then, takes a day at least."""
 
 
 @dataclass(slots=True)
-class _Turn:
+class _Lock:
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     users: int = 0
 
@@ -30,31 +30,31 @@ class ObjectCache:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._turns: dict[str, _Turn] = {}
+        self._locks: dict[str, _Lock] = {}
         self._seen: OrderedDict[str, float] = OrderedDict()
 
     @asynccontextmanager
-    async def alone(self, location: str) -> AsyncIterator[None]:
-        """Be the only one that is busy with an object, for the length of the block."""
-        turn = self._turns.setdefault(location, _Turn())
-        turn.users += 1
+    async def lock(self, location: str) -> AsyncIterator[None]:
+        """Hold the lock of an object for the length of the block."""
+        held = self._locks.setdefault(location, _Lock())
+        held.users += 1
         try:
-            async with turn.lock:
+            async with held.lock:
                 yield
         finally:
-            turn.users -= 1
-            if not turn.users:
-                del self._turns[location]
+            held.users -= 1
+            if not held.users:
+                del self._locks[location]
 
     def is_known(self, location: str) -> bool:
-        """Return whether an object is there, as far as anybody has to ask."""
-        return self._monotonic() - self._seen.get(location, float("-inf")) < _KNOWN_SECONDS
+        """Return whether an object was written so recently that it counts as there."""
+        return self._monotonic() - self._seen.get(location, float("-inf")) < KNOWN_SECONDS
 
     def wrote(self, location: str) -> None:
         """Note that an object was written."""
         self._seen[location] = self._monotonic()
         self._seen.move_to_end(location)
-        if len(self._seen) > _MOST_KNOWN:
+        if len(self._seen) > _MAX_KNOWN:
             self._seen.popitem(last=False)
 
     def forget(self, location: str) -> None:

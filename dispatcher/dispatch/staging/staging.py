@@ -1,6 +1,5 @@
-"""Payloads that do not fit inline: put into S3 before the call, where the endpoint reads them."""
+"""Staging: payloads that do not fit inline are put into S3 before the call."""
 
-import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,20 +12,21 @@ from dispatcher import failpoints
 from dispatcher.aws.location import parse_location
 from dispatcher.aws.requests import Location, PutOptions, tagging_of
 from dispatcher.config.packing import StagingSettings
-from dispatcher.config.settings import Config
+from dispatcher.config.retry import RetrySettings
 from dispatcher.dispatch.staging.cleanup import Remover, StagedObjectCleanup
 from dispatcher.dispatch.staging.object_cache import ObjectCache
 from dispatcher.dispatch.staging.upload import PART_BYTES, Uploader, Writer
+from dispatcher.environment import Environment
 from dispatcher.errors import CallError, Denied, NotThere, Rejected, ServiceFailed, Transient
 from dispatcher.flow.budget import MemoryBudget
 from dispatcher.flow.content import LARGE_BYTES, ChangedError, FileSlice
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.payloads.payloads import unreadable_payload
-from dispatcher.observe.meter import Meter
+from dispatcher.observe.events import Observer, PayloadStaged
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.large_payload import (
-    digest_of_blob,
+    digest_of_content,
     digest_of_payload,
     exact_size,
     is_streamed,
@@ -38,7 +38,7 @@ NOT_ENCODABLE = "NotEncodable"
 """Code of the error for a record that its encoding cannot carry."""
 
 
-class Stager(Writer, Remover, Protocol):
+class StagingObjects(Writer, Remover, Protocol):
     """S3, where payloads are staged."""
 
     async def size(self, location: Location) -> int | None:
@@ -48,53 +48,55 @@ class Stager(Writer, Remover, Protocol):
         """Delete the parts of uploads of an object that were not completed."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Staging:
     """Puts payloads where the endpoint can read them, each content once.
 
     Attributes:
-        config: The sections ``packing``, ``staging`` and ``retry``.
+        settings: The section ``staging``.
+        retry: The section ``retry``.
+        select: ``packing.select``: part of what an object's content depends on.
         ledger: Has the records, and knows what is staged.
         codec: Makes payloads of large records.
-        stager: S3.
+        objects: S3.
         memory: Bounds what is held of payloads.
-        meter: Counts.
-        monotonic: Seconds on a steady clock.
-        rng: Jitters waits.
-        disposal: Deletes what is not needed any more, where that is for us to do.
+        observe: Gets the events.
+        environment: Clocks and jitter.
+        cleanup: Deletes staged objects that are not needed any more, if ``staging.delete`` says so.
     """
 
-    config: Config
+    settings: StagingSettings
+    retry: RetrySettings
+    select: str | None
     ledger: Ledger
     codec: Codec
-    stager: Stager
+    objects: StagingObjects
     memory: MemoryBudget
-    meter: Meter
-    monotonic: Callable[[], float]
-    rng: random.Random
-    disposal: StagedObjectCleanup = field(init=False)
-    _presence: ObjectCache = field(init=False)
+    observe: Observer
+    environment: Environment
+    cleanup: StagedObjectCleanup = field(init=False)
+    _cache: ObjectCache = field(init=False)
     _options: PutOptions = field(init=False)
     _uploader: Uploader = field(init=False)
 
     def __post_init__(self) -> None:
         """Prepare what all uploads share."""
-        self._presence = ObjectCache(self.monotonic)
-        self.disposal = StagedObjectCleanup(
-            self.ledger.staged,
-            self.stager,
-            self._presence,
-            self.meter,
-            is_ours=self.config.staging.delete == "on_settled",
+        self._cache = ObjectCache(self.environment.monotonic)
+        self.cleanup = StagedObjectCleanup(
+            staged=self.ledger.staged,
+            remover=self.objects,
+            cache=self._cache,
+            observe=self.observe,
+            is_enabled=self.settings.delete == "on_settled",
         )
-        self._options = options_of(self.config.staging)
-        self._uploader = Uploader(self.stager, self.config.retry, self.rng)
+        self._options = options_of(self.settings)
+        self._uploader = Uploader(writer=self.objects, retry=self.retry, rng=self.environment.rng)
 
     async def stage(self, entry: Entry) -> Location | None:
-        """Return where the payload of an invocation lies in S3; it is there then.
+        """Make sure that the payload of an invocation lies in S3, and return where.
 
-        What an earlier process or attempt has staged is looked for, and written again only if it is
-        gone. Nothing is returned where the invocation is over meanwhile.
+        What an earlier process or attempt staged is looked for, and written again only if it is
+        gone. Returns None where the invocation is over meanwhile.
 
         Raises:
             CallError, Denied: It could not be written; Rejected where no repetition can help.
@@ -103,12 +105,12 @@ class Staging:
         try:
             return await self._staged(entry)
         except ServiceFailed as error:
-            # S3 is down for all: no record is to blame for it, however long it lasts.
+            # S3 is down for all: no record is to blame, however long it lasts.
             raise Transient(str(error), code=error.code) from error
 
     async def _staged(self, entry: Entry) -> Location | None:
         if (found := await self._found(entry)) is not None:
-            self.meter.staged["found"] += 1
+            self.observe(PayloadStaged("found"))
         elif entry.planned.size >= LARGE_BYTES:
             found = await self._stage_large(entry)
         else:
@@ -122,18 +124,18 @@ class Staging:
         location = None if known is None else parse_location(known)
         if known is None or location is None:
             return None
-        async with self._presence.alone(known):
+        async with self._cache.lock(known):
             if not await self._is_there(location, self._expected(entry)):
-                self._presence.forget(known)
+                self._cache.forget(known)
                 return None
         return location
 
     async def _is_there(self, location: Location, expected: int | None) -> bool:
         try:
-            size = await self.stager.size(location)
+            size = await self.objects.size(location)
         except NotThere:
             return False
-        if size is None:  # it cannot be seen: to write it once more is always right
+        if size is None:  # it cannot be seen: writing it again is always right
             return False
         return size == expected if expected is not None else size > 0
 
@@ -156,7 +158,7 @@ class Staging:
             )
 
             async def put(location: Location) -> None:
-                await self.stager.put(location, payload, planned.content_type, self._options)
+                await self.objects.put(location, payload, planned.content_type, self._options)
 
             return await self._stage_as(digest, entry, put)
 
@@ -177,7 +179,7 @@ class Staging:
                 # Parts of an upload that a dead process began; a rule of the bucket has to remove
                 # what we may not list.
                 with suppress(CallError, Denied):
-                    await self.stager.abort_uploads(location)
+                    await self.objects.abort_uploads(location)
             write = partial(
                 self._uploader.write,
                 location,
@@ -200,47 +202,47 @@ class Staging:
             blob.close()
 
     def _digest(self, blob: FileSlice, planned: Planned) -> str:
-        return digest_of_blob(
+        return digest_of_content(
             blob,
             planned.encoding,
             planned.content_type,
             frame=self.codec.frame,
-            select=self.config.packing.select or "",
+            select=self.select or "",
         )
 
     def _is_over(self, entry: Entry) -> bool:
-        """Return whether an invocation's records may be gone because nobody needs them."""
+        """Return whether an invocation is over, so that its records may be gone."""
         return self.ledger.find(entry.planned.number) is not entry
 
     async def _stage_as(
         self, digest: str, entry: Entry, put: Callable[[Location], Awaitable[None]]
     ) -> Location | None:
-        """Write an object of this content, unless somebody has; its place is durable before that.
+        """Write an object of this content, unless it is there; its place is durable before that.
 
         Two characters of the digest come first, so that S3 spreads the load: it takes 3,500 puts a
         second for a prefix. With the run's tag no run deletes what another one needs.
         """
-        bucket = self.config.staging.bucket
+        bucket = self.settings.bucket
         assert bucket is not None, "the packer routes to S3 only with a bucket"
-        key = f"{self.config.staging.prefix}{digest[:2]}/{self.ledger.tag}/{digest}"
+        key = f"{self.settings.prefix}{digest[:2]}/{self.ledger.tag}/{digest}"
         location = Location(bucket, key)
         name = str(location)
-        async with self._presence.alone(name):
+        async with self._cache.lock(name):
             if not await self.ledger.staged.stage(entry, name):
                 return None
-            if self._presence.is_known(name):
-                self.meter.staged["shared"] += 1
+            if self._cache.is_known(name):
+                self.observe(PayloadStaged("shared"))
                 return location
             failpoints.reach("dispatch.staging")
             await put(location)
-            self._presence.wrote(name)
-        self.meter.staged["uploaded"] += 1
+            self._cache.wrote(name)
+        self.observe(PayloadStaged("uploaded"))
         return location
 
 
 @contextmanager
 def _reading(planned: Planned) -> Iterator[None]:
-    """Say what it means when the records in the block cannot be read or encoded.
+    """Translate errors of reading and encoding the records in the block.
 
     Raises:
         Rejected: The encoding cannot carry them.
@@ -260,5 +262,5 @@ def not_encodable(planned: Planned, error: NotEncodableError) -> Rejected:
 
 
 def options_of(settings: StagingSettings) -> PutOptions:
-    """Return how S3 is to keep staged objects."""
+    """Return the options under which S3 keeps staged objects."""
     return PutOptions(settings.encryption, settings.kms_key, tagging_of(settings.tags))

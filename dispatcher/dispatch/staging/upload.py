@@ -1,4 +1,4 @@
-"""Writing an object to S3, at once or in parts, within the memory that there is."""
+"""Uploads to S3: an object is written at once or in parts, within the memory budget."""
 
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -13,6 +13,7 @@ from dispatcher.aws.requests import Location, PutOptions
 from dispatcher.config.retry import RetrySettings
 from dispatcher.errors import DispatcherError, Rejected, Throttled, Transient
 from dispatcher.flow.budget import MemoryBudget, Reservation
+from dispatcher.retry.backoff import backoff
 
 PART_BYTES = 16_000_000
 """Bytes of a part, and of the largest object that is written at once. S3 takes parts from 5 MiB on,
@@ -22,11 +23,14 @@ PARTS_AT_ONCE = 2
 """Parts of one object that are under way while the next one is read."""
 
 _PART_ATTEMPTS = 4
-"""So often a part is tried before the whole upload has failed: one of sixty must not cost all."""
+"""Tries of a part before the whole upload fails: one of sixty parts must not cost all."""
 
 _ABORT_SECONDS = 10.0
 
-_Answer = TypeVar("_Answer")
+_FLOOR = 0.1
+"""Repeated parts are spread as widely as can be, but never sent at once."""
+
+_Result = TypeVar("_Result")
 
 
 class Writer(Protocol):
@@ -48,14 +52,14 @@ class Uploader:
 
     Args:
         writer: S3.
-        policy: How long to wait before a part is tried again.
-        rng: Jitters that.
+        retry: Base and cap of the backoff before a part is tried again.
+        rng: Jitters the backoff.
     """
 
-    def __init__(self, writer: Writer, policy: RetrySettings, rng: random.Random) -> None:
+    def __init__(self, *, writer: Writer, retry: RetrySettings, rng: random.Random) -> None:
         self._writer = writer
-        self._policy = policy
-        self._dice = rng
+        self._retry = retry
+        self._rng = rng
 
     async def write(
         self,
@@ -66,14 +70,14 @@ class Uploader:
         content_type: str,
         options: PutOptions,
     ) -> None:
-        """Write an object; when it returns all of it is there, as S3 has checked.
+        """Write an object; when it returns all of it is there, and S3 has checked it.
 
         Args:
             location: Where.
             pieces: Its bytes; read on a worker thread.
-            memory: Each part takes its bytes of it, from before it is read until it is written.
+            memory: Each part reserves its bytes from before it is read until it is written.
             content_type: Its MIME type.
-            options: How S3 is to keep it.
+            options: Encryption and tags.
 
         Raises:
             CallError, Denied: It could not be written; no part of it is left, if that can be.
@@ -132,8 +136,8 @@ class Uploader:
                 while part:
                     size, number = size + len(part), number + 1
                     if size > limits.STAGED_BODY_BYTES:
-                        most = limits.STAGED_BODY_BYTES
-                        raise Rejected(f"the payload has more than {most:,} bytes", code="TooLarge")
+                        limit = f"{limits.STAGED_BODY_BYTES:,}"
+                        raise Rejected(f"the payload has more than {limit} bytes", code="TooLarge")
                     await sending.slots.acquire_on_behalf_of(number)
                     group.start_soon(sending.send, number, part, reservation, group.cancel_scope)
                     reservation = Reservation(memory)
@@ -145,22 +149,29 @@ class Uploader:
                 sending.failed(error, group.cancel_scope)
 
     async def repeated_part(self, upload: MultipartUpload, number: int, body: bytes) -> None:
-        """Write a part, and try again if need be."""
+        """Write a part, and repeat it after a failure."""
         await self._repeated(lambda: upload.part(number, body))
 
-    async def _repeated(self, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        ceiling = self._policy.base
-        for _ in range(_PART_ATTEMPTS - 1):
+    async def _repeated(self, call: Callable[[], Awaitable[_Result]]) -> _Result:
+        for failures in range(1, _PART_ATTEMPTS):
             try:
                 return await call()
             except (Throttled, Transient):
-                await anyio.sleep(ceiling * (0.1 + 0.9 * self._dice.random()))
-                ceiling = min(self._policy.cap, 4 * ceiling)
+                # Two doublings a failure: an upload of minutes has time, and few tries.
+                await anyio.sleep(
+                    backoff(
+                        2 * failures - 1,
+                        base=self._retry.base,
+                        cap=self._retry.cap,
+                        jitter=self._rng.random(),
+                        floor=_FLOOR,
+                    )
+                )
         return await call()
 
 
 class _Sending:
-    """Parts that are under way, and what went wrong with the first that failed."""
+    """The parts of an upload that are under way, and the first failure."""
 
     def __init__(self, uploader: Uploader, upload: MultipartUpload) -> None:
         self._uploader = uploader
@@ -191,7 +202,7 @@ async def _next(parts: Iterator[bytes]) -> bytes:
 
 
 async def _abort(upload: MultipartUpload) -> None:
-    """Leave no parts behind; if that fails, the bucket's lifecycle rule has to."""
+    """Leave no parts behind; if that fails, the bucket's lifecycle rule removes them."""
     try:
         await upload.abort()
     except DispatcherError:

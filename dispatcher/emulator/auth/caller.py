@@ -1,4 +1,4 @@
-"""Who calls, and which service: read from the signature's credential scope."""
+"""The caller and the service of a request, read from the signature's credential scope."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(slots=True, frozen=True)
 class CallerIdentity:
-    """Who signed a request, and what the signature claims to cover.
+    """The signer of a request, and what the signature claims to cover.
 
     Attributes:
         key: The access key id.
@@ -31,7 +31,7 @@ class CallerIdentity:
         service: The service that the signature is for: ``sagemaker``, ``s3``, ``sqs``, ``sns``.
         signed_headers: Names of the signed headers, separated by semicolons.
         signature: 64 hexadecimal digits.
-        presigned: Whether all that stands in the query, as in a presigned URL.
+        presigned: Whether the signature is in the query, as in a presigned URL.
     """
 
     key: str
@@ -44,7 +44,7 @@ class CallerIdentity:
 
 
 def read_caller(request: HttpRequest) -> CallerIdentity | None:
-    """Return who signed the request, or None where no well-formed signature is there.
+    """Return the signer of a request, or None where it has no well-formed signature.
 
     The signature itself is not checked here: see ``verification``.
     """
@@ -80,7 +80,7 @@ def is_signed_body(request: HttpRequest) -> bool:
 def meant_service(request: HttpRequest) -> str | None:
     """Return the service whose protocol a request speaks, or None where that is not certain.
 
-    What looks like a POST of S3 could as well be one of another service with a mistake in it.
+    A request like a POST of S3 could also be one of another service with a mistake in it.
     """
     if request.method != "POST":
         return "s3"

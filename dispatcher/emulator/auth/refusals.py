@@ -1,4 +1,4 @@
-"""How services say what is wrong with a signature: S3 in its words, all others in common ones."""
+"""Refusals of signatures: S3's own, and those that all other services have in common."""
 
 import time
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ _WRONG: Final = (
 
 
 @dataclass(slots=True, frozen=True)
-class Computed:
-    """What the service signed to compare, which tells a client's author where they part.
+class ComputedSignature:
+    """The texts that the service signed; they show a client's author where the two differ.
 
     Attributes:
         key: The access key id.
@@ -33,35 +33,38 @@ class Computed:
     string_to_sign: str
 
 
-class Signing(Protocol):
-    """The refusals of one service; each is made anew, because a raised one collects frames."""
+class SignatureRefusals(Protocol):
+    """The refusals of one service.
+
+    Each call makes a new one, because a raised exception collects frames.
+    """
 
     def unknown_key(self, key: str) -> Refusal:
-        """Return the answer to an access key id that nobody has."""
+        """Refuse an access key id that does not exist."""
 
     def wrong_region(self, given: str, right: str) -> Refusal:
-        """Return the answer to a credential scope of another region."""
+        """Refuse a credential scope of another region."""
 
     def wrong_service(self, given: str, right: str) -> Refusal:
-        """Return the answer to a credential scope of another service."""
+        """Refuse a credential scope of another service."""
 
     def no_time(self) -> Refusal:
-        """Return the answer to a request that does not say when it was signed."""
+        """Refuse a request that does not say when it was signed."""
 
     def wrong_day(self, day: str, sent: str) -> Refusal:
-        """Return the answer to a credential scope of another day than the request's time."""
+        """Refuse a credential scope of another day than the request's time."""
 
     def too_late(self, sent: str, now: float, *, presigned: bool) -> Refusal:
-        """Return the answer to a request whose time has passed."""
+        """Refuse a request whose time has passed."""
 
     def too_early(self, sent: str, now: float, *, presigned: bool) -> Refusal:
-        """Return the answer to a request whose time has not come."""
+        """Refuse a request whose time has not come."""
 
     def unsigned_headers(self, names: Sequence[str]) -> Refusal:
-        """Return the answer to headers that must be signed and are not."""
+        """Refuse headers that must be signed and are not."""
 
-    def wrong_signature(self, computed: Computed | None = None) -> Refusal:
-        """Return the answer to a signature, or the hash of a body, that is another one."""
+    def wrong_signature(self, computed: ComputedSignature | None = None) -> Refusal:
+        """Refuse a wrong signature, or a wrong hash of the body."""
 
 
 def basic_time(seconds: float) -> str:
@@ -69,7 +72,7 @@ def basic_time(seconds: float) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
 
 
-class S3Signing:
+class S3SignatureRefusals:
     """S3's refusals (S3 API Reference, Error Responses)."""
 
     def unknown_key(self, key: str) -> Refusal:
@@ -115,7 +118,7 @@ class S3Signing:
         text = "There were headers present in the request which were not signed"
         return Refusal(403, "AccessDenied", text, {"HeadersNotSigned": ", ".join(names)})
 
-    def wrong_signature(self, computed: Computed | None = None) -> Refusal:
+    def wrong_signature(self, computed: ComputedSignature | None = None) -> Refusal:
         """Return SignatureDoesNotMatch."""
         details = None
         if computed is not None:
@@ -143,12 +146,12 @@ def _skewed(sent: str, now: float) -> Refusal:
     return Refusal(403, "RequestTimeTooSkewed", text, details)
 
 
-class CommonSigning:
-    """The refusals of all services but S3: one code for almost everything, the message tells.
+class CommonSignatureRefusals:
+    """The refusals of all services but S3: one code for nearly all; the message says more.
 
     Args:
-        wrong: Code of a signature that does not hold.
-        unknown_key: Code of an access key id that nobody has.
+        wrong: Code of a signature that is not valid.
+        unknown_key: Code of an access key id that does not exist.
     """
 
     def __init__(
@@ -189,7 +192,7 @@ class CommonSigning:
         )
 
     def too_late(self, sent: str, now: float, *, presigned: bool) -> Refusal:
-        """Show the times; a client learns the service's one from it."""
+        """Show the times; a client learns the service's time from them."""
         del presigned
         bound = basic_time(now - SKEW_SECONDS)
         return self._refusal(
@@ -197,7 +200,7 @@ class CommonSigning:
         )
 
     def too_early(self, sent: str, now: float, *, presigned: bool) -> Refusal:
-        """Show the times; a client learns the service's one from it."""
+        """Show the times; a client learns the service's time from them."""
         del presigned
         bound = basic_time(now + SKEW_SECONDS)
         return self._refusal(
@@ -210,7 +213,7 @@ class CommonSigning:
         name = "'Host' or ':authority'" if names[0] == "host" else f"'{names[0].title()}'"
         return self._refusal(f"{name} must be a 'SignedHeader' in the AWS Authorization.")
 
-    def wrong_signature(self, computed: Computed | None = None) -> Refusal:
+    def wrong_signature(self, computed: ComputedSignature | None = None) -> Refusal:
         """Show what should have been signed."""
         text = _WRONG.format("AWS Secret Access Key")
         text += " Consult the service documentation for details."

@@ -1,8 +1,8 @@
-"""AWS Signature Version 4 as the side computes it that verifies; pure functions.
+"""AWS Signature Version 4, computed by the verifying side; pure functions.
 
 Sources: "Create a signed AWS API request" (IAM User Guide) and "Authenticating Requests: Using the
-Authorization Header" and "... Using Query Parameters" (S3 API Reference). Written from these, and
-with nothing of a client's code: a mistake that both sides share would go unseen.
+Authorization Header" and "... Using Query Parameters" (S3 API Reference). Written from these
+alone and not from a client's code: a mistake that both sides share would not be seen.
 
 All texts are as they came over the wire, one character a byte (latin-1).
 """
@@ -25,7 +25,7 @@ _BLANKS: Final = re.compile(r"[ \t]+")
 
 @dataclass(slots=True, frozen=True)
 class Scope:
-    """What a signing key is good for.
+    """The credential scope that a signing key is valid for.
 
     Attributes:
         date: ``YYYYMMDD`` in UTC.
@@ -46,9 +46,8 @@ def canonical_path(path: str, *, s3: bool) -> str:
 
     Args:
         path: As sent, percent-encoded.
-        s3: S3 knows a path by what it says: it is decoded, and each byte but the unreserved ones is
-            encoded. All others remove dot segments and empty segments, and encode once more what
-            is encoded already.
+        s3: S3 decodes a path and encodes each byte but the unreserved ones. All others remove dot
+            segments and empty segments, and encode a second time what is encoded already.
     """
     sent = path.encode("latin-1")
     if s3:
@@ -64,15 +63,15 @@ def canonical_path(path: str, *, s3: bool) -> str:
 
 
 def canonical_query(query: str) -> str:
-    """Return the parameters of a query without its signature, encoded anew and in their order."""
+    """Return the parameters of a query without its signature, encoded again and sorted."""
     if not query:
         return ""
     pairs = (piece.partition("=") for piece in query.split("&") if piece)
-    encoded = sorted((_encoded_anew(name), _encoded_anew(value)) for name, _, value in pairs)
+    encoded = sorted((_encoded_again(name), _encoded_again(value)) for name, _, value in pairs)
     return "&".join(f"{name}={value}" for name, value in encoded if name != SIGNATURE_PARAMETER)
 
 
-def _encoded_anew(text: str) -> str:
+def _encoded_again(text: str) -> str:
     # A plus sign is a blank, because that is how the services read it.
     return quote(unquote_to_bytes(text.replace("+", " ").encode("latin-1")), safe="")
 
@@ -98,7 +97,7 @@ def canonical_request(
         target: Path and query as sent.
         headers: By lower-case name; values of repeated headers joined by a comma.
         signed: Names of the signed headers, all of which are there.
-        payload: Hash of the body in hexadecimal, or what S3 takes in its place.
+        payload: Hash of the body in hexadecimal, or the value that S3 takes in its place.
         s3: Whether the path is canonical as S3 wants it.
     """
     path, _, query = target.partition("?")

@@ -1,4 +1,4 @@
-"""Decides whether a request is signed as AWS demands; pure."""
+"""Verification of signatures as AWS demands it; pure."""
 
 import hmac
 import re
@@ -10,7 +10,12 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from dispatcher.emulator.auth.caller import CallerIdentity
-from dispatcher.emulator.auth.refusals import SKEW_SECONDS, Computed, Signing, basic_time
+from dispatcher.emulator.auth.refusals import (
+    SKEW_SECONDS,
+    ComputedSignature,
+    SignatureRefusals,
+    basic_time,
+)
 from dispatcher.emulator.auth.signature import (
     ALGORITHM,
     UNSIGNED_PAYLOAD,
@@ -32,7 +37,7 @@ _TIME: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 @dataclass(slots=True, frozen=True)
 class Account:
-    """Whose signatures are good.
+    """The account whose signatures are valid.
 
     Attributes:
         key_id: The one access key id.
@@ -51,39 +56,39 @@ def verify(
     account: Account,
     *,
     service: str,
-    signing: Signing,
+    refusals: SignatureRefusals,
     now: float,
     body_sha256: str,
 ) -> None:
-    """Check a signature and all that must be covered by it.
+    """Check a signature and everything that it must cover.
 
     Args:
         request: The request.
-        caller: What its signature says of itself.
-        account: Whose signature it must be.
-        service: The service that is asked, as signatures name it.
-        signing: The refusals of this service.
+        caller: The claims of its signature.
+        account: The account that must have signed it.
+        service: The service that it is for, as signatures name it.
+        refusals: The refusals of this service.
         now: The service's time in seconds since the epoch.
         body_sha256: Of the body, in hexadecimal.
 
     Raises:
-        Refusal: It does not hold.
+        Refusal: The signature is not valid.
     """
     s3 = service == "s3"
     if caller.service != service:
-        raise signing.wrong_service(caller.service, service)
+        raise refusals.wrong_service(caller.service, service)
     if caller.region != account.region:
-        raise signing.wrong_region(caller.region, account.region)
+        raise refusals.wrong_region(caller.region, account.region)
     if caller.key != account.key_id:
-        raise signing.unknown_key(caller.key)
-    sent = _check_time(request, caller, signing, now)
+        raise refusals.unknown_key(caller.key)
+    sent = _check_time(request, caller, refusals, now)
     signed = caller.signed_headers.split(";")
-    unsigned = [name for name in _to_be_signed(request, caller) if name not in signed]
+    unsigned = [name for name in _required_headers(request, caller) if name not in signed]
     if unsigned:
-        raise signing.unsigned_headers(unsigned)
+        raise refusals.unsigned_headers(unsigned)
     if not request.headers.keys() >= set(signed):
-        # What was signed as being there has gone, or was never sent.
-        raise signing.wrong_signature()
+        # A header that was signed has gone, or was never sent.
+        raise refusals.wrong_signature()
     payload = _payload(request, caller) if s3 else body_sha256
     canonical = canonical_request(
         request.method, request.target, request.headers, signed, payload, s3=s3
@@ -92,25 +97,29 @@ def verify(
     text = string_to_sign(canonical, sent, scope)
     right = signature(signing_key(account.secret, scope), text)
     if not hmac.compare_digest(right, caller.signature):
-        raise signing.wrong_signature(Computed(caller.key, caller.signature, canonical, text))
-    _check_body(request, body_sha256, payload=payload, s3=s3, signing=signing)
+        raise refusals.wrong_signature(
+            ComputedSignature(caller.key, caller.signature, canonical, text)
+        )
+    _check_body(request, body_sha256, payload=payload, s3=s3, refusals=refusals)
 
 
-def _check_time(request: HttpRequest, caller: CallerIdentity, signing: Signing, now: float) -> str:
-    """Return when the request was signed, if that is neither too long ago nor in the future."""
+def _check_time(
+    request: HttpRequest, caller: CallerIdentity, refusals: SignatureRefusals, now: float
+) -> str:
+    """Return the time of the signature, which must be neither too old nor in the future."""
     sent = _sent(request, caller)
     if sent is None:
-        raise signing.no_time()
+        raise refusals.no_time()
     if sent[:8] != caller.date:
-        raise signing.wrong_day(caller.date, sent)
+        raise refusals.wrong_day(caller.date, sent)
     seconds = _seconds(sent)
     if seconds is None:
-        raise signing.no_time()
+        raise refusals.no_time()
     life = _life(request) if caller.presigned else SKEW_SECONDS
     if now > seconds + life:
-        raise signing.too_late(sent, now, presigned=caller.presigned)
+        raise refusals.too_late(sent, now, presigned=caller.presigned)
     if now < seconds - SKEW_SECONDS:
-        raise signing.too_early(sent, now, presigned=caller.presigned)
+        raise refusals.too_early(sent, now, presigned=caller.presigned)
     return sent
 
 
@@ -144,17 +153,17 @@ def _life(request: HttpRequest) -> int:
     return seconds
 
 
-def _to_be_signed(request: HttpRequest, caller: CallerIdentity) -> Iterator[str]:
-    """Yield the headers that are there, or have to be, and must be signed."""
+def _required_headers(request: HttpRequest, caller: CallerIdentity) -> Iterator[str]:
+    """Yield the names of the headers that must be signed."""
     yield "host"
     for name in request.headers:
-        # Whoever makes a presigned URL need not know the type of what it will be used for.
+        # The maker of a presigned URL need not know the type of the content to come.
         if name.startswith("x-amz-") or (name == "content-type" and not caller.presigned):
             yield name
 
 
 def _payload(request: HttpRequest, caller: CallerIdentity) -> str:
-    """Return what S3 has in place of the body's hash: what the client says that it is."""
+    """Return what S3 signs in place of the body's hash: the value that the client names."""
     named = request.headers.get("x-amz-content-sha256")
     if named is None:
         if caller.presigned:
@@ -171,13 +180,13 @@ def _payload(request: HttpRequest, caller: CallerIdentity) -> str:
 
 
 def _check_body(
-    request: HttpRequest, body_sha256: str, *, payload: str, s3: bool, signing: Signing
+    request: HttpRequest, body_sha256: str, *, payload: str, s3: bool, refusals: SignatureRefusals
 ) -> None:
     named = payload if s3 else request.headers.get("x-amz-content-sha256", body_sha256)
     if named == body_sha256 or (s3 and named in _UNSIGNED):
         return
     if not s3:
-        raise signing.wrong_signature()
+        raise refusals.wrong_signature()
     raise Refusal(
         400,
         "XAmzContentSHA256Mismatch",

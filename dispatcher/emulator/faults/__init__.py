@@ -1,1 +1,1 @@
-"""The fault plan and what faults do to events and outputs."""
+"""The fault plan, and the corruption of events and outputs."""

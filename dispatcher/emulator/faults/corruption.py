@@ -1,4 +1,4 @@
-"""What faults make of events and answers. Pure: the randomness is brought along."""
+"""Corrupted events and outputs. Pure: the caller passes the random numbers."""
 
 from random import Random
 from typing import Any, Final
@@ -21,33 +21,33 @@ MALFORMED: Final = (
 """The ways in which an event makes no sense; the last four carry the true InferenceId."""
 
 
-def foreign_event(event: dict[str, Any], random: Random) -> str:
+def foreign_event(event: dict[str, Any], rng: Random) -> str:
     """Return the event of another caller of the same endpoint.
 
     Args:
         event: A true one.
-        random: Names the other invocation.
+        rng: Names the other invocation.
     """
-    stem = UUID(int=random.getrandbits(128), version=4)
+    stem = UUID(int=rng.getrandbits(128), version=4)
     parameters = dict(event.get("responseParameters", {}))
     for name in parameters.keys() & {"outputLocation", "failureLocation"}:
         folder = parameters[name].rpartition("/")[0]
         parameters[name] = f"{folder}/{stem}.out"
-    other = {**event, "inferenceId": str(UUID(int=random.getrandbits(128), version=4))}
+    other = {**event, "inferenceId": str(UUID(int=rng.getrandbits(128), version=4))}
     return orjson.dumps({**other, "responseParameters": parameters}).decode()
 
 
-def malformed_event(event: dict[str, Any], random: Random) -> str:
-    """Return something that is like an event and makes no sense.
+def malformed_event(event: dict[str, Any], rng: Random) -> str:
+    """Return a message that resembles an event and makes no sense.
 
     Args:
         event: A true one.
-        random: Chooses one of ``MALFORMED``.
+        rng: Chooses one of ``MALFORMED``.
     """
-    way = random.choice(MALFORMED)
+    way = rng.choice(MALFORMED)
     whole = orjson.dumps(event).decode()
     if way == "truncated":
-        return whole[: random.randrange(1, len(whole))]
+        return whole[: rng.randrange(1, len(whole))]
     if way == "text":
         return "no event"
     nonsense: Any = {
@@ -61,19 +61,19 @@ def malformed_event(event: dict[str, Any], random: Random) -> str:
     return orjson.dumps(nonsense).decode()
 
 
-def one_output_fewer(answer: ModelResponse) -> ModelResponse | None:
-    """Return an answer without its last output, or None where it is not a list of outputs.
+def without_last_output(response: ModelResponse) -> ModelResponse | None:
+    """Return a response without its last output, or None where it is not a list of outputs.
 
-    A list is JSON lines, which the content type tells, or a JSON array; one with nothing in it
-    cannot lose anything.
+    A list is JSON lines, which the content type shows, or a JSON array; an empty one has no last
+    output.
     """
-    if "lines" in answer.content_type:
-        lines = answer.body.splitlines(keepends=True)
-        return ModelResponse(b"".join(lines[:-1]), answer.content_type) if lines else None
-    if not answer.body.lstrip().startswith(b"["):
+    if "lines" in response.content_type:
+        lines = response.body.splitlines(keepends=True)
+        return ModelResponse(b"".join(lines[:-1]), response.content_type) if lines else None
+    if not response.body.lstrip().startswith(b"["):
         return None
     try:
-        outputs = orjson.loads(answer.body)
+        outputs = orjson.loads(response.body)
     except orjson.JSONDecodeError:
         return None
-    return ModelResponse(orjson.dumps(outputs[:-1]), answer.content_type) if outputs else None
+    return ModelResponse(orjson.dumps(outputs[:-1]), response.content_type) if outputs else None

@@ -1,1 +1,1 @@
-"""From an HTTP request to the service that answers it."""
+"""The way of an HTTP request to its service, and the contract of a service."""

@@ -1,11 +1,10 @@
-"""Sends each request to its service, and puts refusals into that service's shape."""
+"""Router: sends each request to its service and puts refusals into that service's shape."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from itertools import count
-from typing import Protocol
 from uuid import uuid4
 
 from dispatcher.emulator.auth.caller import (
@@ -16,14 +15,12 @@ from dispatcher.emulator.auth.caller import (
     read_caller,
     sha256_of,
 )
-from dispatcher.emulator.auth.refusals import Signing
 from dispatcher.emulator.auth.verification import Account, verify
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.faults.plan import PROCEED, FaultPlan, Verdict
-from dispatcher.emulator.gateway.call import read_call
+from dispatcher.emulator.gateway.fault_points import NO_CALL_FAULT, CallFault, CallFaults
+from dispatcher.emulator.gateway.service import Service
 from dispatcher.emulator.http.blob import SPOOL_BYTES
 from dispatcher.emulator.http.message import (
-    Answer,
     HttpRequest,
     HttpResponse,
     Refusal,
@@ -34,40 +31,14 @@ from dispatcher.emulator.http.message import (
 _log = logging.getLogger(__name__)
 
 
-class Service(Protocol):
-    """One AWS service."""
-
-    request_id_header: str
-    """The header in which the service names a request."""
-
-    missing_signature: Refusal
-    """The answer to a request without a well-formed signature."""
-
-    access_denied: Refusal
-    """The answer to a caller who may do nothing."""
-
-    malformed_body: str
-    """The error code of a body whose aws-chunked framing is wrong."""
-
-    @property
-    def signing(self) -> Signing:
-        """The answers to signatures that do not hold."""
-
-    def answer(self, request: HttpRequest) -> Answer:
-        """Answer a signed request; raises Refusal."""
-
-    def refuse(self, request: HttpRequest, refusal: Refusal) -> HttpResponse:
-        """Put a refusal into this service's shape."""
-
-
 class Router:
     """The handler of the HTTP server.
 
     Args:
         services: By the name that signatures carry.
         clock: Time.
-        faults: What goes wrong.
-        account: Whose signatures are good; None: every well-formed one is.
+        faults: Source of the faults of calls.
+        account: The account whose signatures are valid; None: every well-formed one is.
     """
 
     def __init__(
@@ -75,7 +46,7 @@ class Router:
         services: Mapping[str, Service],
         clock: Clock,
         *,
-        faults: FaultPlan,
+        faults: CallFaults,
         account: Account | None = None,
     ) -> None:
         self._services = services
@@ -89,7 +60,7 @@ class Router:
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[Reply]:
         """Answer any request; never raises."""
         caller = read_caller(request)
-        name = self._asked(request, caller)
+        name = self._service_name(request, caller)
         service = self._services.get(name)
         if service is None:
             return HttpResponse(404, {"Content-Type": "text/plain"}, _unknown(name))
@@ -98,18 +69,18 @@ class Router:
         if caller.key == DENIED_KEY:
             return self._name(service, service.refuse(request, service.access_denied))
         try:
-            answer = self._checked(name, service, request, caller)
+            response = self._checked(name, service, request, caller)
         except Exception as error:
             return self._name(service, self._refuse(service, request, error))
-        if isinstance(answer, HttpResponse):
-            return self._name(service, answer)
-        return self._later(service, request, answer)
+        if isinstance(response, HttpResponse):
+            return self._name(service, response)
+        return self._later(service, request, response)
 
-    def _asked(self, request: HttpRequest, caller: CallerIdentity | None) -> str:
-        """Return the name of the service that is asked.
+    def _service_name(self, request: HttpRequest, caller: CallerIdentity | None) -> str:
+        """Return the name of the service that a request is for.
 
-        The real services know it by the host, which is one for all here. So the signature tells,
-        unless it has to be right: then what is asked must not depend on it.
+        The real services know it by the host, which is one for all here. So the signature names it,
+        unless signatures are verified: then the choice must not depend on them.
         """
         if caller is None:
             return meant_service(request) or "s3"
@@ -125,68 +96,71 @@ class Router:
             text = f"The body is malformed: {request.fault}."
             raise Refusal(400, service.malformed_body, text)
         if self._account is None:
-            # What S3 is sent comes with checksums of its own.
+            # Bodies for S3 come with their own checksums.
             if name != "s3" and not is_signed_body(request):
-                raise service.signing.wrong_signature()
-            return self._answer(name, service, request)
+                raise service.signature_refusals.wrong_signature()
+            return self._answer(service, request)
         verified = partial(
-            verify, request, caller, self._account, service=name, signing=service.signing
+            verify,
+            request,
+            caller,
+            self._account,
+            service=name,
+            refusals=service.signature_refusals,
         )
         if request.body.size > SPOOL_BYTES:
-            return self._hashed_later(name, service, request, verified)
+            return self._hashed_later(service, request, verified)
         verified(now=self._clock.now(), body_sha256=sha256_of(request.body))
-        return self._answer(name, service, request)
+        return self._answer(service, request)
 
     async def _hashed_later(
-        self, name: str, service: Service, request: HttpRequest, verified: Callable[..., None]
+        self, service: Service, request: HttpRequest, verified: Callable[..., None]
     ) -> Reply:
-        """Answer a request with a body that takes long to hash."""
+        """Answer a request whose body takes long to hash."""
         digest = await asyncio.to_thread(sha256_of, request.body)
         verified(now=self._clock.now(), body_sha256=digest)
-        answer = self._answer(name, service, request)
-        return answer if isinstance(answer, HttpResponse) else await answer
+        response = self._answer(service, request)
+        return response if isinstance(response, HttpResponse) else await response
 
-    def _answer(
-        self, name: str, service: Service, request: HttpRequest
-    ) -> HttpResponse | Awaitable[Reply]:
-        """Answer a request as the fault plan has it."""
+    def _answer(self, service: Service, request: HttpRequest) -> HttpResponse | Awaitable[Reply]:
+        """Answer a request, with a fault where one strikes."""
         if not self._faults.armed:
             return service.answer(request)
-        verdict = self._faults.call(read_call(name, request))
-        if verdict is PROCEED:
+        fault = self._faults.call(service.read_call(request))
+        if fault is NO_CALL_FAULT:
             return service.answer(request)
-        return self._answer_badly(service, request, verdict)
+        return self._answer_with_fault(service, request, fault)
 
-    async def _answer_badly(
-        self, service: Service, request: HttpRequest, verdict: Verdict
+    async def _answer_with_fault(
+        self, service: Service, request: HttpRequest, fault: CallFault
     ) -> Reply:
         reply: Reply = Reset()
-        if verdict.refusal is not None:
-            reply = service.refuse(request, verdict.refusal)
-        elif verdict.reset != "before":
+        if fault.refusal is not None:
+            reply = service.refuse(request, fault.refusal)
+        elif fault.reset != "before":
             try:
-                answer = service.answer(request)
-                done = answer if isinstance(answer, HttpResponse) else await answer
+                response = service.answer(request)
+                done = response if isinstance(response, HttpResponse) else await response
             except Refusal as refusal:
                 done = service.refuse(request, refusal)
-            reply = done if verdict.reset is None else reply
-        if verdict.delay:
-            await self._clock.sleep(verdict.delay)
+            reply = done if fault.reset is None else reply
+        if fault.delay:
+            await self._clock.sleep(fault.delay)
         return reply
 
     async def _later(
-        self, service: Service, request: HttpRequest, answer: Awaitable[Reply]
+        self, service: Service, request: HttpRequest, pending: Awaitable[Reply]
     ) -> Reply:
         response: Reply
         try:
-            response = await answer
+            response = await pending
         except Exception as error:
             response = self._refuse(service, request, error)
         return self._name(service, response) if isinstance(response, HttpResponse) else response
 
     def _refuse(self, service: Service, request: HttpRequest, error: Exception) -> HttpResponse:
         if not isinstance(error, Refusal):
-            # A fault of the emulator itself must look like one of the service, and be seen.
+            # A bug of the emulator must look like a failure of the service, and be logged.
             _log.error("the emulator failed on %s", request.raw_path, exc_info=error)
             error = Refusal(500, "InternalFailure", f"emulator: {type(error).__name__}")
         return service.refuse(request, error)

@@ -1,4 +1,4 @@
-"""Bytes that are too many to copy freely: in memory while small, in a file when large."""
+"""Blobs: bytes in memory while they are few, in a file when they are many."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Blob:
 
 
 def new_file(folder: Path) -> IO[bytes]:
-    """Open a new file for bytes on their way in; whoever asks for it closes and deletes it."""
+    """Open a new file for incoming bytes; the caller closes and deletes it."""
     return NamedTemporaryFile(dir=folder, prefix=SPOOL_PREFIX, delete=False)
 
 
@@ -99,7 +99,7 @@ class BlobWriter:
             self._pieces.clear()
 
     def finish(self) -> Blob:
-        """Return what was collected; the spool must not be used afterwards."""
+        """Return the collected bytes; the writer must not be used afterwards."""
         if self._file is not None:
             self._file.close()
             return Blob(self.size, path=self._path)
@@ -107,7 +107,7 @@ class BlobWriter:
         return Blob(self.size, pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def discard(self) -> None:
-        """Forget what was collected, because the body will never be complete."""
+        """Drop the collected bytes, because the body will never be complete."""
         self._pieces.clear()
         if self._file is not None and self._path is not None:
             self._file.close()

@@ -1,20 +1,22 @@
-"""One HTTP/1.1 connection: parses requests, answers them in order, holds back a slow reader."""
+"""One HTTP/1.1 connection: parses requests, answers in order, waits for a slow reader."""
 
 import asyncio
 import logging
 import socket
 import struct
 from collections import deque
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import httptools
 
 from dispatcher.emulator.http.blob import Blob, BlobWriter
 from dispatcher.emulator.http.message import (
     BodyDecoder,
+    DecoderFor,
+    Handler,
     HttpRequest,
     HttpResponse,
     Reply,
@@ -22,26 +24,48 @@ from dispatcher.emulator.http.message import (
     Slice,
 )
 
-if TYPE_CHECKING:
-    from dispatcher.emulator.http.listener import HttpListener
+MAX_HEAD_BYTES = 64 * 1024
+"""Maximum bytes of a request line with its headers, and of anything else that is not content."""
 
-HEAD_BYTES = 64 * 1024
-"""Most bytes of a request line with its headers, and of anything else that is not content."""
+MAX_BODY_BYTES = 1_100_000_000
+"""Maximum bytes of a body: an object of 1 GB with its framing."""
 
-BODY_BYTES = 1_100_000_000
-"""Most bytes of a body: an object of 1 GB with its framing."""
-
-PIPELINED_REQUESTS = 16
+MAX_PIPELINED_REQUESTS = 16
 """Unanswered requests of one connection before it is read no further."""
 
 _ONE_WRITE_BYTES = 64 * 1024
 
-_LINGER_NOT = struct.pack("ii", 1, 0)
-"""For SO_LINGER: closing throws away what is not sent, and tells the client by a reset."""
+_NO_LINGER = struct.pack("ii", 1, 0)
+"""For SO_LINGER: closing drops unsent bytes, and the client gets a reset."""
 
 _Buffer: TypeAlias = bytes | memoryview
 
 _log = logging.getLogger(__name__)
+
+
+class ConnectionOwner(Protocol):
+    """The listener as its connections see it.
+
+    Attributes:
+        handler: Answers one request; must not raise.
+        decoder_for: Chooses how a body is decoded while it arrives.
+        date: Returns the Date header of a response.
+        spool_folder: Where large request bodies are kept; None: in memory.
+    """
+
+    handler: Handler
+    decoder_for: DecoderFor
+    date: Callable[[], str]
+    spool_folder: Path | None
+
+    def opened(self, connection: "ServerConnection") -> None:
+        """Take up a connection that has begun."""
+
+    def closed(self, connection: "ServerConnection") -> None:
+        """Forget a connection that has ended."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run ``work`` until it ends or the owner closes."""
 
 
 class ServerConnection(asyncio.Protocol):
@@ -52,9 +76,9 @@ class ServerConnection(asyncio.Protocol):
     when the client goes away.
     """
 
-    def __init__(self, listener: "HttpListener") -> None:
-        self._listener = listener
-        self._folder: Path | None = listener.spool_folder
+    def __init__(self, owner: ConnectionOwner) -> None:
+        self._owner = owner
+        self._folder: Path | None = owner.spool_folder
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[HttpRequest] = deque()
@@ -80,7 +104,7 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport; called by the loop."""
         self._transport = cast("asyncio.Transport", transport)
-        self._listener.connections.add(self)
+        self._owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; called by the loop."""
@@ -95,22 +119,22 @@ class ServerConnection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._give_up(400)
             return
-        if self._head_bytes > HEAD_BYTES + len(data):
+        if self._head_bytes > MAX_HEAD_BYTES + len(data):
             self._give_up(431)
 
     @staticmethod
     def _status_of(cause: BaseException | None) -> int:
         if isinstance(cause, _TooLargeError):
             return 413
-        # Most likely the disk is full; whatever it is, it must be seen.
+        # Most likely the disk is full; any other cause must be logged too.
         _log.error("the emulator cannot take a request", exc_info=cause)
         return 500
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop what this client waited for; called by the loop."""
+        """Stop the work for this client; called by the loop."""
         del exc
         self._closing = True
-        self._listener.connections.discard(self)
+        self._owner.closed(self)
         self._writable.set()
         if self._spool is not None:
             self._spool.discard()
@@ -121,7 +145,7 @@ class ServerConnection(asyncio.Protocol):
             self._task.cancel()
 
     def pause_writing(self) -> None:
-        """Hold back answers: the client does not read; called by the loop."""
+        """Hold back responses: the client does not read; called by the loop."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
@@ -141,7 +165,7 @@ class ServerConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one header; after the body it is a trailer, and nobody asks for those."""
+        """Take one header; behind the body it is a trailer, which is not needed."""
         if self._in_body:
             return
         key = name.decode("latin-1").lower()
@@ -154,9 +178,9 @@ class ServerConnection(asyncio.Protocol):
         self._in_body = True
         headers = self._headers
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > BODY_BYTES:
+        if length.isdigit() and int(length) > MAX_BODY_BYTES:
             raise _TooLargeError
-        self._decoder = self._listener.decoder_for(headers)
+        self._decoder = self._owner.decoder_for(headers)
         if headers.get("expect", "").lower() == "100-continue":
             self._expecting = True
             self._continue_if_first()
@@ -164,7 +188,7 @@ class ServerConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._expecting = False
-        # What comes now without being content is framing and trailers.
+        # From here on only framing and trailers count.
         self._head_bytes = 0
         if self._spool is None:
             self._spool = BlobWriter(self._folder)
@@ -176,7 +200,7 @@ class ServerConnection(asyncio.Protocol):
                     self._spool.add(piece)
             except ValueError as error:
                 self._fault = str(error)
-        if self._spool.size > BODY_BYTES:
+        if self._spool.size > MAX_BODY_BYTES:
             raise _TooLargeError
 
     def on_message_complete(self) -> None:
@@ -200,14 +224,14 @@ class ServerConnection(asyncio.Protocol):
         self._begin()
         self._waiting.append(request)
         self._serve()
-        if len(self._waiting) >= PIPELINED_REQUESTS and self._reading and self._transport:
+        if len(self._waiting) >= MAX_PIPELINED_REQUESTS and self._reading and self._transport:
             self._reading = False
             self._transport.pause_reading()
 
-    # Answers
+    # Responses
 
     def _continue_if_first(self) -> None:
-        # Behind an unanswered request this would be read as the answer to that one.
+        # Behind an unanswered request this would be read as the response to that one.
         if self._expecting and self._task is None and not self._waiting and self._transport:
             self._expecting = False
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -217,32 +241,32 @@ class ServerConnection(asyncio.Protocol):
             self._waiting and self._task is None and not self._closing and self._writable.is_set()
         ):
             request = self._waiting.popleft()
-            answer = self._listener.handler(request)
-            if isinstance(answer, HttpResponse):
-                work = self._send(request, answer)
+            response = self._owner.handler(request)
+            if isinstance(response, HttpResponse):
+                work = self._send(request, response)
             else:
-                work = self._wait(request, answer)
+                work = self._wait(request, response)
             if work is not None:
-                self._task = self._listener.spawn(work)
+                self._task = self._owner.spawn(work)
                 self._task.add_done_callback(self._answered)
-        if not self._reading and len(self._waiting) < PIPELINED_REQUESTS and self._transport:
+        if not self._reading and len(self._waiting) < MAX_PIPELINED_REQUESTS and self._transport:
             self._reading = True
             self._transport.resume_reading()
         self._continue_if_first()
 
     def _reset(self) -> None:
-        """Cut the connection as a crashed host would: the client reads a reset, not an end."""
+        """Cut the connection as a crashed host would: the client gets a reset, not an end."""
         assert self._transport is not None
         self._closing = True
         sock = self._transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
 
     def _send(
         self, request: HttpRequest, response: HttpResponse
     ) -> Coroutine[Any, Any, None] | None:
-        """Write a small answer at once; return the work that streams a large one."""
-        head = response.head(keep_alive=request.keep_alive, date=self._listener.date())
+        """Write a small response at once; return the work that streams a large one."""
+        head = response.head(keep_alive=request.keep_alive, date=self._owner.date())
         body = response.body
         if request.method == "HEAD":
             body = b""
@@ -256,12 +280,12 @@ class ServerConnection(asyncio.Protocol):
             return self._stream(request, head, b"", Blob.of(body).blocks())
         assert self._transport is not None
         self._transport.write(head + body)
-        self._done_with(request)
+        self._finish(request)
         return None
 
-    async def _wait(self, request: HttpRequest, answer: Awaitable[Reply]) -> None:
+    async def _wait(self, request: HttpRequest, pending: Awaitable[Reply]) -> None:
         try:
-            reply = await answer
+            reply = await pending
             if isinstance(reply, Reset):
                 self._reset()
                 return
@@ -281,20 +305,20 @@ class ServerConnection(asyncio.Protocol):
             await self._writable.wait()
             if self._closing:
                 return
-        self._done_with(request)
+        self._finish(request)
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if task.cancelled():
             return
         if (error := task.exception()) is not None:
-            # Half an answer may be out: the only honest signal left is the end.
+            # Half a response may be out: only closing shows the client that it is not whole.
             _log.error("the emulator failed to answer", exc_info=error)
             self.close()
             return
         self._serve()
 
-    def _done_with(self, request: HttpRequest) -> None:
+    def _finish(self, request: HttpRequest) -> None:
         request.body.discard()
         if not request.keep_alive and self._transport is not None:
             self._closing = True
@@ -305,7 +329,7 @@ class ServerConnection(asyncio.Protocol):
         if self._transport is None:
             return
         if self._task is None:
-            head = HttpResponse(status).head(keep_alive=False, date=self._listener.date())
+            head = HttpResponse(status).head(keep_alive=False, date=self._owner.date())
             self._transport.write(head)
         self._transport.close()
 

@@ -1,4 +1,4 @@
-"""The Date header, by which clients correct a clock that is wrong."""
+"""The Date header; clients correct a wrong clock by it."""
 
 from email.utils import formatdate
 
@@ -6,7 +6,7 @@ from dispatcher.emulator.clock import Clock
 
 
 class HttpDate:
-    """Gives the time in HTTP's words; it is worded anew only when the second has changed.
+    """The time as HTTP writes it; formatted again only when the second has changed.
 
     Args:
         clock: Time.

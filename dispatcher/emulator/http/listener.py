@@ -1,4 +1,4 @@
-"""The listening socket, and everything that runs because of it."""
+"""HTTP listener: the socket, its connections and their tasks."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -16,7 +16,7 @@ class HttpListener:
     Attributes:
         handler: Answers one request; must not raise.
         decoder_for: Chooses how a body is decoded while it arrives.
-        date: Gives the Date header of an answer.
+        date: Returns the Date header of a response.
         spool_folder: Where large request bodies are kept; None: in memory.
         connections: Those open now.
         port: The port in use; known after ``open``.
@@ -58,6 +58,14 @@ class HttpListener:
                 "free port."
             ) from error
         self.port = self._server.sockets[0].getsockname()[1]
+
+    def opened(self, connection: ServerConnection) -> None:
+        """Take up a connection that has begun."""
+        self.connections.add(connection)
+
+    def closed(self, connection: ServerConnection) -> None:
+        """Forget a connection that has ended."""
+        self.connections.discard(connection)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work`` until it ends or the listener closes."""

@@ -1,4 +1,4 @@
-"""HTTP messages: what a service is asked, what it answers, and how it refuses."""
+"""HTTP messages: request, response, refusal, and the handler between them."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,8 +21,8 @@ class HttpRequest:
         headers: By lower-case name; values of repeated headers are joined by a comma.
         body: The body, with transfer and aws-chunked framing removed.
         keep_alive: Whether the connection stays open afterwards.
-        fault: Why the body's framing is wrong; empty where it is right.
-        trailers: Headers that came after the body inside of a framing; no signature covers them.
+        fault: The mistake in the body's framing; empty where there is none.
+        trailers: Headers behind the body inside its framing; no signature covers them.
     """
 
     method: str
@@ -61,7 +61,7 @@ class Slice:
 
 @dataclass(slots=True)
 class HttpResponse:
-    """One answer; ``Date`` and ``Content-Length`` are added when it is sent."""
+    """One response; ``Date`` and ``Content-Length`` are added when it is sent."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -83,23 +83,23 @@ class HttpResponse:
         if not keep_alive:
             lines.append("Connection: close\r\n")
         lines.append("\r\n")
-        # What a client stored as latin-1 metadata goes back as it came.
+        # Metadata that a client stored as latin-1 goes back as it came.
         return "".join(lines).encode("latin-1", "replace")
 
 
 @dataclass(slots=True, frozen=True)
 class Reset:
-    """Instead of an answer: the connection is reset."""
+    """A reset of the connection, in place of a response."""
 
 
 class Refusal(Exception):
-    """The way a service says no, before it is put into the service's own shape.
+    """A refusal by a service, before it has the service's own shape.
 
     Attributes:
         status: HTTP status.
         code: The error code that SDKs map to an exception.
         message: A sentence for people; None where the real service sends null.
-        details: What S3 adds to its error document, by element.
+        details: Further elements of S3's error document.
     """
 
     def __init__(
@@ -117,18 +117,18 @@ class Refusal(Exception):
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number that a text of ASCII digits means, or None for any other text.
+    """Return the value of a text of ASCII digits, or None for any other text.
 
-    Beyond 18 digits no service takes a number, and Python refuses to read thousands of them.
+    No service takes a number of more than 18 digits, and Python refuses to read thousands.
     """
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
 
 
-Answer: TypeAlias = HttpResponse | Awaitable[HttpResponse]
-"""A handler answers at once where it can: a task costs more than most calls."""
+ServiceResponse: TypeAlias = HttpResponse | Awaitable[HttpResponse]
+"""The response of a service: at once where possible, as a task costs more than most calls."""
 
 Reply: TypeAlias = HttpResponse | Reset
-"""What a client gets."""
+"""The end of a request for its client."""
 
 Handler: TypeAlias = Callable[[HttpRequest], HttpResponse | Awaitable[Reply]]
 

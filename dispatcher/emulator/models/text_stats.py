@@ -22,7 +22,7 @@ _MSGPACK_TYPES = {"application/msgpack", "application/x-msgpack"}
 
 
 def text_stats(request: ModelRequest) -> ModelResponse:
-    """Answer one object a record, in the framing of the request.
+    """Return one object a record, in the framing of the request.
 
     An array of JSON or MessagePack, or JSON lines, hold one record an item; any other value is one
     record. All texts in a record count, however deep.
@@ -34,11 +34,11 @@ def text_stats(request: ModelRequest) -> ModelResponse:
     media_type, _, parameters = (request.content_type or "application/json").partition(";")
     media_type = media_type.strip().lower()
     try:
-        body = _opened(request.body, parameters)
+        body = _decompressed(request.body, parameters)
         if media_type in _LINE_TYPES:
             lines = [line for line in body.split(b"\n") if line.strip()]
-            answers = [orjson.dumps(stats(orjson.loads(line))) for line in lines]
-            return ModelResponse(b"".join(a + b"\n" for a in answers), media_type)
+            outputs = [orjson.dumps(stats(orjson.loads(line))) for line in lines]
+            return ModelResponse(b"".join(output + b"\n" for output in outputs), media_type)
         value = msgpack.unpackb(body) if media_type in _MSGPACK_TYPES else orjson.loads(body)
     except (ValueError, OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise ModelError(
@@ -48,12 +48,12 @@ def text_stats(request: ModelRequest) -> ModelResponse:
     return ModelResponse(orjson.dumps(result), "application/json")
 
 
-def _opened(body: bytes, parameters: str) -> bytes:
+def _decompressed(body: bytes, parameters: str) -> bytes:
     """Return a body without its compression."""
-    found = re.search(r"encoding=([^;\s]*)", parameters.lower())
-    if found is None:
+    encoding = re.search(r"encoding=([^;\s]*)", parameters.lower())
+    if encoding is None:
         return body
-    match found[1]:
+    match encoding[1]:
         case "gzip":
             return gzip.decompress(body)
         case "zstd":
@@ -68,12 +68,12 @@ def stats(record: Any) -> dict[str, Any]:
     distinct: set[str] = set()
     for text in _texts(record):
         # Few words are distinct: only those are looked at one by one.
-        found = Counter(text.split())
+        counts = Counter(text.split())
         characters += len(text)
-        words += found.total()
-        distinct.update(word.strip(_PUNCTUATION).casefold() for word in found)
-        ends = sum(n for word, n in found.items() if word.rstrip(_QUOTES).endswith(_ENDS))
-        sentences += ends or bool(found)
+        words += counts.total()
+        distinct.update(word.strip(_PUNCTUATION).casefold() for word in counts)
+        ends = sum(n for word, n in counts.items() if word.rstrip(_QUOTES).endswith(_ENDS))
+        sentences += ends or bool(counts)
     distinct.discard("")
     return {
         "characters": characters,

@@ -1,4 +1,4 @@
-"""Threads for models, which nothing waits for when the process ends."""
+"""Thread pool for models that ends with the process at once."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -13,17 +13,17 @@ _Job = tuple[Future[Any], Callable[[], Any]]
 
 
 class DaemonThreads(Executor):
-    """Runs calls in up to ``most`` threads, made as they are needed.
+    """Runs calls in up to ``max_threads`` threads, made as they are needed.
 
     ``concurrent.futures`` joins its threads when the interpreter exits, so that a model that takes
     an hour would hold up SIGTERM for an hour; these end with the process.
 
     Args:
-        most: Threads at once; further calls wait.
+        max_threads: Threads at once; further calls wait.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_threads: int) -> None:
+        self._max_threads = max_threads
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = Lock()
         self._threads = 0
@@ -34,7 +34,7 @@ class DaemonThreads(Executor):
         future: Future[T] = Future()
         with self._lock:
             self._unfinished += 1
-            needed = self._threads < min(self._unfinished, self._most)
+            needed = self._threads < min(self._unfinished, self._max_threads)
             self._threads += needed
         self._jobs.put((future, lambda: fn(*args, **kwargs)))
         if needed:
@@ -49,7 +49,7 @@ class DaemonThreads(Executor):
                 self._unfinished -= 1
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
-        """Let idle threads end; those that run a call end after it, and nobody waits for them."""
+        """Let idle threads end; a running thread ends after its call, and nothing waits for it."""
         for _ in range(self._threads):
             self._jobs.put(None)
 

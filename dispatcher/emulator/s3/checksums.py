@@ -1,4 +1,4 @@
-"""Digests of objects: the ETag, and the checksums that clients send to be checked."""
+"""Digests of objects: the ETag, and the checksums that clients send."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ def given_checksum(headers: dict[str, str]) -> tuple[str, str] | None:
 
 
 def digest_of(name: str, data: bytes) -> str | None:
-    """Return the checksum of a header's kind, as it stands there; None where we cannot make it."""
+    """Return a checksum of the kind that a header names; None for a kind that is not computed."""
     if name == PREFIX + "crc32":
         return _base64(zlib.crc32(data).to_bytes(4, "big"))
     if (kind := _HASHES.get(name)) is not None:
@@ -35,11 +35,11 @@ def digest_of(name: str, data: bytes) -> str | None:
 async def check_body(blob: Blob, headers: dict[str, str]) -> str:
     """Check a body against the digests in its headers and return its MD5 in hexadecimal.
 
-    CRC32, SHA-1, SHA-256 and MD5 are checked. CRC32C and CRC-64/NVME are only kept: Python has no
-    fast implementation of them. Large bodies are read in a thread.
+    CRC32, SHA-1, SHA-256 and MD5 are checked. CRC32C and CRC-64/NVME are stored unchecked: Python
+    has no fast implementation of them. Large bodies are read in a thread.
 
     Raises:
-        Refusal: BadDigest; the body is not what was sent.
+        Refusal: BadDigest; the body differs from what was sent.
     """
     if blob.path is None and blob.size <= SPOOL_BYTES:
         return _check(blob, headers)

@@ -1,4 +1,4 @@
-"""S3 objects as files in a folder, with a journal that says which is which."""
+"""S3 objects as files in a folder, with a journal of their keys."""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class FolderObjects(ObjectStore):
     only once the journal names it; others are deleted at the next start.
 
     Args:
-        folder: Made where it does not exist; whoever opens it holds it with ``state_folder.hold``.
+        folder: Made where it does not exist; the caller has locked it with ``lock_folder``.
 
     Raises:
         StateError: The folder cannot be made or written.
@@ -70,7 +70,7 @@ class FolderObjects(ObjectStore):
                     modified,
                     meta,
                     tuple(more[0]) if more[0] else None,
-                    ObjectOptions(*more[1:]),  # nothing of it in journals of older versions
+                    ObjectOptions(*more[1:]),  # journals of older versions have no options
                 )
                 self.buckets[bucket].set(key, stored)
 
@@ -96,14 +96,14 @@ class FolderObjects(ObjectStore):
             stored.modified,
             stored.metadata,
             stored.checksum,
-            stored.keeping.encryption,
-            stored.keeping.tags,
+            stored.options.encryption,
+            stored.options.tags,
         ]
 
     def _sweep(self) -> None:
         kept = {o.blob.path for b in self.buckets.values() for o in b.objects.values()}
         assert self.spool_folder is not None
-        # By name, so that what somebody else has put there is left alone.
+        # By name, so that files of others are left alone.
         for path in self.spool_folder.glob(f"{SPOOL_PREFIX}*"):
             path.unlink()
         for folder in self._folders:
@@ -113,7 +113,7 @@ class FolderObjects(ObjectStore):
 
     def _compact(self) -> None:
         self._appended += 1
-        # Overwrites and deletes leave dead entries; the journal must not grow with them for ever.
+        # Overwrites and deletes leave dead entries; the journal must not grow with them.
         if self._appended > _SPARE_ENTRIES + 2 * sum(len(b.objects) for b in self.buckets.values()):
             self._journal.rewrite(self._entries())
             self._appended = 0
@@ -125,7 +125,7 @@ class FolderObjects(ObjectStore):
             self.buckets[name] = StoredBucket()
 
     def put(self, bucket: str, key: str, stored: StoredObject) -> None:
-        """Keep an object: its file first, then the word that it counts."""
+        """Store an object: its file first, then its journal entry."""
         path = self._path(self._next)
         self._next += 1
         if stored.blob.path is None:
@@ -144,7 +144,7 @@ class FolderObjects(ObjectStore):
         self._compact()
 
     def delete(self, bucket: str, key: str) -> None:
-        """Remove an object: the word first, then its file."""
+        """Remove an object: its journal entry first, then its file."""
         if key not in self.buckets[bucket].objects:
             return
         self._journal.append(["delete", bucket, key])

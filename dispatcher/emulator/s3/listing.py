@@ -57,13 +57,13 @@ class SortedKeys:
 
 
 @dataclass(slots=True)
-class Page:
+class ListingPage:
     """One page of a listing.
 
     Attributes:
         keys: Keys in order.
-        prefixes: Common prefixes in order: what was rolled up at the delimiter.
-        resume: Where the next page begins (list after it), or None on the last page.
+        prefixes: Common prefixes in order: keys rolled up at the delimiter.
+        resume: The key after which the next page begins, or None on the last page.
     """
 
     keys: list[str] = field(default_factory=list)
@@ -71,18 +71,20 @@ class Page:
     resume: str | None = None
 
 
-def list_page(keys: SortedKeys, *, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+def list_page(
+    keys: SortedKeys, *, prefix: str, delimiter: str, after: str, limit: int
+) -> ListingPage:
     """Return the next page.
 
     Args:
         keys: All keys of the bucket.
         prefix: Only keys that begin with it.
-        delimiter: Roll up what shares the text between ``prefix`` and the next delimiter; empty:
-            list every key.
+        delimiter: Roll up keys that share the text between ``prefix`` and the next delimiter;
+            empty: list every key.
         after: Only keys above it.
-        limit: Most keys and common prefixes together; at 0 the page is empty and the last.
+        limit: Maximum keys and common prefixes together; at 0 the page is empty and the last.
     """
-    page = Page()
+    page = ListingPage()
     if limit == 0:
         return page
     at, inclusive = (after, False) if after >= prefix else (prefix, True)
@@ -117,5 +119,5 @@ def list_page(keys: SortedKeys, *, prefix: str, delimiter: str, after: str, limi
 
 
 def _rolled_up(key: str, prefix: str, delimiter: str) -> str:
-    found = key.find(delimiter, len(prefix))
-    return "" if found < 0 else key[: found + len(delimiter)]
+    at = key.find(delimiter, len(prefix))
+    return "" if at < 0 else key[: at + len(delimiter)]

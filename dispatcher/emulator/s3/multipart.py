@@ -13,11 +13,11 @@ from dispatcher.emulator.http.message import Refusal, whole_number
 from dispatcher.emulator.s3.checksums import digest_of
 from dispatcher.emulator.s3.object_options import ObjectOptions
 
-PART_BYTES = 5 * 1024 * 1024
-"""Least bytes of any part but the last (D: 5 MiB)."""
+MIN_PART_BYTES = 5 * 1024 * 1024
+"""Minimum bytes of any part but the last (D: 5 MiB)."""
 
-PARTS = 10_000
-"""Most parts of an upload (D)."""
+MAX_PARTS = 10_000
+"""Maximum parts of an upload (D)."""
 
 
 @dataclass(slots=True)
@@ -27,8 +27,8 @@ class Part:
     Attributes:
         blob: Its bytes.
         etag: MD5 in hexadecimal.
-        checksum: Header name and value of the ``x-amz-checksum-*`` that came with it, or None; of a
-            whole, that of its parts' checksums.
+        checksum: Header name and value of the ``x-amz-checksum-*`` that came with it, or None; for
+            a whole object, the checksum of its parts' checksums.
     """
 
     blob: Blob
@@ -37,7 +37,7 @@ class Part:
 
 
 @dataclass(slots=True, frozen=True)
-class Chosen:
+class NamedPart:
     """A part as a completion names it.
 
     Attributes:
@@ -60,7 +60,7 @@ class Upload:
         key: Its key.
         content_type: Its content type.
         metadata: Its user metadata.
-        keeping: Its encryption and its tags.
+        options: Its encryption and its tags.
         is_composite: Its checksum is that of its parts' checksums.
         parts: Parts by number.
     """
@@ -69,7 +69,7 @@ class Upload:
     key: str
     content_type: str
     metadata: dict[str, str]
-    keeping: ObjectOptions = field(default_factory=ObjectOptions)
+    options: ObjectOptions = field(default_factory=ObjectOptions)
     is_composite: bool = True
     parts: dict[int, Part] = field(default_factory=dict)
 
@@ -122,28 +122,28 @@ class Uploads:
         Raises:
             Refusal: The number is not 1..10000.
         """
-        if not 1 <= number <= PARTS:
+        if not 1 <= number <= MAX_PARTS:
             raise Refusal(
-                400, "InvalidArgument", f"Part number must be an integer between 1 and {PARTS}"
+                400, "InvalidArgument", f"Part number must be an integer between 1 and {MAX_PARTS}"
             )
         before = upload.parts.get(number)
         upload.parts[number] = part
         if before is not None:
             before.blob.discard()
 
-    async def join(self, upload_id: str, upload: Upload, chosen: list[Chosen], size: str) -> Part:
+    async def join(self, upload_id: str, upload: Upload, named: list[NamedPart], size: str) -> Part:
         """Close an upload and return its whole content with its ETag.
 
         Args:
             upload_id: Its id.
             upload: The upload.
-            chosen: The parts that make the object, in order.
+            named: The parts that make the object, in order.
             size: How many bytes the object is said to have, or nothing.
 
         Raises:
             Refusal: The parts are not those that were uploaded; the upload stays open.
         """
-        parts = chosen_parts(upload, chosen)
+        parts = named_parts(upload, named)
         if size and whole_number(size) != sum(part.blob.size for part in parts):
             raise Refusal(
                 400,
@@ -167,24 +167,24 @@ class Uploads:
         upload.discard()
 
 
-def chosen_parts(upload: Upload, chosen: list[Chosen]) -> list[Part]:
+def named_parts(upload: Upload, named: list[NamedPart]) -> list[Part]:
     """Return the parts that a completion names.
 
     Raises:
         Refusal: InvalidPartOrder, InvalidPart, EntityTooSmall or MalformedXML.
     """
-    if not chosen:
+    if not named:
         raise Refusal(400, "MalformedXML", "You must specify at least one part.")
-    numbers = [named.number for named in chosen]
+    numbers = [part.number for part in named]
     if any(a >= b for a, b in pairwise(numbers)):
         raise Refusal(400, "InvalidPartOrder", "The list of parts was not in ascending order.")
     parts = []
-    for named in chosen:
-        part = upload.parts.get(named.number)
-        if part is None or part.etag != named.etag or not _agree(part, named):
+    for name in named:
+        part = upload.parts.get(name.number)
+        if part is None or part.etag != name.etag or not _agree(part, name):
             raise Refusal(400, "InvalidPart", "One or more of the specified parts was not found.")
         parts.append(part)
-    if any(part.blob.size < PART_BYTES for part in parts[:-1]):
+    if any(part.blob.size < MIN_PART_BYTES for part in parts[:-1]):
         raise Refusal(
             400,
             "EntityTooSmall",
@@ -193,7 +193,7 @@ def chosen_parts(upload: Upload, chosen: list[Chosen]) -> list[Part]:
     return parts
 
 
-def _agree(part: Part, named: Chosen) -> bool:
+def _agree(part: Part, named: NamedPart) -> bool:
     """Return whether the checksums that a completion names are those of the part."""
     name, value = part.checksum or ("", "")
     return named.checksums.get(name, value) == value

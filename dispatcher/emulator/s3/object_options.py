@@ -1,4 +1,4 @@
-"""How S3 is told to keep an object: server-side encryption and tags."""
+"""Options of a stored object: server-side encryption and tags."""
 
 import re
 from dataclasses import dataclass, field
@@ -14,33 +14,33 @@ _TAGGING: Final = "x-amz-tagging"
 _ALGORITHMS: Final = {"AES256", "aws:kms", "aws:kms:dsse"}
 _DEFAULT_KEY: Final = "arn:aws:kms:us-east-1:000000000000:alias/aws/s3"
 
-TAGS, TAG_KEY_CHARS, TAG_VALUE_CHARS = 10, 128, 256
-"""Most tags of an object, and most characters of their keys and values (D)."""
+MAX_TAGS, MAX_TAG_KEY_CHARS, MAX_TAG_VALUE_CHARS = 10, 128, 256
+"""Maximum tags of an object, and maximum characters of their keys and values (D)."""
 
 _TAG: Final = re.compile(r"[\w \t+\-=.:/@]*")
 
 
 @dataclass(slots=True, frozen=True)
 class ObjectOptions:
-    """How an object is kept.
+    """Options of one object.
 
     Attributes:
-        encryption: Response headers that tell its encryption.
+        encryption: Response headers that show its encryption.
         tags: Its tags.
     """
 
     encryption: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
 
-    def told(self) -> dict[str, str]:
-        """Return the headers that a GET or HEAD tells of it."""
+    def headers(self) -> dict[str, str]:
+        """Return the headers that a GET or HEAD shows."""
         if not self.tags:
             return self.encryption
         return self.encryption | {"x-amz-tagging-count": str(len(self.tags))}
 
 
-def read_keeping(headers: dict[str, str]) -> ObjectOptions:
-    """Return what the headers of a write ask for.
+def read_options(headers: dict[str, str]) -> ObjectOptions:
+    """Return the options that the headers of a write ask for.
 
     Raises:
         Refusal: InvalidEncryptionAlgorithmError, InvalidArgument, BadRequest or InvalidTag.
@@ -66,8 +66,8 @@ def _encryption(headers: dict[str, str]) -> dict[str, str]:
         )
     if algorithm is None:
         return {}
-    told = {ENCRYPTION: algorithm}
-    return told | {KMS_KEY: key or _DEFAULT_KEY} if with_kms else told
+    result = {ENCRYPTION: algorithm}
+    return result | {KMS_KEY: key or _DEFAULT_KEY} if with_kms else result
 
 
 def _tags(text: str) -> dict[str, str]:
@@ -80,8 +80,8 @@ def _tags(text: str) -> dict[str, str]:
     tags = dict(pairs)
     if len(tags) < len(pairs):
         raise _not_tags()
-    if len(tags) > TAGS:
-        raise Refusal(400, "BadRequest", f"Object tags cannot be greater than {TAGS}")
+    if len(tags) > MAX_TAGS:
+        raise Refusal(400, "BadRequest", f"Object tags cannot be greater than {MAX_TAGS}")
     for key, value in tags.items():
         _check_tag(key, value)
     return tags
@@ -97,7 +97,7 @@ def _not_tags() -> Refusal:
 
 
 def _check_tag(key: str, value: str) -> None:
-    if not (0 < len(key) <= TAG_KEY_CHARS and _TAG.fullmatch(key)) or key.startswith("aws:"):
+    if not (0 < len(key) <= MAX_TAG_KEY_CHARS and _TAG.fullmatch(key)) or key.startswith("aws:"):
         raise Refusal(400, "InvalidTag", "The TagKey you have provided is invalid")
-    if len(value) > TAG_VALUE_CHARS or not _TAG.fullmatch(value):
+    if len(value) > MAX_TAG_VALUE_CHARS or not _TAG.fullmatch(value):
         raise Refusal(400, "InvalidTag", "The TagValue you have provided is invalid")

@@ -9,21 +9,21 @@ from xml.etree.ElementTree import Element
 from dispatcher.emulator.clock import Clock
 from dispatcher.emulator.http.blob import Blob
 from dispatcher.emulator.http.message import (
-    Answer,
     HttpRequest,
     HttpResponse,
     Refusal,
+    ServiceResponse,
     Slice,
     whole_number,
 )
 from dispatcher.emulator.s3 import xml as s3_xml
 from dispatcher.emulator.s3.checksums import PREFIX, check_body, given_checksum
-from dispatcher.emulator.s3.multipart import Chosen, Part, Upload, Uploads
-from dispatcher.emulator.s3.object_options import read_keeping
+from dispatcher.emulator.s3.multipart import NamedPart, Part, Upload, Uploads
+from dispatcher.emulator.s3.object_options import read_options
 from dispatcher.emulator.s3.store import ObjectStore, StoredObject
 
-KEY_BYTES = 1024
-"""Longest key in bytes of UTF-8 (D)."""
+MAX_KEY_BYTES = 1024
+"""Maximum length of a key in bytes of UTF-8 (D)."""
 
 _XML: Final = {"Content-Type": "application/xml"}
 _META: Final = "x-amz-meta-"
@@ -43,19 +43,21 @@ class S3Objects:
         self._clock = clock
         self._uploads = Uploads(objects.spool_folder)
 
-    def answer(self, request: HttpRequest, bucket: str, key: str, query: dict[str, str]) -> Answer:
+    def answer(
+        self, request: HttpRequest, bucket: str, key: str, query: dict[str, str]
+    ) -> ServiceResponse:
         """Answer one call; ``bucket`` exists and ``key`` is not empty."""
         upload_id = query.get("uploadId")
         match request.method:
             case "GET" if "tagging" in query:
-                tags = self._existing(bucket, key).keeping.tags
+                tags = self._existing(bucket, key).options.tags
                 return HttpResponse(200, dict(_XML), s3_xml.tagging(tags))
             case "GET" | "HEAD" if upload_id is None:
                 return self._get(request, bucket, key)
             case "PUT" if upload_id is not None:
                 return self._put_part(request, bucket, key, upload_id, query)
             case "PUT" if "x-amz-copy-source" not in request.headers:
-                if len(key.encode()) > KEY_BYTES:
+                if len(key.encode()) > MAX_KEY_BYTES:
                     raise Refusal(400, "KeyTooLongError", "Your key is too long")
                 return self._put(request, bucket, key)
             case "DELETE" if upload_id is not None:
@@ -75,16 +77,16 @@ class S3Objects:
     def uploads(self, bucket: str, query: dict[str, str]) -> HttpResponse:
         """Answer ListMultipartUploads; all of them are on one page."""
         prefix = query.get("prefix", "")
-        found = "".join(
+        uploads = "".join(
             f"<Upload>{s3_xml.element('Key', key)}{s3_xml.element('UploadId', upload_id)}</Upload>"
             for key, upload_id in self._uploads.of(bucket, prefix)
         )
         content = s3_xml.element("Bucket", bucket) + s3_xml.element("Prefix", prefix)
-        content += s3_xml.element("IsTruncated", "false") + found
+        content += s3_xml.element("IsTruncated", "false") + uploads
         return HttpResponse(200, dict(_XML), s3_xml.document("ListMultipartUploadsResult", content))
 
     async def _put(self, request: HttpRequest, bucket: str, key: str) -> HttpResponse:
-        keeping = read_keeping(request.headers)
+        options = read_options(request.headers)
         md5 = await check_body(request.body, _digests(request))
         self._check_absent(request, bucket, key)
         checksum = given_checksum(_digests(request))
@@ -95,11 +97,11 @@ class S3Objects:
             self._clock.now(),
             _metadata(request),
             checksum,
-            keeping,
+            options,
         )
         self._store.put(bucket, key, stored)
-        request.body = Blob(0)  # now the store's, which discards it
-        headers = {"ETag": s3_xml.quoted(md5), **keeping.encryption}
+        request.body = Blob(0)  # it belongs to the store now
+        headers = {"ETag": s3_xml.quoted(md5), **options.encryption}
         if checksum is not None:
             headers[checksum[0]] = checksum[1]
         return HttpResponse(200, headers)
@@ -131,7 +133,7 @@ class S3Objects:
             "Last-Modified": format_datetime(modified, usegmt=True),
             "Content-Type": stored.content_type,
             "Accept-Ranges": "bytes",
-            **stored.keeping.told(),
+            **stored.options.headers(),
         }
         headers.update({_META + name: value for name, value in stored.metadata.items()})
         span = None
@@ -152,13 +154,13 @@ class S3Objects:
     # Multipart
 
     def _create_upload(self, request: HttpRequest, bucket: str, key: str) -> HttpResponse:
-        keeping = read_keeping(request.headers)
+        options = read_options(request.headers)
         upload = Upload(
             bucket,
             key,
             _content_type(request),
             _metadata(request),
-            keeping,
+            options,
             request.headers.get("x-amz-checksum-type", "COMPOSITE") == "COMPOSITE",
         )
         upload_id = self._uploads.create(upload)
@@ -168,7 +170,7 @@ class S3Objects:
             + s3_xml.element("Key", key)
             + s3_xml.element("UploadId", upload_id),
         )
-        headers = _XML | keeping.encryption
+        headers = _XML | options.encryption
         for name in ("x-amz-checksum-algorithm", "x-amz-checksum-type"):
             if name in request.headers:
                 headers[name] = request.headers[name]
@@ -184,8 +186,8 @@ class S3Objects:
         checksum = given_checksum(_digests(request))
         part = Part(request.body, md5, checksum)
         self._uploads.put_part(upload, whole_number(number) or 0, part)
-        request.body = Blob(0)  # now the store's, which discards it
-        headers = {"ETag": s3_xml.quoted(md5), **upload.keeping.encryption}
+        request.body = Blob(0)  # it belongs to the store now
+        headers = {"ETag": s3_xml.quoted(md5), **upload.options.encryption}
         if checksum is not None:
             headers[checksum[0]] = checksum[1]
         return HttpResponse(200, headers)
@@ -197,8 +199,8 @@ class S3Objects:
         self._check_absent(request, bucket, key)
         root = s3_xml.read(request.body.read())
         size = request.headers.get("x-amz-mp-object-size", "")
-        chosen = [_chosen(node) for node in root.iter("Part")]
-        whole = await self._uploads.join(upload_id, upload, chosen, size)
+        named = [_named_part(node) for node in root.iter("Part")]
+        whole = await self._uploads.join(upload_id, upload, named, size)
         stored = StoredObject(
             whole.blob,
             whole.etag,
@@ -206,7 +208,7 @@ class S3Objects:
             self._clock.now(),
             upload.metadata,
             whole.checksum,
-            upload.keeping,
+            upload.options,
         )
         self._store.put(bucket, key, stored)
         body = s3_xml.document(
@@ -215,17 +217,17 @@ class S3Objects:
             + s3_xml.element("Key", key)
             + s3_xml.element("ETag", s3_xml.quoted(whole.etag)),
         )
-        return HttpResponse(200, _XML | upload.keeping.encryption, body)
+        return HttpResponse(200, _XML | upload.options.encryption, body)
 
 
-def _chosen(node: Element) -> Chosen:
+def _named_part(node: Element) -> NamedPart:
     checksums = {
         PREFIX + child.tag.removeprefix("Checksum").lower(): child.text or ""
         for child in node
         if child.tag.startswith("Checksum")
     }
     number = _part_number(node.findtext("PartNumber", ""))
-    return Chosen(number, node.findtext("ETag", "").strip('"'), checksums)
+    return NamedPart(number, node.findtext("ETag", "").strip('"'), checksums)
 
 
 def _part_number(text: str) -> int:
@@ -236,11 +238,11 @@ def _part_number(text: str) -> int:
 
 
 def _digests(request: HttpRequest) -> dict[str, str]:
-    """Return the headers, and with them what may come after the body: its checksums alone."""
+    """Return the headers, and with them the checksums that came behind the body."""
     if not request.trailers:
         return request.headers
-    late = {name: value for name, value in request.trailers.items() if name.startswith(PREFIX)}
-    return late | request.headers
+    checksums = {name: value for name, value in request.trailers.items() if name.startswith(PREFIX)}
+    return checksums | request.headers
 
 
 def _content_type(request: HttpRequest) -> str:
@@ -256,7 +258,7 @@ def _metadata(request: HttpRequest) -> dict[str, str]:
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:
-    """Return the half-open span that a Range header asks for.
+    """Return the half-open span of a Range header.
 
     Args:
         header: Its value.

@@ -1,4 +1,4 @@
-"""S3 over its REST protocol: buckets, listings and the choice of what is asked."""
+"""S3 over its REST protocol: buckets, listings, and the way to the calls on objects."""
 
 import base64
 import binascii
@@ -6,23 +6,24 @@ import re
 from typing import Final
 
 from dispatcher import limits
-from dispatcher.emulator.auth.refusals import S3Signing
+from dispatcher.emulator.auth.refusals import S3SignatureRefusals
 from dispatcher.emulator.clock import Clock
+from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.http.message import (
-    Answer,
     HttpRequest,
     HttpResponse,
     Refusal,
+    ServiceResponse,
     whole_number,
 )
 from dispatcher.emulator.s3 import xml as s3_xml
+from dispatcher.emulator.s3.call import read_call, resource
 from dispatcher.emulator.s3.listing import list_page
 from dispatcher.emulator.s3.objects import S3Objects
 from dispatcher.emulator.s3.store import ObjectStore, StoredBucket
 
 _XML: Final = {"Content-Type": "application/xml"}
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_VIRTUAL_HOST: Final = re.compile(r"([a-z0-9][a-z0-9.-]*)\.localhost(?::\d+)?")
 # Parameters that ask for another operation than the plain one.
 _SUBRESOURCES: Final = {
     "accelerate", "acl", "analytics", "attributes", "cors", "encryption", "intelligent-tiering",
@@ -45,13 +46,17 @@ class S3:
     missing_signature = Refusal(403, "AccessDenied", "Access Denied")
     access_denied = Refusal(403, "AccessDenied", "Access Denied")
     malformed_body = "IncompleteBody"
-    signing = S3Signing()
+    signature_refusals = S3SignatureRefusals()
 
     def __init__(self, objects: ObjectStore, clock: Clock) -> None:
         self._store = objects
         self._objects = S3Objects(objects, clock)
 
-    def answer(self, request: HttpRequest) -> Answer:
+    def read_call(self, request: HttpRequest) -> Call:
+        """Return the call that a request makes."""
+        return read_call(request)
+
+    def answer(self, request: HttpRequest) -> ServiceResponse:
         """Answer a signed request."""
         name, key = resource(request)
         query = request.query
@@ -81,13 +86,13 @@ class S3:
         if request.method != "GET":
             raise _not_played(f"{request.method} /")
         names = "".join(
-            f"<StoredBucket>{s3_xml.element('Name', name)}</StoredBucket>"
+            f"<Bucket>{s3_xml.element('Name', name)}</Bucket>"
             for name in sorted(self._store.buckets)
         )
         body = s3_xml.document("ListAllMyBucketsResult", f"<Buckets>{names}</Buckets>")
         return HttpResponse(200, dict(_XML), body)
 
-    def _bucket(self, request: HttpRequest, name: str, query: dict[str, str]) -> Answer:
+    def _bucket(self, request: HttpRequest, name: str, query: dict[str, str]) -> ServiceResponse:
         if "lifecycle" in query:
             return self._lifecycle(request, name)
         if request.method == "PUT":
@@ -107,11 +112,11 @@ class S3:
         raise _not_played(f"{request.method} of a bucket")
 
     def _list(self, name: str, bucket: StoredBucket, query: dict[str, str]) -> HttpResponse:
-        asked = query.get("max-keys") or str(limits.S3_LIST_PAGE_KEYS)
-        most = whole_number(asked)
-        if most is None:
+        given = query.get("max-keys") or str(limits.S3_LIST_PAGE_KEYS)
+        max_keys = whole_number(given)
+        if max_keys is None:
             raise Refusal(400, "InvalidArgument", "Provided max-keys not an integer")
-        limit = min(most, limits.S3_LIST_PAGE_KEYS)
+        limit = min(max_keys, limits.S3_LIST_PAGE_KEYS)
         after = query.get("start-after", "")
         if "continuation-token" in query:
             after = _read_token(query["continuation-token"])
@@ -129,7 +134,7 @@ class S3:
         return HttpResponse(200, dict(_XML), body)
 
     def _lifecycle(self, request: HttpRequest, name: str) -> HttpResponse:
-        """Keep the rules of a bucket, and tell them; nobody obeys them here."""
+        """Store the rules of a bucket and return them; the emulator does not apply them."""
         bucket = self._existing(name)
         if request.method == "PUT":
             s3_xml.read(request.body.read())
@@ -160,16 +165,6 @@ class S3:
             else "".join(f"<Deleted>{s3_xml.element('Key', key)}</Deleted>" for key in keys)
         )
         return HttpResponse(200, dict(_XML), s3_xml.document("DeleteResult", done))
-
-
-def resource(request: HttpRequest) -> tuple[str, str]:
-    """Return the bucket and the key that a request names; empty where it names none."""
-    path = request.path[1:]
-    host = _VIRTUAL_HOST.fullmatch(request.headers.get("host", ""))
-    if host is not None:
-        return host[1], path
-    bucket, _, key = path.partition("/")
-    return bucket, key
 
 
 def _is_played(method: str, bucket: str, key: str, subresources: set[str]) -> bool:

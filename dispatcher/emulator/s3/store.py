@@ -1,4 +1,4 @@
-"""Where S3 objects are kept: the contract, and the store in memory."""
+"""Stores of S3 objects: the contract, and the store in memory."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ class StoredObject:
         modified: When it was put, in seconds since the epoch.
         metadata: User metadata without the ``x-amz-meta-`` of its headers.
         checksum: Header name and value of an ``x-amz-checksum-*`` given at the put, or None.
-        keeping: Its encryption and its tags.
+        options: Its encryption and its tags.
     """
 
     blob: Blob
@@ -30,7 +30,7 @@ class StoredObject:
     modified: float
     metadata: dict[str, str] = field(default_factory=dict)
     checksum: tuple[str, str] | None = None
-    keeping: ObjectOptions = field(default_factory=ObjectOptions)
+    options: ObjectOptions = field(default_factory=ObjectOptions)
 
 
 class StoredBucket:
@@ -64,7 +64,7 @@ class StoredBucket:
 
 
 class ObjectStore(ABC):
-    """Keeps buckets and objects. The blob of a put belongs to the store afterwards.
+    """Store of buckets and objects. The blob of a put belongs to the store afterwards.
 
     Attributes:
         buckets: By name; read it, change it only through the methods.
@@ -94,12 +94,12 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files."""
+        """Close files."""
 
     def get(self, bucket: str, key: str) -> StoredObject | None:
         """Return an object, or None where bucket or object do not exist."""
-        found = self.buckets.get(bucket)
-        return None if found is None else found.objects.get(key)
+        stored = self.buckets.get(bucket)
+        return None if stored is None else stored.objects.get(key)
 
 
 class MemoryObjects(ObjectStore):
@@ -122,7 +122,7 @@ class MemoryObjects(ObjectStore):
 
 
 class ObjectBytes(Mapping[str, bytes]):
-    """A bucket as tests like to see it: keys in order, and the bytes of each object."""
+    """A bucket as a mapping for tests: keys in order, and the bytes of each object."""
 
     def __init__(self, bucket: StoredBucket) -> None:
         self._bucket = bucket

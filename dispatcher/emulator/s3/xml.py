@@ -1,13 +1,13 @@
-"""XML as S3 writes and reads it."""
+"""XML of S3: documents written and read."""
 
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
+from dispatcher.emulator.clock import iso_time
 from dispatcher.emulator.http.message import Refusal
-from dispatcher.emulator.s3.listing import Page
+from dispatcher.emulator.s3.listing import ListingPage
 from dispatcher.emulator.s3.store import StoredBucket
-from dispatcher.emulator.sagemaker.events import iso_time
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -42,7 +42,7 @@ def tagging(tags: dict[str, str]) -> bytes:
 def listing(
     bucket_name: str,
     bucket: StoredBucket,
-    page: Page,
+    page: ListingPage,
     *,
     query: dict[str, str],
     limit: int,

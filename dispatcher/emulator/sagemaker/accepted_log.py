@@ -1,4 +1,4 @@
-"""The journal of accepted invocations, so that a killed emulator goes on where it was."""
+"""Journal of accepted invocations, with which a killed emulator goes on."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -43,7 +43,7 @@ class AcceptedLog:
         return sorted(invocations, key=lambda invocation: invocation.serial)
 
     def add(self, invocation: AcceptedInvocation) -> None:
-        """Remember an invocation; it survives a killed process from here on."""
+        """Store an invocation; from here on it survives a killed process."""
         size = self._journal.append(_entry(invocation))
         self._open[invocation.serial] = invocation, size
         self._live_bytes += size

@@ -1,4 +1,4 @@
-"""The queue of one endpoint."""
+"""Queue of the invocations of one endpoint."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class Backlog:
     _queue: deque[int] = field(default_factory=deque)
     # Requests with one TTL expire in the order they came, so each TTL needs no more than a queue.
     _by_ttl: dict[int, deque[AcceptedInvocation]] = field(default_factory=dict)
-    # By serial; only here and in its TTL's queue, so that an expired one lets go of its body.
+    # By serial; only here and in its TTL's queue, so that the body of an expired one is freed.
     _waiting: dict[int, AcceptedInvocation] = field(default_factory=dict)
 
     def __len__(self) -> int:

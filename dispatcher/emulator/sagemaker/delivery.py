@@ -1,4 +1,4 @@
-"""What leaves an endpoint: output objects, failure objects and events, in this order."""
+"""Delivery of outcomes: first the output or failure object, then the event."""
 
 import asyncio
 import hashlib
@@ -8,13 +8,13 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.faults.plan import FaultPlan
 from dispatcher.emulator.http.blob import SPOOL_BYTES, Blob
 from dispatcher.emulator.models.model import ModelResponse
 from dispatcher.emulator.s3.store import ObjectStore, StoredObject
 from dispatcher.emulator.sagemaker.accepted_log import AcceptedLog
 from dispatcher.emulator.sagemaker.endpoint import Failure
 from dispatcher.emulator.sagemaker.events import expired_event, failure_event, success_event
+from dispatcher.emulator.sagemaker.fault_points import EndpointFaults
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 from dispatcher.emulator.sns.topics import Topics
 
@@ -28,7 +28,7 @@ class OutputDelivery:
         objects: S3.
         topics: SNS, or None to publish nothing.
         clock: Time.
-        faults: What goes wrong with events.
+        faults: Source of the faults of events.
         accepted: Journal of open invocations, or None.
         response_in_event: Whether small responses travel in the event.
     """
@@ -41,7 +41,7 @@ class OutputDelivery:
         objects: ObjectStore,
         topics: Topics | None,
         clock: Clock,
-        faults: FaultPlan,
+        faults: EndpointFaults,
         accepted: AcceptedLog | None,
         response_in_event: bool,
     ) -> None:
@@ -57,12 +57,12 @@ class OutputDelivery:
         self._error: dict[str, str] = {}
 
     def add_endpoint(self, name: str, *, success_topic: str, error_topic: str) -> None:
-        """Say which topics an endpoint's events go to."""
+        """Set the topics of an endpoint's events."""
         self._success[name] = success_topic
         self._error[name] = error_topic
 
     async def load(self, invocation: AcceptedInvocation) -> bytes | Failure:
-        """Return the payload from S3, or why there is none."""
+        """Return the payload from S3, or the failure where there is none."""
         location = invocation.input_location or ""
         bucket, key = split_location(location)
         stored = self._objects.get(bucket, key)
@@ -72,7 +72,7 @@ class OutputDelivery:
                     return stored.blob.read()
                 return await asyncio.to_thread(stored.blob.read)
             except FileNotFoundError:
-                pass  # deleted in this very moment, which is the same as before
+                pass  # deleted in this moment, as if it had never been there
         text = f"Unable to download input data from {location}: "
         text += "NoSuchKey" if bucket in self._objects.buckets else "NoSuchBucket"
         return Failure(f"ClientError: {text}", text.encode())
@@ -80,7 +80,7 @@ class OutputDelivery:
     def completed(
         self, invocation: AcceptedInvocation, response: ModelResponse, *, silent: bool = False
     ) -> None:
-        """Write the output, then publish unless it is to be silent."""
+        """Write the output, then publish unless ``silent``."""
         self._put(invocation.output_key, response.body, response.content_type)
         event = success_event(
             invocation,
@@ -95,7 +95,7 @@ class OutputDelivery:
     def failed(
         self, invocation: AcceptedInvocation, failure: Failure, *, silent: bool = False
     ) -> None:
-        """Write the failure object, then publish unless it is to be silent."""
+        """Write the failure object, then publish unless ``silent``."""
         self._put(invocation.failure_key, failure.body, "text/plain")
         event = failure_event(
             invocation,
@@ -108,7 +108,7 @@ class OutputDelivery:
         self._publish(self._error, invocation, event, silent=silent)
 
     def expired(self, invocation: AcceptedInvocation, *, silent: bool = False) -> None:
-        """Publish that the time to live is over, unless it is to be silent."""
+        """Publish that the time to live is over, unless ``silent``."""
         event = expired_event(invocation, region=self._region, now=self._clock.now())
         self._publish(self._error, invocation, event, silent=silent)
 
@@ -136,7 +136,7 @@ class OutputDelivery:
                 self._topics.publish(topic, stray)
             message = orjson.dumps(event).decode()
             self._topics.publish(topic, message, delays=publication.delays)
-        # Last: a kill before this runs the invocation again, which is at-least-once, as S3 and SNS.
+        # Last: after a kill before this the invocation runs again: at least once, as S3 and SNS.
         if self._accepted is not None:
             self._accepted.settle(invocation.serial)
 

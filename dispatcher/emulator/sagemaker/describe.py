@@ -1,4 +1,4 @@
-"""What SageMaker's control plane says of an emulated endpoint."""
+"""Descriptions of an emulated endpoint by SageMaker's control plane."""
 
 from collections.abc import Container
 from typing import Any
@@ -29,7 +29,7 @@ def describe(
     events: bool,
     response_in_event: bool,
 ) -> dict[str, Any]:
-    """Answer DescribeEndpoint or DescribeEndpointConfig.
+    """Return the response of DescribeEndpoint or DescribeEndpointConfig.
 
     Args:
         operation: The operation's name.

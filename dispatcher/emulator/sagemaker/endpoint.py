@@ -1,4 +1,4 @@
-"""One emulated endpoint: its queue, its instances, and what becomes of an invocation."""
+"""One emulated endpoint: its queue, its instances, and the outcomes of invocations."""
 
 import asyncio
 import inspect
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.faults.plan import FaultPlan
 from dispatcher.emulator.models.model import (
     ModelError,
     ModelRequest,
@@ -21,6 +20,7 @@ from dispatcher.emulator.models.model import (
 )
 from dispatcher.emulator.models.text_stats import text_stats
 from dispatcher.emulator.sagemaker.backlog import Backlog
+from dispatcher.emulator.sagemaker.fault_points import EndpointFaults
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 
 _QUICK = (echo, text_stats)
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, frozen=True)
 class Failure:
-    """Why an invocation failed.
+    """The failure of an invocation.
 
     Attributes:
         reason: The event's failureReason.
@@ -43,23 +43,23 @@ class Failure:
 
 
 class Outcomes(Protocol):
-    """Where an endpoint takes its inputs from and reports to."""
+    """Source of an endpoint's inputs, and receiver of its outcomes."""
 
     async def load(self, invocation: AcceptedInvocation) -> bytes | Failure:
-        """Return the payload, or why there is none."""
+        """Return the payload, or the failure where there is none."""
 
     def completed(
         self, invocation: AcceptedInvocation, response: ModelResponse, *, silent: bool = False
     ) -> None:
-        """Write the output, then publish unless it is to be silent."""
+        """Write the output, then publish unless ``silent``."""
 
     def failed(
         self, invocation: AcceptedInvocation, failure: Failure, *, silent: bool = False
     ) -> None:
-        """Write the failure object, then publish unless it is to be silent."""
+        """Write the failure object, then publish unless ``silent``."""
 
     def expired(self, invocation: AcceptedInvocation, *, silent: bool = False) -> None:
-        """Publish that the time to live is over, unless it is to be silent."""
+        """Publish that the time to live is over, unless ``silent``."""
 
 
 class Endpoint:
@@ -71,8 +71,8 @@ class Endpoint:
         instances: Inferences at once.
         times: How long each takes, on top of what the model itself needs.
         clock: Time.
-        outcomes: Where results go.
-        faults: What goes wrong.
+        outcomes: Source of the inputs and receiver of the outcomes.
+        faults: Source of the faults of invocations.
         threads: Runs models that are plain functions.
         spawn: Starts a task that the emulator owns.
 
@@ -90,7 +90,7 @@ class Endpoint:
         times: ServiceTimes,
         clock: Clock,
         outcomes: Outcomes,
-        faults: FaultPlan,
+        faults: EndpointFaults,
         threads: Executor,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
@@ -127,20 +127,20 @@ class Endpoint:
             self._spawn(self._work())
 
     def expire(self) -> None:
-        """End what has waited too long; to be called now and then."""
+        """Expire the invocations that have waited too long; call it about once a second."""
         for invocation in self._backlog.expire(self._clock.now()):
             self.expired += 1
             try:
                 self._outcomes.expired(invocation)
             except OSError as error:
-                _note_lost(invocation, error)
-        self._note_idle()
+                _log_lost_outcome(invocation, error)
+        self._update_idle()
 
     async def idle(self) -> None:
         """Return when nothing waits or runs."""
         await self._idle.wait()
 
-    def _note_idle(self) -> None:
+    def _update_idle(self) -> None:
         if not self.running and not self._backlog:
             self._idle.set()
 
@@ -155,38 +155,40 @@ class Endpoint:
                 try:
                     await self._infer(invocation)
                 except Exception as error:
-                    # The instance must go on, whatever became of this one.
-                    _note_lost(invocation, error)
+                    # The instance must go on after any error.
+                    _log_lost_outcome(invocation, error)
         finally:
             self.running -= 1
-            self._note_idle()
+            self._update_idle()
 
     async def _infer(self, invocation: AcceptedInvocation) -> None:
-        fate = self._faults.fate(invocation)
-        if fate.expires:
+        fault = self._faults.invocation(invocation)
+        if fault.expires:
             self.expired += 1
-            self._outcomes.expired(invocation, silent=fate.silent)
+            self._outcomes.expired(invocation, silent=fault.silent)
             return
         time = self._times.draw()
         late = time >= invocation.timeout
         # Even a model that takes no time lets the others run in between.
         await self._clock.sleep(min(time, invocation.timeout))
-        if fate.fails is not None:
-            answer: ModelResponse | Failure = _model_failure(fate.fails, "a fault of the emulator")
+        if fault.model_status is not None:
+            result: ModelResponse | Failure = _model_failure(
+                fault.model_status, "a fault of the emulator"
+            )
         elif late:
-            answer = _timed_out()
+            result = _timed_out()
         else:
-            answer = await self._answer(invocation, asyncio.timeout(invocation.timeout - time))
-        if isinstance(answer, ModelResponse):
-            answer = self._faults.answer(invocation, answer)
+            result = await self._call_model(invocation, asyncio.timeout(invocation.timeout - time))
+        if isinstance(result, ModelResponse):
+            result = self._faults.output(invocation, result)
             silent = self._faults.silences(invocation)
-            self._outcomes.completed(invocation, answer, silent=silent)
+            self._outcomes.completed(invocation, result, silent=silent)
             self.completed += 1
         else:
-            self._outcomes.failed(invocation, answer, silent=fate.silent)
+            self._outcomes.failed(invocation, result, silent=fault.silent)
             self.failed += 1
 
-    async def _answer(
+    async def _call_model(
         self, invocation: AcceptedInvocation, limit: asyncio.Timeout
     ) -> ModelResponse | Failure:
         body = invocation.body
@@ -211,11 +213,11 @@ class Endpoint:
         except Exception as error:
             if limit.expired():
                 return _timed_out()
-            # Whatever a model raises is an answer of status 500, as behind a real container.
+            # Any exception of a model is a response of status 500, as behind a real container.
             return _model_failure(500, f"{type(error).__name__}: {error}")
         if isinstance(result, ModelResponse):
             return result
-        return ModelResponse(result, _answer_type(invocation))
+        return ModelResponse(result, _content_type(invocation))
 
     async def _predict(self, request: ModelRequest) -> Result:
         result: Result | Awaitable[Result]
@@ -233,12 +235,12 @@ class Endpoint:
         return result
 
 
-def _note_lost(invocation: AcceptedInvocation, error: Exception) -> None:
-    """Log that an outcome could not be written, most likely for want of disk space.
+def _log_lost_outcome(invocation: AcceptedInvocation, error: Exception) -> None:
+    """Log an outcome that could not be written, most likely because the disk is full.
 
     With a state folder the invocation is tried again after a restart.
     """
-    # Neither traceback nor text: they may hold a payload.
+    # No traceback and no text: they may hold a payload.
     _log.error("the emulator lost invocation %s: %s", invocation.inference_id, _kind(error))
 
 
@@ -246,7 +248,7 @@ def _kind(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 
-def _answer_type(invocation: AcceptedInvocation) -> str:
+def _content_type(invocation: AcceptedInvocation) -> str:
     accept = invocation.accept
     return accept if accept and "*" not in accept and "," not in accept else "application/json"
 

@@ -1,16 +1,16 @@
 """Completion events, as the service publishes them to the endpoint's topics."""
 
 import base64
-from datetime import UTC, datetime
 from typing import Any
 
+from dispatcher.emulator.clock import iso_time
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 
 RESPONSE_IN_EVENT_BYTES = 128_000
 """Largest response that travels in an event (D: 128 KB)."""
 
 TEST_NOTIFICATION = '{"eventSource":"aws:sagemaker","eventName":"TestNotification"}'
-"""What each topic gets when an endpoint is created or updated."""
+"""Message to each topic when an endpoint is created or updated."""
 
 
 def success_event(
@@ -25,7 +25,7 @@ def success_event(
     """Return the event of a completed invocation.
 
     Args:
-        invocation: What was asked.
+        invocation: The invocation.
         region: AWS region.
         now: When it was completed, in seconds since the epoch.
         output_location: URI of the output object.
@@ -51,7 +51,7 @@ def failure_event(
     """Return the event of a failed invocation; arguments as in ``success_event``.
 
     Args:
-        invocation: What was asked.
+        invocation: The invocation.
         region: AWS region.
         now: When it failed, in seconds since the epoch.
         failure_location: URI of the failure object.
@@ -98,9 +98,3 @@ def _event(invocation: AcceptedInvocation, region: str, now: float, status: str)
 
 def _response_body(body: bytes) -> dict[str, str]:
     return {"content": base64.b64encode(body).decode("ascii"), "encoding": "BASE64"}
-
-
-def iso_time(seconds: float) -> str:
-    """Return seconds since the epoch as ``2023-01-29T16:59:09.174Z``."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"

@@ -1,17 +1,13 @@
-"""An invocation as the service accepts it: the request's headers checked and read."""
+"""Accepted invocations: the headers of a request, checked and read."""
 
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote
 from uuid import uuid4
 
 from dispatcher import limits
-from dispatcher.emulator.http.message import HttpRequest, Refusal
-
-HEADER: Final = "x-amzn-sagemaker-"
-
-_INVOKE: Final = re.compile(r"/endpoints/([^/?]+)/async-invocations")
+from dispatcher.emulator.http.message import Refusal
+from dispatcher.emulator.sagemaker.call import HEADER
 
 FILENAME_PATTERN = r"^(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9-_\.]*$"
 """Filename (B: FilenameHeader)."""
@@ -21,7 +17,7 @@ INFERENCE_ID_PATTERN = r"^[\x21-\x7e][\x20-\x7e]*$"
 
 _ASCII_PATTERN = r"^[\x00-\x7f]*$"
 
-# Header, name in messages, least and most characters, pattern.
+# Header, name in messages, minimum and maximum characters, pattern.
 _TEXTS: Final = (
     ("content-type", "contentType", 0, limits.HEADER_CHARS, _ASCII_PATTERN),
     ("accept", "accept", 0, limits.HEADER_CHARS, _ASCII_PATTERN),
@@ -44,8 +40,8 @@ _TEXTS: Final = (
     ("filename", "filename", 1, limits.FILENAME_CHARS, FILENAME_PATTERN),
 )
 _COMPILED: Final = tuple(
-    (HEADER + header, name, least, most, pattern, re.compile(pattern))
-    for header, name, least, most, pattern in _TEXTS
+    (HEADER + header, name, minimum, maximum, pattern, re.compile(pattern))
+    for header, name, minimum, maximum, pattern in _TEXTS
 )
 _NUMBERS: Final = (
     (HEADER + "requestttlseconds", "requestTTLSeconds", *limits.REQUEST_TTL_SECONDS),
@@ -64,7 +60,7 @@ class AcceptedInvocation:
     Attributes:
         serial: Its number at this endpoint's emulator; names it in the journal.
         endpoint: The endpoint's name.
-        inference_id: The caller's id, or one made by the service.
+        inference_id: The caller's id, or one that the service makes.
         body: The inline payload; empty where ``input_location`` is set.
         input_location: Where the payload is, or None.
         content_type: As sent, or None; so ``accept`` and ``custom_attributes``.
@@ -90,12 +86,6 @@ class AcceptedInvocation:
     received: float
 
 
-def invoked_endpoint(request: HttpRequest) -> str | None:
-    """Return the endpoint that a request would invoke, or None where it asks for anything else."""
-    path = _INVOKE.fullmatch(request.raw_path)
-    return unquote(path[1]) if path is not None and request.method == "POST" else None
-
-
 def check(headers: dict[str, str], body_bytes: int) -> None:
     """Check a request as InvokeEndpointAsync does.
 
@@ -104,24 +94,24 @@ def check(headers: dict[str, str], body_bytes: int) -> None:
         body_bytes: Length of the HTTP body.
 
     Raises:
-        Refusal: A 400 ValidationError that names everything that is wrong.
+        Refusal: A 400 ValidationError that names all mistakes.
     """
     wrong = [
         f"Value '{_shown(value)}' at '{name}' failed to satisfy constraint: {rule}"
-        for header, name, least, most, pattern, compiled in _COMPILED
+        for header, name, minimum, maximum, pattern, compiled in _COMPILED
         if (value := headers.get(header)) is not None
-        and (rule := _broken_rule(value, least, most, pattern, compiled))
+        and (rule := _broken_rule(value, minimum, maximum, pattern, compiled))
     ]
-    for header, name, least, most in _NUMBERS:
+    for header, name, minimum, maximum in _NUMBERS:
         value = headers.get(header)
         if value is None:
             continue
         if not re.fullmatch(r"-?[0-9]{1,18}", value):
             wrong.append(f"Value '{_shown(value)}' at '{name}' is not an integer")
-        elif int(value) < least:
-            wrong.append(_number_wrong(value, name, f"greater than or equal to {least}"))
-        elif int(value) > most:
-            wrong.append(_number_wrong(value, name, f"less than or equal to {most}"))
+        elif int(value) < minimum:
+            wrong.append(_number_wrong(value, name, f"greater than or equal to {minimum}"))
+        elif int(value) > maximum:
+            wrong.append(_number_wrong(value, name, f"less than or equal to {maximum}"))
     if body_bytes > limits.INLINE_BODY_BYTES:
         wrong.append(
             "Value at 'body' failed to satisfy constraint: Member must have length less than or "
@@ -144,12 +134,12 @@ def check(headers: dict[str, str], body_bytes: int) -> None:
 
 
 def _broken_rule(
-    value: str, least: int, most: int, pattern: str, compiled: re.Pattern[str]
+    value: str, minimum: int, maximum: int, pattern: str, compiled: re.Pattern[str]
 ) -> str | None:
-    if len(value) < least:
-        return f"Member must have length greater than or equal to {least}"
-    if len(value) > most:
-        return f"Member must have length less than or equal to {most}"
+    if len(value) < minimum:
+        return f"Member must have length greater than or equal to {minimum}"
+    if len(value) > maximum:
+        return f"Member must have length less than or equal to {maximum}"
     # fullmatch: Python's $ would let a line break at the end pass.
     if not compiled.fullmatch(value):
         return f"Member must satisfy regular expression pattern: {pattern}"
@@ -171,7 +161,7 @@ def read(
 ) -> AcceptedInvocation:
     """Return the invocation of a request that has passed ``check``.
 
-    Without a Filename the service makes a name that has nothing to do with the InferenceId.
+    Without a Filename the service makes a name that is unrelated to the InferenceId.
     """
     get = headers.get
     name = get(HEADER + "filename")

@@ -1,4 +1,4 @@
-"""SageMaker: InvokeEndpointAsync, and what describes an endpoint."""
+"""SageMaker over its REST and JSON protocols: InvokeEndpointAsync and descriptions."""
 
 from collections.abc import Mapping
 from itertools import count
@@ -6,11 +6,13 @@ from typing import Any, Final
 
 import orjson
 
-from dispatcher.emulator.auth.refusals import CommonSigning
+from dispatcher.emulator.auth.refusals import CommonSignatureRefusals
 from dispatcher.emulator.clock import Clock
+from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.http.message import HttpRequest, HttpResponse, Refusal
 from dispatcher.emulator.sagemaker import invocation
 from dispatcher.emulator.sagemaker.accepted_log import AcceptedLog
+from dispatcher.emulator.sagemaker.call import invoked_endpoint, read_call
 from dispatcher.emulator.sagemaker.describe import describe
 from dispatcher.emulator.sagemaker.endpoint import Endpoint
 from dispatcher.emulator.sqs.long_poll import ACCOUNT
@@ -43,7 +45,7 @@ class SageMaker:
         "User: arn:aws:iam::000000000000:user/denied is not authorized to perform this action",
     )
     malformed_body = "SerializationException"
-    signing = CommonSigning()
+    signature_refusals = CommonSignatureRefusals()
 
     def __init__(
         self,
@@ -65,12 +67,16 @@ class SageMaker:
         self._accepted = accepted
         self._serials = count(1 if accepted is None else accepted.next_serial)
 
+    def read_call(self, request: HttpRequest) -> Call:
+        """Return the call that a request makes."""
+        return read_call(request)
+
     def answer(self, request: HttpRequest) -> HttpResponse:
         """Answer a signed request."""
         target = request.headers.get("x-amz-target", "")
         if target.startswith("SageMaker."):
             return self._describe(target.removeprefix("SageMaker."), request)
-        name = invocation.invoked_endpoint(request)
+        name = invoked_endpoint(request)
         if name is None:
             raise Refusal(404, "UnknownOperationException", "The emulator has no such operation.")
         return self._invoke(name, request)
@@ -109,7 +115,7 @@ class SageMaker:
             asked = None
         if not isinstance(asked, dict):
             raise Refusal(400, "SerializationException", "The body is not a JSON object.")
-        answer = describe(
+        description = describe(
             operation,
             asked,
             endpoints=self._endpoints,
@@ -119,7 +125,7 @@ class SageMaker:
             response_in_event=self._response_in_event,
         )
         return HttpResponse(
-            200, {"Content-Type": "application/x-amz-json-1.1"}, orjson.dumps(answer)
+            200, {"Content-Type": "application/x-amz-json-1.1"}, orjson.dumps(description)
         )
 
     def refuse(self, request: HttpRequest, refusal: Refusal) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""SNS filter policies: which messages a subscription gets."""
+"""SNS filter policies, which select the messages of a subscription."""
 
 from typing import Any
 

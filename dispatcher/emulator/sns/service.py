@@ -8,10 +8,11 @@ from xml.sax.saxutils import escape
 
 import orjson
 
-from dispatcher.emulator.auth.refusals import CommonSigning
+from dispatcher.emulator.auth.refusals import CommonSignatureRefusals
+from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.http.message import HttpRequest, HttpResponse, Refusal
 from dispatcher.emulator.sns.filter_policy import check_policy
-from dispatcher.emulator.sns.topics import Attributes, Scope, Subscription, Topics
+from dispatcher.emulator.sns.topics import Attributes, PolicyScope, Subscription, Topics
 from dispatcher.emulator.sqs.messages import FORBIDDEN, attributes_md5
 
 MESSAGE_BYTES = 262_144
@@ -20,7 +21,7 @@ MESSAGE_BYTES = 262_144
 _NAMESPACE = "http://sns.amazonaws.com/doc/2010-03-31/"
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _BOOLEANS = {"true": True, "false": False}
-_SCOPES: dict[str, Scope] = {
+_SCOPES: dict[str, PolicyScope] = {
     "MessageAttributes": "MessageAttributes",
     "MessageBody": "MessageBody",
 }
@@ -37,11 +38,13 @@ class Sns:
 
     request_id_header = "x-amzn-RequestId"
     missing_signature = Refusal(
-        403, "MissingAuthenticationToken", "HttpRequest is missing Authentication Token"
+        403, "MissingAuthenticationToken", "Request is missing Authentication Token"
     )
     access_denied = Refusal(403, "AuthorizationError", "The caller is not authorized.")
     malformed_body = "MalformedQueryString"
-    signing = CommonSigning(wrong="SignatureDoesNotMatch", unknown_key="InvalidClientTokenId")
+    signature_refusals = CommonSignatureRefusals(
+        wrong="SignatureDoesNotMatch", unknown_key="InvalidClientTokenId"
+    )
 
     def __init__(self, topics: Topics) -> None:
         self._topics = topics
@@ -57,6 +60,11 @@ class Sns:
             "Publish": self._publish,
         }
 
+    def read_call(self, request: HttpRequest) -> Call:
+        """Return the call that a request makes, which has no names here."""
+        del request
+        return Call("sns", "")
+
     def answer(self, request: HttpRequest) -> HttpResponse:
         """Answer a signed request."""
         form = dict(
@@ -68,8 +76,8 @@ class Sns:
             raise Refusal(400, "InvalidAction", f"The emulator does not play {name!r}.")
         result = action(form)
         body = (
-            f'<{name}HttpResponse xmlns="{_NAMESPACE}"><{name}Result>{result}</{name}Result>'
-            f"</{name}HttpResponse>"
+            f'<{name}Response xmlns="{_NAMESPACE}"><{name}Result>{result}</{name}Result>'
+            f"</{name}Response>"
         )
         return HttpResponse(200, {"Content-Type": "text/xml"}, body.encode())
 
@@ -121,7 +129,7 @@ class Sns:
         queue = form.get("Endpoint", "")
         if not queue.startswith("arn:aws:sqs:"):
             raise _invalid("SQS endpoint ARN")
-        # Checked on a draft first: what is refused must leave no subscription behind.
+        # Checked on a draft first: a refusal must leave no subscription behind.
         attributes = _numbered_map(form, "Attributes.entry", "key", "value")
         draft = Subscription("", topic, queue)
         for name, value in attributes.items():
@@ -196,15 +204,15 @@ def _policy(text: str) -> dict[str, Any] | None:
 
 
 def _message_attributes(form: Form) -> Attributes | None:
-    found: Attributes = {}
+    attributes: Attributes = {}
     for prefix in _numbered(form, "MessageAttributes.entry", ".Name"):
         attribute = {"DataType": form.get(f"{prefix}.Value.DataType", "String")}
         for kind in ("StringValue", "BinaryValue"):
             value = form.get(f"{prefix}.Value.{kind}")
             if value is not None:
                 attribute[kind] = value
-        found[form[f"{prefix}.Name"]] = attribute
-    return found or None
+        attributes[form[f"{prefix}.Name"]] = attribute
+    return attributes or None
 
 
 def _numbered_map(form: Form, prefix: str, key: str, value: str) -> dict[str, str]:

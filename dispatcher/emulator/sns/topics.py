@@ -7,18 +7,17 @@ from uuid import uuid4
 
 import orjson
 
-from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.sagemaker.events import iso_time
+from dispatcher.emulator.clock import Clock, iso_time
 from dispatcher.emulator.sns.filter_policy import matches
 from dispatcher.emulator.sqs.long_poll import ACCOUNT, Queues
 
 Attributes = dict[str, dict[str, Any]]
-Scope = Literal["MessageAttributes", "MessageBody"]
+PolicyScope = Literal["MessageAttributes", "MessageBody"]
 
 
 @dataclass(slots=True)
 class Subscription:
-    """Who gets the messages of a topic.
+    """Subscription of a queue to a topic.
 
     Attributes:
         arn: Its ARN.
@@ -26,7 +25,7 @@ class Subscription:
         queue_arn: The queue that messages go to.
         raw: Whether the message goes as it is instead of in an envelope.
         policy: The filter policy, or None.
-        scope: What the policy looks at.
+        scope: The part of a message that the policy filters on.
     """
 
     arn: str
@@ -34,7 +33,7 @@ class Subscription:
     queue_arn: str
     raw: bool = False
     policy: dict[str, Any] | None = None
-    scope: Scope = "MessageAttributes"
+    scope: PolicyScope = "MessageAttributes"
 
 
 @dataclass(slots=True)
@@ -103,8 +102,8 @@ class Topics:
         message_id = str(uuid4())
         envelope: str | None = None
         for subscription in self.topics[topic_arn].values():
-            mailbox = self.queues.of_arn(subscription.queue_arn)
-            if mailbox is None or not _wanted(subscription, message, attributes or {}):
+            queue = self.queues.of_arn(subscription.queue_arn)
+            if queue is None or not _wanted(subscription, message, attributes or {}):
                 continue
             body = message
             if not subscription.raw:
@@ -113,7 +112,7 @@ class Topics:
                 body = envelope
             for delay in delays:
                 carried = attributes if subscription.raw else None
-                mailbox.send(body, delay=delay, attributes=carried)
+                queue.send(body, delay=delay, attributes=carried)
         return message_id
 
     def _envelope(

@@ -1,4 +1,4 @@
-"""SQS queues with somebody waiting at them: long polls are woken by arrivals."""
+"""SQS queues with long polls, which arrivals wake."""
 
 import asyncio
 import re
@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.faults.plan import FaultPlan
+from dispatcher.emulator.sqs.fault_points import QueueFaults
 from dispatcher.emulator.sqs.queue import MessageQueue, StoredMessage
 
 ACCOUNT = "000000000000"
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 class PolledQueue:
-    """One queue and those who long-poll it.
+    """One queue and its waiting receivers.
 
     Attributes:
         name: The queue's name.
@@ -27,7 +27,7 @@ class PolledQueue:
         queue: The messages.
     """
 
-    def __init__(self, name: str, arn: str, clock: Clock, faults: FaultPlan) -> None:
+    def __init__(self, name: str, arn: str, clock: Clock, faults: QueueFaults) -> None:
         self.name = name
         self.arn = arn
         self.attributes: dict[str, str] = {}
@@ -51,16 +51,16 @@ class PolledQueue:
         return message
 
     async def receive(
-        self, most: int, *, wait: float, visibility: float | None = None
+        self, max_messages: int, *, wait: float, visibility: float | None = None
     ) -> list[StoredMessage]:
-        """Take up to ``most`` messages, waiting up to ``wait`` seconds for the first.
+        """Take up to ``max_messages`` messages, waiting up to ``wait`` seconds for the first.
 
         Nothing is taken when the call is cancelled.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait
         while True:
-            taken = self.queue.receive(most, now=self._clock.now(), visibility=visibility)
+            taken = self.queue.receive(max_messages, now=self._clock.now(), visibility=visibility)
             if taken or loop.time() >= deadline:
                 break
             await self._arrival(deadline - loop.time())
@@ -71,17 +71,17 @@ class PolledQueue:
         self._pass_on()
         return taken
 
-    async def _arrival(self, most: float) -> None:
+    async def _arrival(self, seconds: float) -> None:
         if (wake := self.queue.next_wake()) is not None:
-            most = min(most, max(wake - self._clock.now(), 0.001))
+            seconds = min(seconds, max(wake - self._clock.now(), 0.001))
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         self._waiters[future] = None
-        timer = loop.call_later(most, _settle, future)
+        timer = loop.call_later(seconds, _resolve, future)
         try:
             await future
         except asyncio.CancelledError:
-            # This one may have been chosen for a message that it will not take.
+            # This receiver may have been woken for a message that it will not take.
             self._waiters.pop(future, None)
             self._pass_on()
             raise
@@ -113,13 +113,13 @@ class Queues:
     Attributes:
         region: AWS region, for ARNs.
         clock: Time for all queues.
-        faults: What goes wrong with messages.
+        faults: Source of the faults inside queues.
         by_name: The queues.
     """
 
     region: str
     clock: Clock
-    faults: FaultPlan
+    faults: QueueFaults
     by_name: dict[str, PolledQueue] = field(default_factory=dict)
 
     def create(self, name: str) -> PolledQueue:
@@ -130,18 +130,18 @@ class Queues:
         """
         if not _NAME.fullmatch(name):
             raise ValueError(name)
-        mailbox = self.by_name.get(name)
-        if mailbox is None:
+        queue = self.by_name.get(name)
+        if queue is None:
             arn = f"arn:aws:sqs:{self.region}:{ACCOUNT}:{name}"
-            mailbox = self.by_name[name] = PolledQueue(name, arn, self.clock, self.faults)
-        return mailbox
+            queue = self.by_name[name] = PolledQueue(name, arn, self.clock, self.faults)
+        return queue
 
     def of_arn(self, arn: str) -> PolledQueue | None:
         """Return the queue of an ARN, or None."""
-        found = self.by_name.get(arn.rpartition(":")[2])
-        return found if found is not None and found.arn == arn else None
+        queue = self.by_name.get(arn.rpartition(":")[2])
+        return queue if queue is not None and queue.arn == arn else None
 
 
-def _settle(future: asyncio.Future[None]) -> None:
+def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)

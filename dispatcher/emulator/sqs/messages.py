@@ -1,4 +1,4 @@
-"""One message of SQS: what is asked of it, and what is told of it."""
+"""One SQS message: sent, deleted, and shown to a receiver."""
 
 import base64
 import hashlib
@@ -11,28 +11,28 @@ from dispatcher.emulator.sqs.parameters import DELAY_SECONDS, MESSAGE_BYTES, Inp
 from dispatcher.emulator.sqs.queue import StoredMessage
 
 FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that a message must not hold: those that XML 1.0 does not know (D)."""
+"""Characters that a message must not hold: those that XML 1.0 does not allow (D)."""
 
 
-def send(mailbox: PolledQueue, entry: Input) -> Input:
-    """Send one message and return what is said of it.
+def send(queue: PolledQueue, entry: Input) -> Input:
+    """Send one message and return its entry of the response.
 
     Raises:
         Refusal: The message is not one that SQS takes.
     """
     body = text(entry, "MessageBody")
-    if len(body.encode()) > int(mailbox.attributes.get("MaximumMessageSize", MESSAGE_BYTES)):
+    if len(body.encode()) > int(queue.attributes.get("MaximumMessageSize", MESSAGE_BYTES)):
         raise Refusal(
             400,
             "InvalidParameterValue",
-            "One or more parameters are invalid. Reason: StoredMessage must be shorter than "
-            f"{mailbox.attributes.get('MaximumMessageSize', MESSAGE_BYTES)} bytes.",
+            "One or more parameters are invalid. Reason: Message must be shorter than "
+            f"{queue.attributes.get('MaximumMessageSize', MESSAGE_BYTES)} bytes.",
         )
     if FORBIDDEN.search(body):
         raise Refusal(
             400, "InvalidMessageContents", "Invalid characters found. Valid are those of XML 1.0."
         )
-    default_delay = int(mailbox.attributes.get("DelaySeconds", "0"))
+    default_delay = int(queue.attributes.get("DelaySeconds", "0"))
     delay = number(entry, "DelaySeconds", 0, DELAY_SECONDS, default=default_delay)
     attributes = entry.get("MessageAttributes") or {}
     if not isinstance(attributes, dict):
@@ -43,21 +43,21 @@ def send(mailbox: PolledQueue, entry: Input) -> Input:
         raise Refusal(
             400, "InvalidParameterValue", f"The message attribute '{error}' has no type or value."
         ) from None
-    message = mailbox.send(body, delay=delay, attributes=attributes)
+    message = queue.send(body, delay=delay, attributes=attributes)
     sent = {"MessageId": message.id, "MD5OfMessageBody": message.md5}
     return sent if md5 is None else {**sent, "MD5OfMessageAttributes": md5}
 
 
-def delete(mailbox: PolledQueue, entry: Input) -> None:
+def delete(queue: PolledQueue, entry: Input) -> None:
     """Delete one message by its receipt handle; raises Refusal for one of another queue."""
     try:
-        mailbox.queue.delete(text(entry, "ReceiptHandle"))
+        queue.queue.delete(text(entry, "ReceiptHandle"))
     except ValueError:
         raise bad_receipt() from None
 
 
 def bad_receipt() -> Refusal:
-    """Return the refusal of a receipt handle that the queue has never given out."""
+    """Return the refusal of a receipt handle that the queue has never issued."""
     return Refusal(404, "ReceiptHandleIsInvalid", "The input receipt handle is invalid.")
 
 
@@ -65,11 +65,11 @@ def shown(message: StoredMessage, system: set[str], custom: list[str]) -> Input:
     """Return a received message as it travels.
 
     Args:
-        message: It.
+        message: The message.
         system: Names of the system attributes that are wanted, or All.
         custom: Names of the message attributes that are wanted, with All, ``.*`` and ``prefix.*``.
     """
-    answer: Input = {
+    entry: Input = {
         "MessageId": message.id,
         "ReceiptHandle": message.receipt,
         "MD5OfBody": message.md5,
@@ -82,16 +82,16 @@ def shown(message: StoredMessage, system: set[str], custom: list[str]) -> Input:
             "ApproximateReceiveCount": str(message.receives),
             "ApproximateFirstReceiveTimestamp": str(int(message.first_received * 1000)),
         }
-        answer["Attributes"] = {k: v for k, v in every.items() if "All" in system or k in system}
+        entry["Attributes"] = {k: v for k, v in every.items() if "All" in system or k in system}
     wanted = {
         name: value
         for name, value in message.attributes.items()
         if any(c in ("All", ".*", name) or _prefix_of(c, name) for c in custom)
     }
     if wanted:
-        answer["MessageAttributes"] = wanted
-        answer["MD5OfMessageAttributes"] = attributes_md5(wanted)
-    return answer
+        entry["MessageAttributes"] = wanted
+        entry["MD5OfMessageAttributes"] = attributes_md5(wanted)
+    return entry
 
 
 def _prefix_of(pattern: str, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What an SQS request may ask: its parameters, read and checked."""
+"""Parameters of SQS requests, read and checked."""
 
 import re
 from collections.abc import Callable
@@ -47,32 +47,32 @@ def text(asked: Input, name: str) -> str:
     return value
 
 
-def number(asked: Input, name: str, least: int, most: int, *, default: int) -> int:
-    """Return a number between ``least`` and ``most``; raises Refusal for any other."""
+def number(asked: Input, name: str, minimum: int, maximum: int, *, default: int) -> int:
+    """Return a number between ``minimum`` and ``maximum``; raises Refusal for any other."""
     value = asked.get(name)
     if value is None:
         return default
     # In Python True is a number, in JSON it is not.
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
         raise Refusal(
             400,
             "InvalidParameterValue",
-            f"Value {value} for parameter {name} is invalid. Reason: Must be between {least} and "
-            f"{most}, if provided.",
+            f"Value {value} for parameter {name} is invalid. Reason: Must be between {minimum} and "
+            f"{maximum}, if provided.",
         )
     return value
 
 
 def texts(asked: Input, name: str) -> list[str]:
     """Return an optional list of texts; raises Refusal where it is anything else."""
-    found = asked.get(name) or []
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+    values = asked.get(name) or []
+    if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
         raise _wrong_shape(name, "a list of texts")
-    return found
+    return values
 
 
 def settable(asked: Input) -> dict[str, str]:
-    """Return the attributes that are to be set on a queue; raises Refusal for any other."""
+    """Return the attributes to set on a queue; raises Refusal for any that cannot be set."""
     attributes = asked.get("Attributes") or {}
     if not isinstance(attributes, dict):
         raise _wrong_shape("Attributes", "an object")
@@ -81,28 +81,28 @@ def settable(asked: Input) -> dict[str, str]:
             continue
         if name not in _SETTABLE:
             raise Refusal(400, "InvalidAttributeName", f"Unknown Attribute {name}.")
-        least, most = _SETTABLE[name]
+        minimum, maximum = _SETTABLE[name]
         given = whole_number(str(value))
-        if given is None or not least <= given <= most:
+        if given is None or not minimum <= given <= maximum:
             raise Refusal(400, "InvalidAttributeValue", f"Invalid value for the parameter {name}.")
     return {name: str(value) for name, value in attributes.items()}
 
 
 def entries(asked: Input) -> list[Input]:
     """Return the entries of a batch; raises Refusal where the whole batch is wrong."""
-    found = asked.get("Entries") or []
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+    batch = asked.get("Entries") or []
+    if not isinstance(batch, list) or not all(isinstance(entry, dict) for entry in batch):
         raise _wrong_shape("Entries", "a list of objects")
-    if not found:
+    if not batch:
         raise Refusal(400, "EmptyBatchRequest", "There should be at least one entry.")
-    if len(found) > limits.SQS_BATCH_ENTRIES:
+    if len(batch) > limits.SQS_BATCH_ENTRIES:
         raise Refusal(
             400,
             "TooManyEntriesInBatchRequest",
             f"Maximum number of entries per request are {limits.SQS_BATCH_ENTRIES}. "
-            f"You have sent {len(found)}.",
+            f"You have sent {len(batch)}.",
         )
-    ids = [text(entry, "Id") for entry in found]
+    ids = [text(entry, "Id") for entry in batch]
     if not all(_ENTRY_ID.fullmatch(entry_id) for entry_id in ids):
         raise Refusal(
             400,
@@ -112,11 +112,11 @@ def entries(asked: Input) -> list[Input]:
         )
     if len(set(ids)) < len(ids):
         raise Refusal(400, "BatchEntryIdsNotDistinct", "Two or more entries have the same Id.")
-    return found
+    return batch
 
 
 def each(batch: list[Input], action: Callable[[Input], Input | None]) -> Input:
-    """Apply ``action`` to every entry and return the answer: what succeeded and what did not."""
+    """Apply ``action`` to every entry and return the response: what succeeded and what failed."""
     done: list[Input] = []
     failed: list[Input] = []
     for entry in batch:

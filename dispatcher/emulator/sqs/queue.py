@@ -10,7 +10,7 @@ from typing import Any
 from dispatcher import limits
 
 RETENTION_SECONDS = 345_600
-"""How long a message is kept unless the queue says otherwise (D: 4 days)."""
+"""Default time that a message is kept, in seconds (D: 4 days)."""
 
 _SPARE_ENTRIES = 1000
 
@@ -24,7 +24,7 @@ class StoredMessage:
         id: MessageId.
         body: The text.
         md5: MD5 of the text, in hexadecimal.
-        attributes: StoredMessage attributes as the caller sent them.
+        attributes: Message attributes as the caller sent them.
         sent: When it was sent, in seconds since the epoch.
         receives: How often it was received.
         first_received: When it was first received; 0.0 before.
@@ -89,13 +89,13 @@ class MessageQueue:
         return message
 
     def receive(
-        self, most: int, *, now: float, visibility: float | None = None
+        self, max_messages: int, *, now: float, visibility: float | None = None
     ) -> list[StoredMessage]:
-        """Take up to ``most`` visible messages and hide them for ``visibility`` seconds."""
+        """Take up to ``max_messages`` visible messages and hide them for ``visibility`` seconds."""
         self.wake(now)
         taken: list[StoredMessage] = []
-        most_in_flight = limits.SQS_IN_FLIGHT_MESSAGES
-        while self._visible and len(taken) < most and self._in_flight < most_in_flight:
+        max_in_flight = limits.SQS_IN_FLIGHT_MESSAGES
+        while self._visible and len(taken) < max_messages and self._in_flight < max_in_flight:
             message = self._visible.popleft()
             if message.deleted:
                 continue

@@ -6,9 +6,10 @@ from typing import Any, Final
 import orjson
 
 from dispatcher import limits
-from dispatcher.emulator.auth.refusals import CommonSigning
+from dispatcher.emulator.auth.refusals import CommonSignatureRefusals
 from dispatcher.emulator.gateway.call import Call
-from dispatcher.emulator.http.message import Answer, HttpRequest, HttpResponse, Refusal
+from dispatcher.emulator.http.message import HttpRequest, HttpResponse, Refusal, ServiceResponse
+from dispatcher.emulator.sqs.call import read_call
 from dispatcher.emulator.sqs.long_poll import ACCOUNT, PolledQueue, Queues
 from dispatcher.emulator.sqs.messages import bad_receipt, delete, send, shown
 from dispatcher.emulator.sqs.parameters import (
@@ -24,7 +25,7 @@ from dispatcher.emulator.sqs.parameters import (
     texts,
 )
 
-# Code in the body, and in the header for clients that think in the former query protocol.
+# Code in the body: code in the header, for clients of the former query protocol.
 _QUERY_CODES: Final = {
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
     "QueueNameExists": "QueueAlreadyExists",
@@ -44,16 +45,16 @@ class Sqs:
 
     Args:
         queues: The queues.
-        url: Where the emulator is reached; queue URLs begin with it.
+        url: Returns the URL of the emulator, with which queue URLs begin.
     """
 
     request_id_header = "x-amzn-RequestId"
     missing_signature = Refusal(
-        403, "MissingAuthenticationToken", "HttpRequest is missing Authentication Token"
+        403, "MissingAuthenticationToken", "Request is missing Authentication Token"
     )
     access_denied = Refusal(403, "AccessDeniedException", "Access to the resource is denied.")
     malformed_body = "SerializationException"
-    signing = CommonSigning()
+    signature_refusals = CommonSignatureRefusals()
 
     def __init__(self, queues: Queues, url: Callable[[], str]) -> None:
         self._queues = queues
@@ -79,7 +80,11 @@ class Sqs:
         """Return the URL of a queue."""
         return f"{self._url()}/{ACCOUNT}/{name}"
 
-    def answer(self, request: HttpRequest) -> Answer:
+    def read_call(self, request: HttpRequest) -> Call:
+        """Return the call that a request makes."""
+        return read_call(request)
+
+    def answer(self, request: HttpRequest) -> ServiceResponse:
         """Answer a signed request."""
         operation = request.headers.get("x-amz-target", "").removeprefix("AmazonSQS.")
         action = self._actions.get(operation)
@@ -119,7 +124,7 @@ class Sqs:
                 raise Refusal(400, "QueueNameExists", f"Queue {name} exists with other attributes.")
             return {"QueueUrl": self.queue_url(name)}
         try:
-            mailbox = self._queues.create(name)
+            queue = self._queues.create(name)
         except ValueError:
             raise Refusal(
                 400,
@@ -127,11 +132,11 @@ class Sqs:
                 "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in "
                 "length (FIFO queues are not emulated).",
             ) from None
-        _set(mailbox, attributes)
+        _set(queue, attributes)
         return {"QueueUrl": self.queue_url(name)}
 
     def _delete_queue(self, asked: Input) -> None:
-        del self._queues.by_name[self._mailbox(asked).name]
+        del self._queues.by_name[self._queue(asked).name]
 
     def _list_queues(self, asked: Input) -> Input:
         prefix = text(asked, "QueueNamePrefix") if asked.get("QueueNamePrefix") else ""
@@ -142,43 +147,43 @@ class Sqs:
         return {"QueueUrl": self.queue_url(self._named(text(asked, "QueueName")).name)}
 
     def _get_queue_attributes(self, asked: Input) -> Input:
-        mailbox = self._mailbox(asked)
-        visible, in_flight, delayed = mailbox.queue.counts(self._queues.clock.now())
+        queue = self._queue(asked)
+        visible, in_flight, delayed = queue.queue.counts(self._queues.clock.now())
         every = {
-            "QueueArn": mailbox.arn,
+            "QueueArn": queue.arn,
             "ApproximateNumberOfMessages": str(visible),
             "ApproximateNumberOfMessagesNotVisible": str(in_flight),
             "ApproximateNumberOfMessagesDelayed": str(delayed),
-            "CreatedTimestamp": str(int(mailbox.created)),
+            "CreatedTimestamp": str(int(queue.created)),
             **DEFAULTS,
-            **mailbox.attributes,
+            **queue.attributes,
         }
         names = texts(asked, "AttributeNames")
         wanted = every if "All" in names else {n: every[n] for n in names if n in every}
         return {"Attributes": wanted}
 
     def _set_queue_attributes(self, asked: Input) -> None:
-        _set(self._mailbox(asked), settable(asked))
+        _set(self._queue(asked), settable(asked))
 
     def _purge_queue(self, asked: Input) -> None:
-        self._mailbox(asked).queue.purge()
+        self._queue(asked).queue.purge()
 
-    def _mailbox(self, asked: Input) -> PolledQueue:
+    def _queue(self, asked: Input) -> PolledQueue:
         return self._named(text(asked, "QueueUrl").rpartition("/")[2])
 
     def _named(self, name: str) -> PolledQueue:
-        mailbox = self._queues.by_name.get(name)
-        if mailbox is None:
+        queue = self._queues.by_name.get(name)
+        if queue is None:
             raise Refusal(400, "QueueDoesNotExist", "The specified queue does not exist.")
-        return mailbox
+        return queue
 
     # Messages
 
     def _send_message(self, asked: Input) -> Input:
-        return send(self._mailbox(asked), asked)
+        return send(self._queue(asked), asked)
 
     def _send_message_batch(self, asked: Input) -> Input:
-        mailbox = self._mailbox(asked)
+        queue = self._queue(asked)
         batch = entries(asked)
         size = sum(len(str(e.get("MessageBody", "")).encode()) for e in batch)
         if size > MESSAGE_BYTES:
@@ -188,12 +193,12 @@ class Sqs:
                 f"Batch requests cannot be longer than {MESSAGE_BYTES} bytes. "
                 f"You have sent {size} bytes.",
             )
-        return self._each("SendMessageBatch", mailbox, batch, send)
+        return self._each("SendMessageBatch", queue, batch, send)
 
     async def _receive_message(self, asked: Input) -> Input:
-        mailbox = self._mailbox(asked)
-        most = number(asked, "MaxNumberOfMessages", 1, limits.SQS_BATCH_ENTRIES, default=1)
-        default_wait = int(mailbox.attributes.get("ReceiveMessageWaitTimeSeconds", "0"))
+        queue = self._queue(asked)
+        max_messages = number(asked, "MaxNumberOfMessages", 1, limits.SQS_BATCH_ENTRIES, default=1)
+        default_wait = int(queue.attributes.get("ReceiveMessageWaitTimeSeconds", "0"))
         wait = number(
             asked, "WaitTimeSeconds", 0, limits.SQS_LONG_POLL_SECONDS, default=default_wait
         )
@@ -202,51 +207,49 @@ class Sqs:
             visibility = number(asked, "VisibilityTimeout", 0, VISIBILITY_SECONDS, default=0)
         system = {*texts(asked, "MessageSystemAttributeNames"), *texts(asked, "AttributeNames")}
         custom = texts(asked, "MessageAttributeNames")
-        taken = await mailbox.receive(most, wait=wait, visibility=visibility)
+        taken = await queue.receive(max_messages, wait=wait, visibility=visibility)
         if not taken:
             return {}
         return {"Messages": [shown(message, system, custom) for message in taken]}
 
     def _delete_message(self, asked: Input) -> None:
-        delete(self._mailbox(asked), asked)
+        delete(self._queue(asked), asked)
 
     def _delete_message_batch(self, asked: Input) -> Input:
-        mailbox = self._mailbox(asked)
-        return self._each("DeleteMessageBatch", mailbox, entries(asked), delete)
+        queue = self._queue(asked)
+        return self._each("DeleteMessageBatch", queue, entries(asked), delete)
 
     def _change_visibility(self, asked: Input) -> None:
-        self._change(self._mailbox(asked), asked)
+        self._change(self._queue(asked), asked)
 
     def _change_visibility_batch(self, asked: Input) -> Input:
-        operation, mailbox = "ChangeMessageVisibilityBatch", self._mailbox(asked)
-        return self._each(operation, mailbox, entries(asked), self._change)
+        operation, queue = "ChangeMessageVisibilityBatch", self._queue(asked)
+        return self._each(operation, queue, entries(asked), self._change)
 
     def _each(
         self,
         operation: str,
-        mailbox: PolledQueue,
+        queue: PolledQueue,
         batch: list[Input],
         action: Callable[[PolledQueue, Input], Input | None],
     ) -> Input:
         faults = self._queues.faults
 
         def apply(entry: Input) -> Input | None:
-            refusal = faults.entry(Call("sqs", operation, mailbox.name, entry["Id"]))
+            refusal = faults.entry(Call("sqs", operation, queue.name, entry["Id"]))
             if refusal is not None:
                 raise refusal
-            return action(mailbox, entry)
+            return action(queue, entry)
 
         return each(batch, apply)
 
-    def _change(self, mailbox: PolledQueue, entry: Input) -> None:
+    def _change(self, queue: PolledQueue, entry: Input) -> None:
         if entry.get("VisibilityTimeout") is None:
             raise Refusal(400, "MissingParameter", "VisibilityTimeout is required.")
         seconds = number(entry, "VisibilityTimeout", 0, VISIBILITY_SECONDS, default=0)
         receipt = text(entry, "ReceiptHandle")
         try:
-            changed = mailbox.queue.change_visibility(
-                receipt, seconds, now=self._queues.clock.now()
-            )
+            changed = queue.queue.change_visibility(receipt, seconds, now=self._queues.clock.now())
         except ValueError:
             raise bad_receipt() from None
         if not changed:
@@ -256,8 +259,8 @@ class Sqs:
                 f"Value {receipt} for parameter ReceiptHandle is invalid. Reason: Message does not "
                 "exist or is not available for visibility timeout change.",
             )
-        # A receiver that waits must learn of the new time, or take the message at once.
-        mailbox.changed()
+        # A waiting receiver must learn the new time, or take the message at once.
+        queue.changed()
 
 
 def _response(result: Any) -> HttpResponse:
@@ -265,8 +268,8 @@ def _response(result: Any) -> HttpResponse:
     return HttpResponse(200, {"Content-Type": "application/x-amz-json-1.0"}, body)
 
 
-def _set(mailbox: PolledQueue, attributes: dict[str, str]) -> None:
-    mailbox.attributes.update(attributes)
-    has = {**DEFAULTS, **mailbox.attributes}
-    mailbox.queue.visibility = float(has["VisibilityTimeout"])
-    mailbox.queue.retention = float(has["MessageRetentionPeriod"])
+def _set(queue: PolledQueue, attributes: dict[str, str]) -> None:
+    queue.attributes.update(attributes)
+    has = {**DEFAULTS, **queue.attributes}
+    queue.queue.visibility = float(has["VisibilityTimeout"])
+    queue.queue.retention = float(has["MessageRetentionPeriod"])

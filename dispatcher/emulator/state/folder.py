@@ -1,4 +1,4 @@
-"""The state folder: known by a file in it, and held by one process."""
+"""The state folder: marked by a file in it, and locked by one process."""
 
 import fcntl
 import os
@@ -9,14 +9,14 @@ from pathlib import Path
 from dispatcher.errors import ConfigError, StateError
 
 MARKER = "EMULATOR"
-"""The file that says that everything in its folder is the emulator's, to be deleted at will."""
+"""Marker file: everything in its folder belongs to the emulator, which may delete it."""
 
 _CONTENT = b"dispatcher emulator state, format 1\n"
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; the system lets go of it however the process ends.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process; the system unlocks it however the process ends.
 
     A new or empty folder is marked as the emulator's. One that holds anything else than the
     emulator's own state is left as it is.

@@ -1,8 +1,8 @@
-"""Reads all that a ledger holds, for ``dispatcher.ledger.check.verify``; changes nothing of it.
+"""Reader of a whole ledger for ``dispatcher.ledger.check.verify``, which changes nothing.
 
-Not beside a run: what the run settles meanwhile is deleted from the spool, and would be told as
-missing. Nor does it lock the run out: that a run began is seen afterwards, and nothing that was
-read is worth anything then.
+Not beside a run: the payloads that the run settles meanwhile are deleted from the spool, and would
+be reported as missing. Nor does it lock a run out: it sees afterwards that a run began, and then
+discards everything that was read.
 """
 
 import os
@@ -45,15 +45,15 @@ def read_holdings(path: Path) -> LedgerSnapshot:
     """
     if not path.is_file():
         raise _not_begun(path)
-    before = _last_taken(path)
+    before = _last_locked(path)
     if is_locked(path):
         raise _in_use(path)
     try:
         with closing(_connect(path)) as db:
-            holdings = _read(db)
+            snapshot = _read(db)
             is_blank = not db.execute("SELECT 1 FROM sqlite_master").fetchone()
-            has_tables_only = holdings.version == schema.VERSION and not (
-                holdings.broken or holdings.facts or holdings.streams or holdings.invocations
+            has_tables_only = snapshot.version == schema.VERSION and not (
+                snapshot.broken or snapshot.facts or snapshot.streams or snapshot.invocations
             )
             if is_blank or has_tables_only:  # killed while it was made; the next run goes on
                 raise _not_begun(path)
@@ -63,21 +63,21 @@ def read_holdings(path: Path) -> LedgerSnapshot:
             "file in ledger.path to begin a new run"
         ) from error
     spool = path.with_name(path.name + ".spool")
-    holdings.payloads = _payloads(spool, holdings.invocations)
+    snapshot.payloads = _payloads(spool, snapshot.invocations)
     if spool.is_dir():
         names = sorted(entry.name for entry in spool.iterdir())
-        holdings.strangers = [name for name in names if not _SEGMENT.fullmatch(name)]
-    holdings.files = {
-        name: _written(name, position, length)
-        for name, position, _, length in holdings.sinks
+        snapshot.unknown_files = [name for name in names if not _SEGMENT.fullmatch(name)]
+    snapshot.files = {
+        name: _read_sink(name, position, length)
+        for name, position, _, length in snapshot.sinks
         if isinstance(name, str)
         and isinstance(position, int)
         and isinstance(length, int)
         and 0 <= length <= position
     }
-    if _last_taken(path) != before or is_locked(path):
+    if _last_locked(path) != before or is_locked(path):
         raise _in_use(path)
-    return holdings
+    return snapshot
 
 
 def _not_begun(path: Path) -> ConfigError:
@@ -94,8 +94,8 @@ def _in_use(path: Path) -> StateError:
     )
 
 
-def _last_taken(path: Path) -> int | None:
-    """Return when a run last took the ledger, or None."""
+def _last_locked(path: Path) -> int | None:
+    """Return the time when a run last locked the ledger, or None."""
     try:
         return path.with_name(path.name + ".lock").stat().st_mtime_ns
     except FileNotFoundError:
@@ -104,39 +104,39 @@ def _last_taken(path: Path) -> int | None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     log = path.with_name(path.name + "-wal")
-    # Without a log nothing needs to be put together, and no file is made beside the ledger.
-    how = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
+    # Without a log SQLite needs no recovery, and must not create a file beside the ledger.
+    mode = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
 
 
 def _read(db: sqlite3.Connection) -> LedgerSnapshot:
-    holdings = LedgerSnapshot(version=db.execute("PRAGMA user_version").fetchone()[0])
-    pages = _rows(db, "its pages", "PRAGMA integrity_check", holdings)
-    holdings.broken += [" ".join(str(text).split()) for (text,) in pages if text != "ok"]
-    orphans = _rows(db, "its references", "PRAGMA foreign_key_check", holdings)
-    holdings.broken += [
+    snapshot = LedgerSnapshot(version=db.execute("PRAGMA user_version").fetchone()[0])
+    pages = _rows(db, "its pages", "PRAGMA integrity_check", snapshot)
+    snapshot.broken += [" ".join(str(text).split()) for (text,) in pages if text != "ok"]
+    orphans = _rows(db, "its references", "PRAGMA foreign_key_check", snapshot)
+    snapshot.broken += [
         f"a row of {table} belongs to no {parent}" for table, _, parent, _ in orphans
     ]
-    if holdings.version == schema.VERSION:
+    if snapshot.version == schema.VERSION:
         for name, query in _TABLES.items():
-            setattr(holdings, name, _rows(db, name, query, holdings))
+            setattr(snapshot, name, _rows(db, name, query, snapshot))
         last = "SELECT seq FROM sqlite_sequence WHERE name = 'invocation'"
-        for (seq,) in _rows(db, "last number", last, holdings):
-            holdings.last_number = seq
-    return holdings
+        for (seq,) in _rows(db, "last number", last, snapshot):
+            snapshot.last_number = seq
+    return snapshot
 
 
-def _rows(db: sqlite3.Connection, name: str, query: str, holdings: LedgerSnapshot) -> list[Row]:
-    """Return the rows of a query; if they cannot be read, none, and say so."""
+def _rows(db: sqlite3.Connection, name: str, query: str, snapshot: LedgerSnapshot) -> list[Row]:
+    """Return the rows of a query; if they cannot be read, none, and note it in the snapshot."""
     try:
         return db.execute(query).fetchall()
     except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
-        holdings.broken.append(f"{name} cannot be read ({error})")
+        snapshot.broken.append(f"{name} cannot be read ({error})")
         return []
 
 
 class _Payload(NamedTuple):
-    """Where a payload should lie; in the order in which segments are read."""
+    """Recorded place of a payload; sorts in the order in which segments are read."""
 
     segment: int
     offset: int
@@ -146,14 +146,14 @@ class _Payload(NamedTuple):
 
 
 def _payloads(spool: Path, rows: Iterable[Row]) -> dict[int, Literal["missing", "damaged"]]:
-    """Return what is wrong with payloads, by the numbers of their invocations."""
+    """Return the defects of payloads, by the numbers of their invocations."""
     places = []
     for row in rows:
         size, crc, segment, offset = row[6:10]
         match (segment, offset, size, crc, row[0]):
             case (int(), int(), int(), int(), int()) as place if min(place[:3]) >= 0:
                 places.append(_Payload(*place))
-    wrong: dict[int, Literal["missing", "damaged"]] = {}
+    defects: dict[int, Literal["missing", "damaged"]] = {}
     with ExitStack() as stack:
         segment, file = -1, None
         for place in sorted(places):
@@ -161,10 +161,10 @@ def _payloads(spool: Path, rows: Iterable[Row]) -> dict[int, Literal["missing", 
                 stack.close()
                 segment, file = place.segment, _open(stack, spool, place.segment)
             if file is None or os.fstat(file.fileno()).st_size < place.offset + place.size:
-                wrong[place.number] = "missing"
+                defects[place.number] = "missing"
             elif zlib.crc32(os.pread(file.fileno(), place.size, place.offset)) != place.crc:
-                wrong[place.number] = "damaged"
-    return dict(sorted(wrong.items()))
+                defects[place.number] = "damaged"
+    return dict(sorted(defects.items()))
 
 
 def _open(stack: ExitStack, spool: Path, segment: int) -> BinaryIO | None:
@@ -174,8 +174,8 @@ def _open(stack: ExitStack, spool: Path, segment: int) -> BinaryIO | None:
         return None
 
 
-def _written(name: str, position: int, tail_length: int) -> SinkFile | str | None:
-    """Read a sink's file up to what was recorded."""
+def _read_sink(name: str, position: int, tail_length: int) -> SinkFile | str | None:
+    """Read a sink's file up to the recorded position."""
     try:
         with Path(name).open("rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -1,4 +1,4 @@
-"""All that a ledger and the files beside it hold, as it was read and before it is judged."""
+"""Snapshot of a ledger and the files beside it: everything that was read, not yet judged."""
 
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -16,7 +16,7 @@ COLUMNS = (
 
 @dataclass(slots=True, frozen=True)
 class SinkFile:
-    """What a sink's file holds.
+    """Content of a sink's file.
 
     Attributes:
         size: Bytes of the file.
@@ -31,10 +31,10 @@ class SinkFile:
 
 @dataclass(slots=True)
 class LedgerSnapshot:
-    """All that a ledger and the files beside it hold, rows as they were read.
+    """Content of a ledger and the files beside it, rows as they were read.
 
     Attributes:
-        broken: What SQLite says of its pages, and which tables it cannot read.
+        broken: Complaints of SQLite about its pages, and the tables that it cannot read.
         version: The schema's.
         facts: Name, value.
         tallies: Name, records.
@@ -44,9 +44,9 @@ class LedgerSnapshot:
         messages: Stream, name, settled_at.
         invocations: ``COLUMNS``.
         last_number: The highest number ever given to an invocation, or None.
-        payloads: What is wrong with the payloads of invocations, by number; nothing for the sound.
-        strangers: Names in the spool's folder that are no segments.
-        files: What the files of the sinks hold, by their names; None where there is no file, or a
+        payloads: Defects of the payloads of invocations, by number; none for the sound.
+        unknown_files: Names in the spool's folder that are no segments.
+        files: Content of the files of the sinks, by their names; None where there is no file, or a
             sentence where it cannot be read.
     """
 
@@ -61,5 +61,5 @@ class LedgerSnapshot:
     invocations: list[Row] = field(default_factory=list)
     last_number: object = None
     payloads: dict[int, Literal["missing", "damaged"]] = field(default_factory=dict)
-    strangers: list[str] = field(default_factory=list)
+    unknown_files: list[str] = field(default_factory=list)
     files: dict[str, SinkFile | str | None] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a ledger says of its run, read while the run goes on or after it."""
+"""Status of a run, read from its ledger while the run goes on or after it."""
 
 import json
 import sqlite3
@@ -16,7 +16,7 @@ from dispatcher.ledger.store.lock import is_locked
 
 @dataclass(slots=True, frozen=True)
 class LedgerStatus:
-    """A picture of a run.
+    """State of a run at one moment.
 
     Attributes:
         run_tag: The beginning of its invocation ids.
@@ -28,12 +28,12 @@ class LedgerStatus:
         accepted: Invocations that are accepted and without an outcome.
         outstanding_records: Records of both.
         oldest_planned: Epoch seconds of the oldest of both, or None.
-        marks: Where each stream would be resumed: name, offset, line.
+        marks: The place where each stream would be resumed: name, offset, line.
         results_bytes: Length of the settled part of the results file.
         dead_letter_bytes: Length of the settled part of the dead-letter file.
         repeated: Invocations that may have reached the service more than once.
         split: Failed invocations of several records that were split.
-        parts: Invocations that were made of their parts.
+        parts: Invocations of the parts of split ones.
         running: A process holds the ledger now.
         finished: The source was read to its end and everything is settled.
     """
@@ -69,9 +69,9 @@ def read_status(path: Path) -> LedgerStatus:
         raise _not_begun(path)
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            db.execute("BEGIN")  # one picture, whatever is committed meanwhile
+            db.execute("BEGIN")  # one moment, whatever is committed meanwhile
             facts = dict(db.execute("SELECT name, value FROM fact"))
-            if "tag" not in facts:  # killed, or looked at, before it had its name
+            if "tag" not in facts:  # killed, or read, before it had its name
                 raise _not_begun(path)
             return _read(db, facts, running=is_locked(path))
     except (sqlite3.Error, KeyError, TypeError, ValueError) as error:
@@ -92,7 +92,7 @@ def _not_begun(path: Path) -> ConfigError:
 def _read(db: sqlite3.Connection, facts: dict[str, str], *, running: bool) -> LedgerStatus:
     tallies = dict(db.execute("SELECT name, records FROM tally"))
     sinks = dict(db.execute("SELECT name, position FROM sink"))
-    agreed = json.loads(facts.get("terms", "{}"))
+    terms = json.loads(facts.get("terms", "{}"))
     names = dict(db.execute("SELECT id, name FROM stream"))
     states = dict(db.execute("SELECT state, count(*) FROM invocation GROUP BY state"))
     records = sum(
@@ -117,8 +117,8 @@ def _read(db: sqlite3.Connection, facts: dict[str, str], *, running: bool) -> Le
         outstanding_records=records,
         oldest_planned=db.execute("SELECT min(planned_at) FROM invocation").fetchone()[0],
         marks=db.execute("SELECT name, mark, line FROM stream ORDER BY id").fetchall(),
-        results_bytes=sinks.get(agreed.get("sink.path"), 0),
-        dead_letter_bytes=sinks.get(agreed.get("dead_letters.path"), 0),
+        results_bytes=sinks.get(terms.get("sink.path"), 0),
+        dead_letter_bytes=sinks.get(terms.get("dead_letters.path"), 0),
         repeated=tallies.get(REPEATED, 0),
         split=tallies.get(SPLIT, 0),
         parts=tallies.get(PARTS, 0),

@@ -1,7 +1,7 @@
-"""What is wrong with a ledger, told from all that it holds.
+"""Verification of a ledger: the defects in its snapshot.
 
 Pure: ``dispatcher.ledger.check.read`` reads. A ledger is sound when the next process of its run
-goes on from it as from what was last committed; what that process mends by itself is only noted.
+goes on from it as from the last commit; what that process repairs by itself is only noted.
 """
 
 import json
@@ -22,22 +22,22 @@ from dispatcher.packing.spool_format import spans
 _Read = TypeVar("_Read")
 
 _UNREADABLE = (KeyError, OverflowError, TypeError, ValueError)
-"""What reading a row raises whose bytes are not what was written."""
+"""Errors of reading a row that is not as it was written."""
 
 _RESTORE = (
     "Restore the ledger with its -wal file, the results and the dead letters from one copy, or "
     "begin a new run with a new ledger and new files."
 )
-_MENDED = "Nothing is to be done: the next run mends it by itself."
+_REPAIRED = "No action is needed: the next run repairs it by itself."
 
 
 @dataclass(slots=True, frozen=True)
 class Defect:
-    """Something that is not as it should be.
+    """A fault of a ledger or of a file beside it.
 
     Attributes:
-        what: What was found, one sentence.
-        remedy: What to do about it, one sentence.
+        what: The fault, one sentence.
+        remedy: The remedy, one sentence.
         is_damage: The run cannot go on from this, or its results would be wrong.
     """
 
@@ -47,31 +47,31 @@ class Defect:
 
 
 def verify(
-    holdings: LedgerSnapshot, *, results: str | None, dead_letters: str | None
+    snapshot: LedgerSnapshot, *, results: str | None, dead_letters: str | None
 ) -> list[Defect]:
-    """Return what is wrong, in the order of the tables; nothing for a sound ledger.
+    """Return the defects, in the order of the tables; none for a sound ledger.
 
     Args:
-        holdings: What was read.
+        snapshot: The ledger as it was read.
         results: The name of the results file; None where results do not go to a file.
         dead_letters: Likewise of the dead-letter file.
     """
-    findings = [Defect(f"The database is broken: {what}.") for what in holdings.broken]
-    if holdings.version != schema.VERSION:
-        return [*findings, _of_version(holdings.version)]
-    look = _Look(holdings, findings)
-    look.at_facts()
-    look.at_streams()
-    look.at_ranges()
-    look.at_invocations()
-    look.at_records()
-    look.at_messages()
-    look.at_spool()
-    look.at_files(results, dead_letters)
-    return findings
+    defects = [Defect(f"The database is broken: {what}.") for what in snapshot.broken]
+    if snapshot.version != schema.VERSION:
+        return [*defects, _wrong_version(snapshot.version)]
+    verifier = _Verifier(snapshot, defects)
+    verifier.check_facts()
+    verifier.check_streams()
+    verifier.check_ranges()
+    verifier.check_invocations()
+    verifier.check_records()
+    verifier.check_messages()
+    verifier.check_spool()
+    verifier.check_files(results, dead_letters)
+    return defects
 
 
-def _of_version(version: int) -> Defect:
+def _wrong_version(version: int) -> Defect:
     if 0 < version < schema.VERSION:
         return Defect(
             f"The ledger is of schema {version}, not {schema.VERSION}.",
@@ -85,11 +85,11 @@ def _of_version(version: int) -> Defect:
 
 
 @dataclass(slots=True)
-class _Look:
-    """One look at everything; what was understood on the way serves what is looked at later."""
+class _Verifier:
+    """One verification; each check leaves what the later ones need in the private fields."""
 
-    holdings: LedgerSnapshot
-    findings: list[Defect]
+    snapshot: LedgerSnapshot
+    defects: list[Defect]
     _facts: dict[str, str] = field(default_factory=dict)
     _tallies: dict[str, int] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
@@ -97,11 +97,11 @@ class _Look:
     _ranges: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     _records: list[tuple[int, RecordRef]] = field(default_factory=list)
 
-    def at_facts(self) -> None:
-        """Read facts and tallies."""
-        for row in self._rows("fact", self.holdings.facts, _fact):
+    def check_facts(self) -> None:
+        """Check the facts and tallies."""
+        for row in self._rows("fact", self.snapshot.facts, _fact):
             self._facts[row[0]] = row[1]
-        for name, records in self._rows("tally", self.holdings.tallies, _tally):
+        for name, records in self._rows("tally", self.snapshot.tallies, _tally):
             self._tallies[name] = records
         for name, parse in _PARSERS.items():
             if name in self._facts:
@@ -111,30 +111,30 @@ class _Look:
                     self._damage(f"The fact {name!r} cannot be read.")
         tag = self._facts.get("tag", "")
         if ids.number_of(tag, ids.invocation_id(tag, 1)) != 1:
-            self._damage(f"The run has no tag, or one that is none: {tag!r}.")
-        if self._facts.get("finished") == "yes" and self.holdings.invocations:
+            self._damage(f"The run has no tag, or not a valid one: {tag!r}.")
+        if self._facts.get("finished") == "yes" and self.snapshot.invocations:
             self._damage(
-                f"The run is said to be finished, with {len(self.holdings.invocations)} "
+                f"The run is recorded as finished, with {len(self.snapshot.invocations)} "
                 "invocations outstanding."
             )
 
-    def at_streams(self) -> None:
-        """Read the marks."""
-        for number, name, mark in self._rows("stream", self.holdings.streams, _stream):
+    def check_streams(self) -> None:
+        """Check the marks."""
+        for number, name, mark in self._rows("stream", self.snapshot.streams, _stream):
             self._names[number] = name
             self._marks[name] = mark
 
-    def at_ranges(self) -> None:
-        """See that settled ranges lie above the mark, in order, with gaps between them."""
+    def check_ranges(self) -> None:
+        """Check that settled ranges lie above the mark, in order, with gaps between them."""
 
         def read(row: Row) -> tuple[str, int, int, int]:
             stream, start, stop, line = row
-            if _whole(start) >= _whole(stop):
+            if _natural(start) >= _natural(stop):
                 raise ValueError("the range is empty")
-            return self._names[_whole(stream)], _whole(start), _whole(stop), _whole(line)
+            return self._names[_natural(stream)], _natural(start), _natural(stop), _natural(line)
 
         lines: dict[str, int] = {}
-        for name, start, stop, line in self._rows("settled_range", self.holdings.ranges, read):
+        for name, start, stop, line in self._rows("settled_range", self.snapshot.ranges, read):
             spans = self._ranges.setdefault(name, [])
             end = spans[-1][1] if spans else self._marks[name]
             where = f"The settled range {start} to {stop} of {name}"
@@ -149,20 +149,22 @@ class _Look:
             lines[name] = line
             spans.append((start, stop))
 
-    def at_invocations(self) -> None:
-        """Read the outstanding invocations, and see that they are named by their numbers."""
-        last = self.holdings.last_number
+    def check_invocations(self) -> None:
+        """Check the outstanding invocations, and that their names fit their numbers."""
+        last = self.snapshot.last_number
         highest = last if isinstance(last, int) else 0
         tag = self._facts.get("tag", "")
         for number, id_, shard, record_refs in self._rows(
-            "invocation", self.holdings.invocations, self._invocation
+            "invocation", self.snapshot.invocations, self._invocation
         ):
             if number > highest:
                 self._damage(
                     f"Invocation {number} has a number above {highest}, the highest one given."
                 )
             if id_ != ids.invocation_id(tag, number) or shard != ids.shard(tag, number):
-                self._damage(f"Invocation {number} has the id {id_} in {shard}, which are not its.")
+                self._damage(
+                    f"Invocation {number} has the id {id_} in {shard}, which are not its own."
+                )
             self._records += [(number, record_ref) for record_ref in record_refs]
 
     def _invocation(self, row: Row) -> tuple[int, str, str, list[RecordRef]]:
@@ -171,32 +173,32 @@ class _Look:
         encoding, first_attempt, staged, manifest = row[16:]
         for text in (content_type, output or "", failure or "", staged or ""):
             _text(text)
-        attempts = (_whole(attempt) - _whole(first_attempt), _whole(first_attempt) - 1)
+        attempts = (_natural(attempt) - _natural(first_attempt), _natural(first_attempt) - 1)
         for count in (size, crc, segment, offset, *attempts):
-            _whole(count)
+            _natural(count)
         if encoding not in get_args(Encoding):
-            raise ValueError(f"{encoding!r} is no encoding")
+            raise ValueError(f"{encoding!r} is not an encoding")
         for seconds in (planned_at, accepted_at or 0.0, not_before or 0.0):
             if not isinstance(seconds, float):
-                raise TypeError(f"{seconds!r} is no time")
+                raise TypeError(f"{seconds!r} is not a time")
         if route not in ("inline", "s3"):
-            raise ValueError(f"{route!r} is no route")
-        if (accepted_at is not None) != (State(_whole(state)) is State.ACCEPTED):
+            raise ValueError(f"{route!r} is not a route")
+        if (accepted_at is not None) != (State(_natural(state)) is State.ACCEPTED):
             raise ValueError("its state and its times do not fit")
-        if State(_whole(state)) not in (State.PLANNED, State.ACCEPTED):
-            raise ValueError(f"what is {State(_whole(state)).name.lower()} has no row")
+        if (stored := State(_natural(state))) not in (State.PLANNED, State.ACCEPTED):
+            raise ValueError(f"an invocation that is {stored.name.lower()} has no row")
         if not isinstance(manifest, bytes):
-            raise TypeError("its manifest is no bytes")
+            raise TypeError("its manifest is not bytes")
         record_refs = unpack_record_refs(manifest, self._names)
         if not record_refs:
             raise ValueError("it has no records")
-        spans(_whole(size), [record_ref.size for record_ref in record_refs])
-        return _whole(number), _text(id_), _text(shard), record_refs
+        spans(_natural(size), [record_ref.size for record_ref in record_refs])
+        return _natural(number), _text(id_), _text(shard), record_refs
 
-    def at_records(self) -> None:
-        """See that no record is outstanding twice, and none both outstanding and settled."""
+    def check_records(self) -> None:
+        """Check that no record is outstanding twice, and none both outstanding and settled."""
         ordered = sorted(
-            self._records, key=lambda held: (held[1].position.stream, held[1].position.start)
+            self._records, key=lambda item: (item[1].position.stream, item[1].position.start)
         )
         for (number, record_ref), (other, after) in pairwise(ordered):
             at, next_ = record_ref.position, after.position
@@ -222,16 +224,16 @@ class _Look:
         after = bisect_left(spans, (at.end,))
         return after > 0 and spans[after - 1][1] > at.start
 
-    def at_messages(self) -> None:
-        """See that no message of a queue is both settled and outstanding."""
+    def check_messages(self) -> None:
+        """Check that no message of a queue is both settled and outstanding."""
 
         def read(row: Row) -> tuple[str, str]:
             stream, name, settled_at = row
             if not isinstance(settled_at, float):
-                raise TypeError(f"{settled_at!r} is no time")
-            return self._names[_whole(stream)], _text(name)
+                raise TypeError(f"{settled_at!r} is not a time")
+            return self._names[_natural(stream)], _text(name)
 
-        settled = set(self._rows("settled_message", self.holdings.messages, read))
+        settled = set(self._rows("settled_message", self.snapshot.messages, read))
         for number, record_ref in self._records:
             at = record_ref.position
             if at.message is not None and (at.stream, at.message) in settled:
@@ -240,54 +242,54 @@ class _Look:
                     f"invocation {number}."
                 )
 
-    def at_spool(self) -> None:
-        """Tell which payloads are lost; that is no damage, the source has them, too."""
-        for number, what in self.holdings.payloads.items():
+    def check_spool(self) -> None:
+        """Note unknown files, and lost payloads, which are no damage: the source has them."""
+        for number, what in self.snapshot.payloads.items():
             self._note(
                 f"The payload of invocation {number} is {what} in the spool.",
                 "Keep the source as it is: the next run reads the payload from it again.",
             )
-        for name in self.holdings.strangers:
+        for name in self.snapshot.unknown_files:
             self._note(
-                f"The spool has a file {name}, which is none of the run's.",
-                "Move it away if you know what it is; the run leaves it alone.",
+                f"The spool has a file {name}, which does not belong to the run.",
+                "Move it away if you know it; the run leaves it alone.",
             )
 
-    def at_files(self, results: str | None, dead_letters: str | None) -> None:
-        """Hold the files against what was recorded of them."""
+    def check_files(self, results: str | None, dead_letters: str | None) -> None:
+        """Compare the files with what was recorded of them."""
         lines: dict[str, int] = {}
-        for name, position, tail_crc in self._rows("sink", self.holdings.sinks, _sink):
-            written = self.holdings.files.get(name)
+        for name, position, tail_crc in self._rows("sink", self.snapshot.sinks, _sink):
+            file = self.snapshot.files.get(name)
             lines[name] = 0
-            if isinstance(written, str):
-                self._damage(f"{name} cannot be read: {written}.", "Make it readable.")
-            elif written is None:
+            if isinstance(file, str):
+                self._damage(f"{name} cannot be read: {file}.", "Make it readable.")
+            elif file is None:
                 if position:
                     self._damage(
                         f"{name} is missing, and {position} bytes of it belong to the run.",
                         "Put the file back.",
                     )
             else:
-                lines[name] = written.lines
-                self._one_file(name, position, tail_crc, written)
+                lines[name] = file.lines
+                self._check_file(name, position, tail_crc, file)
         self._count(lines, results, dead_letters)
 
-    def _one_file(self, name: str, position: int, tail_crc: int, written: SinkFile) -> None:
-        if written.size < position:
+    def _check_file(self, name: str, position: int, tail_crc: int, file: SinkFile) -> None:
+        if file.size < position:
             self._damage(
-                f"{name} has {written.size} bytes, of which {position} were recorded.",
+                f"{name} has {file.size} bytes, of which {position} were recorded.",
                 "Put back the file as the run left it.",
             )
-        elif written.tail_crc != tail_crc:
+        elif file.tail_crc != tail_crc:
             self._damage(
-                f"{name} is not what was written before byte {position}.",
+                f"{name} differs from what was written before byte {position}.",
                 "Put back the file as the run left it.",
             )
-        elif written.size > position:
+        elif file.size > position:
             self._note(
-                f"{name} has {written.size - position} bytes after byte {position}, from a run "
-                "that was broken off.",
-                _MENDED,
+                f"{name} has {file.size - position} bytes after byte {position}, from a run "
+                "that was interrupted.",
+                _REPAIRED,
             )
 
     def _count(self, lines: dict[str, int], results: str | None, dead_letters: str | None) -> None:
@@ -310,7 +312,7 @@ class _Look:
             )
 
     def _rows(self, table: str, rows: list[Row], read: Callable[[Row], _Read]) -> Iterator[_Read]:
-        """Yield what can be read of a table, and tell what cannot."""
+        """Yield the rows of a table that can be read, and report the others."""
         for row in rows:
             try:
                 yield read(row)
@@ -318,10 +320,10 @@ class _Look:
                 self._damage(f"A row of {table} is damaged ({row[0]!r}: {error}).")
 
     def _damage(self, what: str, remedy: str = _RESTORE) -> None:
-        self.findings.append(Defect(what, remedy))
+        self.defects.append(Defect(what, remedy))
 
     def _note(self, what: str, remedy: str) -> None:
-        self.findings.append(Defect(what, remedy, is_damage=False))
+        self.defects.append(Defect(what, remedy, is_damage=False))
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {
@@ -336,26 +338,26 @@ def _fact(row: Row) -> tuple[str, str]:
 
 
 def _tally(row: Row) -> tuple[str, int]:
-    return _text(row[0]), _whole(row[1])
+    return _text(row[0]), _natural(row[1])
 
 
 def _stream(row: Row) -> tuple[int, str, int]:
     number, name, mark, line = row
-    if (_whole(mark) == 0) != (_whole(line) == 0):
+    if (_natural(mark) == 0) != (_natural(line) == 0):
         raise ValueError(f"mark {mark} at line {line}")
-    return _whole(number), _text(name), _whole(mark)
+    return _natural(number), _text(name), _natural(mark)
 
 
 def _sink(row: Row) -> tuple[str, int, int]:
     name, position, tail_crc, tail_length = row
-    if _whole(tail_length) > _whole(position):
+    if _natural(tail_length) > _natural(position):
         raise ValueError(f"{tail_length} bytes before byte {position}")
-    return _text(name), _whole(position), _whole(tail_crc)
+    return _text(name), _natural(position), _natural(tail_crc)
 
 
-def _whole(value: object) -> int:
+def _natural(value: object) -> int:
     if not isinstance(value, int):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a whole number")
     if value < 0:
         raise ValueError(f"{value} is below zero")
     return value
@@ -363,5 +365,5 @@ def _whole(value: object) -> int:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not text")
     return value

@@ -1,6 +1,6 @@
-"""The bytes of outstanding invocations.
+"""Payloads of outstanding invocations, encoded again from the spooled records when needed.
 
-The spool has the records; payloads stay in memory until first asked for, and are made anew later.
+A new payload stays in memory until it is first asked for; after that the spool has its records.
 """
 
 import anyio.to_thread
@@ -10,21 +10,21 @@ from dispatcher.flow.content import LARGE_BYTES, FileSlice
 from dispatcher.ledger.invocation import Entry, Planned, SpoolRef
 from dispatcher.ledger.payloads.spool import Spool
 from dispatcher.packing.codec import Codec, compression_of
-from dispatcher.packing.spool_format import cut
+from dispatcher.packing.spool_format import cut_records
 
 _THREAD_BYTES = 256_000
 """Payloads from here on are read on a worker thread; below, the hop costs more than the read.
 
-What is to be parsed or compressed besides is always made on one.
+A payload that is parsed or compressed on the way is always encoded on one.
 """
 
-_FRESH_BYTES = 8_000_000
-"""Most bytes of payloads that stay in memory until they are first asked for. They are asked for at
-once, and a read of the spool would cost as much as a signature."""
+_MAX_FRESH_BYTES = 8_000_000
+"""Limit of the payload bytes in memory that nothing has asked for yet. They are asked for at once,
+and a read of the spool would cost as much as a signature."""
 
 
 def unreadable_payload(planned: Planned) -> StateError:
-    """Return the error for bytes that are damaged or gone while the run goes on."""
+    """Return the error for spooled bytes that are damaged or gone while the run goes on."""
     return StateError(
         f"the payload of invocation {planned.id} cannot be read from the spool beside the ledger. "
         "Run the same command again: it is then read from the source"
@@ -32,41 +32,44 @@ def unreadable_payload(planned: Planned) -> StateError:
 
 
 class Payloads:
-    """What of an invocation is not in its row.
+    """The payloads of a ledger's invocations.
 
     Args:
         spool: Has the records of everything outstanding.
-        codec: Makes payloads of records.
+        codec: Encodes records into payloads.
+
+    Attributes:
+        fresh_bytes: Bytes of payloads in memory that nothing has asked for yet.
     """
 
     def __init__(self, spool: Spool, codec: Codec) -> None:
         self._spool = spool
         self._codec = codec
         self._fresh: dict[int, bytes] = {}
-        self._fresh_bytes = 0
+        self.fresh_bytes = 0
 
     def keep(self, planned: Planned, payload: bytes) -> None:
-        """Keep the bytes of a new invocation in memory, if there is room."""
-        if self._fresh_bytes + len(payload) <= _FRESH_BYTES:
+        """Keep the payload of a new invocation in memory, if there is room."""
+        if self.fresh_bytes + len(payload) <= _MAX_FRESH_BYTES:
             self._fresh[planned.number] = payload
-            self._fresh_bytes += len(payload)
+            self.fresh_bytes += len(payload)
 
-    def let_go(self, planned: Planned) -> bytes | None:
-        """Keep an invocation's bytes in memory no longer; return them if they were."""
+    def release(self, planned: Planned) -> bytes | None:
+        """Remove an invocation's payload from memory, and return it if it was there."""
         payload = self._fresh.pop(planned.number, None)
         if payload is not None:
-            self._fresh_bytes -= len(payload)
+            self.fresh_bytes -= len(payload)
         return payload
 
     async def read(self, entry: Entry) -> bytes | None:
         """Return the payload of an invocation; None while its records are lost.
 
-        Not for a large record, whose payload is made piece by piece where it is sent.
+        Not for a large record, whose payload is encoded piece by piece where it is sent.
 
         Raises:
-            NotEncodableError: The records cannot be encoded any more as they were.
+            NotEncodableError: The records can no longer be encoded as they were.
         """
-        if (payload := self.let_go(entry.planned)) is not None:
+        if (payload := self.release(entry.planned)) is not None:
             return payload
         if (ref := entry.payload) is None:
             return None
@@ -74,37 +77,37 @@ class Payloads:
         encoding = entry.planned.encoding
         is_quick = self._codec.splices(encoding) and compression_of(encoding) is None
         if is_quick and ref.size < _THREAD_BYTES:
-            return self._made(entry, ref)
-        return await anyio.to_thread.run_sync(self._made, entry, ref)
+            return self._encode(entry, ref)
+        return await anyio.to_thread.run_sync(self._encode, entry, ref)
 
-    def _made(self, entry: Entry, ref: SpoolRef) -> bytes | None:
-        kept = self._spool.read(ref)
-        if kept is None:
+    def _encode(self, entry: Entry, ref: SpoolRef) -> bytes | None:
+        spooled = self._spool.read(ref)
+        if spooled is None:
             return None
-        raws = cut(kept, [record_ref.size for record_ref in entry.record_refs])
+        raws = cut_records(spooled, [record_ref.size for record_ref in entry.record_refs])
         return self._codec.payload(raws, entry.planned.encoding)
 
-    async def kept(self, entry: Entry) -> bytes | FileSlice | None:
-        """Return the records of an invocation as they are kept; None while they are lost.
+    async def spooled(self, entry: Entry) -> bytes | FileSlice | None:
+        """Return the spooled bytes of an invocation's records; None while they are lost.
 
-        A blob, which the caller closes, where they are ``LARGE_BYTES`` or more.
+        A ``FileSlice``, which the caller closes, where they are ``LARGE_BYTES`` or more.
         """
         if (ref := entry.payload) is None:
             return None
         if ref.size >= LARGE_BYTES:
-            return self._spool.blob(ref)
+            return self._spool.open_slice(ref)
         if ref.size < _THREAD_BYTES:
             return self._spool.read(ref)
         return await anyio.to_thread.run_sync(self._spool.read, ref)
 
     async def raws(self, entry: Entry) -> list[bytes | FileSlice | None]:
         """Return the raw bytes of each record of an invocation; None where they are lost."""
-        kept = await self.kept(entry)
-        if kept is None:
+        spooled = await self.spooled(entry)
+        if spooled is None:
             return [None] * len(entry.record_refs)
-        if isinstance(kept, FileSlice):
-            return [kept]
+        if isinstance(spooled, FileSlice):
+            return [spooled]
         sizes = [record_ref.size for record_ref in entry.record_refs]
-        if len(kept) < _THREAD_BYTES:
-            return list(cut(kept, sizes))
-        return list(await anyio.to_thread.run_sync(cut, kept, sizes))
+        if len(spooled) < _THREAD_BYTES:
+            return list(cut_records(spooled, sizes))
+        return list(await anyio.to_thread.run_sync(cut_records, spooled, sizes))

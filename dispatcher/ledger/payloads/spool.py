@@ -1,8 +1,8 @@
-"""Payloads kept beside the ledger until they are settled.
+"""Spool: the records of outstanding invocations, on disk beside the ledger until they are settled.
 
 Retries, ``join: both`` and dead letters need the bytes hours later, and memory is bounded. They are
 appended to segments; a segment is deleted when nothing in it is outstanding. The spool is not
-synced: it survives a killed process, and after a power loss its checksums say what is missing and
+synced: it survives a killed process, and after a power loss its checksums show what is missing and
 the source is read again.
 """
 
@@ -19,17 +19,17 @@ from dispatcher.flow.content import LARGE_BYTES, ChangedError, FileSlice
 from dispatcher.ledger.invocation import SpoolRef
 
 SEGMENT_BYTES = 32_000_000
-"""A segment that has reached this size is closed: what one stuck payload can keep on disk."""
+"""A segment that has reached this size is closed: one stuck payload keeps no more on disk."""
 
 _GONE = (errno.ENOENT, errno.EBADF, errno.EIO)
-"""No such segment, closed a moment ago, or its blocks cannot be read."""
+"""Errors of lost bytes: no such segment, closed a moment ago, or its blocks cannot be read."""
 
 
 class Spool:
     """Segments of payloads in a folder.
 
-    ``append`` and ``release`` belong to the ledger's writer; ``read`` and ``blob`` may be called
-    from any thread for a payload that is outstanding.
+    ``append`` and ``release`` belong to the ledger's writer; any thread may call ``read`` and
+    ``open_slice`` for a payload that is outstanding.
 
     Attributes:
         size: Bytes in all segments on disk.
@@ -48,39 +48,42 @@ class Spool:
         self._current = max(self._sizes, default=0)
         self.size = sum(self._sizes.values())
 
-    def adopt(self, ref: SpoolRef) -> bool:
+    def __repr__(self) -> str:
+        return f"<Spool {self._folder}: {self.size} bytes in {len(self._sizes)} segments>"
+
+    def recover(self, ref: SpoolRef) -> bool:
         """Count a payload of an earlier process as outstanding; False if its bytes are not there.
 
-        After all are adopted, call ``begin``.
+        When all are recovered, call ``begin``.
         """
-        if self._sizes.get(ref.segment, 0) < ref.offset + ref.size or not self._is_whole(ref):
+        if self._sizes.get(ref.segment, 0) < ref.offset + ref.size or not self._is_intact(ref):
             return False
         self._live[ref.segment] += 1
         return True
 
     def begin(self) -> None:
-        """Delete what nobody adopted and start a new segment."""
+        """Delete the segments without a recovered payload, and start a new one."""
         for segment in list(self._sizes):
             if not self._live[segment]:
                 self._delete(segment)
         self._next_segment()
 
     def append(self, payloads: Sequence[bytes | FileSlice]) -> list[SpoolRef]:
-        """Write payloads and return where they lie; blobs are closed then.
+        """Write payloads and return their places; file slices are closed then.
 
         Raises:
-            StateError: The disk is full or fails, or what a blob was made of has changed.
+            StateError: The disk is full or fails, or the file of a slice has changed.
         """
         refs: list[SpoolRef] = []
-        held: list[bytes] = []
+        pending: list[bytes] = []
         for payload in payloads:
             if isinstance(payload, FileSlice):
-                refs += self._append(held)
-                held = []
-                refs.append(self._append_blob(payload))
+                refs += self._append(pending)
+                pending = []
+                refs.append(self._append_slice(payload))
             else:
-                held.append(payload)
-        return refs + self._append(held)
+                pending.append(payload)
+        return refs + self._append(pending)
 
     def _append(self, payloads: Sequence[bytes]) -> list[SpoolRef]:
         if not payloads:
@@ -91,23 +94,23 @@ class Spool:
             refs.append(SpoolRef(self._current, offset, len(payload), zlib.crc32(payload)))
             offset += len(payload)
         self._write(payloads[0] if len(payloads) == 1 else b"".join(payloads), start)
-        self._written(offset, len(refs))
+        self._count(offset, len(refs))
         return refs
 
-    def _append_blob(self, blob: FileSlice) -> SpoolRef:
+    def _append_slice(self, large: FileSlice) -> SpoolRef:
         offset = self._sizes[self._current]
-        if offset and offset + blob.size > self._segment_bytes:
-            # Or a small payload that is stuck would keep a large one on disk.
+        if offset and offset + large.size > self._segment_bytes:
+            # Otherwise a small payload that is stuck would keep a large one on disk.
             full = self._current
             self._next_segment()
             if not self._live[full]:
                 self._delete(full)
             offset = 0
-        ref = SpoolRef(self._current, offset, blob.size, self._copy(blob, offset))
-        self._written(offset + blob.size, 1)
+        ref = SpoolRef(self._current, offset, large.size, self._copy(large, offset))
+        self._count(offset + large.size, 1)
         return ref
 
-    def _written(self, end: int, payloads: int) -> None:
+    def _count(self, end: int, payloads: int) -> None:
         self._live[self._current] += payloads
         self.size += end - self._sizes[self._current]
         self._sizes[self._current] = end
@@ -129,13 +132,13 @@ class Spool:
             return None
         return payload
 
-    def blob(self, ref: SpoolRef) -> FileSlice | None:
-        """Return a large payload unread, or None if it is gone; its checksum is checked on the way.
+    def open_slice(self, ref: SpoolRef) -> FileSlice | None:
+        """Return a large payload unread, or None if it is gone; reading it checks its checksum.
 
-        It stays readable until the blob is closed, even if it is settled meanwhile.
+        It stays readable until the slice is closed, even if it is settled meanwhile.
         """
         try:
-            with self._opening:  # or the segment is deleted, and the number given to another file
+            with self._opening:  # else the segment may be deleted, and its descriptor reused
                 file = os.dup(self._open(ref.segment))
         except OSError as error:
             if error.errno in _GONE:
@@ -149,26 +152,26 @@ class Spool:
             self._live[ref.segment] += 1
 
     def release(self, refs: Sequence[SpoolRef]) -> None:
-        """Let go of payloads that are settled."""
+        """Release payloads that are settled, and delete segments without any other."""
         for ref in refs:
             self._live[ref.segment] -= 1
             if not self._live[ref.segment] and ref.segment != self._current:
                 self._delete(ref.segment)
 
     def close(self) -> None:
-        """Close the files; what is outstanding stays on disk."""
+        """Close the files; outstanding payloads stay on disk."""
         for file in self._files.values():
             os.close(file)
         self._files.clear()
 
-    def _is_whole(self, ref: SpoolRef) -> bool:
+    def _is_intact(self, ref: SpoolRef) -> bool:
         if ref.size < LARGE_BYTES:
             return self.read(ref) is not None
-        blob = self.blob(ref)
-        if blob is None:
+        large = self.open_slice(ref)
+        if large is None:
             return False
         try:
-            for _ in blob.chunks():
+            for _ in large.chunks():
                 pass
         except ChangedError:
             return False
@@ -177,28 +180,28 @@ class Spool:
                 return False
             raise
         finally:
-            blob.close()
+            large.close()
         return True
 
-    def _copy(self, blob: FileSlice, offset: int) -> int:
-        """Write a blob in pieces, close it, and return its CRC-32."""
+    def _copy(self, large: FileSlice, offset: int) -> int:
+        """Write a file slice in pieces, close it, and return its CRC-32."""
         crc = 0
         try:
-            for chunk in blob.chunks():
+            for chunk in large.chunks():
                 self._write(chunk, offset)
                 offset += len(chunk)
                 crc = zlib.crc32(chunk, crc)
         except ChangedError as error:
             raise StateError(
                 f"a large record changed while it was read: {error}. Give the run files that "
-                "nobody writes to, and run the same command again; everything so far is kept"
+                "do not change, and run the same command again; everything so far is kept"
             ) from None
         except OSError as error:
             raise StateError(
                 f"a large record could not be read ({error.strerror}). When it can, run the same "
                 "command again; everything so far is kept"
             ) from error
-        blob.close()
+        large.close()
         return crc
 
     def _write(self, data: bytes, offset: int) -> None:
@@ -210,7 +213,7 @@ class Spool:
                 view = view[written:]
                 offset += written
         except OSError as error:
-            raise self._unwritten(error) from error
+            raise self._write_error(error) from error
 
     def _next_segment(self) -> None:
         self._current += 1
@@ -218,9 +221,9 @@ class Spool:
         try:
             self._path(self._current).touch()
         except OSError as error:
-            raise self._unwritten(error) from error
+            raise self._write_error(error) from error
 
-    def _unwritten(self, error: OSError) -> StateError:
+    def _write_error(self, error: OSError) -> StateError:
         return StateError(
             f"cannot write {self._path(self._current)}: {error.strerror}. Free some space and run "
             "the same command again; everything so far is kept"
@@ -238,7 +241,7 @@ class Spool:
         return self._files[segment]
 
     def _delete(self, segment: int) -> None:
-        with self._opening:  # or a reader opens it once more in between, and nobody closes it
+        with self._opening:  # else a reader may open it in between, and it stays open
             if (file := self._files.pop(segment, None)) is not None:
                 os.close(file)
             self._path(segment).unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""What a file that can be read does not say when its pages are of two different moments.
+"""Integrity checks at load time, for a readable file whose pages are of two different moments.
 
-Somebody restores the database from a copy and leaves the ``-wal`` of a later process beside it:
+A user restores the database from a copy and leaves the ``-wal`` of a later process beside it:
 SQLite puts pages of the one upon pages of the other. Invocations that were settled in between are
-back, and would have a second line in the results.
+outstanding again, and would get a second line in the results.
 """
 
 import sqlite3
@@ -12,21 +12,21 @@ from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.watermark import Watermark
 
 
-def check_pages(db: sqlite3.Connection) -> None:
-    """See that the pages of a database fit each other.
+def ensure_pages_intact(db: sqlite3.Connection) -> None:
+    """Check that the pages of a database fit each other.
 
     Reads all of it: 200 MB in a tenth of a second where they are in the system's cache.
 
     Raises:
-        sqlite3.DatabaseError: They do not.
+        sqlite3.DatabaseError: Some do not.
     """
-    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise sqlite3.DatabaseError(" ".join(found.split()))
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(" ".join(verdict.split()))
 
 
-def check_records(entries: Iterable[Entry], marks: Mapping[str, Watermark]) -> None:
-    """See that every record is outstanding once, and that none of them is settled.
+def ensure_outstanding_once(entries: Iterable[Entry], marks: Mapping[str, Watermark]) -> None:
+    """Check that every record is outstanding once, and that none of them is settled.
 
     Raises:
         ValueError: One is outstanding twice, or settled as well.

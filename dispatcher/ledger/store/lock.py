@@ -1,4 +1,4 @@
-"""One process a ledger."""
+"""Lock file beside a ledger: one process at a time holds it."""
 
 import fcntl
 import os
@@ -12,14 +12,14 @@ from dispatcher.errors import StateError
 
 @contextmanager
 def lock(ledger: Path) -> Iterator[None]:
-    """Hold a ledger for this process; the system lets go of it however the process ends.
+    """Hold a ledger for this process; the system releases it however the process ends.
 
     Raises:
         StateError: Another process holds it.
     """
     file = os.open(_path(ledger), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        if not _take(file):
+        if not _try_lock(file):
             owner = os.read(file, 20).decode("ascii", "replace").strip() or "unknown"
             raise StateError(
                 f"the ledger {ledger} is in use by process {owner}. Wait for that run or stop it; "
@@ -47,8 +47,8 @@ def is_locked(ledger: Path) -> bool:
     return False
 
 
-def _take(file: int) -> bool:
-    # Somebody who only looks (is_locked) holds it for a moment: one refusal says nothing yet.
+def _try_lock(file: int) -> bool:
+    # A reader (is_locked) holds it for a moment: one refusal proves nothing yet.
     for pause in (0.005, 0.05, None):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

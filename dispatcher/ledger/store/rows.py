@@ -1,4 +1,4 @@
-"""A row of the table ``invocation``, and the entry that it stands for."""
+"""Mapping between rows of the table ``invocation`` and entries, both ways."""
 
 from collections.abc import Mapping
 from typing import cast, get_args
@@ -11,6 +11,7 @@ from dispatcher.ledger.invocation import (
     pack_record_refs,
     unpack_record_refs,
 )
+from dispatcher.ledger.resumption import may_have_been_sent
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Route
 
@@ -26,18 +27,20 @@ INSERT INTO invocation (number, id, shard, state, content_type, route, size, crc
 """
 
 COLUMNS = 17
-"""How many values ``row_of`` returns."""
+"""Number of values that ``row_from_entry`` returns."""
+
+_LOADED_MAY_HAVE_BEEN_SENT = may_have_been_sent(is_loaded=True)
 
 
-def entry_of(row: tuple[object, ...], names: dict[int, str]) -> Entry:
-    """Return the invocation that a row of ``SELECT`` stands for.
+def entry_from_row(row: tuple[object, ...], names: dict[int, str]) -> Entry:
+    """Return the invocation in a row of ``SELECT``.
 
     Args:
         row: The row.
         names: The names of the streams.
 
     Raises:
-        AssertionError, KeyError, TypeError, ValueError: It is not what was written.
+        AssertionError, KeyError, TypeError, ValueError: The row is not as it was written.
     """
     number, id_, shard, state, content_type, route, size, crc, segment, offset = row[:10]
     planned_at, accepted_at, output, failure, attempt, first_attempt, not_before = row[10:17]
@@ -52,7 +55,7 @@ def entry_of(row: tuple[object, ...], names: dict[int, str]) -> Entry:
             str(content_type),
             _route(route),
             as_int(size),
-            resumed=True,
+            may_have_been_sent=_LOADED_MAY_HAVE_BEEN_SENT,
             encoding=_encoding(encoding),
         ),
         unpack_record_refs(manifest, names),
@@ -70,10 +73,10 @@ def entry_of(row: tuple[object, ...], names: dict[int, str]) -> Entry:
     )
 
 
-def row_of(entry: Entry, streams: Mapping[str, int]) -> tuple[object, ...]:
+def row_from_entry(entry: Entry, streams: Mapping[str, int]) -> tuple[object, ...]:
     """Return the values of ``INSERT``; ``streams`` are the numbers of the streams."""
     planned, ref = entry.planned, entry.payload
-    assert ref is not None, "nobody replaces an invocation whose payload is lost"
+    assert ref is not None, "an invocation whose payload is lost is not replaced"
     return (
         planned.number,
         planned.id,

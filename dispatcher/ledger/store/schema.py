@@ -1,4 +1,4 @@
-"""The tables of a ledger file, their version, and the way from older versions."""
+"""Tables of a ledger file, their version, and the migrations from older versions."""
 
 import sqlite3
 from pathlib import Path
@@ -48,7 +48,7 @@ CREATE TABLE invocation (
 );
 """
 
-_STEPS = {
+_MIGRATIONS = {
     2: """
 ALTER TABLE invocation ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE invocation ADD COLUMN not_before REAL;
@@ -66,12 +66,12 @@ ALTER TABLE invocation ADD COLUMN staged TEXT;
 CREATE TABLE discarded (location TEXT PRIMARY KEY) WITHOUT ROWID;
 """,
 }
-"""What makes each version of the one before it. A new ledger goes the same way, so that there is
-one truth."""
+"""Migrations to each version from the one before it. A new ledger takes them, too, and so has the
+same tables."""
 
 
 def prepare(db: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new ledger, or bring those of an older version up to this one.
+    """Create the tables of a new ledger, or migrate those of an older version to this one.
 
     Each in one transaction: a crash leaves what was there before, or all of it.
 
@@ -92,6 +92,6 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
             f"{path} is a ledger of a newer version (schema {version}, not {VERSION}). Finish the "
             "run with the version that began it, or name a new file in ledger.path"
         )
-    script += "".join(_STEPS[step] for step in range(version + 1, VERSION + 1))
+    script += "".join(_MIGRATIONS[step] for step in range(version + 1, VERSION + 1))
     if script:
         db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {VERSION}; COMMIT;")

@@ -1,8 +1,8 @@
-"""The ledger's SQLite file: reading it at start, writing groups of operations.
+"""Store in a SQLite file: loads a ledger at the start, and commits groups of operations.
 
 Synchronous and without decisions; one thread at a time writes. A row of ``invocation`` is an
-outstanding invocation with the manifest of its records; what is settled is only a range of its
-stream, or below the mark nothing at all.
+outstanding invocation with the manifest of its records; settled records are only a range of their
+stream, or have no row where they lie below the mark.
 """
 
 import sqlite3
@@ -32,7 +32,15 @@ from dispatcher.ledger.operations import (
 from dispatcher.ledger.payloads.spool import Spool
 from dispatcher.ledger.states import State
 from dispatcher.ledger.store import integrity, schema
-from dispatcher.ledger.store.rows import COLUMNS, INSERT, SELECT, as_float, as_int, entry_of, row_of
+from dispatcher.ledger.store.rows import (
+    COLUMNS,
+    INSERT,
+    SELECT,
+    as_float,
+    as_int,
+    entry_from_row,
+    row_from_entry,
+)
 from dispatcher.ledger.watermark import Watermark
 from dispatcher.records.source import Mark
 
@@ -42,9 +50,9 @@ _CHUNKS = (56, 8, 1)
 _Row = TypeVar("_Row")
 
 _DAMAGE = (sqlite3.Error, AssertionError, KeyError, OverflowError, TypeError, ValueError)
-"""What reading rows raises whose bytes are not what was written."""
+"""Errors of reading rows that are not as they were written."""
 
-_OF_THE_DISK = {
+_DISK_ERRORS = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
@@ -53,7 +61,7 @@ _OF_THE_DISK = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
 }
-"""What SQLite says of a ledger that may well be sound."""
+"""Error codes of a disk that fails under a ledger which may be sound."""
 
 
 class SqliteStore:
@@ -77,16 +85,16 @@ class SqliteStore:
                 "be read and written"
             ) from error
         try:
-            integrity.check_pages(self._db)
+            integrity.ensure_pages_intact(self._db)
             schema.prepare(self._db, path)
-            # Only now: the database of somebody else is left as it is.
+            # Only now: the database of another program is left as it is.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
             self._load()
         except _DAMAGE as error:
             self._db.close()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK:
-                raise _unwritten(error) from error
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_ERRORS:
+                raise _write_error(error) from error
             why = error if isinstance(error, sqlite3.Error) else f"a row is damaged ({error!r})"
             raise StateError(
                 f"the ledger {path} cannot be read: {why}. It is damaged or not a ledger; "
@@ -118,7 +126,7 @@ class SqliteStore:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for kind, run in groupby(operations, type):
-                if kind is Accept:  # what is over in the same group needs no word of it
+                if kind is Accept:  # one that the same group closes needs no update
                     accepted = cast("list[Accept]", list(run))
                     self._accept([a for a in accepted if a.number not in over])
                 else:
@@ -129,24 +137,24 @@ class SqliteStore:
             failpoints.reach("ledger.committed")
         except sqlite3.Error as error:
             self._roll_back()
-            raise _unwritten(error) from error
+            raise _write_error(error) from error
         except BaseException:
             self._roll_back()
             raise
         for entries in settled:
             self._spool.release([entry.payload for entry in entries if entry.payload])
 
-    def discarded(self, after: str, most: int) -> list[str]:
-        """Return objects that are to be deleted: the first ones above a location, in order.
+    def discarded(self, after: str, limit: int) -> list[str]:
+        """Return objects to delete: the first ones above a location, in order.
 
         Raises:
             StateError: They cannot be read.
         """
         query = "SELECT location FROM discarded WHERE location > ? ORDER BY location LIMIT ?"
         try:
-            return [str(location) for (location,) in self._db.execute(query, (after, most))]
+            return [str(location) for (location,) in self._db.execute(query, (after, limit))]
         except sqlite3.Error as error:
-            raise _unwritten(error) from error
+            raise _write_error(error) from error
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:
@@ -171,17 +179,17 @@ class SqliteStore:
             "SELECT stream, start, stop, line FROM settled_range ORDER BY stream, start"
         ):
             self.marks[names[stream]].load(as_int(start), as_int(stop), as_int(line))
-        self.entries = [self._adopted(row, names) for row in self._db.execute(SELECT)]
-        integrity.check_records(self.entries, self.marks)
+        self.entries = [self._entry(row, names) for row in self._db.execute(SELECT)]
+        integrity.ensure_outstanding_once(self.entries, self.marks)
         self.settled_messages: dict[str, dict[str, float]] = {}
         for stream, name, at in self._db.execute("SELECT * FROM settled_message"):
             self.settled_messages.setdefault(names[stream], {})[str(name)] = as_float(at)
         last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'invocation'")
         self.last_number: int = (last.fetchone() or (0,))[0]
 
-    def _adopted(self, row: tuple[object, ...], names: dict[int, str]) -> Entry:
-        entry = entry_of(row, names)
-        if entry.payload is not None and not self._spool.adopt(entry.payload):
+    def _entry(self, row: tuple[object, ...], names: dict[int, str]) -> Entry:
+        entry = entry_from_row(row, names)
+        if entry.payload is not None and not self._spool.recover(entry.payload):
             entry.payload = None
         return entry
 
@@ -190,7 +198,7 @@ class SqliteStore:
             case Plan():
                 self._plan(operation)
             case Restore():
-                entry, (ref,) = operation.entry, self._spool.append([operation.kept])
+                entry, (ref,) = operation.entry, self._spool.append([operation.spooled])
                 entry.payload = ref
                 self._db.execute(
                     "UPDATE invocation SET segment = ?, offset = ? WHERE number = ?",
@@ -204,10 +212,10 @@ class SqliteStore:
             case Settle():
                 self._settle(operation)
             case Forget(messages):
-                for name, gone in messages.items():
+                for stream, names in messages.items():
                     self._db.executemany(
                         "DELETE FROM settled_message WHERE stream = ? AND name = ?",
-                        [(self._streams[name], message) for message in gone],
+                        [(self._streams[stream], name) for name in names],
                     )
             case Stage(number, location, discarded):
                 self._db.execute(
@@ -225,7 +233,7 @@ class SqliteStore:
                 )
 
     def _plan(self, plan: Plan) -> None:
-        refs = self._spool.append(plan.kept)
+        refs = self._spool.append(plan.spooled)
         failpoints.reach("ledger.spooled")
         for entry, ref in zip(plan.entries, refs, strict=True):
             entry.payload, entry.crc = ref, ref.crc
@@ -235,10 +243,10 @@ class SqliteStore:
         self._insert(plan.entries)
 
     def _insert(self, entries: Sequence[Entry]) -> None:
-        rows = [row_of(entry, self._streams) for entry in entries]
+        rows = [row_from_entry(entry, self._streams) for entry in entries]
         for chunk in _chunks(rows):
             self._db.execute(
-                f"{INSERT} VALUES {_marks(_ROW, len(chunk))}",
+                f"{INSERT} VALUES {_placeholders(_ROW, len(chunk))}",
                 [value for row in chunk for value in row],
             )
 
@@ -247,7 +255,7 @@ class SqliteStore:
         deleted = 0
         for chunk in _chunks(numbers):
             deleted += self._db.execute(
-                f"DELETE FROM invocation WHERE number IN ({_marks('?', len(chunk))})",  # noqa: S608 - marks
+                f"DELETE FROM invocation WHERE number IN ({_placeholders('?', len(chunk))})",  # noqa: S608 - placeholders
                 chunk,
             ).rowcount
         if deleted != len(numbers):
@@ -259,8 +267,8 @@ class SqliteStore:
         for chunk in _chunks(accepted):
             rows = [(a.number, a.accepted_at, a.output, a.failure) for a in chunk]
             self._db.execute(
-                "WITH accepted (number, at, output, failure) AS "  # noqa: S608 - marks and numbers
-                f"(VALUES {_marks('(?, ?, ?, ?)', len(rows))}) "
+                "WITH accepted (number, at, output, failure) AS "  # noqa: S608 - placeholders and numbers
+                f"(VALUES {_placeholders('(?, ?, ?, ?)', len(rows))}) "
                 "UPDATE invocation SET (state, accepted_at, output, failure) = "
                 f"(SELECT {State.ACCEPTED:d}, a.at, a.output, a.failure "
                 "FROM accepted a WHERE a.number = invocation.number) "
@@ -316,7 +324,7 @@ class SqliteStore:
         return cursor.lastrowid
 
 
-def _unwritten(error: Exception) -> StateError:
+def _write_error(error: Exception) -> StateError:
     return StateError(
         f"cannot write the ledger: {error}. Make sure that its disk has space and can be written, "
         "then run the same command again; everything so far is kept"
@@ -329,8 +337,9 @@ _ROW = f"({', '.join('?' * COLUMNS)})"
 def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
     """Cut rows into pieces for one statement each.
 
-    A statement lets go of the interpreter once, however many rows it has, and the event loop then
-    has it for milliseconds before the next one. Few sizes, so that few statements are prepared.
+    A statement releases the interpreter lock once, however many rows it has, and the event loop
+    then holds it for milliseconds before the next one. Few sizes, so that few statements are
+    prepared.
     """
     start = 0
     for size in _CHUNKS:
@@ -339,5 +348,5 @@ def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
             start += size
 
 
-def _marks(row: str, count: int) -> str:
+def _placeholders(row: str, count: int) -> str:
     return ", ".join([row] * count)

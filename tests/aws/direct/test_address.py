@@ -1,4 +1,4 @@
-"""Where calls go, against what botocore itself would send to."""
+"""Addresses of calls, against those that botocore itself sends to."""
 
 import asyncio
 import logging
@@ -371,7 +371,7 @@ async def test_only_who_asks_is_stopped(wire: "WireServer") -> None:
             return await address_of(clients.s3, "list_objects_v2", Bucket="bucket")
 
         await ask()
-        # Others use the client while somebody asks, and so does who has asked.
+        # Others use the client during the look-up, and so does its caller.
         deletes = [clients.s3.delete_object(Bucket="bucket", Key=f"key-{i}") for i in range(3)]
         found, *_ = await asyncio.gather(ask(), *deletes, ask())
         await clients.s3.delete_object(Bucket="bucket", Key="key-3")

@@ -1,4 +1,4 @@
-"""Requests are signed with AWS's time where this machine's is wrong."""
+"""Clock skew: requests are signed with AWS's time where this machine's is wrong."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Keys that are renewed beside the calls; time stands still unless it is told to go on."""
+"""Signing credentials: renewal beside the calls, on a clock that only the test moves."""
 
 import asyncio
 import logging
@@ -89,7 +89,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 @pytest.fixture
-async def keyring(world: World) -> SigningCredentials:
+async def credentials(world: World) -> SigningCredentials:
     """Return one that has handed out the first keys."""
     made = SigningCredentials(world.refreshable())
     assert made.keys() is None
@@ -98,9 +98,9 @@ async def keyring(world: World) -> SigningCredentials:
     return made
 
 
-async def started(keyring: SigningCredentials) -> "asyncio.Task[Keys]":
+async def started(credentials: SigningCredentials) -> "asyncio.Task[Keys]":
     """Return a caller that has asked for keys and got as far as it gets."""
-    task = asyncio.create_task(keyring.renew())
+    task = asyncio.create_task(credentials.renew())
     for _ in range(5):
         await asyncio.sleep(0)
     return task
@@ -115,16 +115,16 @@ def retrieval_error() -> CredentialRetrievalError:
 
 
 async def test_keys_that_never_change(world: World) -> None:
-    keyring = SigningCredentials(AioCredentials("AKID", "secret"))
-    assert keyring.keys() is None
-    keys = await keyring.renew()
+    credentials = SigningCredentials(AioCredentials("AKID", "secret"))
+    assert credentials.keys() is None
+    keys = await credentials.renew()
     assert keys == Keys("AKID", "secret", None)
     for _ in range(3):
-        assert keyring.keys() is keys
+        assert credentials.keys() is keys
         world.now += HOUR
-        assert keyring.keys() is None
+        assert credentials.keys() is None
         # The same object, so that the signer's key of the day is found at once.
-        assert await keyring.renew() is keys
+        assert await credentials.renew() is keys
 
 
 @pytest.mark.parametrize(("token", "expected"), [("token", "token"), ("", None), (None, None)])
@@ -137,88 +137,90 @@ async def test_a_token_that_is_empty_is_none(
 
 
 async def test_credentials_are_looked_at_once_a_second(
-    world: World, keyring: SigningCredentials
+    world: World, credentials: SigningCredentials
 ) -> None:
     for _ in range(10):
         world.now += 0.9
-        assert keyring.keys() == world.keys(0)
+        assert credentials.keys() == world.keys(0)
         world.now += 0.2
-        assert keyring.keys() is None
-        assert await keyring.renew() == world.keys(0)
+        assert credentials.keys() is None
+        assert await credentials.renew() == world.keys(0)
     assert world.asked == 0
 
 
 async def test_one_call_waits_for_new_keys_and_all_others_go_on(
-    world: World, keyring: SigningCredentials
+    world: World, credentials: SigningCredentials
 ) -> None:
     world.now = ADVISORY
     world.gate.clear()
-    assert keyring.keys() is None
-    waiting = await started(keyring)
+    assert credentials.keys() is None
+    waiting = await started(credentials)
     assert not waiting.done()
     for _ in range(100):
-        assert keyring.keys() == world.keys(0)
+        assert credentials.keys() == world.keys(0)
     # It takes longer than the second after which keys are looked at again.
     for _ in range(5):
         world.now += 1.1
-        assert keyring.keys() == world.keys(0)
+        assert credentials.keys() == world.keys(0)
     world.gate.set()
     assert await waiting == world.keys(1)
-    assert keyring.keys() == world.keys(1)
+    assert credentials.keys() == world.keys(1)
     assert world.asked == 1
 
 
 async def test_also_shortly_before_the_end_only_one_call_waits(
-    world: World, keyring: SigningCredentials
+    world: World, credentials: SigningCredentials
 ) -> None:
     world.now = MANDATORY
     world.gate.clear()
-    waiting = await started(keyring)
+    waiting = await started(credentials)
     for _ in range(3):
         for _ in range(100):
-            assert keyring.keys() == world.keys(0)
+            assert credentials.keys() == world.keys(0)
         world.now += 1.1
     assert not waiting.done()
     world.gate.set()
     assert await waiting == world.keys(1)
     assert world.asked == 1
-    assert keyring.keys() == world.keys(1)
+    assert credentials.keys() == world.keys(1)
 
 
-async def test_whoever_waits_may_be_cancelled(world: World, keyring: SigningCredentials) -> None:
+async def test_a_waiting_call_may_be_cancelled(
+    world: World, credentials: SigningCredentials
+) -> None:
     world.now = MANDATORY
     world.gate.clear()
-    waiting = await started(keyring)
+    waiting = await started(credentials)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     world.gate.set()
-    assert keyring.keys() is None, "the next call asks"
-    assert await keyring.renew() == world.keys(1)
+    assert credentials.keys() is None, "the next call asks"
+    assert await credentials.renew() == world.keys(1)
 
 
 async def test_the_very_first_call_may_be_cancelled(world: World) -> None:
-    keyring = SigningCredentials(world.deferred())
+    credentials = SigningCredentials(world.deferred())
     world.gate.clear()
-    waiting = await started(keyring)
-    second = await started(keyring)
+    waiting = await started(credentials)
+    second = await started(credentials)
     waiting.cancel()
     world.gate.set()
     assert await second == world.keys(1)
-    assert keyring.keys() == world.keys(1)
+    assert credentials.keys() == world.keys(1)
 
 
 async def test_a_failure_while_there_is_time_is_tried_again(
-    world: World, keyring: SigningCredentials, caplog: pytest.LogCaptureFixture
+    world: World, credentials: SigningCredentials, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.now = ADVISORY
     world.error = retrieval_error()
-    assert await keyring.renew() == world.keys(0)
-    assert keyring.keys() == world.keys(0)
+    assert await credentials.renew() == world.keys(0)
+    assert credentials.keys() == world.keys(0)
     assert failed(caplog) == []  # aiobotocore warns of it
     world.error = None
     world.now += 1.1
-    assert await keyring.renew() == world.keys(1)
+    assert await credentials.renew() == world.keys(1)
 
 
 @pytest.mark.parametrize(
@@ -233,104 +235,107 @@ async def test_a_failure_while_there_is_time_is_tried_again(
     ids=["retrieval", "network", "denied", "garbage"],
 )
 async def test_a_failure_while_keys_are_good_is_a_warning(
-    world: World, keyring: SigningCredentials, caplog: pytest.LogCaptureFixture, error: Exception
+    world: World,
+    credentials: SigningCredentials,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
     world.now = MANDATORY
     world.error = error
     caplog.set_level(logging.WARNING)
-    assert await keyring.renew() == world.keys(0)
+    assert await credentials.renew() == world.keys(0)
     (said,) = failed(caplog)
     assert said.startswith("AWS credentials could not be renewed, and are still good: ")
     assert "secret" not in said
     assert "token0" not in said
     # Calls do not pay for each other's failures; one a second asks again.
-    assert keyring.keys() == world.keys(0)
+    assert credentials.keys() == world.keys(0)
     assert world.asked == 1
     world.now += 1.1
     world.error = None
-    assert await keyring.renew() == world.keys(1)
+    assert await credentials.renew() == world.keys(1)
 
 
 async def test_keys_that_have_expired_and_cannot_be_renewed_are_denied(
-    world: World, keyring: SigningCredentials, caplog: pytest.LogCaptureFixture
+    world: World, credentials: SigningCredentials, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.now = HOUR + 1
     world.error = retrieval_error()
     for count in (1, 2):
-        assert keyring.keys() is None
+        assert credentials.keys() is None
         with pytest.raises(Denied, match="credentials could not be had for signing requests"):
-            await keyring.renew()
+            await credentials.renew()
         assert world.asked == count
     assert failed(caplog) == []
     world.error = None
-    assert await keyring.renew() == world.keys(1)
+    assert await credentials.renew() == world.keys(1)
 
 
 async def test_keys_that_have_expired_and_cannot_be_had_just_now(
-    world: World, keyring: SigningCredentials
+    world: World, credentials: SigningCredentials
 ) -> None:
     world.now = HOUR + 1
     world.error = HTTPClientError(error="unreachable")
     with pytest.raises(Transient):
-        await keyring.renew()
-    assert keyring.keys() is None
+        await credentials.renew()
+    assert credentials.keys() is None
 
 
 async def test_new_keys_that_have_expired_already_are_denied(
-    world: World, keyring: SigningCredentials
+    world: World, credentials: SigningCredentials
 ) -> None:
     world.now = HOUR + 1
     world.life = -1.0
     with pytest.raises(Denied, match="still expired"):
-        await keyring.renew()
+        await credentials.renew()
 
 
 async def test_garbage_in_place_of_keys_is_denied(
-    world: World, keyring: SigningCredentials
+    world: World, credentials: SigningCredentials
 ) -> None:
     world.now = HOUR + 1
     world.error = ValueError("Expecting value: line 1 column 1 (char 0)")
     with pytest.raises(Denied, match="Expecting value"):
-        await keyring.renew()
+        await credentials.renew()
 
 
 async def test_the_first_keys_cannot_be_had(world: World) -> None:
-    keyring = SigningCredentials(world.deferred())
+    credentials = SigningCredentials(world.deferred())
     world.error = retrieval_error()
     with pytest.raises(Denied):
-        await keyring.renew()
-    assert keyring.keys() is None
+        await credentials.renew()
+    assert credentials.keys() is None
     world.error = None
-    assert await keyring.renew() == world.keys(1)
+    assert await credentials.renew() == world.keys(1)
 
 
 async def test_after_a_refusal_the_next_call_asks(
-    world: World, keyring: SigningCredentials
+    world: World, credentials: SigningCredentials
 ) -> None:
     world.now = ADVISORY
     world.error = retrieval_error()
-    assert await keyring.renew() == world.keys(0)
+    assert await credentials.renew() == world.keys(0)
     world.error = None
-    assert keyring.keys() == world.keys(0)
-    keyring.refused()
-    assert keyring.keys() is None
-    assert await keyring.renew() == world.keys(1)
-    assert keyring.keys() == world.keys(1)
+    assert credentials.keys() == world.keys(0)
+    credentials.expire()
+    assert credentials.keys() is None
+    assert await credentials.renew() == world.keys(1)
+    assert credentials.keys() == world.keys(1)
 
 
 async def test_after_a_refusal_one_call_asks_and_the_others_go_on(
-    world: World, keyring: SigningCredentials
+    world: World, credentials: SigningCredentials
 ) -> None:
     world.now = MANDATORY
     world.gate.clear()
-    keyring.refused()
-    waiting = await started(keyring)
-    assert keyring.keys() == world.keys(0)
+    credentials.expire()
+    waiting = await started(credentials)
+    assert credentials.keys() == world.keys(0)
     world.gate.set()
     assert await waiting == world.keys(1)
 
 
-async def test_new_keys_make_new_signatures(world: World, keyring: SigningCredentials) -> None:
+async def test_new_keys_make_new_signatures(world: World, credentials: SigningCredentials) -> None:
     signer = Signer("sagemaker", "us-east-1")
 
     def sign(keys: Keys) -> str:
@@ -345,8 +350,8 @@ async def test_new_keys_make_new_signatures(world: World, keyring: SigningCreden
             stamp="20260101T000000Z",
         )
 
-    before = sign(await keyring.renew())
+    before = sign(await credentials.renew())
     world.now = ADVISORY
-    assert sign(await keyring.renew()) != before
-    assert "AKID1/" in sign(await keyring.renew())
+    assert sign(await credentials.renew()) != before
+    assert "AKID1/" in sign(await credentials.renew())
     assert sign(world.keys(0)) == before

@@ -1,4 +1,4 @@
-"""What refusals say, against botocore's parsers on the same bytes."""
+"""Error responses, against botocore's parsers on the same bytes."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What goes over the wire, read back and signed by botocore; and what never gets there."""
+"""Signed requests: the bytes on the wire, signed again by botocore, and those never sent."""
 
 import itertools
 from collections.abc import Awaitable, Callable
@@ -18,8 +18,8 @@ from dispatcher.aws.direct.credentials import SigningCredentials
 from dispatcher.aws.direct.error_response import read_json
 from dispatcher.aws.direct.request import (
     EMPTY_SHA256,
-    Form,
     Request,
+    RequestTemplate,
     UnsafeHeaderError,
     signed_head,
 )
@@ -61,18 +61,26 @@ class Wire:
     sent: list[tuple[bytes, bytes]] = field(default_factory=list)
     _reader: ResponseReader = field(default_factory=ResponseReader)
 
-    def take_idle(self) -> "Wire":
+    def acquire_idle(self) -> "Wire":
         return self
 
-    def give(self, connection: object) -> None:
+    def release(self, connection: object) -> None:
         assert connection is self
 
     async def exchange(
-        self, head: bytes, body: bytes, *, is_head: bool, most: int, wants_body: bool = True
+        self,
+        head: bytes,
+        body: bytes,
+        *,
+        is_head: bool,
+        max_body_bytes: int,
+        wants_body: bool = True,
     ) -> ResponseReader:
         self.sent.append((head, body))
         length = f"content-length: {len(self.body)}\r\n\r\n"
-        self._reader.begin(is_head=is_head, most=most, takes_any_length=not wants_body)
+        self._reader.begin(
+            is_head=is_head, max_body_bytes=max_body_bytes, accepts_any_length=not wants_body
+        )
         answer = b"" if is_head else self.body
         self._reader.feed(f"HTTP/1.1 200 OK\r\n{length}".encode() + answer)
         return self._reader
@@ -142,9 +150,9 @@ def caller(
         address,
         base=base,
         pool=cast("Pool", wire),
-        keyring=SigningCredentials(Frozen(keys)),
+        credentials=SigningCredentials(Frozen(keys)),
         clock=ClockSkew(lambda: NOW),
-        read_refusal=read_json,
+        read_error=read_json,
     )
     return made, wire
 
@@ -526,7 +534,7 @@ async def test_any_invocation_is_signed_as_botocore_would(
 @pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\0b", "a\n\nb"])
 def test_an_unsafe_line_is_refused_wherever_it_stands(part: str, value: str) -> None:
     name = {"before": "a;", "between": "i;", "after": ";z"}[part]
-    request = Request(Form("GET", **{part: name}), "/")
+    request = Request(RequestTemplate("GET", **{part: name}), "/")
     setattr(request, part, f"{name.strip(';')}:{value}\n")
     with pytest.raises(UnsafeHeaderError):
         signed_head(
@@ -554,5 +562,5 @@ async def test_credentials_that_hold_what_no_header_can_are_denied(part: str, od
 
 
 def test_a_pool_and_a_connection_have_what_is_stood_in_for_here() -> None:
-    assert {"take_idle", "give"} <= set(dir(Pool))
+    assert {"acquire_idle", "release"} <= set(dir(Pool))
     assert {"exchange", "finish"} <= set(dir(Connection))

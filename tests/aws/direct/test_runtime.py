@@ -1,4 +1,4 @@
-"""InvokeEndpointAsync on the wire: the bytes that leave, and what becomes of every ending."""
+"""InvokeEndpointAsync on the wire: the bytes that leave, and the outcome of every ending."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PREFIX = "x-amzn-sagemaker-"
 
 def accepted(wire: WireServer) -> bytes:
     return wire.answer(
-        "202 InvokeResponse",
+        "202 Accepted",
         b'{"InferenceId":"0a1b2c3d-00000000000z"}',
         X_Amzn_SageMaker_OutputLocation="s3://out/x.out",
         X_Amzn_SageMaker_FailureLocation="s3://out/x-error.out",
@@ -95,10 +95,10 @@ async def test_a_staged_request_has_a_location_and_no_body(
     assert f"{PREFIX}custom-attributes" not in request.headers
 
 
-async def test_an_answer_without_locations_is_an_acceptance(
+async def test_a_response_without_locations_is_an_acceptance(
     wire: WireServer, connect: Connect
 ) -> None:
-    wire.answers = [wire.answer("202 InvokeResponse", b"{}")]
+    wire.answers = [wire.answer("202 Accepted", b"{}")]
     async with connect() as transport:
         assert await transport.runtime.invoke(INLINE) == InvokeResponse(None, None)
 
@@ -178,7 +178,7 @@ async def test_each_refusal_costs_one_request(
         "close",
         "reset",
         "silence",
-        b"HTTP/1.1 202 InvokeResponse\r\nContent-Length: 50\r\n\r\n{",
+        b"HTTP/1.1 202 Accepted\r\nContent-Length: 50\r\n\r\n{",
         b"HTTP/1.1 202 Acc",
         b"no HTTP at all\r\n\r\n",
     ],
@@ -262,10 +262,10 @@ async def test_a_host_that_nobody_knows_is_safe_to_repeat(
         b'{"InferenceId":"\\u0030a1b2c3d-00000000000z"}',
     ],
 )
-async def test_answers_that_are_to_the_request(
+async def test_responses_that_are_to_the_request(
     wire: WireServer, connect: Connect, body: bytes
 ) -> None:
-    wire.answers = [wire.answer("202 InvokeResponse", body)]
+    wire.answers = [wire.answer("202 Accepted", body)]
     async with connect() as transport:
         assert await transport.runtime.invoke(INLINE) == InvokeResponse(None, None)
 
@@ -279,12 +279,10 @@ async def test_answers_that_are_to_the_request(
         b'{"InferenceId":""}',
     ],
 )
-async def test_an_answer_to_another_request_is_none(
+async def test_a_response_to_another_request_is_none(
     wire: WireServer, connect: Connect, body: bytes
 ) -> None:
-    other = wire.answer(
-        "202 InvokeResponse", body, X_Amzn_SageMaker_OutputLocation="s3://out/y.out"
-    )
+    other = wire.answer("202 Accepted", body, X_Amzn_SageMaker_OutputLocation="s3://out/y.out")
     wire.answers = [other, accepted(wire)]
     async with connect(connections=1) as transport:
         with pytest.raises(OutcomeUnknown, match="is to another request") as raised:

@@ -1,4 +1,4 @@
-"""Signatures against botocore's signer, byte for byte, and against what AWS has published."""
+"""Signatures against botocore's signer, byte for byte, and against AWS's published vectors."""
 
 import hashlib
 from calendar import timegm
@@ -551,13 +551,13 @@ def test_the_key_of_the_day_is_made_once_a_day_and_pair_of_keys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[str] = []
-    make = Signer._make_key
+    make = Signer._derive_key
 
     def counting(self: Signer, keys: Keys, day: str) -> None:
         made.append(f"{keys.access_key_id} {day}")
         make(self, keys, day)
 
-    monkeypatch.setattr(Signer, "_make_key", counting)
+    monkeypatch.setattr(Signer, "_derive_key", counting)
     signer = Signer("sagemaker", "us-east-1")
     for seconds in (-2.0, -1.0, 0.0, 1.0, 2.0):
         sign(signer, ONE, MIDNIGHT + seconds)

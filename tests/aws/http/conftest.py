@@ -1,4 +1,4 @@
-"""Every test of the client runs on both loops; those that set the clock, on that of asyncio."""
+"""Loops of the client's tests: both; only asyncio's for those that set the clock."""
 
 import asyncio
 from collections.abc import Callable, Mapping

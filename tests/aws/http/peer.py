@@ -1,4 +1,4 @@
-"""A server that does on a real socket what a test tells it to, and our client against it."""
+"""Scripted server on a real socket, and our client against it."""
 
 import asyncio
 import socket
@@ -30,7 +30,7 @@ from dispatcher.aws.requests import InvokeRequest
 from dispatcher.aws.sdk.bucket import SdkBucket
 
 HOST = "127.0.0.1"
-PATIENCE = Timeouts(silence=60.0, total=600.0, idle=12.0, age=300.0)
+TIMEOUTS = Timeouts(silence=60.0, total=600.0, idle=12.0, age=300.0)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 SECRET, TOKEN = "wJalrXUtnFEMI", "IQoJb3JpZ2luX2Vj"
 MARK = b"a-secret-of-the-user"
@@ -65,7 +65,7 @@ def forward(seconds: float) -> None:
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop turn until something holds."""
     async with asyncio.timeout(WHOLE_SECONDS):
-        while not condition():  # noqa: ASYNC110 - nobody tells of what goes on inside
+        while not condition():  # noqa: ASYNC110 - no event shows what happens inside
             await asyncio.sleep(0)
 
 
@@ -126,9 +126,9 @@ class Line:
             self.sent += len(piece)
             await self.writer.drain()
 
-    async def say_for_ever(self, piece: bytes, most: int = 100_000_000) -> None:
+    async def say_again_and_again(self, piece: bytes, max_bytes: int = 100_000_000) -> None:
         """Send a piece again and again, as fast as it is taken."""
-        while self.sent < most:
+        while self.sent < max_bytes:
             await self.say(piece)
 
     def reset(self) -> None:
@@ -241,7 +241,7 @@ async def peer(
 
 
 def closed_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port that nothing listens on."""
     with socket.socket() as plug:
         plug.bind((HOST, 0))
         port: int = plug.getsockname()[1]
@@ -285,18 +285,20 @@ class Client:
 def make_pool(
     port: int,
     *,
-    most: int = 4,
-    patience: Timeouts = PATIENCE,
+    max_connections: int = 4,
+    timeouts: Timeouts = TIMEOUTS,
     connect_timeout: float = 5.0,
     tls: ssl.SSLContext | None = None,
     host: str = HOST,
 ) -> Pool:
     origin = Origin(host, port, tls)
-    return Pool(origin, most=most, connect_timeout=connect_timeout, patience=patience)
+    return Pool(
+        origin, max_connections=max_connections, connect_timeout=connect_timeout, timeouts=timeouts
+    )
 
 
 def make_client(pool: Pool, port: int, *, is_encrypted: bool = False) -> Client:
-    keyring, clock = SigningCredentials(FixedCredentials()), ClockSkew()
+    credentials, clock = SigningCredentials(FixedCredentials()), ClockSkew()
     scheme = "https" if is_encrypted else "http"
 
     def caller(service: str, path: str = "") -> Caller:
@@ -304,9 +306,9 @@ def make_client(pool: Pool, port: int, *, is_encrypted: bool = False) -> Client:
             Address(scheme, HOST, port, f"{HOST}:{port}", path, "eu-west-1", service),
             base=path,
             pool=pool,
-            keyring=keyring,
+            credentials=credentials,
             clock=clock,
-            read_refusal=read_xml if service == "s3" else read_json,
+            read_error=read_xml if service == "s3" else read_json,
         )
 
     async def stay() -> None:
@@ -328,24 +330,37 @@ def make_client(pool: Pool, port: int, *, is_encrypted: bool = False) -> Client:
 async def client_of(
     port: int,
     *,
-    most: int = 4,
-    patience: Timeouts = PATIENCE,
+    max_connections: int = 4,
+    timeouts: Timeouts = TIMEOUTS,
     connect_timeout: float = 5.0,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Client]:
     """Call a port for the length of the block; at its end nothing may be left."""
-    pool = make_pool(port, most=most, patience=patience, connect_timeout=connect_timeout, tls=tls)
+    pool = make_pool(
+        port,
+        max_connections=max_connections,
+        timeouts=timeouts,
+        connect_timeout=connect_timeout,
+        tls=tls,
+    )
     try:
         yield make_client(pool, port, is_encrypted=tls is not None)
-        assert permits(pool) == most
+        assert permits(pool) == max_connections
     finally:
         await pool.aclose()
-    assert repr(pool) == "<Pool: 0 open, 0 idle>"
+    assert open_and_idle(pool) == (0, 0)
+
+
+def open_and_idle(pool: Pool) -> tuple[int, int]:
+    """Return how many connections are open, and how many of them are idle."""
+    counts = pool.statistics()
+    return counts.open, counts.idle
 
 
 def permits(pool: Pool) -> int:
     """Return how many connections may be taken without waiting."""
-    return pool._permits.value
+    counts = pool.statistics()
+    return counts.max_connections - counts.in_use
 
 
 def invocation(number: int = 0, body: bytes = MARK) -> InvokeRequest:
@@ -364,7 +379,7 @@ def invocation(number: int = 0, body: bytes = MARK) -> InvokeRequest:
     )
 
 
-def assert_tells_nothing(error: BaseException) -> None:
+def assert_shows_no_secret(error: BaseException) -> None:
     """No error of the chain holds or shows a payload, a key, a token or a signature."""
     shown = "".join(traceback.format_exception(error))
     link: BaseException | None = error

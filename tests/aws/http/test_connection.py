@@ -1,4 +1,4 @@
-"""One exchange after the other, and everything that may come between."""
+"""Connection: exchanges one after the other, and every way that one can break."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,7 @@ from dispatcher.aws.http.connection import (
     EARLY_BYTES,
     PIECE_BYTES,
     Connection,
+    ConnectionPhase,
     ExchangeError,
     Timeouts,
 )
@@ -20,7 +21,7 @@ from dispatcher.aws.http.response import ResponseReader
 from tests.aws.http.peer import (
     HOST,
     OK,
-    PATIENCE,
+    TIMEOUTS,
     Line,
     Peer,
     Script,
@@ -46,7 +47,7 @@ async def talk(
     script: Script,
     *,
     tls: Trust | None = None,
-    patience: Timeouts = PATIENCE,
+    timeouts: Timeouts = TIMEOUTS,
     receive_buffer: int = 0,
 ) -> AsyncIterator[tuple[Peer, Connection]]:
     """Open a connection to a server; at the end of the block it is gone."""
@@ -56,7 +57,7 @@ async def talk(
     server_tls = tls.server if tls else None
     async with peer(script, tls=server_tls, receive_buffer=receive_buffer) as there:
         _, connection = await loop.create_connection(
-            lambda: Connection(loop, patience, on_made=made.append, on_lost=lost.append),
+            lambda: Connection(loop, timeouts, on_made=made.append, on_lost=lost.append),
             HOST,
             there.port,
             ssl=tls.client if tls else None,
@@ -77,7 +78,7 @@ async def exchange(
     connection: Connection, body: bytes = b"", *, wants_body: bool = True
 ) -> ResponseReader:
     return await connection.exchange(
-        head(len(body)), body, is_head=False, most=MOST, wants_body=wants_body
+        head(len(body)), body, is_head=False, max_body_bytes=MOST, wants_body=wants_body
     )
 
 
@@ -100,7 +101,7 @@ async def test_bodies_arrive_as_they_are(tls: Trust | None, size: int) -> None:
     body = (b"0123456789abcdef" * (size // 16 + 1))[:size]
     async with talk(answers, tls=tls) as (there, connection):
         for _ in range(2):
-            assert (await exchange(connection, body)).answer().body == b"{}"
+            assert (await exchange(connection, body)).response().body == b"{}"
             assert connection.is_usable
         assert [asked.body for asked in there.asked] == [body, body]
 
@@ -113,10 +114,45 @@ async def test_a_head_has_no_body(tls: Trust | None) -> None:
 
     async with talk(answers, tls=tls) as (_, connection):
         for _ in range(2):
-            reader = await connection.exchange(head(), b"", is_head=True, most=10)
+            reader = await connection.exchange(head(), b"", is_head=True, max_body_bytes=10)
             assert reader.length == 77
             assert reader.content == b""
             assert connection.is_usable
+
+
+def phase(connection: Connection) -> ConnectionPhase:
+    return connection.phase  # by a call, so that mypy does not take it for constant
+
+
+async def test_the_phase_follows_the_exchange(tls: Trust | None) -> None:
+    async def answers(line: Line) -> None:
+        await line.head()
+        await go_on.wait()
+        await line.reader.readexactly(len(LARGE))
+        await line.say(OK)
+        await line.request()
+        await line.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", bytes(1_000_000))
+        await line.gone()
+
+    go_on = asyncio.Event()
+    async with talk(answers, tls=tls) as (there, connection):
+        where = f"<Connection to {HOST}:{there.port}"
+        assert repr(connection) == f"{where}: idle, 0 exchanges>"
+        exchanging = asyncio.create_task(exchange(connection, LARGE))
+        await until(lambda: connection.is_write_paused)
+        assert phase(connection) is ConnectionPhase.SENDING
+        go_on.set()
+        await until(lambda: phase(connection) is ConnectionPhase.WAITING)
+        await exchanging
+        assert phase(connection) is ConnectionPhase.IDLE
+        await exchange(connection, wants_body=False)
+        assert repr(connection) == f"{where}: deferred, 2 exchanges>"
+        await connection.finish()
+        assert phase(connection) is ConnectionPhase.IDLE
+        connection.abort()
+        assert phase(connection) is ConnectionPhase.CLOSED
+        await there.over()
+        await until(lambda: repr(connection) == "<Connection: closed, 2 exchanges>")
 
 
 # What was sent when it broke
@@ -177,7 +213,7 @@ async def test_what_lies_in_the_transport_was_not_sent() -> None:
     go_on = asyncio.Event()
     async with talk(takes_little, receive_buffer=2048) as (_, connection):
         exchanging = asyncio.create_task(exchange(connection, bytes(PIECE_BYTES)))
-        await until(lambda: connection._waiting is not None)
+        await until(lambda: connection.phase is ConnectionPhase.WAITING)
         fill(connection)
         go_on.set()
         with pytest.raises(ExchangeError) as raised:
@@ -189,7 +225,7 @@ async def test_what_lies_in_the_transport_was_not_sent() -> None:
 
 
 @pytest.mark.parametrize("ending", ["stays", "finishes"])
-async def test_an_answer_may_come_before_the_body_is_sent(tls: Trust | None, ending: str) -> None:
+async def test_a_response_may_come_before_the_body_is_sent(tls: Trust | None, ending: str) -> None:
     async def refuses(line: Line) -> None:
         await line.head()
         await line.say(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 4\r\n\r\nslow")
@@ -216,13 +252,13 @@ async def test_what_was_not_wholly_sent_is_the_last_of_its_connection() -> None:
         await line.stay()
 
     async with talk(refuses) as (_, connection):
-        arrived = connection._arrived
+        wake = connection._wake_caller
 
         def and_resumes() -> None:
-            arrived()
+            wake()
             connection.resume_writing()
 
-        connection._arrived = and_resumes  # type: ignore[method-assign] # as said
+        connection._wake_caller = and_resumes  # type: ignore[method-assign] # as said
         assert (await exchange(connection, LARGE)).content == b"{}"
         assert not connection.is_usable
 
@@ -237,7 +273,7 @@ async def test_what_the_transport_still_holds_is_the_last_of_its_connection() ->
     go_on = asyncio.Event()
     async with talk(refuses, receive_buffer=2048) as (_, connection):
         exchanging = asyncio.create_task(exchange(connection, bytes(PIECE_BYTES)))
-        await until(lambda: connection._waiting is not None)
+        await until(lambda: connection.phase is ConnectionPhase.WAITING)
         fill(connection)
         go_on.set()
         assert (await exchanging).content == b"{}"
@@ -247,11 +283,11 @@ async def test_what_the_transport_still_holds_is_the_last_of_its_connection() ->
 def fill(connection: Connection) -> None:
     """Write until the transport holds some of it back, as a slow network would do it at once."""
     assert connection._transport is not None
-    while not connection._is_paused:
+    while not connection.is_write_paused:
         connection._transport.write(bytes(PIECE_BYTES))
 
 
-async def test_an_answer_with_a_reset_behind_it_never_hangs(tls: Trust | None) -> None:
+async def test_a_response_with_a_reset_behind_it_never_hangs(tls: Trust | None) -> None:
     async def slams(line: Line) -> None:
         await line.head()
         await line.say(OK)  # and closes, with much of the body unread: that is a reset
@@ -276,7 +312,7 @@ async def test_a_slow_server_bounds_what_is_in_memory(tls: Trust | None) -> None
         assert transport is not None
         seen = 0
         exchanging = asyncio.create_task(exchange(connection, LARGE))
-        await until(lambda: connection._is_paused)
+        await until(lambda: connection.is_write_paused)
         for turn in range(3000):
             seen = max(seen, transport.get_write_buffer_size())
             if exchanging.done():
@@ -313,7 +349,7 @@ async def test_what_comes_before_the_answer_is_passed_over(
 
 @pytest.mark.parametrize("is_head", [False, True])
 @pytest.mark.parametrize("in_one", [False, True])
-async def test_more_than_one_answer_is_the_end(is_head: bool, in_one: bool) -> None:
+async def test_more_than_one_response_is_the_end(is_head: bool, in_one: bool) -> None:
     async def says_too_much(line: Line) -> None:
         await line.request()
         answer = OK.removesuffix(b"{}") if is_head else OK
@@ -321,13 +357,13 @@ async def test_more_than_one_answer_is_the_end(is_head: bool, in_one: bool) -> N
         await line.gone()
 
     async with talk(says_too_much) as (there, connection):
-        reader = await connection.exchange(head(), b"", is_head=is_head, most=MOST)
+        reader = await connection.exchange(head(), b"", is_head=is_head, max_body_bytes=MOST)
         assert reader.content == (b"" if is_head else b"{}")
         await until(lambda: not connection.is_usable)
         await there.over()
 
 
-async def test_bytes_that_nobody_asked_for_end_the_connection(tls: Trust | None) -> None:
+async def test_unrequested_bytes_end_the_connection(tls: Trust | None) -> None:
     speak = asyncio.Event()
 
     async def speaks(line: Line) -> None:
@@ -353,7 +389,7 @@ def promises(size: int) -> Script:
         while True:
             await line.request()
             await line.say(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode())
-            await line.say_for_ever(bytes(10_000), most=line.sent + size)
+            await line.say_again_and_again(bytes(10_000), max_bytes=line.sent + size)
 
     return script
 
@@ -422,7 +458,7 @@ async def test_silence_is_waited_for_so_long_and_no_longer(tls: Trust | None) ->
     async with talk(silent, tls=tls) as (there, connection):
         exchanging = asyncio.create_task(exchange(connection))
         await until(lambda: there.asked)
-        forward(PATIENCE.silence - 1)
+        forward(TIMEOUTS.silence - 1)
         await until_quiet()
         assert not exchanging.done()
         forward(1.1)
@@ -434,8 +470,8 @@ async def test_silence_is_waited_for_so_long_and_no_longer(tls: Trust | None) ->
 
 @pytest.mark.asyncio(loop_factories=["uvloop"])
 async def test_silence_on_the_clock_of_uvloop(tls: Trust | None) -> None:
-    patience = Timeouts(silence=0.03, total=10, idle=0.01, age=10)
-    async with talk(silent, tls=tls, patience=patience) as (_, connection):
+    timeouts = Timeouts(silence=0.03, total=10, idle=0.01, age=10)
+    async with talk(silent, tls=tls, timeouts=timeouts) as (_, connection):
         assert "nothing came" in await fails(connection, is_sent=True)
 
 
@@ -456,7 +492,7 @@ async def test_a_drip_is_no_silence_but_has_an_end(tls: Trust | None) -> None:
     go_on = asyncio.Event()
     async with talk(drips, tls=tls) as (_, connection):
         exchanging = asyncio.create_task(exchange(connection))
-        count = int(PATIENCE.total / 50)
+        count = int(TIMEOUTS.total / 50)
         for turn in range(1, count):
             await until(partial(has_read, connection, turn))
             forward(50)
@@ -478,22 +514,22 @@ async def test_a_server_that_takes_no_more_of_the_body_is_silent() -> None:
 
     async with talk(stops_reading) as (_, connection):
         exchanging = asyncio.create_task(exchange(connection, LARGE))
-        await until(lambda: connection._is_paused)
+        await until(lambda: connection.is_write_paused)
         await until_quiet()
-        forward(PATIENCE.silence + 1)
+        forward(TIMEOUTS.silence + 1)
         with pytest.raises(ExchangeError) as raised:
             await exchanging
         assert not raised.value.is_sent
 
 
 @with_a_clock
-async def test_a_body_that_nobody_asks_for_is_not_kept_for_ever() -> None:
+async def test_a_body_that_is_never_read_is_not_kept_forever() -> None:
     async with talk(promises(50_000_000)) as (there, connection):
         await exchange(connection, wants_body=False)
-        forward(PATIENCE.silence + 1)
+        forward(TIMEOUTS.silence + 1)
         await until_quiet()
         assert not there.lines[0].ended.is_set(), "the caller may be busy with another"
-        forward(PATIENCE.total)
+        forward(TIMEOUTS.total)
         await there.over()
         with pytest.raises(ExchangeError):
             await connection.finish()
@@ -503,7 +539,7 @@ async def test_a_body_that_nobody_asks_for_is_not_kept_for_ever() -> None:
 async def test_a_body_that_was_left_waiting_may_still_be_read() -> None:
     async with talk(promises(1_000_000)) as (_, connection):
         await exchange(connection, wants_body=False)
-        forward(PATIENCE.silence * 3)
+        forward(TIMEOUTS.silence * 3)
         await until_quiet()
         assert len((await connection.finish()).content) == 1_000_000
         assert connection.is_usable
@@ -535,9 +571,7 @@ async def test_a_connection_has_one_timer(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("at", ["sending", "head", "body", "rest"])
-async def test_who_cancels_an_exchange_takes_the_connection_along(
-    tls: Trust | None, at: str
-) -> None:
+async def test_cancelling_an_exchange_closes_its_connection(tls: Trust | None, at: str) -> None:
     async def half(line: Line) -> None:
         await line.head()
         if at == "body":
@@ -556,7 +590,7 @@ async def test_who_cancels_an_exchange_takes_the_connection_along(
             body = LARGE if at == "sending" else b""
             exchanging = asyncio.create_task(exchange(connection, body))
         if at == "sending":
-            await until(lambda: connection._is_paused)
+            await until(lambda: connection.is_write_paused)
         elif at == "body":
             await until(lambda: connection._reader.content)
         await until_quiet()
@@ -581,24 +615,26 @@ async def test_a_failure_and_a_cancellation_at_once(caplog: pytest.LogCaptureFix
 
 
 async def test_what_was_given_up_never_begins() -> None:
-    told: list[str] = []
+    calls: list[str] = []
     connection = Connection(
         asyncio.get_running_loop(),
-        PATIENCE,
-        on_made=lambda _: told.append("made"),
-        on_lost=lambda _: told.append("lost"),
+        TIMEOUTS,
+        on_made=lambda _: calls.append("made"),
+        on_lost=lambda _: calls.append("lost"),
     )
+    assert connection.phase is ConnectionPhase.OPENING
+    assert not connection.is_usable
     connection.give_up()
     transport = Mock(asyncio.Transport)
     connection.connection_made(transport)
     transport.abort.assert_called_once()
     connection.connection_lost(None)
     connection.give_up()
-    assert told == []
+    assert calls == []
     assert not connection.is_usable
 
 
-async def test_the_end_is_told_once() -> None:
+async def test_the_end_is_reported_once() -> None:
     async with talk(silent) as (there, connection):
         await until(lambda: there.lines)
         connection.give_up()

@@ -1,4 +1,4 @@
-"""Where connections go: every address has its turn, and the next one is there for a dead one."""
+"""Dialer: every address has its turn, and a dead one is replaced by the next."""
 
 import asyncio
 import contextlib
@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import pytest
 
 from dispatcher.aws.http.connection import Connection
-from dispatcher.aws.http.dialer import Dialer, DialError, Origin, _interleaved
+from dispatcher.aws.http.dialer import Dialer, DialError, Origin, _interleave
 from dispatcher.aws.http.pool import Pool
 from tests.aws.http.peer import (
     HOST,
-    PATIENCE,
+    TIMEOUTS,
     Line,
     Peer,
     Trust,
-    assert_tells_nothing,
+    assert_shows_no_secret,
     closed_port,
     forward,
     make_trust,
@@ -29,7 +29,7 @@ NAME = "runtime.sagemaker.test"
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
-"""uvloop asks no ``socket.getaddrinfo`` that could be told what to say."""
+"""uvloop asks no ``socket.getaddrinfo`` that a test could replace."""
 
 both_loops = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
 
@@ -96,7 +96,7 @@ class Dials:
 
     def make(self) -> Connection:
         loop = asyncio.get_running_loop()
-        return Connection(loop, PATIENCE, on_made=self.open.add, on_lost=self._lost)
+        return Connection(loop, TIMEOUTS, on_made=self.open.add, on_lost=self._lost)
 
     def _lost(self, connection: Connection) -> None:
         self.open.discard(connection)
@@ -227,7 +227,7 @@ async def test_a_silent_address_leaves_time_for_the_others(names: Names) -> None
         async with peer(silent, port=port):
             dials = Dials(port, timeout=6.0)
             dialing = asyncio.create_task(dials.dial())
-            await until(lambda: dials.dialer._turn == 1)
+            await until(lambda: dials.dialer._next_index == 1)
             forward(2.9)
             await turns(20)
             assert not dialing.done()
@@ -242,7 +242,7 @@ async def test_where_all_are_silent_the_time_is_bounded(names: Names) -> None:
     with black_hole("127.0.0.2") as port:
         dials = Dials(port, timeout=6.0)
         dialing = asyncio.create_task(dials.dial())
-        await until(lambda: dials.dialer._turn == 1)
+        await until(lambda: dials.dialer._next_index == 1)
         forward(5.9)
         await turns(20)
         assert not dialing.done()
@@ -285,8 +285,8 @@ async def test_the_families_of_addresses_take_turns() -> None:
     four, six = [("127.0.0.1", 1), ("127.0.0.2", 1)], [("::1", 1, 0, 0), ("::2", 1, 0, 0)]
     found = [(socket.AF_INET6, 1, 6, "", address) for address in (*six, ("::3", 1, 0, 0))]
     found += [(socket.AF_INET, 1, 6, "", address) for address in (*four, four[0])]  # type: ignore[misc]
-    assert _interleaved(found) == ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"]
-    assert _interleaved([]) == []
+    assert _interleave(found) == ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"]
+    assert _interleave([]) == []
 
 
 async def test_many_dials_share_one_lookup_however_slow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,7 +368,7 @@ async def test_dialing_may_be_cancelled(trust: Trust, names: Names, wait_for: st
         dialing = asyncio.create_task(dials.dial())
         if wait_for == "the handshake":
             await until(lambda: there.lines)
-        await until(lambda: dials.dialer._turn == 1)
+        await until(lambda: dials.dialer._next_index == 1)
         await turns(20)
         dialing.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -383,7 +383,7 @@ async def test_dialing_may_be_cancelled(trust: Trust, names: Names, wait_for: st
 async def test_dialing_may_be_cancelled_at_any_turn_of_the_loop(
     trust: Trust, over_tls: bool
 ) -> None:
-    """uvloop tells nothing to the protocol of a connection that is made and then given up."""
+    """uvloop reports nothing to the protocol of a connection that is made and then given up."""
     async with peer(silent, tls=trust.server if over_tls else None) as there:
         dials = Dials(there.port, host=HOST, tls=trust.client if over_tls else None)
         cancelled = 0
@@ -421,7 +421,7 @@ async def test_a_server_of_another_name_is_refused() -> None:
         dials = Dials(there.port, host=HOST, tls=other.client)
         with pytest.raises(DialError, match="certificate verify failed") as raised:
             await dials.dial()
-        assert_tells_nothing(raised.value)
+        assert_shows_no_secret(raised.value)
         await until(lambda: not dials.open)
 
 
@@ -467,11 +467,16 @@ async def test_a_handshake_that_takes_too_long(trust: Trust) -> None:
 
 async def test_the_pool_spreads_too(names: Names) -> None:
     async with peers(*ADDRESSES) as there:
-        pool = Pool(Origin(NAME, there[0].port, None), most=6, connect_timeout=5, patience=PATIENCE)
-        taken = [await pool.take() for _ in range(6)]
+        pool = Pool(
+            Origin(NAME, there[0].port, None),
+            max_connections=6,
+            connect_timeout=5,
+            timeouts=TIMEOUTS,
+        )
+        taken = [await pool.acquire() for _ in range(6)]
         await until(lambda: all(len(one.lines) == 2 for one in there))
         for connection in taken:
-            pool.give(connection)
+            pool.release(connection)
         await pool.aclose()
 
 

@@ -1,4 +1,4 @@
-"""Which connection a call gets, how many there are, and what is left of them."""
+"""Pool: the order of connections, their number, and their end."""
 
 import asyncio
 import contextlib
@@ -9,10 +9,10 @@ import pytest
 
 from dispatcher.aws.http.connection import Connection, Timeouts
 from dispatcher.aws.http.dialer import DialError
-from dispatcher.aws.http.pool import Pool
+from dispatcher.aws.http.pool import Pool, PoolStatistics
 from tests.aws.http.peer import (
     OK,
-    PATIENCE,
+    TIMEOUTS,
     Line,
     Peer,
     Trust,
@@ -20,6 +20,7 @@ from tests.aws.http.peer import (
     closed_port,
     forward,
     make_pool,
+    open_and_idle,
     peer,
     permits,
     until,
@@ -39,131 +40,149 @@ async def there() -> AsyncIterator[Peer]:
 
 @contextlib.asynccontextmanager
 async def pool_to(
-    there: Peer, *, most: int = 4, patience: Timeouts = PATIENCE
+    there: Peer, *, max_connections: int = 4, timeouts: Timeouts = TIMEOUTS
 ) -> AsyncIterator[Pool]:
-    pool = make_pool(there.port, most=most, patience=patience)
+    pool = make_pool(there.port, max_connections=max_connections, timeouts=timeouts)
     yield pool
     await pool.aclose()
-    assert repr(pool) == "<Pool: 0 open, 0 idle>"
+    assert open_and_idle(pool) == (0, 0)
 
 
 async def use(connection: Connection) -> None:
-    reader = await connection.exchange(GET, b"", is_head=False, most=100)
+    reader = await connection.exchange(GET, b"", is_head=False, max_body_bytes=100)
     assert reader.content == b"{}"
 
 
 async def call(pool: Pool) -> Connection:
-    connection = pool.take_idle() or await pool.take()
+    connection = pool.acquire_idle() or await pool.acquire()
     try:
         await use(connection)
     finally:
-        pool.give(connection)
+        pool.release(connection)
     return connection
 
 
 async def test_calls_one_after_the_other_share_a_connection(there: Peer) -> None:
     async with pool_to(there) as pool:
-        assert pool.take_idle() is None
+        assert pool.acquire_idle() is None
         used = {await call(pool) for _ in range(5)}
         assert len(used) == len(there.lines) == 1
-        assert repr(pool) == "<Pool: 1 open, 1 idle>"
+        assert open_and_idle(pool) == (1, 1)
+
+
+async def test_statistics_count_what_is_open_idle_in_use_and_awaited(there: Peer) -> None:
+    async with pool_to(there, max_connections=2) as pool:
+        held = [await pool.acquire() for _ in range(2)]
+        waiting = asyncio.create_task(pool.acquire())
+        await asyncio.sleep(0)
+        assert pool.statistics() == PoolStatistics(
+            max_connections=2, open=2, idle=0, in_use=2, waiting=1, opened=2
+        )
+        for connection in held:
+            pool.release(connection)
+        pool.release(await waiting)
+        assert pool.statistics() == PoolStatistics(
+            max_connections=2, open=2, idle=2, in_use=0, waiting=0, opened=2
+        )
+        origin = f"http://127.0.0.1:{there.port}"
+        assert repr(pool) == f"<Pool of {origin}: 2 open, 2 idle, 0 of 2 in use, 0 waiting>"
 
 
 async def test_an_idle_one_that_is_lost_leaves_the_others_in_their_order(there: Peer) -> None:
     async with pool_to(there) as pool:
-        first, second, third = [await pool.take() for _ in range(3)]
+        first, second, third = [await pool.acquire() for _ in range(3)]
         for connection in (first, second, third):
             await use(connection)
-            pool.give(connection)
+            pool.release(connection)
         second.abort()
-        await until(lambda: repr(pool) == "<Pool: 2 open, 2 idle>")
-        assert pool.take_idle() is third
-        assert pool.take_idle() is first
-        assert pool.take_idle() is None
+        await until(lambda: open_and_idle(pool) == (2, 2))
+        assert pool.acquire_idle() is third
+        assert pool.acquire_idle() is first
+        assert pool.acquire_idle() is None
         for connection in (first, third):
-            pool.give(connection)
+            pool.release(connection)
 
 
 async def test_the_last_used_is_used_next(there: Peer) -> None:
     async with pool_to(there) as pool:
-        first, second, third = [await pool.take() for _ in range(3)]
+        first, second, third = [await pool.acquire() for _ in range(3)]
         for connection in (first, third, second):
             await use(connection)
-            pool.give(connection)
-        assert pool.take_idle() is second
-        assert pool.take_idle() is third
-        assert pool.take_idle() is first
-        assert pool.take_idle() is None
+            pool.release(connection)
+        assert pool.acquire_idle() is second
+        assert pool.acquire_idle() is third
+        assert pool.acquire_idle() is first
+        assert pool.acquire_idle() is None
         for connection in (first, second, third):
-            pool.give(connection)
+            pool.release(connection)
 
 
 async def test_there_are_never_more_than_agreed(there: Peer) -> None:
-    async with pool_to(there, most=3) as pool:
+    async with pool_to(there, max_connections=3) as pool:
         await asyncio.gather(*(call(pool) for _ in range(50)))
         assert len(there.asked) == 50
         assert len(there.lines) <= 3
         assert permits(pool) == 3
 
 
-async def test_who_waits_first_is_served_first(there: Peer) -> None:
-    async with pool_to(there, most=1) as pool:
-        held = await pool.take()
+async def test_the_first_to_wait_is_served_first(there: Peer) -> None:
+    async with pool_to(there, max_connections=1) as pool:
+        held = await pool.acquire()
         order: list[int] = []
 
         async def wait(number: int) -> None:
-            connection = await pool.take()
+            connection = await pool.acquire()
             order.append(number)
-            pool.give(connection)
+            pool.release(connection)
 
         async with asyncio.TaskGroup() as group:
             for number in range(5):
                 group.create_task(wait(number))
             await asyncio.sleep(0)
             assert order == []
-            assert pool.take_idle() is None
-            pool.give(held)
+            assert pool.acquire_idle() is None
+            pool.release(held)
         assert order == [0, 1, 2, 3, 4]
         assert len(there.lines) == 1
 
 
-async def test_who_gives_up_waiting_takes_nothing_along(there: Peer) -> None:
-    async with pool_to(there, most=1) as pool:
-        held = await pool.take()
-        waiting = [asyncio.create_task(pool.take()) for _ in range(4)]
+async def test_a_cancelled_waiter_takes_no_permit(there: Peer) -> None:
+    async with pool_to(there, max_connections=1) as pool:
+        held = await pool.acquire()
+        waiting = [asyncio.create_task(pool.acquire()) for _ in range(4)]
         await asyncio.sleep(0)
         waiting[0].cancel()
         waiting[2].cancel()
         await asyncio.sleep(0)
-        pool.give(held)
+        pool.release(held)
         waiting[1].cancel()  # it has the permit by now, or is about to have it
         got = await asyncio.gather(*waiting, return_exceptions=True)
         connections = [one for one in got if isinstance(one, Connection)]
         for connection in connections:
-            pool.give(connection)
+            pool.release(connection)
         assert connections
         assert permits(pool) == 1
 
 
 async def test_a_connection_that_cannot_be_had_gives_its_permit_back() -> None:
-    pool = make_pool(closed_port(), most=1)
+    pool = make_pool(closed_port(), max_connections=1)
     for _ in range(3):
         with pytest.raises(DialError, match=r"refused|Connect call failed"):
-            await pool.take()
+            await pool.acquire()
     assert permits(pool) == 1
-    assert repr(pool) == "<Pool: 0 open, 0 idle>"
+    assert open_and_idle(pool) == (0, 0)
     await pool.aclose()
 
 
 async def test_what_is_given_back_in_mid_exchange_is_closed(there: Peer) -> None:
-    async with pool_to(there, most=1) as pool:
-        connection = await pool.take()
+    async with pool_to(there, max_connections=1) as pool:
+        connection = await pool.acquire()
         exchange = asyncio.create_task(use(connection))
         await asyncio.sleep(0)
         exchange.cancel()
         with pytest.raises(asyncio.CancelledError):
             await exchange
-        pool.give(connection)
+        pool.release(connection)
         assert not connection.is_usable
         assert await call(pool) is not connection
         await there.lines[0].over()
@@ -188,13 +207,13 @@ async def test_what_the_server_closes_is_not_used_again(
 
     async with peer(closes, tls=trust.server if over_tls else None) as there:
         pool = make_pool(there.port, tls=trust.client if over_tls else None)
-        taken = [await pool.take() for _ in range(3)]
+        taken = [await pool.acquire() for _ in range(3)]
         for connection in taken:
             await use(connection)
-            pool.give(connection)
-        assert repr(pool) == "<Pool: 3 open, 3 idle>"
+            pool.release(connection)
+        assert open_and_idle(pool) == (3, 3)
         close.set()
-        await until(lambda: repr(pool) == "<Pool: 0 open, 0 idle>")
+        await until(lambda: open_and_idle(pool) == (0, 0))
         assert await call(pool) not in taken
         await pool.aclose()
 
@@ -205,27 +224,27 @@ async def test_what_the_server_closes_is_at_once_not_usable(there: Peer) -> None
         connection = await call(pool)
         connection.eof_received()
         assert not connection.is_usable
-        assert pool.take_idle() is None
+        assert pool.acquire_idle() is None
         assert await call(pool) is not connection
 
 
 @with_a_clock
 async def test_idle_connections_are_closed(there: Peer) -> None:
     async with pool_to(there) as pool:
-        first, second = await pool.take(), await pool.take()
+        first, second = await pool.acquire(), await pool.acquire()
         await use(first)
         await use(second)
-        pool.give(first)
+        pool.release(first)
         forward(8)
-        pool.give(second)
+        pool.release(second)
         await use(second)  # as if it had been taken again
-        assert repr(pool) == "<Pool: 2 open, 2 idle>"
-        forward(PATIENCE.idle - 7)
-        await until(lambda: repr(pool) == "<Pool: 1 open, 1 idle>")
-        assert pool.take_idle() is second
-        pool.give(second)
-        forward(PATIENCE.idle + 1)
-        await until(lambda: repr(pool) == "<Pool: 0 open, 0 idle>")
+        assert open_and_idle(pool) == (2, 2)
+        forward(TIMEOUTS.idle - 7)
+        await until(lambda: open_and_idle(pool) == (1, 1))
+        assert pool.acquire_idle() is second
+        pool.release(second)
+        forward(TIMEOUTS.idle + 1)
+        await until(lambda: open_and_idle(pool) == (0, 0))
         await there.over()
 
 
@@ -233,18 +252,18 @@ async def test_idle_connections_are_closed(there: Peer) -> None:
 async def test_what_is_idle_too_long_is_not_used_before_it_is_closed(there: Peer) -> None:
     async with pool_to(there) as pool:
         connection = await call(pool)
-        forward(PATIENCE.idle)
-        assert pool.take_idle() is None
+        forward(TIMEOUTS.idle)
+        assert pool.acquire_idle() is None
         assert permits(pool) == 4
         assert await call(pool) is not connection
         await there.lines[0].over()
 
 
 @with_a_clock
-async def test_use_keeps_a_connection_but_not_for_ever(there: Peer) -> None:
+async def test_use_keeps_a_connection_but_not_forever(there: Peer) -> None:
     async with pool_to(there) as pool:
         first = await call(pool)
-        for _ in range(int(PATIENCE.age / 10) - 1):
+        for _ in range(int(TIMEOUTS.age / 10) - 1):
             forward(10)
             assert await call(pool) is first
         forward(10)
@@ -254,20 +273,20 @@ async def test_use_keeps_a_connection_but_not_for_ever(there: Peer) -> None:
 
 
 @with_a_clock
-async def test_a_connection_that_nobody_used_is_closed_too(there: Peer) -> None:
+async def test_an_unused_connection_is_closed_too(there: Peer) -> None:
     async with pool_to(there) as pool:
-        pool.give(await pool.take())
-        assert repr(pool) == "<Pool: 1 open, 1 idle>"
-        forward(PATIENCE.idle + 1)
-        await until(lambda: repr(pool) == "<Pool: 0 open, 0 idle>")
+        pool.release(await pool.acquire())
+        assert open_and_idle(pool) == (1, 1)
+        forward(TIMEOUTS.idle + 1)
+        await until(lambda: open_and_idle(pool) == (0, 0))
 
 
 @pytest.mark.asyncio(loop_factories=["uvloop"])
 async def test_idle_connections_are_closed_on_the_clock_of_uvloop(there: Peer) -> None:
-    patience = Timeouts(silence=10, total=10, idle=0.02, age=10)
-    async with pool_to(there, patience=patience) as pool:
+    timeouts = Timeouts(silence=10, total=10, idle=0.02, age=10)
+    async with pool_to(there, timeouts=timeouts) as pool:
         await call(pool)
-        await until(lambda: repr(pool) == "<Pool: 0 open, 0 idle>")
+        await until(lambda: open_and_idle(pool) == (0, 0))
 
 
 @pytest.mark.parametrize("over_tls", [False, True])
@@ -285,21 +304,21 @@ async def test_closing_leaves_nothing(trust: Trust, over_tls: bool) -> None:
 
     async with peer(silent_at_last, tls=trust.server if over_tls else None) as there:
         pool = make_pool(there.port, tls=trust.client if over_tls else None)
-        taken = [await pool.take() for _ in range(4)]
+        taken = [await pool.acquire() for _ in range(4)]
         for connection in taken:
             await use(connection)
-        pool.give(taken[0])
-        pool.give(taken[1])
+        pool.release(taken[0])
+        pool.release(taken[1])
         waiting = asyncio.create_task(use(taken[2]))  # the server does not answer again
         await asyncio.sleep(0)
         await pool.aclose()
-        assert repr(pool) == "<Pool: 0 open, 0 idle>"
+        assert open_and_idle(pool) == (0, 0)
         with pytest.raises(Exception, match=r"closed|lost|abort|reset"):
             await waiting
-        pool.give(taken[2])
-        pool.give(taken[3])
+        pool.release(taken[2])
+        pool.release(taken[3])
         assert permits(pool) == 4
-        assert repr(pool) == "<Pool: 0 open, 0 idle>"
+        assert open_and_idle(pool) == (0, 0)
         await pool.aclose()
     assert asyncio.all_tasks() == tasks
     await until_quiet()
@@ -307,7 +326,7 @@ async def test_closing_leaves_nothing(trust: Trust, over_tls: bool) -> None:
 
 
 async def test_many_calls_at_once_on_few_connections() -> None:
-    async with peer(answers_ok) as there, pool_to(there, most=2) as pool:
+    async with peer(answers_ok) as there, pool_to(there, max_connections=2) as pool:
         used = await asyncio.gather(*(call(pool) for _ in range(200)))
         assert len(set(used)) <= 2
         assert len(there.asked) == 200

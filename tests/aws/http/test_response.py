@@ -1,4 +1,4 @@
-"""What the reader makes of an answer, of half an answer, and of anything else."""
+"""Response reader: whole responses, half responses, and garbage."""
 
 import random
 from collections.abc import Iterable
@@ -24,40 +24,42 @@ MOST = 1000
 
 
 @dataclass
-class Told:
+class Reading:
     """What came of the bytes of one connection."""
 
     reader: ResponseReader
-    garbled: str | None
+    error: str | None
 
     @property
     def is_reusable(self) -> bool:
-        return self.reader.is_complete and self.reader.is_reusable and self.garbled is None
+        return self.reader.is_complete and self.reader.is_reusable and self.error is None
 
     @property
-    def answer(self) -> Response:
-        assert self.reader.is_complete, self.garbled
-        return self.reader.answer()
+    def response(self) -> Response:
+        assert self.reader.is_complete, self.error
+        return self.reader.response()
 
 
 def read(
     pieces: Iterable[bytes],
     *,
     is_head: bool = False,
-    most: int = MOST,
-    takes_any_length: bool = False,
+    max_body_bytes: int = MOST,
+    accepts_any_length: bool = False,
     ends: bool = False,
-) -> Told:
+) -> Reading:
     reader = ResponseReader()
-    reader.begin(is_head=is_head, most=most, takes_any_length=takes_any_length)
+    reader.begin(
+        is_head=is_head, max_body_bytes=max_body_bytes, accepts_any_length=accepts_any_length
+    )
     try:
         for piece in pieces:
             reader.feed(piece)
     except MalformedResponseError as error:
-        return Told(reader, str(error))
+        return Reading(reader, str(error))
     if ends:
         reader.end()
-    return Told(reader, None)
+    return Reading(reader, None)
 
 
 def drip(data: bytes) -> list[bytes]:
@@ -92,10 +94,10 @@ def cut(request: pytest.FixtureRequest) -> fuzz.Cut:
         (b"\r\n\r\n" + HELLO, b"hello"),
     ],
 )
-def test_an_answer_ends_where_it_says(data: bytes, body: bytes, cut: fuzz.Cut) -> None:
-    told = read(cut(data))
-    assert told.answer.body == body
-    assert told.is_reusable
+def test_a_response_ends_where_it_says(data: bytes, body: bytes, cut: fuzz.Cut) -> None:
+    reading = read(cut(data))
+    assert reading.response.body == body
+    assert reading.is_reusable
 
 
 @pytest.mark.parametrize(
@@ -107,19 +109,19 @@ def test_an_answer_ends_where_it_says(data: bytes, body: bytes, cut: fuzz.Cut) -
         b"HTTP/2.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     ],
 )
-def test_some_answers_are_the_last(data: bytes, cut: fuzz.Cut) -> None:
-    told = read(cut(data))
-    assert told.answer.body == b"hello"
-    assert not told.is_reusable
+def test_some_responses_are_the_last(data: bytes, cut: fuzz.Cut) -> None:
+    reading = read(cut(data))
+    assert reading.response.body == b"hello"
+    assert not reading.is_reusable
 
 
 @pytest.mark.parametrize("head", [OK + b"\r\n", b"HTTP/1.0 404 No\r\nConnection: close\r\n\r\n"])
 def test_without_a_length_the_end_of_the_connection_is_the_end(head: bytes, cut: fuzz.Cut) -> None:
     assert not read(cut(head + b"hello")).reader.is_complete
-    told = read(cut(head + b"hello"), ends=True)
-    assert told.answer.body == b"hello"
-    assert not told.is_reusable
-    assert read(cut(head), ends=True).answer.body == b""
+    reading = read(cut(head + b"hello"), ends=True)
+    assert reading.response.body == b"hello"
+    assert not reading.is_reusable
+    assert read(cut(head), ends=True).response.body == b""
 
 
 @pytest.mark.parametrize(
@@ -139,9 +141,9 @@ def test_without_a_length_the_end_of_the_connection_is_the_end(head: bytes, cut:
     ],
 )
 def test_half_an_answer_is_none(data: bytes, cut: fuzz.Cut) -> None:
-    told = read(cut(data), ends=True)
-    assert told.garbled is None
-    assert not told.reader.is_complete
+    reading = read(cut(data), ends=True)
+    assert reading.error is None
+    assert not reading.reader.is_complete
 
 
 @pytest.mark.parametrize(
@@ -153,21 +155,21 @@ def test_half_an_answer_is_none(data: bytes, cut: fuzz.Cut) -> None:
     ],
 )
 def test_a_head_is_answered_without_a_body(head: bytes, cut: fuzz.Cut) -> None:
-    told = read(cut(head), is_head=True)
-    assert told.answer.body == b""
-    assert told.is_reusable
+    reading = read(cut(head), is_head=True)
+    assert reading.response.body == b""
+    assert reading.is_reusable
 
 
 def test_the_length_of_what_was_not_sent_is_known() -> None:
-    told = read([OK + b"Content-Length: 4096\r\n\r\n"], is_head=True)
-    assert told.reader.length == 4096
-    assert told.answer.header(b"content-length") == "4096"
+    reading = read([OK + b"Content-Length: 4096\r\n\r\n"], is_head=True)
+    assert reading.reader.length == 4096
+    assert reading.response.header(b"content-length") == "4096"
 
 
 def test_a_head_without_a_length_is_the_last(cut: fuzz.Cut) -> None:
-    told = read(cut(OK + b"\r\n"), is_head=True)
-    assert told.answer.body == b""
-    assert not told.is_reusable
+    reading = read(cut(OK + b"\r\n"), is_head=True)
+    assert reading.response.body == b""
+    assert not reading.is_reusable
 
 
 @pytest.mark.parametrize("behind", [b"hello", EMPTY, b"\0", b"HTTP/1.1 100 Continue\r\n\r\n"])
@@ -185,9 +187,9 @@ def test_more_than_one_answer_ends_the_connection(
     data: bytes, is_head: bool, behind: bytes, cut: fuzz.Cut
 ) -> None:
     alone = read([data], is_head=is_head)
-    told = read(cut(data + behind), is_head=is_head)
-    assert told.answer == alone.answer
-    assert not told.is_reusable
+    reading = read(cut(data + behind), is_head=is_head)
+    assert reading.response == alone.response
+    assert not reading.is_reusable
 
 
 @pytest.mark.parametrize(
@@ -202,11 +204,11 @@ def test_more_than_one_answer_ends_the_connection(
     ],
 )
 def test_what_comes_before_the_answer_is_passed_over(before: bytes, cut: fuzz.Cut) -> None:
-    told = read(cut(before + HELLO))
-    assert told.answer == Response(200, {b"content-length": b"5"}, b"hello")
-    assert told.is_reusable
+    reading = read(cut(before + HELLO))
+    assert reading.response == Response(200, {b"content-length": b"5"}, b"hello")
+    assert reading.is_reusable
     assert not read(cut(before)).reader.has_head
-    assert read(cut(before + HELLO[:-5]), is_head=True).answer.status == 200
+    assert read(cut(before + HELLO[:-5]), is_head=True).response.status == 200
 
 
 @pytest.mark.parametrize(
@@ -252,9 +254,9 @@ def test_what_comes_before_the_answer_is_passed_over(before: bytes, cut: fuzz.Cu
     ],
 )
 def test_garbage_is_refused(data: bytes, cut: fuzz.Cut) -> None:
-    told = read(cut(data))
-    assert told.garbled
-    assert not told.reader.is_complete
+    reading = read(cut(data))
+    assert reading.error
+    assert not reading.reader.is_complete
 
 
 def test_headers_are_what_they_say(cut: fuzz.Cut) -> None:
@@ -262,7 +264,7 @@ def test_headers_are_what_they_say(cut: fuzz.Cut) -> None:
         OK + b"Empty:\r\nBlank: \t \r\nOnce: a b\t \r\nX-TWICE: 1\r\nx-twice: 2\r\nNext:x:y\r\n"
         b"Name: h\xc3\xa9\xff\r\nContent-Length: 0\r\n\r\n"
     )
-    answer = read(cut(data)).answer
+    answer = read(cut(data)).response
     assert answer.headers == {
         b"empty": b"",
         b"blank": b"",
@@ -299,11 +301,11 @@ PIECE = 1000
     ],
 )
 @pytest.mark.parametrize("size", [1, PIECE, 4 * HEAD_BYTES])
-def test_nothing_but_the_body_goes_on_for_ever(start: bytes, again: bytes, size: int) -> None:
+def test_nothing_but_the_body_goes_on_forever(start: bytes, again: bytes, size: int) -> None:
     piece = again * -(-size // len(again))
     fed = 0
     reader = ResponseReader()
-    reader.begin(is_head=False, most=MOST)
+    reader.begin(is_head=False, max_body_bytes=MOST)
     for data in [start] * bool(start) + [piece] * (2 * HEAD_BYTES):
         try:
             reader.feed(data)
@@ -311,7 +313,7 @@ def test_nothing_but_the_body_goes_on_for_ever(start: bytes, again: bytes, size:
             break
         fed += len(data)
     else:
-        pytest.fail("it went on for ever")
+        pytest.fail("it never ended")
     # What came before the piece that was refused was within the bound.
     assert fed <= HEAD_BYTES + len(start)
 
@@ -321,13 +323,13 @@ def test_the_largest_head_is_taken(cut: fuzz.Cut) -> None:
     value = b"a" * (HEAD_BYTES - len(frame))
     head = frame.replace(b"X: ", b"X: " + value)
     assert len(head) == HEAD_BYTES
-    assert read([*cut(head), b"hello"]).answer.headers[b"x"] == value
+    assert read([*cut(head), b"hello"]).response.headers[b"x"] == value
 
 
 @pytest.mark.parametrize("size", [MOST - 1, MOST, MOST + 1, 100_000_000_000])
 def test_an_announced_body_is_refused_before_it_comes(size: int, cut: fuzz.Cut) -> None:
-    told = read(cut(OK + f"Content-Length: {size}\r\n\r\n".encode()))
-    assert (told.garbled is not None) == (size > MOST)
+    reading = read(cut(OK + f"Content-Length: {size}\r\n\r\n".encode()))
+    assert (reading.error is not None) == (size > MOST)
 
 
 @pytest.mark.parametrize("framing", ["chunked", "until the end"])
@@ -341,25 +343,25 @@ def test_an_unannounced_body_is_refused_when_it_is_too_much(
         data = CHUNKED + f"{size:x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
     else:
         data = OK + b"\r\n" + body
-    told = read(cut(data), ends=True, takes_any_length=any_length)
+    reading = read(cut(data), ends=True, accepts_any_length=any_length)
     if size > MOST:
-        assert told.garbled
-        assert not told.reader.is_complete
-        assert len(told.reader.content) <= MOST
+        assert reading.error
+        assert not reading.reader.is_complete
+        assert len(reading.reader.content) <= MOST
     else:
-        assert told.answer.body == body
+        assert reading.response.body == body
 
 
 def test_where_any_length_is_taken_the_head_says_how_much() -> None:
-    told = read([OK + b"Content-Length: 5000\r\n\r\n", b"x" * 5000], takes_any_length=True)
-    assert told.answer.body == b"x" * 5000
-    assert told.is_reusable
+    reading = read([OK + b"Content-Length: 5000\r\n\r\n", b"x" * 5000], accepts_any_length=True)
+    assert reading.response.body == b"x" * 5000
+    assert reading.is_reusable
 
 
 @pytest.mark.parametrize("status", [b"300", b"404", b"500"])
 def test_what_is_no_success_is_not_taken_at_any_length(status: bytes) -> None:
     head = b"HTTP/1.1 " + status + b" X\r\nContent-Length: 5000\r\n\r\n"
-    assert read([head], takes_any_length=True).garbled
+    assert read([head], accepts_any_length=True).error
 
 
 def test_one_connection_carries_many_answers() -> None:
@@ -375,7 +377,7 @@ def test_one_connection_carries_many_answers() -> None:
     ]
     for _ in range(3):
         for is_head, data, body in bodies:
-            reader.begin(is_head=is_head, most=MOST)
+            reader.begin(is_head=is_head, max_body_bytes=MOST)
             for piece in drip(data):
                 reader.feed(piece)
             assert reader.is_complete
@@ -388,7 +390,7 @@ def test_bodies_are_whole_however_they_are_cut() -> None:
     data = OK + b"Content-Length: 300000\r\n\r\n" + body
     for size in (1000, 65_536, len(data)):
         pieces = [data[i : i + size] for i in range(0, len(data), size)]
-        assert read(pieces, most=300_000).answer.body == body
+        assert read(pieces, max_body_bytes=300_000).response.body == body
 
 
 # Properties; the same law as tests.aws.fuzz holds for longer
@@ -399,7 +401,10 @@ answers = st.builds(
     st.integers(0, 4),
 )
 modes = st.builds(
-    fuzz.Mode, is_head=st.booleans(), most=st.sampled_from([0, 5, 1000]), any_length=st.booleans()
+    fuzz.Mode,
+    is_head=st.booleans(),
+    max_body_bytes=st.sampled_from([0, 5, 1000]),
+    any_length=st.booleans(),
 )
 cuts = st.lists(st.integers(0, 2000), max_size=12)
 
@@ -419,11 +424,14 @@ def test_bytes_in_the_midst_of_an_answer_keep_the_law(
 @given(seed=st.integers(0, 2**32), at=cuts)
 def test_what_is_valid_is_taken_whole(seed: int, at: list[int]) -> None:
     made = fuzz.valid(random.Random(seed))
-    told = read(
-        fuzz.pieces(made.data, at), is_head=made.is_head, most=100_000, ends=made.ends_with_the_end
+    reading = read(
+        fuzz.pieces(made.data, at),
+        is_head=made.is_head,
+        max_body_bytes=100_000,
+        ends=made.ends_with_the_end,
     )
-    assert told.answer.status == made.status
-    assert told.answer.body == made.body
+    assert reading.response.status == made.status
+    assert reading.response.body == made.body
 
 
 def test_every_cut_of_an_answer_in_two_gives_the_same() -> None:
@@ -432,9 +440,9 @@ def test_every_cut_of_an_answer_in_two_gives_the_same() -> None:
         b"1\r\n!\r\n0\r\nTrail: y\r\n\r\n"
     )
     for at in range(len(data) + 1):
-        told = read(piece for piece in (data[:at], data[at:]) if piece)
-        assert told.answer.body == b"hello!"
-        assert told.is_reusable
+        reading = read(piece for piece in (data[:at], data[at:]) if piece)
+        assert reading.response.body == b"hello!"
+        assert reading.is_reusable
 
 
 def test_the_law_can_be_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Rules that remove staged objects, and those that remove them too early or not at all."""
+"""Lifecycle rules that remove staged objects, too early, or not at all."""
 
 import math
 from typing import Any
@@ -72,7 +72,7 @@ def test_an_object_is_kept_for_all_attempts() -> None:
 def test_the_rule_is_only_advised_where_it_is_wanted() -> None:
     assert advice(config(staging={"bucket": "inputs"})) is None
     assert advice(config(staging={"delete": "by_lifecycle"})) is None
-    told = advice(config(staging={"bucket": "inputs", "delete": "by_lifecycle"}))
-    assert told is not None
-    assert '"Prefix": "staged/"' in told
-    assert "--bucket inputs" in told
+    text = advice(config(staging={"bucket": "inputs", "delete": "by_lifecycle"}))
+    assert text is not None
+    assert '"Prefix": "staged/"' in text
+    assert "--bucket inputs" in text

@@ -1,4 +1,4 @@
-"""The look at queue and bucket before a run."""
+"""Probe of queue and bucket before a run."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,7 +24,7 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "_PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(probe, "_RETRY_PAUSES_SECONDS", (0.0, 0.0))
 
 
 async def looked_at(emulator: Emulator, folder: Path) -> list[Finding]:
@@ -47,7 +47,7 @@ async def looked_at(emulator: Emulator, folder: Path) -> list[Finding]:
     [("sqs", "sqs_error"), ("sqs", "sqs_reset"), ("s3", "s3_error"), ("s3", "expired_credentials")],
 )
 @pytest.mark.parametrize("times", [2, 3])
-async def test_what_soon_passes_is_asked_again_but_not_for_ever(
+async def test_what_soon_passes_is_asked_again_but_not_forever(
     emulator: Emulator, tmp_path: Path, service: str, fault: Fault, times: int
 ) -> None:
     def when(call: Call) -> bool:
@@ -63,7 +63,7 @@ async def test_what_soon_passes_is_asked_again_but_not_for_ever(
 async def test_nobody_at_the_address_is_told_at_once(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "_PAUSES_SECONDS", (1_000.0,))
+    monkeypatch.setattr(probe, "_RETRY_PAUSES_SECONDS", (1_000.0,))
     await emulator.__aexit__(None, None, None)
     findings = await looked_at(emulator, tmp_path)
     assert [finding.ok for finding in findings] == [True, False, False, False]

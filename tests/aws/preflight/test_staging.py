@@ -1,4 +1,4 @@
-"""What a run does with its staging bucket is tried, and nothing of it is left."""
+"""Staging check: every call of a run is tried, and nothing stays."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -26,7 +26,7 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(probe, "_PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(probe, "_RETRY_PAUSES_SECONDS", (0.0, 0.0))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
 
@@ -77,7 +77,7 @@ async def test_who_may_not_write_is_told_what_it_needs(emulator: Emulator) -> No
         ("DeleteObject", "deleting"),
     ],
 )
-async def test_what_could_not_be_tried_is_told_and_proves_nothing(
+async def test_what_could_not_be_tried_is_reported_and_proves_nothing(
     emulator: Emulator, operation: str, name: str
 ) -> None:
     def when(call: Call) -> bool:

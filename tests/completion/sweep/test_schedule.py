@@ -11,8 +11,8 @@ from dispatcher.completion.sweep.schedule import (
     Probe,
     SweepSchedule,
     cost,
-    looks,
     neighbours,
+    probes,
 )
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.states import State
@@ -154,7 +154,7 @@ def test_many_of_a_folder_are_listed_and_few_are_looked_at_singly() -> None:
     many = [entry(n) for n in range(1, LIST_FROM + 1)]
     few = [entry(n) for n in range(1000, 1000 + LIST_FROM - 1)]
     foreign = [entry(n, sharded=False) for n in range(2000, 2100)]
-    planned = looks([*few, *many, *foreign], "output", list_from=LIST_FROM)
+    planned = probes([*few, *many, *foreign], "output", list_from=LIST_FROM)
     lists = [look for look in planned if look.folder is not None]
     assert lists == [Probe("s3://out/results/tag/0", many)]
     assert [look for look in planned if look.folder is None] == [
@@ -166,11 +166,11 @@ def test_many_of_a_folder_are_listed_and_few_are_looked_at_singly() -> None:
 def test_a_refused_bucket_is_not_listed_and_a_page_at_hand_is_used() -> None:
     some = [entry(n) for n in range(1, 4)]
     folder = "s3://out/results/tag/0"
-    assert looks(some, "output", list_from=2) == [Probe(folder, some)]
+    assert probes(some, "output", list_from=2) == [Probe(folder, some)]
     singly = [Probe(None, [one]) for one in some]
-    assert looks(some, "output", list_from=2, refused={"out"}) == singly
-    assert looks(some, "output", list_from=99) == singly
-    assert looks(some, "output", list_from=99, listed={folder}) == [Probe(folder, some)]
+    assert probes(some, "output", list_from=2, refused={"out"}) == singly
+    assert probes(some, "output", list_from=99) == singly
+    assert probes(some, "output", list_from=99, listed={folder}) == [Probe(folder, some)]
 
 
 @given(
@@ -182,7 +182,7 @@ def test_everybody_is_in_exactly_one_request(
     numbers: set[int], list_from: int, sharded: bool
 ) -> None:
     entries = [entry(n, sharded=sharded) for n in sorted(numbers)]
-    planned = looks(entries, "output", list_from=list_from)
+    planned = probes(entries, "output", list_from=list_from)
     told = sorted(one.planned.number for look in planned for one in look.entries)
     assert told == sorted(numbers)
     price = sum(12.5 if look.folder else 1 for look in planned)
@@ -193,7 +193,7 @@ def test_an_output_at_the_root_of_its_bucket_is_listed_too() -> None:
     entries = [entry(n) for n in range(1, 20)]
     for one in entries:
         one.output = f"s3://out/{one.planned.shard}/{one.planned.id}.out"
-    assert looks(entries, "output", list_from=2) == [Probe("s3://out/tag/0", entries)]
+    assert probes(entries, "output", list_from=2) == [Probe("s3://out/tag/0", entries)]
 
 
 def test_what_a_look_may_cost_counts_the_failures() -> None:

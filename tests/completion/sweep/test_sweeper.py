@@ -17,8 +17,8 @@ from dispatcher.completion.sweep.schedule import LIST_FROM, Probe
 from dispatcher.completion.sweep.sweeper import Sweeper
 from dispatcher.errors import Denied, RunStopped, Throttled, Transient
 from dispatcher.ledger.invocation import Entry
-from dispatcher.retry.outage import OutageTimer
 from dispatcher.retry.token_bucket import TokenBucket
+from tests.completion.conftest import make_sweeper
 from tests.virtual_time import monotonic
 
 if TYPE_CHECKING:
@@ -38,10 +38,7 @@ async def scene(open_scene: OpenScene) -> AsyncIterator[Scene]:
 
 
 def sweeper(scene: Scene) -> Sweeper:
-    patience = OutageTimer(
-        300.0, monotonic, "completions could not be asked for", scene.meter.troubles
-    )
-    return Sweeper(scene.config, scene.ledger, scene.bucket, scene.meter, patience, scene.now)
+    return make_sweeper(scene)
 
 
 def drained() -> anyio.Event:
@@ -73,10 +70,10 @@ async def test_a_few_are_looked_at_singly(scene: Scene) -> None:
     assert one is entries[1]
     assert (completion.kind, completion.invocation) == ("completed", one.planned.id)
     assert str(completion.location) == scene.output_of(one)
-    assert scene.meter.looks == {"head": 5}, "three outputs, and two failures"
+    assert scene.meter.sweep_requests == {"head": 5}, "three outputs, and two failures"
     scene.ledger.claim(one)
     assert await found(scene) == [], "and not again so soon"
-    assert scene.meter.looks == {"head": 5}
+    assert scene.meter.sweep_requests == {"head": 5}
 
 
 async def test_many_of_one_folder_are_listed(scene: Scene) -> None:
@@ -89,7 +86,7 @@ async def test_many_of_one_folder_are_listed(scene: Scene) -> None:
     assert await found(scene) == [*((one, "completed") for one in there), (failed, "failed")]
     assert scene.bucket.pages == [f"s3://out/results/{entries[0].planned.shard}/"]
     assert scene.bucket.looks == [scene.failure_of(one) for one in (failed, missing)]
-    assert scene.meter.looks == {"list": 1, "head": 2}
+    assert scene.meter.sweep_requests == {"list": 1, "head": 2}
 
 
 @pytest.mark.parametrize(("complete", "requests"), [(True, 5), (False, 10)])
@@ -103,7 +100,8 @@ async def test_five_thousand_in_five_folders_cost_a_page_each(
         await anyio.sleep(45)
         claims = await sweep_for(scene, 30)
         assert len(claims) == (4999 if complete else 0)
-        assert scene.meter.looks == {"list": requests} | ({"found": 4999} if complete else {})
+        assert scene.meter.sweep_requests == {"list": requests}
+        assert scene.meter.sweep_completions == (4999 if complete else 0)
 
 
 async def test_outputs_and_failures_of_one_folder_take_one_page(scene: Scene) -> None:
@@ -116,7 +114,7 @@ async def test_outputs_and_failures_of_one_folder_take_one_page(scene: Scene) ->
     scene.bucket.objects[str(entries[3].failure)] = b"no", None
     await anyio.sleep(60)
     assert (entries[3], "failed") in await found(scene)
-    assert scene.meter.looks == {"list": 1}
+    assert scene.meter.sweep_requests == {"list": 1}
 
 
 async def test_a_full_page_is_no_proof_of_what_it_cannot_hold(scene: Scene) -> None:
@@ -127,7 +125,7 @@ async def test_a_full_page_is_no_proof_of_what_it_cannot_hold(scene: Scene) -> N
         scene.bucket.objects[scene.output_of(one)] = b"1", None
     await anyio.sleep(60)
     assert await found(scene) == [(one, "completed") for one in entries[5:]]
-    assert scene.meter.looks == {"list": 1, "head": 20 + 5}
+    assert scene.meter.sweep_requests == {"list": 1, "head": 20 + 5}
 
 
 async def test_a_folder_of_the_services_own_is_never_listed(scene: Scene) -> None:
@@ -140,7 +138,7 @@ async def test_a_folder_of_the_services_own_is_never_listed(scene: Scene) -> Non
     assert await found(scene, looking) == [(entries[3], "completed")]
     assert await found(scene, looking) == []
     assert scene.bucket.pages == []
-    assert scene.meter.looks == {"head": 40}
+    assert scene.meter.sweep_requests == {"head": 40}
 
 
 async def test_single_looks_are_made_a_few_at_once(
@@ -173,13 +171,14 @@ async def test_a_refused_list_is_asked_once_and_each_is_looked_at(scene: Scene) 
     looking = sweeper(scene)
     claims = await sweep_for(scene, 30, looking)
     assert [one.entry for one in claims] == entries[1:]
-    assert scene.meter.looks == {"list": 1, "head": 21, "found": 19}
+    assert scene.meter.sweep_requests == {"list": 1, "head": 21}
+    assert scene.meter.sweep_completions == 19
     await scene.settle(*entries[1:])
     more = await scene.accepted(20)
     claims = await sweep_for(scene, 90, looking)
     assert claims == []
-    assert scene.meter.looks["list"] == 1
-    assert scene.meter.looks["head"] > 21 + 2 * len(more)
+    assert scene.meter.sweep_requests["list"] == 1
+    assert scene.meter.sweep_requests["head"] > 21 + 2 * len(more)
 
 
 async def test_looks_keep_to_the_budget_and_nobody_waits_for_ever(open_scene: OpenScene) -> None:
@@ -189,9 +188,9 @@ async def test_looks_keep_to_the_budget_and_nobody_waits_for_ever(open_scene: Op
             scene.ledger.accept(one.planned, scene.now(), f"s3://out/{n}.out", None)
         await anyio.sleep(45)
         for seconds in (15, 5, 10, 10):
-            before = scene.meter.looks.total()
+            before = scene.meter.sweep_requests.total()
             await sweep_for(scene, seconds)
-            assert scene.meter.looks.total() - before <= 5 * (seconds + 1)
+            assert scene.meter.sweep_requests.total() - before <= 5 * (seconds + 1)
         await sweep_for(scene, 25)
         assert set(scene.bucket.looks) == {one.output for one in entries}
 
@@ -201,7 +200,7 @@ async def test_in_haste_pages_are_read_for_fewer(open_scene: OpenScene) -> None:
         await scene.accepted(8)
         await anyio.sleep(60)
         assert await found(scene) == []
-        assert scene.meter.looks == {"list": 2}
+        assert scene.meter.sweep_requests == {"list": 2}
 
 
 async def test_who_is_settled_while_waiting_is_not_looked_for(open_scene: OpenScene) -> None:
@@ -220,7 +219,7 @@ async def test_who_is_settled_while_waiting_is_not_looked_for(open_scene: OpenSc
 async def test_a_scan_hands_on_the_most_urgent_and_the_next_one_the_others(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_WAITING", 2)
+    monkeypatch.setattr(module, "_MAX_WAITING", 2)
     entries = []
     for _ in range(5):
         entries += await scene.accepted()
@@ -253,11 +252,17 @@ async def test_a_bucket_that_may_not_be_listed_is_not_asked_by_what_was_planned_
     scene: Scene,
 ) -> None:
     entries = await scene.accepted(2)
-    lookout = Prober(scene.bucket, TokenBucket(50), scene.meter, scene.now, {"out"})
-    sight = Observations()
+    prober = Prober(
+        objects=scene.bucket,
+        budget=TokenBucket(50),
+        observe=scene.meter.observe,
+        now=scene.now,
+        refused={"out"},
+    )
+    observations = Observations()
     folder = str(entries[0].output).rpartition("/")[0]
-    await lookout.see([Probe(folder, entries)], "output", sight)
-    assert (scene.meter.looks, sight.shows(entries[0].output)) == ({}, None)
+    await prober.probe([Probe(folder, entries)], "output", observations)
+    assert (scene.meter.sweep_requests, observations.shows(entries[0].output)) == ({}, None)
 
 
 async def test_looks_that_were_to_be_repeated_are_forgotten_with_their_invocations(
@@ -298,10 +303,10 @@ async def test_the_deadline_follows_the_request(open_scene: OpenScene) -> None:
 async def test_the_last_look_is_at_the_deadline_and_there_are_few_before(scene: Scene) -> None:
     (one,) = await scene.accepted()
     assert await sweep_for(scene, PATIENCE - 1) == []
-    assert scene.meter.looks["head"] < 2 * 16
+    assert scene.meter.sweep_requests["head"] < 2 * 16
     (claimed,) = await sweep_for(scene, 17)
     assert (claimed.entry, claimed.completion.kind) == (one, "expired")
-    assert scene.meter.looks["found"] == 0, "an expiry is no find"
+    assert scene.meter.sweep_completions == 0, "an expiry is no find"
 
 
 async def test_an_output_that_comes_just_before_the_deadline_counts(scene: Scene) -> None:
@@ -360,7 +365,7 @@ async def test_an_invocation_without_a_location_waits_for_its_event_or_its_deadl
     assert await found(scene) == []
     await anyio.sleep(1)
     assert await found(scene) == [(one, "expired")]
-    assert scene.meter.looks == {}
+    assert scene.meter.sweep_requests == {}
 
 
 async def test_a_location_that_nobody_can_read_is_waited_for_until_the_deadline(
@@ -370,7 +375,7 @@ async def test_a_location_that_nobody_can_read_is_waited_for_until_the_deadline(
     scene.ledger.accept(one.planned, scene.now(), "ftp://out/1.out", None)
     (claimed,) = await sweep_for(scene, PATIENCE + 15)
     assert (claimed.entry, claimed.completion.kind) == (one, "expired")
-    assert scene.meter.looks == {}
+    assert scene.meter.sweep_requests == {}
 
 
 async def test_the_loop_claims_what_it_finds_once(scene: Scene) -> None:
@@ -381,7 +386,8 @@ async def test_the_loop_claims_what_it_finds_once(scene: Scene) -> None:
     (claimed,) = await sweep_for(scene, 400)
     assert claimed.entry is found_by_us
     assert found_by_us.claimed
-    assert scene.meter.looks == {"head": 1, "found": 1}
+    assert scene.meter.sweep_requests == {"head": 1}
+    assert scene.meter.sweep_completions == 1
 
 
 async def test_an_output_that_could_not_be_read_is_found_again_soon(scene: Scene) -> None:
@@ -405,7 +411,7 @@ async def test_an_event_during_the_look_wins(scene: Scene, monkeypatch: pytest.M
 
     monkeypatch.setattr(scene.bucket, "exists", claimed_meanwhile)
     assert await sweep_for(scene, 30) == []
-    assert scene.meter.looks == {"head": 1}
+    assert scene.meter.sweep_requests == {"head": 1}
 
 
 async def test_what_cannot_be_seen_does_not_expire_but_stops_the_run(scene: Scene) -> None:

@@ -11,9 +11,8 @@ import anyio.lowlevel
 import pytest
 
 from dispatcher.completion.joiner import Claimed
-from dispatcher.completion.sweep.sweeper import Sweeper
 from dispatcher.errors import Denied
-from dispatcher.retry.outage import OutageTimer
+from tests.completion.conftest import make_sweeper
 from tests.virtual_time import monotonic
 
 if TYPE_CHECKING:
@@ -43,12 +42,7 @@ class Service:
 
     def __post_init__(self) -> None:
         scene = self.scene
-        patience = OutageTimer(
-            300.0, monotonic, "completions could not be asked for", scene.meter.troubles
-        )
-        self.sweeper = Sweeper(
-            scene.config, scene.ledger, scene.bucket, scene.meter, patience, scene.now
-        )
+        self.sweeper = make_sweeper(scene)
         self._completed_at: dict[int, float] = {}
 
     async def serve(
@@ -77,7 +71,7 @@ class Service:
                     (entry,) = await self.scene.accepted()
                     service.start_soon(self._complete, entry, seconds, has_event(n))
                     await anyio.sleep(apart)
-            await self.scene.ledger.idle()
+            await self.scene.ledger.wait_until_idle()
             everything.cancel_scope.cancel()
 
     async def _complete(self, entry: Entry, seconds: float, has_event: bool) -> None:
@@ -104,7 +98,7 @@ class Service:
 
     def requests(self) -> int:
         """Return how many were made since the last question."""
-        looks = self.scene.meter.looks
+        looks = self.scene.meter.sweep_requests
         made = looks["list"] + looks["head"]
         looks["list"] = looks["head"] = 0
         return made
@@ -126,7 +120,7 @@ async def test_long_completions_do_not_cause_a_look_every_minute(open_scene: Ope
         for _ in range(3):
             await service.serve(200, seconds=600.0)
         assert service.requests() == 0, "what is expected is not looked for"
-        assert scene.meter.looks["found"] == 0
+        assert scene.meter.sweep_completions == 0
 
 
 async def test_what_is_lost_among_long_completions_is_found_past_its_time(
@@ -138,7 +132,7 @@ async def test_what_is_lost_among_long_completions_is_found_past_its_time(
         assert service.requests() > 0
         service.waits.clear()
         await service.serve(400, seconds=600.0, has_event=lambda n: n % 100 > 0)
-        assert scene.meter.looks["found"] == 4
+        assert scene.meter.sweep_completions == 4
         assert service.requests() == 4
         assert max(service.waits) < 600.0
         assert said(caplog, STOPPED) == 0
@@ -149,7 +143,7 @@ async def test_no_event_is_waited_for_less_than_the_users_floor(open_scene: Open
         service = Service(scene)
         await service.serve(300, seconds=2.0, apart=0.1, has_event=lambda n: n % 50 > 0)
         lost = [wait for wait in service.waits if wait > 1.0]
-        assert len(lost) == scene.meter.looks["found"] == 6
+        assert len(lost) == scene.meter.sweep_completions == 6
         assert 17.9 < min(lost) <= max(lost) <= 18.0 + 5.0
         assert service.requests() == 6
 
@@ -158,7 +152,7 @@ async def test_without_a_queue_looks_follow_what_completions_take(open_scene: Op
     async with open_scene() as scene:
         service = Service(scene)
         await service.serve(600, seconds=2.0, apart=0.02, has_event=never)
-        assert scene.meter.looks["found"] == 600
+        assert scene.meter.sweep_completions == 600
         assert statistics.median(service.waits) < 2.0
         assert max(service.waits) < 4.0
         assert service.requests() < 100
@@ -177,7 +171,7 @@ async def test_a_queue_that_was_never_heard_is_said_once_and_not_waited_for(
         service = Service(scene)
         await service.serve(1000, seconds=2.0, apart=0.2, has_event=never)
         assert said(caplog, STOPPED) == said(caplog, "none has come yet") == 1
-        assert scene.meter.looks["silent"] == 1
+        assert scene.meter.event_outages == 1
         assert service.requests() < 1000, "less than a HEAD each"
         assert max(service.waits) < 60.0 + 15.0
         assert max(service.waits[-500:]) < 4.0
@@ -209,7 +203,7 @@ async def test_a_run_that_waits_for_its_first_events_is_not_silent(
         service = Service(scene)
         # The looks at 405 s see all the outputs a moment before their events come.
         await service.serve(300, seconds=404.5)
-        assert scene.meter.looks["silent"] == 0
+        assert scene.meter.event_outages == 0
         assert said(caplog, STOPPED) == 0
 
 
@@ -288,6 +282,6 @@ async def test_alone_and_without_leave_to_list_each_is_looked_at_within_the_budg
         monkeypatch.setattr(scene.bucket, "page", refused)
         began = monotonic()
         await service.serve(300, seconds=2.0, has_event=never)
-        assert scene.meter.looks["list"] <= 2
+        assert scene.meter.sweep_requests["list"] <= 2
         assert service.requests() <= 20 * (monotonic() - began + 1)
         assert monotonic() - began < 60.0

@@ -13,7 +13,7 @@ from dispatcher.connectors.files import source as files
 from dispatcher.connectors.files.source import STREAM, FilesSource, must_be_json
 from dispatcher.errors import ConfigError, StateError
 from dispatcher.records import json_records
-from dispatcher.records.record import Item, Large, Position, Record, Unreadable
+from dispatcher.records.record import Item, LargeRecord, Position, Record, Unreadable
 from dispatcher.records.source import Mark
 
 
@@ -32,7 +32,7 @@ def write(**content: bytes) -> None:
 
 def source_of(*paths: str, is_json: bool = False, longest: int = 1000) -> FilesSource:
     settings = SourceSettings(type="files", path=list(paths or ["in/*"]), max_record=longest)
-    return FilesSource(settings, Path("ledger.db.files"), is_json=is_json, spill=Path())
+    return FilesSource(settings, Path("ledger.db.files"), is_json=is_json, spill_folder=Path())
 
 
 async def items_of(
@@ -183,7 +183,7 @@ def small_is_large() -> object:
 async def test_a_large_file_is_a_part_of_itself(small_is_large: object) -> None:
     write(a=b"123456789", b=b"1234567890", c=b"\xff" * 30, d=b"1")
     items = await items_of(source_of())
-    assert [type(item) for item in items] == [Record, Large, Large, Record]
+    assert [type(item) for item in items] == [Record, LargeRecord, LargeRecord, Record]
     assert [item.raw for item in items] == [b"123456789", b"1234567890", b"\xff" * 30, b"1"]
     assert [item.position.line for item in items] == [1, 2, 3, 4]
 
@@ -200,7 +200,7 @@ async def test_a_large_file_of_json_is_read_in_steps(small_is_large: object) -> 
     )
     items = await items_of(source_of(is_json=True))
     a, b, c, d, e, f, g = items
-    assert isinstance(b, Large)
+    assert isinstance(b, LargeRecord)
     assert (b.key, b.raw) == ("in/b", b'{ "a": "xxxxxxxxxxxxxxxxx" }')
     assert isinstance(e, Record), "it is small without its blanks"
     assert [i.raw for i in (a, e, g)] == [b"1", b"5", b"2"]

@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 
 from dispatcher.connectors.jsonl.line_splitter import LineSplitter, TooLong
 from dispatcher.flow.content import LARGE_BYTES, FileSlice
-from dispatcher.records.long_value import LongValue
+from dispatcher.records.large_value import LargeValue
 
 
 def splitter_of(longest: int) -> LineSplitter:
-    return LineSplitter(longest, lambda first: LongValue(Path("/tmp"), None, is_first=first))
+    return LineSplitter(longest, lambda first: LargeValue(Path("/tmp"), None, is_first=first))
 
 
 def split(blocks: list[bytes], longest: int = 100) -> list[bytes | TooLong]:
     splitter = splitter_of(longest)
     lines: list[bytes | TooLong] = []
     for piece in (*(p for block in blocks for p in splitter.feed(block)), *splitter.end()):
-        assert not isinstance(piece, LongValue)
+        assert not isinstance(piece, LargeValue)
         lines += [piece] if isinstance(piece, TooLong) else piece
     return lines
 
@@ -54,9 +54,9 @@ def test_a_line_that_is_too_long_is_not_held_in_memory() -> None:
 def test_a_long_line_goes_on_outside_of_memory() -> None:
     splitter, begun = splitter_of(80_000_000), list[bool]()
 
-    def begin(first: bool) -> LongValue:
+    def begin(first: bool) -> LargeValue:
         begun.append(first)
-        return LongValue(Path("/tmp"), None, is_first=first)
+        return LargeValue(Path("/tmp"), None, is_first=first)
 
     splitter._begin = begin
     block = b"1" * 1_000_000
@@ -65,7 +65,7 @@ def test_a_long_line_goes_on_outside_of_memory() -> None:
         assert list(splitter.feed(block)) == []
         assert sum(map(len, splitter._parts)) < LARGE_BYTES
     (value, rest) = splitter.feed(b'"\nrest\n')
-    assert isinstance(value, LongValue)
+    assert isinstance(value, LargeValue)
     assert value.length == 41_000_002
     blob = value.end()
     assert isinstance(blob, FileSlice)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.connectors.jsonl.paths import InputStream, expand, survey
+from dispatcher.connectors.jsonl.paths import InputStream, expand, inspect_streams
 from dispatcher.errors import ConfigError, StateError
 from dispatcher.records.source import Mark
 
@@ -61,7 +61,7 @@ def test_names_that_are_not_utf8_are_refused() -> None:
 
 
 def look(path: str, marks: dict[str, Mark] | None = None) -> list[InputStream]:
-    return survey([path], stdin=-1, marks=marks or {}, heads={}, compression=None)
+    return inspect_streams([path], stdin=-1, marks=marks or {}, heads={}, compression=None)
 
 
 def test_sizes_are_those_on_disk() -> None:

@@ -245,7 +245,7 @@ def test_a_full_disk_is_told_and_the_file_goes_on_when_there_is_room(path: str) 
     assert Path(path).read_bytes() == b"x" * 5_999 + b"\n" + b"z" * 9_999 + b"\n"
 
 
-# Changed by somebody else while it is open
+# Changed by others while it is open
 
 
 def test_a_file_that_goes_away_or_changes_under_a_run_is_noticed(path: str) -> None:

@@ -67,21 +67,21 @@ def test_a_plain_file_is_not_read_before_its_mark(path: Path, file: int) -> None
 def test_the_batches_of_one_block_need_no_further_reading(path: Path, file: int) -> None:
     path.write_bytes(b"1\n" * 5000)
     reader = reader_of(file)
-    assert reader.hungry
+    assert reader.needs_input
     sizes = []
     for _ in range(3):
         sizes.append(len(reader.step()))
         assert reader.consumed == 10_000
     assert sizes == [2000, 2000, 1000]
-    assert reader.hungry
+    assert reader.needs_input
     assert not reader.ended
 
 
 def test_files_are_not_waited_for_but_pipes_are(file: int) -> None:
-    assert not reader_of(file).waits
+    assert not reader_of(file).may_block
     out, into = os.pipe()
     try:
-        assert reader_of(out).waits
+        assert reader_of(out).may_block
     finally:
         os.close(out)
         os.close(into)

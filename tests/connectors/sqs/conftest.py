@@ -1,4 +1,4 @@
-"""What waits for a queue is tested in virtual time; files are written by threads."""
+"""Tests of queues run in virtual time."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -13,7 +13,5 @@ __all__ = ["no_threads"]
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]] | None:
-    del config
-    return (
-        {"virtual": VirtualLoop} if item.path.name in {"test_sink.py", "test_source.py"} else None
-    )
+    del config, item
+    return {"virtual": VirtualLoop}

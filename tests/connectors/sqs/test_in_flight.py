@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dispatcher import limits
 from dispatcher.connectors.sqs import in_flight as module
-from dispatcher.connectors.sqs.in_flight import FORGET_SECONDS, Beat, Deliveries
+from dispatcher.connectors.sqs.in_flight import FORGET_SECONDS, Extension, InFlightMessages
 from dispatcher.records.record import Position
 
 VISIBILITY = 30.0
@@ -35,8 +35,8 @@ class Log:
             del self.settled[name]
 
 
-def made(log: Log | None = None, *, visibility: float = VISIBILITY) -> Deliveries:
-    return Deliveries("q", log or Log(), visibility, random.Random(1))
+def made(log: Log | None = None, *, visibility: float = VISIBILITY) -> InFlightMessages:
+    return InFlightMessages("q", log or Log(), visibility, random.Random(1))
 
 
 class Machine(RuleBasedStateMachine):
@@ -53,9 +53,9 @@ class Machine(RuleBasedStateMachine):
         self.begin()
 
     def begin(self) -> None:
-        self.deliveries = made(Log(self.log.next_number, self.log.outstanding, self.log.settled))
+        self.in_flight = made(Log(self.log.next_number, self.log.outstanding, self.log.settled))
         self.read: dict[str, Position] = {}  # by this process
-        self.beats: list[Beat] = []
+        self.extensions: list[Extension] = []
         self.taken: list[tuple[str, str]] = []
         self.received: set[str] = set()
 
@@ -82,7 +82,7 @@ class Machine(RuleBasedStateMachine):
             self.arrive(name, f"{name}-again")
 
     def arrive(self, name: str, receipt: str) -> None:
-        position = self.deliveries.arrive(name, receipt, self.now)
+        position = self.in_flight.arrive(name, receipt, self.now)
         if position is None:
             assert name in self.read or name in self.log.settled, "nobody reads it"
         else:
@@ -126,12 +126,12 @@ class Machine(RuleBasedStateMachine):
         del self.log.outstanding[name]
         self.log.settled[name] = self.now
         self.received.discard(name)
-        self.deliveries.settle(name, self.now)
+        self.in_flight.settle(name, self.now)
 
     @rule()
     def take_deletions(self) -> None:
         if not self.taken:
-            self.taken = self.deliveries.deletions()
+            self.taken = self.in_flight.deletions()
             assert len(self.taken) <= 10
             assert {name for name, _ in self.taken} <= self.log.settled.keys()
 
@@ -140,31 +140,31 @@ class Machine(RuleBasedStateMachine):
     def delete(self, how: str) -> None:
         name, receipt = self.taken.pop()
         if how == "again":
-            self.deliveries.not_deleted(name, receipt)
+            self.in_flight.not_deleted(name, receipt)
         elif how == "stale":
-            self.deliveries.undeletable(name, self.now)
+            self.in_flight.undeletable(name, self.now)
         else:
-            self.deliveries.deleted(name, self.now)
+            self.in_flight.deleted(name, self.now)
             if self.queued.get(name) == receipt:  # another one leaves the message
                 del self.queued[name]
                 self.gone[name] = self.now
 
     @rule()
     def take_beats(self) -> None:
-        if not self.beats:
-            self.beats = self.deliveries.beats(self.now)
-            assert len(self.beats) <= 10
-            assert {beat.name for beat in self.beats} <= self.received
+        if not self.extensions:
+            self.extensions = self.in_flight.due_extensions(self.now)
+            assert len(self.extensions) <= 10
+            assert {extension.name for extension in self.extensions} <= self.received
 
-    @precondition(lambda self: self.beats)
+    @precondition(lambda self: self.extensions)
     @rule(how=st.sampled_from(["done", "done", "again", "stale"]))
-    def beat(self, how: str) -> None:
-        beat = self.beats.pop()
+    def extension(self, how: str) -> None:
+        extension = self.extensions.pop()
         {
-            "done": self.deliveries.beaten,
-            "again": self.deliveries.not_beaten,
-            "stale": self.deliveries.stale,
-        }[how](beat, self.now)
+            "done": self.in_flight.extended,
+            "again": self.in_flight.not_extended,
+            "stale": self.in_flight.stale,
+        }[how](extension, self.now)
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 8.0, 40.0, FORGET_SECONDS + 1, 1_209_601.0]))
     def tick(self, seconds: float) -> None:
@@ -173,9 +173,9 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def forget(self) -> None:
         with mock.patch.object(module, "REMEMBERED", REMEMBERED):
-            names = self.deliveries.forget(self.now)
+            names = self.in_flight.forget(self.now)
         self.log.forget(names)
-        kept = self.deliveries.deletable + len(self.taken)
+        kept = self.in_flight.deletable + len(self.taken)
         assert len(self.log.settled) <= REMEMBERED + kept
         for name in names:
             # Whoever sends it again now sends a new message.
@@ -190,11 +190,11 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def all_that_is_settled_and_here_will_be_deleted(self) -> None:
         unsettled = self.read.keys() - self.log.settled.keys()
-        assert self.deliveries.unsettled == len(unsettled)
+        assert self.in_flight.unsettled == len(unsettled)
 
     @invariant()
     def bounded(self) -> None:
-        assert len(self.deliveries._timers) <= 2 * len(self.deliveries._held) + 1_001
+        assert len(self.in_flight._timers) <= 2 * len(self.in_flight._unsettled) + 1_001
 
 
 TestMachine = Machine.TestCase
@@ -203,163 +203,165 @@ TestMachine.settings = settings(max_examples=200, stateful_step_count=50, deadli
 
 def test_an_outstanding_message_of_an_earlier_process_is_read_once_with_its_number() -> None:
     old = Position("q", 3, 4, 4, "old")
-    deliveries = made(Log(7, {"old": old}))
-    assert deliveries.unsettled == 0
-    assert deliveries.arrive("old", "r1", 0.0) == old
-    assert deliveries.arrive("old", "r2", 1.0) is None
-    assert deliveries.arrive("new", "r1", 1.0) == Position("q", 7, 8, 8, "new")
-    assert deliveries.unsettled == 2
-    deliveries.settle("old", 2.0)
-    assert deliveries.deletions() == [("old", "r2")]
+    in_flight = made(Log(7, {"old": old}))
+    assert in_flight.unsettled == 0
+    assert in_flight.arrive("old", "r1", 0.0) == old
+    assert in_flight.arrive("old", "r2", 1.0) is None
+    assert in_flight.arrive("new", "r1", 1.0) == Position("q", 7, 8, 8, "new")
+    assert in_flight.unsettled == 2
+    in_flight.settle("old", 2.0)
+    assert in_flight.deletions() == [("old", "r2")]
 
 
 def test_one_that_is_settled_before_it_comes_again_is_only_deleted() -> None:
-    deliveries = made(Log(7, {"old": Position("q", 3, 4, 4, "old")}, {"done": 0.0}))
-    deliveries.settle("old", 1.0)
-    assert deliveries.deletions() == []
-    assert deliveries.arrive("old", "r", 2.0) is None
-    assert deliveries.arrive("done", "d", 2.0) is None
-    assert deliveries.deletions() == [("old", "r"), ("done", "d")]
-    assert deliveries.unsettled == 0
+    in_flight = made(Log(7, {"old": Position("q", 3, 4, 4, "old")}, {"done": 0.0}))
+    in_flight.settle("old", 1.0)
+    assert in_flight.deletions() == []
+    assert in_flight.arrive("old", "r", 2.0) is None
+    assert in_flight.arrive("done", "d", 2.0) is None
+    assert in_flight.deletions() == [("old", "r"), ("done", "d")]
+    assert in_flight.unsettled == 0
 
 
 def test_a_deletion_under_way_with_a_stale_receipt_is_made_again_with_the_new_one() -> None:
-    deliveries = made()
-    deliveries.arrive("m", "r1", 0.0)
-    deliveries.settle("m", 1.0)
-    assert deliveries.deletions() == [("m", "r1")]
-    deliveries.arrive("m", "r2", 2.0)
-    deliveries.deleted("m", 3.0)
-    assert deliveries.deletions() == [("m", "r2")]
-    deliveries.arrive("m", "r3", 4.0)
-    deliveries.not_deleted("m", "r2")
-    assert deliveries.deletions() == [("m", "r3")]
+    in_flight = made()
+    in_flight.arrive("m", "r1", 0.0)
+    in_flight.settle("m", 1.0)
+    assert in_flight.deletions() == [("m", "r1")]
+    in_flight.arrive("m", "r2", 2.0)
+    in_flight.deleted("m", 3.0)
+    assert in_flight.deletions() == [("m", "r2")]
+    in_flight.arrive("m", "r3", 4.0)
+    in_flight.not_deleted("m", "r2")
+    assert in_flight.deletions() == [("m", "r3")]
 
 
 def test_a_deleted_message_is_known_for_five_minutes_and_one_that_is_not_for_two_weeks() -> None:
     log = Log(settled={"there": 0.0})
-    deliveries = made(log)
-    deliveries.arrive("m", "r", 0.0)
-    deliveries.settle("m", 0.0)
-    deliveries.deletions()
-    deliveries.deleted("m", 10.0)
-    assert deliveries.forget(10.0 + FORGET_SECONDS - 1) == []
-    assert deliveries.forget(10.0 + FORGET_SECONDS) == ["m"]
-    assert deliveries.forget(1_209_599.0) == []
-    assert deliveries.forget(1_209_600.0) == ["there"]
-    assert deliveries.arrive("m", "r", 1_209_600.0) is not None
+    in_flight = made(log)
+    in_flight.arrive("m", "r", 0.0)
+    in_flight.settle("m", 0.0)
+    in_flight.deletions()
+    in_flight.deleted("m", 10.0)
+    assert in_flight.forget(10.0 + FORGET_SECONDS - 1) == []
+    assert in_flight.forget(10.0 + FORGET_SECONDS) == ["m"]
+    assert in_flight.forget(1_209_599.0) == []
+    assert in_flight.forget(1_209_600.0) == ["there"]
+    assert in_flight.arrive("m", "r", 1_209_600.0) is not None
 
 
 def test_a_deleted_message_is_known_while_an_earlier_delivery_may_hide_it() -> None:
-    deliveries = made(visibility=3_600.0)
-    deliveries.arrive("m", "r", 0.0)
-    deliveries.settle("m", 0.0)
-    deliveries.deletions()
-    deliveries.deleted("m", 0.0)
-    assert deliveries.forget(3_599.0) == []
-    assert deliveries.forget(3_600.0) == ["m"]
+    in_flight = made(visibility=3_600.0)
+    in_flight.arrive("m", "r", 0.0)
+    in_flight.settle("m", 0.0)
+    in_flight.deletions()
+    in_flight.deleted("m", 0.0)
+    assert in_flight.forget(3_599.0) == []
+    assert in_flight.forget(3_600.0) == ["m"]
 
 
-def beat_all(deliveries: Deliveries, now: float) -> dict[str, int]:
+def beat_all(in_flight: InFlightMessages, now: float) -> dict[str, int]:
     """Hide all that is due; return for how long."""
     hidden: dict[str, int] = {}
-    while beats := deliveries.beats(now):
-        for beat in beats:
-            hidden[beat.name] = beat.seconds
-            deliveries.beaten(beat, now)
+    while extensions := in_flight.due_extensions(now):
+        for extension in extensions:
+            hidden[extension.name] = extension.seconds
+            in_flight.extended(extension, now)
     return hidden
 
 
 def test_messages_are_hidden_anew_between_a_third_and_a_half_of_their_time() -> None:
-    deliveries = made()
+    in_flight = made()
     for n in range(100):
-        deliveries.arrive(f"m{n}", "r", 0.0)
-    assert beat_all(deliveries, 9.9) == {}
-    first = beat_all(deliveries, 11.0)
+        in_flight.arrive(f"m{n}", "r", 0.0)
+    assert beat_all(in_flight, 9.9) == {}
+    first = beat_all(in_flight, 11.0)
     assert 0 < len(first) < 100
-    rest = beat_all(deliveries, 15.0)
+    rest = beat_all(in_flight, 15.0)
     assert {*first, *rest} == {f"m{n}" for n in range(100)}
     assert set(first.values()) | set(rest.values()) == {30}
 
 
 def test_ten_share_a_call_also_where_not_all_of_them_are_due_yet() -> None:
-    deliveries = made()
+    in_flight = made()
     for n in range(10):
-        deliveries.arrive(f"m{n}", "r", n * 0.1)
-    first = deliveries.next_beat
+        in_flight.arrive(f"m{n}", "r", n * 0.1)
+    first = in_flight.next_extension
     assert first is not None
-    assert 5 <= len(deliveries.beats(first)) <= 10
+    assert 5 <= len(in_flight.due_extensions(first)) <= 10
 
 
 def test_nothing_is_hidden_beyond_twelve_hours() -> None:
-    deliveries = made(visibility=3_600.0)
-    deliveries.arrive("m", "r", 0.0)
+    in_flight = made(visibility=3_600.0)
+    in_flight.arrive("m", "r", 0.0)
     now, until = 0.0, 3_600.0
-    while (due := deliveries.next_beat) is not None:
+    while (due := in_flight.next_extension) is not None:
         assert now <= due < until
         now = due
-        for beat in deliveries.beats(now):
-            deliveries.beaten(beat, now)
-            until = now + beat.seconds
+        for extension in in_flight.due_extensions(now):
+            in_flight.extended(extension, now)
+            until = now + extension.seconds
             assert until <= limits.SQS_VISIBILITY_SECONDS
     assert until >= limits.SQS_VISIBILITY_SECONDS - 120
     # The next delivery begins another twelve hours.
-    assert deliveries.arrive("m", "r2", until) is None
-    assert deliveries.next_beat is not None
+    assert in_flight.arrive("m", "r2", until) is None
+    assert in_flight.next_extension is not None
 
 
 @pytest.mark.parametrize("visibility", [1.0, 43_200.0])
 def test_the_shortest_and_the_longest_time_outs(visibility: float) -> None:
-    deliveries = made(visibility=visibility)
-    deliveries.arrive("m", "r", 0.0)
-    hidden = beat_all(deliveries, visibility / 2)
+    in_flight = made(visibility=visibility)
+    in_flight.arrive("m", "r", 0.0)
+    hidden = beat_all(in_flight, visibility / 2)
     assert hidden == ({"m": 1} if visibility == 1.0 else {})
 
 
 def test_a_stale_receipt_is_not_used_again() -> None:
-    deliveries = made()
-    deliveries.arrive("m", "r", 0.0)
-    (beat,) = deliveries.beats(15.0)
-    deliveries.stale(beat, 15.0)
-    assert deliveries.lost == 15.0
-    assert deliveries.next_beat is None
-    deliveries.arrive("m", "r2", 40.0)
-    (beat,) = deliveries.beats(55.0)
-    assert beat.receipt == "r2"
+    in_flight = made()
+    in_flight.arrive("m", "r", 0.0)
+    (extension,) = in_flight.due_extensions(15.0)
+    in_flight.stale(extension, 15.0)
+    assert in_flight.lost == 15.0
+    assert in_flight.next_extension is None
+    in_flight.arrive("m", "r2", 40.0)
+    (extension,) = in_flight.due_extensions(55.0)
+    assert extension.receipt == "r2"
 
 
 def test_news_of_a_former_receipt_change_nothing() -> None:
-    deliveries = made()
-    deliveries.arrive("m", "r", 0.0)
-    (beat,) = deliveries.beats(15.0)
-    deliveries.arrive("m", "r2", 15.0)
-    due = deliveries.next_beat
-    for news in (deliveries.stale, deliveries.beaten, deliveries.not_beaten):
-        news(beat, 15.0)
-        assert deliveries.next_beat == due
-    assert deliveries.lost == float("-inf")
+    in_flight = made()
+    in_flight.arrive("m", "r", 0.0)
+    (extension,) = in_flight.due_extensions(15.0)
+    in_flight.arrive("m", "r2", 15.0)
+    due = in_flight.next_extension
+    for news in (in_flight.stale, in_flight.extended, in_flight.not_extended):
+        news(extension, 15.0)
+        assert in_flight.next_extension == due
+    assert in_flight.lost == float("-inf")
 
 
 def hold(messages: int, calls_per_second: float, seconds: float) -> Mapping[str, float]:
     """Keep messages hidden by so many calls, one after the other; return when each was lost."""
-    deliveries = made()
+    in_flight = made()
     until = {f"m{n}": VISIBILITY for n in range(messages)}
     for name in until:
-        deliveries.arrive(name, "r", 0.0)
+        in_flight.arrive(name, "r", 0.0)
     lost: dict[str, float] = {}
     now = 0.0
     while now < seconds:
-        beats = deliveries.beats(now)
-        for beat in beats:
-            if until[beat.name] < now:
-                lost.setdefault(beat.name, now)
-                deliveries.stale(beat, now)
+        extensions = in_flight.due_extensions(now)
+        for extension in extensions:
+            if until[extension.name] < now:
+                lost.setdefault(extension.name, now)
+                in_flight.stale(extension, now)
             else:
-                until[beat.name] = now + beat.seconds
-                deliveries.beaten(beat, now)
-        if not beats and deliveries.next_beat is None:
+                until[extension.name] = now + extension.seconds
+                in_flight.extended(extension, now)
+        if not extensions and in_flight.next_extension is None:
             break
-        now = now + 1 / calls_per_second if beats else max(deliveries.next_beat or now, now)
+        now = (
+            now + 1 / calls_per_second if extensions else max(in_flight.next_extension or now, now)
+        )
     return {name: at for name, at in until.items() if at < seconds} | lost
 
 

@@ -77,8 +77,12 @@ class Queue:
 
 
 def sink(queue: Queue, *, give_up_after: float = 60.0) -> SqsSink:
-    patience = OutageTimer(give_up_after, anyio.current_time, f"{URL} could not be sent to")
-    return SqsSink(queue, line, patience, random.Random(1))
+    outage_timer = OutageTimer(
+        give_up_after=give_up_after,
+        monotonic=anyio.current_time,
+        symptom=f"{URL} could not be sent to",
+    )
+    return SqsSink(queue=queue, render=line, outage_timer=outage_timer, rng=random.Random(1))
 
 
 async def test_each_outcome_is_a_message_ten_a_call_and_some_calls_at_once() -> None:

@@ -34,7 +34,8 @@ from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Parcel
 from dispatcher.records.record import Position, Record
-from tests.dispatch.conftest import OpenScene, Scene, Upload
+from tests.dispatch.conftest import OpenScene, Scene
+from tests.doubles import FakeUpload
 
 SOME = b'{"some":"content"}'
 OTHER = b'{"other":"content"}'
@@ -61,9 +62,9 @@ async def plan(scene: Scene, *raws: bytes, encoding: Encoding = "json") -> list[
 async def disposing(scene: Scene) -> AsyncIterator[None]:
     """Delete in the background; at the end everything is deleted, or was tried in vain."""
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.staging.disposal.run)
+        group.start_soon(scene.staging.cleanup.run)
         yield
-        await scene.staging.disposal.finish()
+        await scene.staging.cleanup.finish()
 
 
 @asynccontextmanager
@@ -181,7 +182,7 @@ async def test_what_cannot_be_seen_is_written_again(open_scene: OpenScene) -> No
     async with dying_at("dispatch.staged"), open_scene() as scene:
         await scene.send(await plan(scene, SOME))
     async with open_scene() as again:
-        again.bucket.objects, again.bucket.sees = scene.bucket.objects, False
+        again.bucket.objects, again.bucket.is_visible = scene.bucket.objects, False
         (entry,) = resumed(again)
         assert await again.staging.stage(entry) is not None
         assert again.bucket.puts == 1
@@ -224,7 +225,7 @@ async def test_a_look_that_fails_is_repeated(open_scene: OpenScene) -> None:
     async with open_scene() as again:
         again.bucket.objects = scene.bucket.objects
         (entry,) = resumed(again)
-        entry.planned = replace(entry.planned, resumed=False)
+        entry.planned = replace(entry.planned, may_have_been_sent=False)
         again.bucket.look_faults = [Transient("503"), Throttled("slow")]
         await again.send([entry.planned])
         assert again.bucket.puts == 0
@@ -245,12 +246,12 @@ async def test_it_is_found_out_again_after_a_time(
 
 
 async def test_what_is_remembered_is_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_cache, "_MOST_KNOWN", 3)
+    monkeypatch.setattr(object_cache, "_MAX_KNOWN", 3)
     for number in range(10):
         (planned,) = await plan(scene, b"%d" % number)
         await scene.staging.stage(scene.entry(planned))
-    assert len(scene.staging._presence._seen) == 3
-    assert scene.staging._presence._turns == {}
+    assert len(scene.staging._cache._seen) == 3
+    assert scene.staging._cache._locks == {}
 
 
 async def test_what_completed_meanwhile_is_not_staged(scene: Scene) -> None:
@@ -370,12 +371,12 @@ async def test_an_upload_that_may_have_been_completed_is_looked_for(
 ) -> None:
     """No answer came to the last call, which had made the object."""
 
-    async def lost(upload: Upload) -> None:
+    async def lost(upload: FakeUpload) -> None:
         await completed(upload)
         raise Transient("reset")
 
-    completed = Upload.complete
-    monkeypatch.setattr(Upload, "complete", lost)
+    completed = FakeUpload.complete
+    monkeypatch.setattr(FakeUpload, "complete", lost)
     (planned,) = await plan(scene, large())
     assert await scene.send([planned]) == []
     assert scene.meter.staged == {"found": 1}
@@ -570,7 +571,7 @@ async def test_a_deletion_that_fails_is_tried_again_and_left_at_last(
         assert (len(scene.bucket.deletes), scene.bucket.objects) == (3, {})
         scene.bucket.delete_faults = [Transient("503")] * 5
         (planned,) = await plan(scene, OTHER)
-        scene.staging.disposal._is_closing = False
+        scene.staging.cleanup._is_closing = False
         async with disposing(scene):
             await scene.send([planned])
             await scene.settle(planned.number)
@@ -602,9 +603,9 @@ async def test_nothing_is_written_whose_place_cannot_be_stored(
     def full(*_: object) -> None:
         raise StateError("the disk is full")
 
-    monkeypatch.setattr(scene.ledger._commits._store, "apply", full)
+    monkeypatch.setattr(scene.ledger._group_commit._store, "apply", full)
     with pytest.raises(StateError):
         await scene.staging.stage(scene.entry(planned))
     assert scene.bucket.puts == 0
     monkeypatch.undo()
-    scene.ledger._commits._failure = None  # so that it can be closed
+    scene.ledger._group_commit._failure = None  # so that it can be closed

@@ -219,7 +219,7 @@ def test_path_is_canonical_in_two_ways(sent: str, s3: str, others: str) -> None:
         ("X-Amz-Signature=1&%58-Amz-Signature=2&x-amz-signature=3", "x-amz-signature=3"),
     ],
 )
-def test_query_is_encoded_anew_and_sorted(sent: str, expected: str) -> None:
+def test_query_is_encoded_again_and_sorted(sent: str, expected: str) -> None:
     assert canonical_query(sent) == expected
 
 

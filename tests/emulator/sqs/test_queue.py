@@ -18,8 +18,8 @@ def filled(*bodies: str) -> MessageQueue:
     return queue
 
 
-def take(queue: MessageQueue, now: float, most: int = 10) -> list[str]:
-    return [message.body for message in queue.receive(most, now=now)]
+def take(queue: MessageQueue, now: float, max_messages: int = 10) -> list[str]:
+    return [message.body for message in queue.receive(max_messages, now=now)]
 
 
 def test_received_message_is_hidden_until_its_time_out() -> None:
@@ -43,7 +43,7 @@ def test_stale_handle_deletes_nothing_and_is_no_error() -> None:
     queue.delete(message.receipt)
 
 
-def test_handle_deletes_after_its_time_out_if_nobody_else_received() -> None:
+def test_handle_deletes_after_its_time_out_if_no_other_receive_came() -> None:
     queue = filled("a")
     (message,) = queue.receive(1, now=0.0, visibility=1.0)
     receipt = message.receipt
@@ -180,11 +180,13 @@ class QueueLaws(RuleBasedStateMachine):
         self.alive[name] = self.now + delay
         self.born[name] = self.now
 
-    @rule(most=st.integers(1, 3), visibility=st.integers(0, 5))
-    def receive(self, most: int, visibility: int) -> None:
+    @rule(max_messages=st.integers(1, 3), visibility=st.integers(0, 5))
+    def receive(self, max_messages: int, visibility: int) -> None:
         visible = {name for name, when in self.alive.items() if when <= self.now}
-        taken: list[StoredMessage] = self.queue.receive(most, now=self.now, visibility=visibility)
-        assert len(taken) == min(most, len(visible))
+        taken: list[StoredMessage] = self.queue.receive(
+            max_messages, now=self.now, visibility=visibility
+        )
+        assert len(taken) == min(max_messages, len(visible))
         for message in taken:
             assert message.body in visible
             visible.discard(message.body)

@@ -1,4 +1,4 @@
-"""What a ledger says of its run to somebody who only reads."""
+"""The status of a run, read from its ledger without disturbing it."""
 
 import subprocess
 import sys
@@ -13,10 +13,11 @@ from dispatcher.errors import ConfigError, StateError
 from dispatcher.ledger.check.status import LedgerStatus, read_status
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.payloads.spool import Spool
-from dispatcher.ledger.settlement import Settlement
 from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.packing.parcel import Parcel
+from dispatcher.reasons import Reason
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
 Pack = Callable[..., Parcel]
@@ -35,7 +36,12 @@ async def test_a_run_is_shown_while_it_goes_on_and_after_it(
         planned = await ledger.plan([parcel(0, 3), parcel(3, 2), parcel(5)])
         ledger.accept(planned[1], 1.5, None, None)
         await ledger.settle(
-            [*completed(ledger, [3]), dead(6), dead(7), dead(0, "too_large", stream="b.jsonl")],
+            [
+                *completed(ledger, [3]),
+                dead(6),
+                dead(7),
+                dead(0, Reason.TOO_LARGE, stream="b.jsonl"),
+            ],
             {"r.jsonl": SinkMark(44, 1, 44), "d.jsonl": SinkMark(99, 1, 99)},
         )
         status = read_status(path)
@@ -101,6 +107,7 @@ from pathlib import Path
 import anyio
 from dispatcher.ledger.open import open_ledger
 from dispatcher.packing.parcel import Parcel
+from dispatcher.reasons import Reason
 from dispatcher.records.record import Position, Record
 from tests.payloads import codec
 

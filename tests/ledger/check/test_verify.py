@@ -1,11 +1,10 @@
-"""A ledger is sound or it is not, and each kind of damage is found and named."""
+"""Each kind of damage to a ledger is found and named, and a sound ledger has none."""
 
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -13,79 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.connectors.jsonl.sink import JsonlFile
-from dispatcher.errors import ConfigError, StateError
 from dispatcher.ledger.check.read import read_holdings
 from dispatcher.ledger.check.verify import Defect, verify
-from dispatcher.ledger.invocation import Entry, Planned
-from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.open import open_ledger
-from dispatcher.ledger.outcome import Outcome
-from dispatcher.ledger.settlement import Settlement
-from dispatcher.packing.parcel import Parcel
-from dispatcher.records.record import Position, Record
-from tests.payloads import codec, joined
-
-QUEUE = "https://sqs/0/in"
-
-
-@dataclass
-class Run:
-    """An open ledger with its two files, in which each settled record has a line."""
-
-    ledger: Ledger
-    results: JsonlFile
-    dead: JsonlFile
-
-    async def plan(self, first: int, count: int, stream: str) -> Planned:
-        records = [
-            Record(position(n, stream), f"k{n}", b"%d" % n) for n in range(first, first + count)
-        ]
-        payload = joined("lines", [record.raw for record in records])
-        parcel = Parcel(records, payload, "application/jsonlines", "inline")
-        return (await self.ledger.plan([parcel]))[0]
-
-    async def settle(self, planned: Planned, *, reason: str = "") -> None:
-        entry = self.entry(planned)
-        outcomes = [outcome(record_ref.position, reason) for record_ref in entry.record_refs]
-        await self._settle(Settlement(entry, outcomes))
-
-    async def reject(self, number: int, stream: str) -> None:
-        await self._settle(Settlement(None, [outcome(position(number, stream), "bad_json")]))
-
-    async def _settle(self, settlement: Settlement) -> None:
-        file = self.results if settlement.outcomes[0].status == "completed" else self.dead
-        mark = file.append([b'{"key":"%b"}' % str(o.key).encode() for o in settlement.outcomes])
-        await self.ledger.settle([settlement], {file.path: mark})
-
-    def entry(self, planned: Planned) -> Entry:
-        entry = self.ledger.find(planned.number)
-        assert entry is not None
-        return entry
-
-
-def position(number: int, stream: str) -> Position:
-    message = f"m{number}" if stream == QUEUE else None
-    return Position(stream, number * 10, number * 10 + 10, number + 1, message)
-
-
-def outcome(at: Position, reason: str = "") -> Outcome:
-    status = "failed" if reason else "completed"
-    return Outcome(at, f"k{at.line}", status, b"1", None, reason=reason)  # type: ignore[arg-type]
-
-
-async def keep(folder: Path, story: Callable[[Run], object]) -> None:
-    """Let a story happen in the ledger of a folder."""
-    files = [str(folder / name) for name in ("results.jsonl", "dead.jsonl")]
-    async with open_ledger(
-        folder / "ledger.db", codec=codec("lines"), durability="relaxed"
-    ) as ledger:
-        opened = [JsonlFile.open(path, ledger.sink(path)) for path in files]
-        with closing(opened[0]), closing(opened[1]):
-            for file in opened:
-                if ledger.sink(file.path) is None:
-                    await ledger.adopt(file.path, file.mark)
-            await story(Run(ledger, *opened))  # type: ignore[misc]
+from tests.ledger.check.sample_run import QUEUE, Run, keep
 
 
 def check(folder: Path, ledger: str = "ledger.db") -> list[Defect]:
@@ -96,50 +25,12 @@ def check(folder: Path, ledger: str = "ledger.db") -> list[Defect]:
 # Sound
 
 
-async def everything(run: Run) -> None:
-    """Do some of all that can be done, with gaps above the marks."""
-    for stream in ("a.jsonl", "b.jsonl", QUEUE):
-        planned = [await run.plan(3 * n, 3, stream) for n in range(8)]
-        run.ledger.accept(planned[0], 5.0, "s3://out/0.out", "s3://out/0.err")
-        run.ledger.accept(planned[5], 6.0, None, None)
-        for n in (1, 2, 4):
-            await run.settle(planned[n])
-        await run.settle(planned[6], reason="model_error")
-        assert run.ledger.claim(run.entry(planned[5]))
-        await run.ledger.replace(run.entry(planned[5]), after=60.0)
-        assert run.ledger.claim(run.entry(planned[7]))
-        await run.ledger.replace(run.entry(planned[7]), after=0.0, parts=2)
-        await run.reject(30, stream)
-    await run.settle(await run.plan(0, 4, "c.jsonl"))
-    await run.ledger.remember(terms="{}", heads="{}", finished="no")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole")
-    anyio.run(keep, folder, everything)
-    return folder
-
-
-@pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    """Return a copy of a run that has something of everything."""
-    copy = tmp_path / "copy"
-    shutil.copytree(whole, copy)
-    with closing(sqlite3.connect(copy / "ledger.db")) as db, db:
-        for name in ("results.jsonl", "dead.jsonl"):
-            db.execute(
-                "UPDATE sink SET name = ? WHERE name = ?", (str(copy / name), str(whole / name))
-            )
-    return copy
-
-
 def test_a_run_with_something_of_everything_is_sound(folder: Path) -> None:
     before = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
-    holdings = read_holdings(folder / "ledger.db")
-    assert len(holdings.invocations) == 15
-    assert len(holdings.ranges) == 12
-    assert len(holdings.messages) == 13
+    snapshot = read_holdings(folder / "ledger.db")
+    assert len(snapshot.invocations) == 15
+    assert len(snapshot.ranges) == 12
+    assert len(snapshot.messages) == 13
     assert check(folder) == []
     after = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
     assert {p: s.st_mtime_ns for p, s in after.items()} == {
@@ -185,7 +76,7 @@ def test_whatever_a_run_does_and_whenever_it_dies_its_ledger_is_sound(story: lis
                 case "replace" if chosen:
                     await run.ledger.replace(run.entry(chosen), after=1.0)
 
-    async def tell(folder: Path) -> None:
+    async def live(folder: Path) -> None:
         heads: dict[str, int] = {}
         cut = [i for i, deed in enumerate(story) if deed[0] == "again"]
         for start, stop in zip([0, *cut], [*cut, len(story)], strict=True):
@@ -206,7 +97,7 @@ def test_whatever_a_run_does_and_whenever_it_dies_its_ledger_is_sound(story: lis
             assert check(folder) == []
 
     with tempfile.TemporaryDirectory() as name:
-        anyio.run(tell, Path(name))
+        anyio.run(live, Path(name))
 
 
 # Damaged
@@ -215,7 +106,7 @@ def test_whatever_a_run_does_and_whenever_it_dies_its_ledger_is_sound(story: lis
 DAMAGES = {
     # Names and numbers
     "DELETE FROM fact WHERE name = 'tag'": "The run has no tag",
-    "UPDATE fact SET value = 'short' WHERE name = 'tag'": "one that is none: 'short'",
+    "UPDATE fact SET value = 'short' WHERE name = 'tag'": "not a valid one: 'short'",
     "UPDATE fact SET value = 'abcdefgh' WHERE name = 'tag'": "which are not its",
     "UPDATE fact SET value = 'soon' WHERE name = 'created'": "The fact 'created' cannot be read",
     "UPDATE fact SET value = '{' WHERE name = 'terms'": "The fact 'terms' cannot be read",
@@ -239,23 +130,23 @@ DAMAGES = {
     "DELETE FROM sqlite_sequence": "has a number above 0, the highest one given",
     "UPDATE invocation SET id = id || 'x'": "which are not its",
     "UPDATE invocation SET shard = 'elsewhere'": "in elsewhere, which are not its",
-    "UPDATE invocation SET state = 3": "what is settled has no row",
+    "UPDATE invocation SET state = 3": "an invocation that is settled has no row",
     "UPDATE invocation SET state = 9": "9 is not a valid State",
     "UPDATE invocation SET state = 2 WHERE accepted_at IS NULL": "its state and its times do not",
     "UPDATE invocation SET state = 1": "its state and its times do not fit",
-    "UPDATE invocation SET route = 'pigeon'": "'pigeon' is no route",
+    "UPDATE invocation SET route = 'pigeon'": "'pigeon' is not a route",
     "UPDATE invocation SET attempt = 0": "-1 is below zero",
     "UPDATE invocation SET first_attempt = 0": "-1 is below zero",
     "UPDATE invocation SET first_attempt = attempt + 1": "-1 is below zero",
     "UPDATE invocation SET size = size + 1": "bytes do not hold",
     "UPDATE tally SET records = 1.5 WHERE name = 'parts'": "A row of tally is damaged ('parts'",
-    "UPDATE invocation SET planned_at = 'yesterday'": "'yesterday' is no time",
-    "UPDATE invocation SET not_before = 'later'": "'later' is no time",
-    "UPDATE invocation SET segment = 'one'": "'one' is no number",
-    "UPDATE invocation SET content_type = x'00'": "is no text",
+    "UPDATE invocation SET planned_at = 'yesterday'": "'yesterday' is not a time",
+    "UPDATE invocation SET not_before = 'later'": "'later' is not a time",
+    "UPDATE invocation SET segment = 'one'": "'one' is not a whole number",
+    "UPDATE invocation SET content_type = x'00'": "is not text",
     "UPDATE invocation SET manifest = x'90'": "it has no records",
     "UPDATE invocation SET manifest = x'01'": "A row of invocation is damaged",
-    "UPDATE invocation SET manifest = 'text'": "its manifest is no bytes",
+    "UPDATE invocation SET manifest = 'text'": "its manifest is not bytes",
     # Records
     "UPDATE invocation SET manifest = (SELECT manifest FROM invocation LIMIT 1)": "twice, in the",
     "UPDATE stream SET mark = 30, line = 3 WHERE id = 2": "0 of b.jsonl is settled and outstanding",
@@ -265,7 +156,7 @@ DAMAGES = {
     "UPDATE settled_message SET settled_at = 'then'": "A row of settled_message is damaged",
     # Files
     "UPDATE sink SET tail_length = position + 1": "A row of sink is damaged",
-    "UPDATE sink SET tail_crc = tail_crc - 1": "is not what was written before byte",
+    "UPDATE sink SET tail_crc = tail_crc - 1": "differs from what was written before byte",
     "UPDATE sink SET position = position + 1": "bytes, of which",
     "UPDATE tally SET records = records + 1": "lines for",
     "DELETE FROM tally": "lines for 0 settled records",
@@ -302,14 +193,6 @@ def test_a_damaged_page_is_found(folder: Path) -> None:
     assert not any("\n" in finding.what for finding in findings)
 
 
-@pytest.mark.parametrize("content", [b"not a ledger\n" * 100, b"SQLite format 3\0" * 500])
-def test_what_is_no_database_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "ledger.db"
-    path.write_bytes(content)
-    with pytest.raises(StateError, match="cannot be read: file is not a database"):
-        read_holdings(path)
-
-
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -331,21 +214,21 @@ def become_a_folder(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["results.jsonl", "dead.jsonl"])
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         (cut, "bytes, of which"),
-        (edit, "is not what was written before byte"),
-        (lose_a_line, "is not what was written before byte"),
+        (edit, "differs from what was written before byte"),
+        (lose_a_line, "differs from what was written before byte"),
         (Path.unlink, "is missing, and"),
         (become_a_folder, "cannot be read: Is a directory"),
     ],
 )
 def test_damage_to_a_file_is_found(
-    folder: Path, name: str, change: Callable[[Path], object], told: str
+    folder: Path, name: str, change: Callable[[Path], object], expected: str
 ) -> None:
     change(folder / name)
     what = [finding.what for finding in check(folder) if finding.is_damage]
-    assert any(told in sentence and name in sentence for sentence in what), what
+    assert any(expected in sentence and name in sentence for sentence in what), what
 
 
 async def test_lines_lost_long_before_the_end_are_counted(tmp_path: Path) -> None:
@@ -360,10 +243,10 @@ async def test_lines_lost_long_before_the_end_are_counted(tmp_path: Path) -> Non
     assert finding.what.endswith("results.jsonl has 599 lines for 600 settled records.")
 
 
-# What mends itself
+# What the next run repairs
 
 
-def test_what_a_broken_off_run_wrote_last_is_only_noted(folder: Path) -> None:
+def test_the_last_words_of_an_interrupted_run_are_only_noted(folder: Path) -> None:
     with (folder / "results.jsonl").open("a") as file:
         file.write('{"key": "half')
     (finding,) = check(folder)
@@ -379,8 +262,8 @@ def test_lost_payloads_are_only_noted(folder: Path) -> None:
     (folder / "ledger.db.spool" / "notes.txt").touch()
     findings = check(folder)
     assert not any(finding.is_damage for finding in findings)
-    told = [finding.what.split(" ", 3)[-1] for finding in findings]
-    assert told.count("is damaged in the spool.") == 0
+    found = [finding.what.split(" ", 3)[-1] for finding in findings]
+    assert found.count("is damaged in the spool.") == 0
     assert sum("is damaged in the spool" in f.what for f in findings) == 1
     assert sum("a file notes.txt" in f.what for f in findings) == 1
     shutil.rmtree(folder / "ledger.db.spool")
@@ -395,48 +278,15 @@ def test_an_older_ledger_is_brought_up_by_its_run(folder: Path) -> None:
     assert finding.what == "The ledger is of schema 1, not 3."
 
 
-# While a run goes on
-
-
-async def test_a_ledger_in_use_is_not_checked(tmp_path: Path) -> None:
-    async def look(run: Run) -> None:
-        with pytest.raises(StateError, match="is in use by a run"):
-            read_holdings(tmp_path / "ledger.db")
-
-    await keep(tmp_path, look)
-    assert check(tmp_path) == []
-
-
-def test_a_run_that_began_meanwhile_is_noticed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def begin(*_: object) -> dict[int, str]:
-        anyio.run(keep, folder, everything_is_left)
-        return {}
-
-    async def everything_is_left(run: Run) -> None:
-        assert run.ledger.outstanding == 15
-
-    monkeypatch.setattr("dispatcher.ledger.check.read._payloads", begin)
-    with pytest.raises(StateError, match="is in use by a run"):
-        check(folder)
-
-
-def test_no_ledger_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no run has begun"):
-        read_holdings(tmp_path / "ledger.db")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_results_of_a_queue_are_not_looked_for(folder: Path) -> None:
-    holdings = read_holdings(folder / "ledger.db")
-    holdings.sinks, holdings.files = [], {}
-    assert verify(holdings, results=None, dead_letters=None) == []
+    snapshot = read_holdings(folder / "ledger.db")
+    snapshot.sinks, snapshot.files = [], {}
+    assert verify(snapshot, results=None, dead_letters=None) == []
 
 
 def test_a_run_that_was_forced_to_other_files_has_its_lines_in_all_of_them(folder: Path) -> None:
-    holdings = read_holdings(folder / "ledger.db")
-    assert verify(holdings, results="new.jsonl", dead_letters="other.jsonl") == []
-    holdings.tallies = [row for row in holdings.tallies if row[0] != "completed"]
-    (finding,) = verify(holdings, results="new.jsonl", dead_letters="other.jsonl")
+    snapshot = read_holdings(folder / "ledger.db")
+    assert verify(snapshot, results="new.jsonl", dead_letters="other.jsonl") == []
+    snapshot.tallies = [row for row in snapshot.tallies if row[0] != "completed"]
+    (finding,) = verify(snapshot, results="new.jsonl", dead_letters="other.jsonl")
     assert "results.jsonl has" in finding.what

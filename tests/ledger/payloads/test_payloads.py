@@ -1,6 +1,7 @@
-"""Where the bytes of outstanding invocations are made: quick ones in place, others on a thread."""
+"""Payloads are encoded again in place where that is quick, and on a thread where it is not."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -9,16 +10,20 @@ import pytest
 
 from dispatcher.config.packing import Encoding, Framing
 from dispatcher.ledger.invocation import Entry, Planned, RecordRef, SpoolRef
+from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.payloads.payloads import Payloads
 from dispatcher.ledger.payloads.spool import Spool
 from dispatcher.packing.codec import Codec
-from dispatcher.packing.spool_format import keep
+from dispatcher.packing.parcel import Parcel
+from dispatcher.packing.spool_format import join_records
 from dispatcher.records.record import Position
 from tests.payloads import packing
 
+Run = Callable[..., AbstractAsyncContextManager[Ledger]]
+
 
 @dataclass
-class Kept:
+class OnePayload:
     """In place of a spool: has one payload."""
 
     content: bytes
@@ -28,13 +33,15 @@ class Kept:
 
 
 def entry_of(raws: list[bytes], encoding: Encoding) -> tuple[Entry, Spool]:
-    kept = keep(raws)
-    planned = Planned(1, "id", "shard", "application/json", "inline", len(kept), encoding=encoding)
+    spooled = join_records(raws)
+    planned = Planned(
+        1, "id", "shard", "application/json", "inline", len(spooled), encoding=encoding
+    )
     record_refs = [
         RecordRef(Position("in", n, n + 1, n), n, len(raw)) for n, raw in enumerate(raws)
     ]
-    return Entry(planned, record_refs, SpoolRef(1, 0, len(kept), 0), 0, 0.0), cast(
-        "Spool", Kept(kept)
+    return Entry(planned, record_refs, SpoolRef(1, 0, len(spooled), 0), 0, 0.0), cast(
+        "Spool", OnePayload(spooled)
     )
 
 
@@ -61,7 +68,7 @@ def hopped(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         ("msgpack", 1_000, True),
     ],
 )
-async def test_what_takes_long_is_made_anew_on_a_thread(
+async def test_a_payload_that_takes_long_is_encoded_on_a_thread(
     hopped: list[object], encoding: Encoding, size: int, is_hopped: bool
 ) -> None:
     raws = [b"1" * 5, b'"%b"' % (b"x" * size)]
@@ -83,3 +90,18 @@ async def test_what_is_lost_is_nothing(hopped: list[object]) -> None:
     assert await payloads.read(replace(entry, payload=None)) is None
     assert await payloads.raws(replace(entry, payload=None)) == [None]
     assert hopped == []
+
+
+async def test_payloads_stay_in_memory_until_they_are_asked_for(
+    run: Run, parcel: Callable[..., Parcel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(parcel(0).payload)
+    monkeypatch.setattr("dispatcher.ledger.payloads.payloads._MAX_FRESH_BYTES", 2 * size)
+    async with run() as ledger:
+        planned = await ledger.plan([parcel(n) for n in range(3)])
+        entries = [entry for p in planned if (entry := ledger.find(p.number))]
+        assert ledger._payloads.fresh_bytes == 2 * size
+        for _ in range(2):
+            for n, entry in enumerate(entries):
+                assert await ledger.payload(entry) == parcel(n).payload
+            assert (ledger._payloads._fresh, ledger._payloads.fresh_bytes) == ({}, 0)

@@ -86,7 +86,7 @@ def test_a_segment_goes_with_its_last_payload_but_never_while_it_is_written(
     assert spool.read(later) == b"d" * 5
 
 
-def test_the_next_process_adopts_what_is_outstanding_and_deletes_the_rest(
+def test_the_next_process_recovers_outstanding_payloads_and_deletes_the_rest(
     spool: Spool, opened: Callable[[], Spool], folder: Path
 ) -> None:
     old = spool.append([b"a" * 120])
@@ -94,7 +94,7 @@ def test_the_next_process_adopts_what_is_outstanding_and_deletes_the_rest(
     spool.close()
 
     spool = opened()
-    assert spool.adopt(kept)
+    assert spool.recover(kept)
     spool.begin()
     assert files(folder) == {"00000002.spool": 60, "00000003.spool": 0}
     assert spool.size == 60
@@ -119,22 +119,22 @@ def test_a_damaged_byte_is_noticed(spool: Spool, folder: Path, at: int) -> None:
     assert spool.read(after) == b"y" * 10
 
 
-def test_what_a_power_loss_took_is_not_adopted(
+def test_what_a_power_loss_took_is_not_recovered(
     spool: Spool, opened: Callable[[], Spool], folder: Path
 ) -> None:
     whole, cut, gone = spool.append([b"a" * 10, b"b" * 10, b"c" * 10])
     spool.close()
     (folder / "00000001.spool").write_bytes(b"a" * 10 + b"b" * 9)
     spool = opened()
-    assert [spool.adopt(ref) for ref in (whole, cut, gone)] == [True, False, False]
+    assert [spool.recover(ref) for ref in (whole, cut, gone)] == [True, False, False]
     spool.close()
     (folder / "00000001.spool").write_bytes(b"a" * 10 + b"\x00" * 20)  # size kept, blocks lost
     spool = opened()
-    assert [spool.adopt(ref) for ref in (whole, cut, gone)] == [True, False, False]
+    assert [spool.recover(ref) for ref in (whole, cut, gone)] == [True, False, False]
     spool.close()
     shutil.rmtree(folder)
     spool = opened()
-    assert [spool.adopt(ref) for ref in (whole, cut, gone)] == [False, False, False]
+    assert [spool.recover(ref) for ref in (whole, cut, gone)] == [False, False, False]
     spool.begin()
     [fresh] = spool.append([b"zzzzzzzzzz"])
     assert fresh.segment == whole.segment
@@ -251,7 +251,7 @@ def test_disk_use_follows_what_is_outstanding(
             elif word == "restart":
                 spool.close()
                 spool = Spool(folder, SEGMENT)
-                assert all(spool.adopt(ref) for ref in outstanding)
+                assert all(spool.recover(ref) for ref in outstanding)
                 spool.begin()
             assert {ref: spool.read(ref) for ref in outstanding} == outstanding
             on_disk = files(folder)
@@ -260,6 +260,12 @@ def test_disk_use_follows_what_is_outstanding(
             assert used | {max(on_disk)} == set(on_disk)
     finally:
         spool.close()
+
+
+def test_a_spool_shows_its_level(spool: Spool, folder: Path) -> None:
+    assert repr(spool) == f"<Spool {folder}: 0 bytes in 1 segments>"
+    spool.append([b"12345"])
+    assert repr(spool) == f"<Spool {folder}: 5 bytes in 1 segments>"
 
 
 # Large payloads
@@ -288,14 +294,14 @@ def test_a_blob_is_written_between_other_payloads_and_closed(
     assert [spool.read(ref) for ref in (before, large, after)] == [b"a" * 10, b"L" * 120, b"b" * 20]
     assert [ref.segment for ref in (before, large, after)] == [1, 2, 3], "it is alone"
     assert spool.size == 150 == sum(files(folder).values())
-    kept = spool.blob(large)
+    kept = spool.open_slice(large)
     assert kept is not None
     assert list(kept.chunks())[:2] == [b"L" * 7] * 2
     spool.release([large])
     assert "00000002.spool" not in files(folder)
     assert kept.read() == b"L" * 120, "readable although the segment is gone"
     kept.close()
-    assert spool.blob(large) is None
+    assert spool.open_slice(large) is None
 
 
 def test_a_segment_that_a_blob_closes_goes_with_its_last_payload(
@@ -313,39 +319,39 @@ def test_the_next_process_looks_at_each_byte_of_a_blob(
 ) -> None:
     [ref] = spool.append([blob_of(tmp_path, b"L" * 120)])
     spool.close()
-    assert opened().adopt(ref)
+    assert opened().recover(ref)
     path = folder / f"{ref.segment:08d}.spool"
     path.write_bytes(b"L" * 119 + b"M")
-    assert not opened().adopt(ref)
-    blob = opened().blob(ref)
+    assert not opened().recover(ref)
+    blob = opened().open_slice(ref)
     assert blob is not None
     with pytest.raises(ChangedError, match="checksum"):
         blob.read()
     path.write_bytes(b"L" * 119)
-    assert not opened().adopt(ref)
+    assert not opened().recover(ref)
     path.unlink()
-    assert not opened().adopt(ref)
+    assert not opened().recover(ref)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda path: os.truncate(path, 20), "bytes are missing"),
         (lambda path: path.write_bytes(b"?" * 200), "was written to"),
     ],
 )
 def test_a_blob_that_changes_under_the_spool_is_a_sentence(
-    spool: Spool, tmp_path: Path, change: Callable[[Path], object], told: str
+    spool: Spool, tmp_path: Path, change: Callable[[Path], object], message: str
 ) -> None:
     blob = blob_of(tmp_path, b"L" * 120, steady=True)
     change(tmp_path / "blob-120")
-    with pytest.raises(StateError, match=told):
+    with pytest.raises(StateError, match=message):
         spool.append([blob])
     [ref] = spool.append([b"fine"])
     assert spool.read(ref) == b"fine"
 
 
-def test_a_blob_that_nobody_wants_is_closed(tmp_path: Path) -> None:
+def test_an_unread_blob_is_closed(tmp_path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     blob_of(tmp_path, b"L")
     assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -11,7 +11,7 @@ import pytest
 
 from dispatcher.errors import StateError
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.packing.parcel import Parcel
 
 Run = Callable[..., AbstractAsyncContextManager[Ledger]]
@@ -58,7 +58,7 @@ async def test_a_database_from_a_copy_under_a_later_log(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ("UPDATE stream SET mark = 10, line = 1", "at 0 of a.jsonl is outstanding and settled"),
         (
@@ -68,12 +68,12 @@ async def test_a_database_from_a_copy_under_a_later_log(
     ],
 )
 async def test_records_in_two_places(
-    run: Run, path: Path, parcel: Pack, change: str, told: str
+    run: Run, path: Path, parcel: Pack, change: str, message: str
 ) -> None:
     async with run() as ledger:
         await ledger.plan([parcel(n) for n in range(2)])
     with closing(connect(path)) as db, db:
         db.execute(change)
-    with pytest.raises(StateError, match=told):
+    with pytest.raises(StateError, match=message):
         async with run():
             pytest.fail("a damaged ledger was opened")

@@ -1,4 +1,4 @@
-"""One process a ledger, whoever looks meanwhile."""
+"""One process holds a ledger, and readers do not disturb it."""
 
 import fcntl
 import os
@@ -29,7 +29,7 @@ def enter(path: Path) -> None:
         pass
 
 
-async def test_a_second_process_is_told_which_one_has_the_ledger(
+async def test_a_second_process_learns_which_one_holds_the_ledger(
     run: Callable[..., AbstractAsyncContextManager[Ledger]], path: Path
 ) -> None:
     path.parent.mkdir()
@@ -65,7 +65,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_who_only_looks_does_not_keep_a_run_from_starting(
+def test_a_reader_does_not_keep_a_run_from_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "ledger.db"

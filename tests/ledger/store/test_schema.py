@@ -1,4 +1,4 @@
-"""Ledgers of every version so far are gone on with; those of the future are left alone."""
+"""Ledgers of every older version are migrated; those of a newer version are refused unchanged."""
 
 import sqlite3
 import zlib
@@ -14,7 +14,7 @@ from dispatcher.errors import StateError
 from dispatcher.ledger.check.status import read_status
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
-from dispatcher.ledger.settlement import Settlement
+from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.states import State
 from dispatcher.ledger.store import schema
 from dispatcher.records.source import Mark
