@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.observe.meter import Meter
+from dispatcher.observe.metrics import MeterCollector
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ["docs/architecture.md", "docs/glossary.md", "CONTRIBUTING.md"]
 CODE = re.compile(r"`([^`\n]+)`")
@@ -123,6 +126,16 @@ def test_the_symptoms_quote_what_the_messages_say() -> None:
     ]
     assert len(quotes) >= 10
     assert unknown == []
+
+
+def test_the_metrics_are_those_of_a_run() -> None:
+    meter = Meter(bytes_expected=1)
+    metrics = {metric.name: metric.type for metric in MeterCollector(meter).collect()}
+    names = {f"{name}_total" if kind == "counter" else name for name, kind in metrics.items()}
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"dispatcher_[a-z_]+", operations)) == names
+    guarantees = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"dispatcher_[a-z_]+", guarantees)) <= names
 
 
 def anchors_in(document: Path) -> set[str]:

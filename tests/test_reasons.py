@@ -43,7 +43,7 @@ def with_table(document: str) -> str:
 
 @cache
 def used() -> frozenset[str]:
-    """Return the codes that modules other than ``reasons.py`` give, by name or as text."""
+    """Return the codes of the reasons that modules other than ``reasons.py`` name."""
     found = set()
     for path in ROOT.rglob("*.py"):
         if path == ROOT / "reasons.py":
@@ -52,11 +52,6 @@ def used() -> frozenset[str]:
             match node:
                 case ast.Attribute(value=ast.Name("Reason"), attr=name) if name.isupper():
                     found.add(Reason[name].value)
-                case ast.Constant(str(text)):
-                    found.add(text)
-                case ast.JoinedStr([ast.Constant("call_"), _]):
-                    # The kind of the last error completes it.
-                    found |= {reason.value for reason in Reason if reason.startswith("call_")}
     return frozenset(found)
 
 
