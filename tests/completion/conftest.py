@@ -1,24 +1,18 @@
-"""Virtual time, a bucket and a queue that do as they are told, and a real ledger."""
+"""Virtual time, doubles of the bucket and the queue, and a real ledger."""
 
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import anyio
-import anyio.lowlevel
-import anyio.to_thread
 import pytest
 
-from dispatcher import limits
-from dispatcher.aws.requests import Location, SqsMessage
 from dispatcher.completion.event import Completion
 from dispatcher.completion.joiner import Claimed, Joiner
 from dispatcher.config.settings import Config
-from dispatcher.errors import CallError, Denied, NotThere
 from dispatcher.flow.budget import MemoryBudget, Reservation
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
@@ -31,6 +25,7 @@ from dispatcher.packing.parcel import Parcel
 from dispatcher.records.record import Position, Record
 from dispatcher.retry.outage import OutageTimer
 from dispatcher.retry.outcomes import RetryInvocation
+from tests.doubles import FakeObjects, ScriptedQueue
 from tests.payloads import joined
 from tests.virtual_time import (
     monotonic,
@@ -38,8 +33,6 @@ from tests.virtual_time import (
     now,
     pytest_asyncio_loop_factories,
 )
-
-Fault = CallError | Denied
 
 # Fixture and hook: they make this folder's tests run in virtual time.
 __all__ = ["no_threads", "pytest_asyncio_loop_factories"]
@@ -50,103 +43,13 @@ ONCE = {reason: {"attempts": 1} for reason in ("model_server_error", "expired", 
 
 
 @dataclass
-class Incoming:
-    """An object under way; its bytes come after the faults."""
-
-    size: int
-    content_type: str | None
-    body: bytes
-    faults: list[Fault]
-
-    async def read(self) -> bytes:
-        await anyio.lowlevel.checkpoint()
-        if self.faults:
-            raise self.faults.pop(0)
-        return self.body
-
-
-@dataclass
-class Bucket:
-    """Holds objects; every kind of call raises its faults first."""
-
-    objects: dict[str, tuple[bytes, str | None]] = field(default_factory=dict)
-    open_faults: list[Fault] = field(default_factory=list)
-    read_faults: list[Fault] = field(default_factory=list)
-    look_faults: list[Fault | None] = field(default_factory=list)
-    page_faults: list[Fault] = field(default_factory=list)
-    opened: list[str] = field(default_factory=list)
-    looks: list[str] = field(default_factory=list)
-    pages: list[str] = field(default_factory=list)
-    is_visible: bool = True
-
-    @asynccontextmanager
-    async def open(self, location: Location) -> AsyncIterator[Incoming]:
-        self.opened.append(str(location))
-        await anyio.lowlevel.checkpoint()
-        if self.open_faults:
-            raise self.open_faults.pop(0)
-        if str(location) not in self.objects:
-            raise NotThere("no such object")
-        body, content_type = self.objects[str(location)]
-        yield Incoming(len(body), content_type, body, self.read_faults)
-
-    async def exists(self, location: Location) -> bool | None:
-        self.looks.append(str(location))
-        await anyio.lowlevel.checkpoint()
-        if self.look_faults and (fault := self.look_faults.pop(0)):
-            raise fault
-        return str(location) in self.objects if self.is_visible else None
-
-    async def page(self, folder: Location) -> set[str]:
-        self.pages.append(str(folder))
-        await anyio.lowlevel.checkpoint()
-        if self.page_faults:
-            raise self.page_faults.pop(0)
-        bucket = f"s3://{folder.bucket}/"
-        keys = sorted(at.removeprefix(bucket) for at in self.objects if at.startswith(str(folder)))
-        return set(keys[: limits.S3_LIST_PAGE_KEYS])
-
-
-@dataclass
-class EventQueue:
-    """Delivers the batches it was given, then waits for ever."""
-
-    batches: list[list[str] | Fault] = field(default_factory=list)
-    deleted: list[list[str]] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    received: int = 0
-    waits: list[int | None] = field(default_factory=list)
-
-    async def receive(self, *, wait: int | None = None) -> list[SqsMessage]:
-        await anyio.lowlevel.checkpoint()
-        self.waits.append(wait)
-        if not self.batches:
-            await anyio.sleep_forever()
-        batch = self.batches.pop(0)
-        if isinstance(batch, Exception):
-            raise batch
-        messages = []
-        for body in batch:
-            messages.append(SqsMessage(body, f"receipt-{self.received}", "id"))
-            self.received += 1
-        return messages
-
-    async def delete(self, receipts: Sequence[str]) -> list[str]:
-        await anyio.lowlevel.checkpoint()
-        if self.faults:
-            raise self.faults.pop(0)
-        self.deleted.append(list(receipts))
-        return []
-
-
-@dataclass
 class Scene:
     """One process of a run, between the accepted call and the settled record."""
 
     config: Config
     ledger: Ledger
-    bucket: Bucket = field(default_factory=Bucket)
-    queue: EventQueue = field(default_factory=EventQueue)
+    bucket: FakeObjects = field(default_factory=FakeObjects)
+    queue: ScriptedQueue = field(default_factory=ScriptedQueue)
     meter: Meter = field(default_factory=Meter)
     memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(64_000_000))
     postponed: list[Planned] = field(default_factory=list)

@@ -1,22 +1,36 @@
-"""The servers that both transports are held against, and the transports."""
+"""The servers that both transports are held against, the transports, and the doubles of the tests.
+
+A contract that a double of ``tests/doubles.py`` implements takes the fixture ``s3``, ``sqs`` or
+``runtime``, which stands for the transports at their servers and for the double in turn.
+"""
 
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
 
+from dispatcher.aws.objects import MultipartUpload
+from dispatcher.aws.requests import (
+    InvokeRequest,
+    InvokeResponse,
+    Location,
+    PutOptions,
+    SqsMessage,
+)
 from dispatcher.aws.session import Access
 from dispatcher.aws.transport import Transport, open_transport
+from dispatcher.completion.joiner import Incoming
 from dispatcher.config.settings import AwsSettings, EmulatorSettings
 from dispatcher.emulator.server import Emulator
 from dispatcher.errors import CallError, Denied
+from tests.doubles import FakeObjects, FakeQueue, FakeRuntime
 
 MOTO = """
 import sys
@@ -139,6 +153,147 @@ async def queue_url(transport: Transport) -> str:
     made: dict[str, Any] = await transport.clients.sqs.create_queue(QueueName=f"q-{uuid4().hex}")
     url: str = made["QueueUrl"]
     return url
+
+
+class ObjectCalls(Protocol):
+    """The calls to objects that rooms make."""
+
+    async def put(self, location: Location, body: bytes, content_type: str) -> None: ...
+    async def upload(
+        self, location: Location, content_type: str, options: PutOptions
+    ) -> MultipartUpload: ...
+    async def abort_uploads(self, location: Location) -> None: ...
+    def open(self, location: Location) -> AbstractAsyncContextManager[Incoming]: ...
+    async def exists(self, location: Location) -> bool | None: ...
+    async def size(self, location: Location) -> int | None: ...
+    async def page(self, folder: Location) -> set[str]: ...
+    async def delete(self, location: Location) -> None: ...
+
+
+class QueueCalls(Protocol):
+    """The calls to a queue that rooms make."""
+
+    async def receive(self, *, wait: int | None = None) -> list[SqsMessage]: ...
+    async def delete(self, receipts: Sequence[str]) -> Mapping[int, CallError]: ...
+    async def send(self, bodies: Sequence[str]) -> Mapping[int, CallError]: ...
+    async def change_visibility(
+        self, changes: Sequence[tuple[str, int]]
+    ) -> Mapping[int, CallError]: ...
+    async def attributes(self) -> Mapping[str, str] | None: ...
+
+
+@dataclass(frozen=True)
+class S3:
+    """S3 with one bucket.
+
+    Attributes:
+        objects: The calls that are held by the contract.
+        bucket: The name of the bucket.
+        body_of: Reads an object by its key as another client does.
+        uploads: Returns the keys of the uploads under way.
+    """
+
+    objects: ObjectCalls
+    bucket: str
+    body_of: Callable[[str], Awaitable[bytes]]
+    uploads: Callable[[], Awaitable[list[str]]]
+
+
+@dataclass(frozen=True)
+class RuntimeCalls:
+    """InvokeEndpointAsync for an endpoint whose model returns its input.
+
+    Attributes:
+        invoke: The call that is held by the contract.
+        payloads: Waits until nothing is under way; returns what was accepted, by output key.
+    """
+
+    invoke: Callable[[InvokeRequest], Awaitable[InvokeResponse]]
+    payloads: Callable[[], Awaitable[Mapping[str, bytes]]]
+
+
+SERVED = ["emulator-direct", "emulator-aioboto3", "moto-direct", "moto-aioboto3"]
+
+
+@asynccontextmanager
+async def served(name: str, moto: Place, emulator: Emulator) -> AsyncIterator[Transport]:
+    """Open a transport at a server, both by name."""
+    server, _, transport = name.partition("-")
+    place = moto if server == "moto" else place_of(emulator)
+    async with place.connect(transport) as opened:
+        yield opened
+
+
+@pytest.fixture(params=[*SERVED, "double"])
+async def s3(request: pytest.FixtureRequest, moto: Place, emulator: Emulator) -> AsyncIterator[S3]:
+    if request.param == "double":
+        double = FakeObjects()
+
+        async def fake_body(key: str) -> bytes:
+            return double.objects[f"s3://contract/{key}"][0]
+
+        async def fake_uploads() -> list[str]:
+            return [upload.location.key for upload in double.uploads]
+
+        yield S3(double, "contract", fake_body, fake_uploads)
+        return
+    async with served(request.param, moto, emulator) as transport:
+        bucket, client = f"contract-{uuid4().hex}", transport.clients.s3
+        await client.create_bucket(Bucket=bucket)
+
+        async def body_of(key: str) -> bytes:
+            body: bytes = await (await client.get_object(Bucket=bucket, Key=key))["Body"].read()
+            return body
+
+        async def uploads() -> list[str]:
+            listed = await client.list_multipart_uploads(Bucket=bucket)
+            return [upload["Key"] for upload in listed.get("Uploads", ())]
+
+        yield S3(transport.objects, bucket, body_of, uploads)
+
+
+@pytest.fixture(params=[*SERVED, "double"])
+async def sqs(
+    request: pytest.FixtureRequest, moto: Place, emulator: Emulator
+) -> AsyncIterator[QueueCalls]:
+    if request.param == "double":
+        yield FakeQueue()
+        return
+    async with served(request.param, moto, emulator) as transport:
+        made = await transport.clients.sqs.create_queue(QueueName=f"q-{uuid4().hex}")
+        yield transport.queue(made["QueueUrl"])
+
+
+@pytest.fixture(params=["direct", "aioboto3", "double"])
+async def exact_sqs(request: pytest.FixtureRequest, boxed: Place) -> AsyncIterator[QueueCalls]:
+    """A queue that plays what moto does not."""
+    if request.param == "double":
+        yield FakeQueue()
+        return
+    async with boxed.connect(request.param) as transport:
+        made = await transport.clients.sqs.create_queue(QueueName=f"q-{uuid4().hex}")
+        yield transport.queue(made["QueueUrl"])
+
+
+@pytest.fixture(params=["direct", "aioboto3", "double"])
+async def runtime(
+    request: pytest.FixtureRequest, boxed: Place, emulator: Emulator
+) -> AsyncIterator[RuntimeCalls]:
+    if request.param == "double":
+        double = FakeRuntime()
+
+        async def accepted() -> Mapping[str, bytes]:
+            return {at: request.body or b"" for at, request in double.accepted.items()}
+
+        yield RuntimeCalls(double.invoke, accepted)
+        return
+    async with boxed.connect(request.param) as transport:
+
+        async def outputs() -> Mapping[str, bytes]:
+            await emulator.idle()
+            return emulator.objects(emulator.output_bucket)
+
+        yield RuntimeCalls(transport.runtime.invoke, outputs)
 
 
 Verdict = tuple[type[Exception], str]

@@ -1,4 +1,4 @@
-"""Both transports do the same to objects, and say the same of what goes wrong."""
+"""Objects: both transports and the double do the same, and report the same errors."""
 
 import asyncio
 import hashlib
@@ -13,7 +13,8 @@ from dispatcher.aws.objects import Objects
 from dispatcher.aws.requests import PLAIN, Location, PutOptions, tagging_of
 from dispatcher.aws.transport import Transport
 from dispatcher.errors import Denied, NotThere, Rejected, Transient
-from tests.contracts.conftest import Place, verdict
+from tests.contracts.conftest import S3, ObjectCalls, Place, verdict
+from tests.doubles import FakeObjects
 
 TEXT = "text/plain"
 KEYS = [
@@ -46,16 +47,16 @@ KEYS = [
 MANY = 1_100
 
 
-async def read(objects: Objects, at: Location) -> tuple[bytes, str | None]:
+async def read(objects: ObjectCalls, at: Location) -> tuple[bytes, str | None]:
     async with objects.open(at) as incoming:
         body = await incoming.read()
         assert incoming.size == len(body)
         return body, incoming.content_type
 
 
-async def test_any_key(transport: Transport, bucket: str) -> None:
+async def test_any_key(s3: S3) -> None:
     """All at once, so that one which is taken for another shows."""
-    objects = transport.objects
+    objects, bucket = s3.objects, s3.bucket
     for key in KEYS:
         assert await objects.exists(Location(bucket, key)) is False, key
         await objects.put(Location(bucket, key), key.encode(), TEXT)
@@ -66,16 +67,15 @@ async def test_any_key(transport: Transport, bucket: str) -> None:
         alike = {other for other in KEYS if other.startswith(key)}
         assert await objects.page(Location(bucket, key)) == alike
         # It is the same object to the other client.
-        theirs = await transport.clients.s3.get_object(Bucket=bucket, Key=key)
-        assert await theirs["Body"].read() == key.encode()
+        assert await s3.body_of(key) == key.encode()
     for key in KEYS:
         await objects.delete(Location(bucket, key))
         assert await objects.exists(Location(bucket, key)) is False, key
     assert await objects.page(Location(bucket, "")) == set()
 
 
-async def test_any_size(transport: Transport, bucket: str) -> None:
-    objects, at = transport.objects, Location(bucket, "large")
+async def test_any_size(s3: S3) -> None:
+    objects, at = s3.objects, Location(s3.bucket, "large")
     for size in (0, 1, 70_000, 999_999, 1_000_000, 10_000_000):
         body = hashlib.shake_128(b"any").digest(size)
         await objects.put(at, body, TEXT)
@@ -86,16 +86,16 @@ async def test_any_size(transport: Transport, bucket: str) -> None:
     assert await read(objects, at) == (b"other", TEXT)
 
 
-async def test_any_content_type(transport: Transport, bucket: str) -> None:
-    at = Location(bucket, "typed")
+async def test_any_content_type(s3: S3) -> None:
+    at = Location(s3.bucket, "typed")
     for content_type in (
         "application/json",
         "application/jsonlines; encoding=gzip",
         'text/csv; charset="utf-8"; header=present',
         "x/y",
     ):
-        await transport.objects.put(at, b"x", content_type)
-        assert await read(transport.objects, at) == (b"x", content_type)
+        await s3.objects.put(at, b"x", content_type)
+        assert await read(s3.objects, at) == (b"x", content_type)
 
 
 KMS_KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd"
@@ -132,8 +132,8 @@ async def test_how_an_object_is_kept(
         assert await read(objects, Location(bucket, key)) == (b"x", TEXT)
 
 
-async def test_an_object_in_parts(transport: Transport, bucket: str) -> None:
-    objects, at = transport.objects, Location(bucket, "in/parts ä")
+async def test_an_object_in_parts(s3: S3) -> None:
+    objects, at = s3.objects, Location(s3.bucket, "in/parts ä")
     parts = [hashlib.shake_128(b"%d" % n).digest(5 << 20) for n in (1, 2)] + [b"the end"]
     upload = await objects.upload(at, TEXT, PLAIN)
     await asyncio.gather(*(upload.part(n, parts[n - 1]) for n in (3, 1, 2)))
@@ -146,33 +146,33 @@ async def test_an_object_in_parts(transport: Transport, bucket: str) -> None:
     assert await objects.exists(at) is True
 
 
-async def test_an_upload_that_is_aborted(transport: Transport, bucket: str) -> None:
-    objects, at = transport.objects, Location(bucket, "aborted")
+async def test_an_upload_that_is_aborted(s3: S3) -> None:
+    objects, bucket = s3.objects, s3.bucket
+    at = Location(bucket, "aborted")
     others = await objects.upload(Location(bucket, "aborted too"), TEXT, PLAIN)
     for _ in range(2):
         upload = await objects.upload(at, TEXT, PLAIN)
         await upload.part(1, b"x")
     await objects.abort_uploads(at)
-    assert issubclass((await verdict(upload.complete()))[0], Transient)  # it may be begun anew
+    assert issubclass((await verdict(upload.complete()))[0], Transient)  # it may be begun again
     await upload.abort()
-    left = await transport.clients.s3.list_multipart_uploads(Bucket=bucket)
-    assert [found["Key"] for found in left["Uploads"]] == ["aborted too"]
+    assert await s3.uploads() == ["aborted too"]
     await others.abort()
     assert await objects.exists(at) is False
 
 
-async def test_the_size_of_an_object(transport: Transport, bucket: str) -> None:
-    at = Location(bucket, "sized")
-    assert (await verdict(transport.objects.size(at)))[0] is NotThere
+async def test_the_size_of_an_object(s3: S3) -> None:
+    at = Location(s3.bucket, "sized")
+    assert (await verdict(s3.objects.size(at)))[0] is NotThere
     for size in (0, 1, 70_000):
-        await transport.objects.put(at, bytes(size), TEXT)
-        assert await transport.objects.size(at) == size
+        await s3.objects.put(at, bytes(size), TEXT)
+        assert await s3.objects.size(at) == size
 
 
-async def test_an_object_that_is_not_there(transport: Transport, bucket: str) -> None:
-    objects, at = transport.objects, Location(bucket, "absent")
+async def test_an_object_that_is_not_there(s3: S3) -> None:
+    objects, at = s3.objects, Location(s3.bucket, "absent")
     assert await objects.exists(at) is False
-    assert await verdict(objects.get(at)) == (NotThere, "NoSuchKey")
+    assert await verdict(read(objects, at)) == (NotThere, "NoSuchKey")
     await objects.delete(at)
 
 
@@ -202,9 +202,9 @@ async def test_a_key_that_is_too_long(boxed: Place, transport_name: str) -> None
         assert await verdict(transport.objects.put(at, b"x", TEXT)) == (Rejected, "KeyTooLongError")
 
 
-async def test_a_page_by_prefix(transport: Transport, bucket: str) -> None:
+async def test_a_page_by_prefix(s3: S3) -> None:
     for key in ("a b/1", "a+b/2", "a%20b/3", "a&b/4", "ä/5"):
-        await transport.objects.put(Location(bucket, key), b"", TEXT)
+        await s3.objects.put(Location(s3.bucket, key), b"", TEXT)
     for prefix, found in {
         "": {"a b/1", "a+b/2", "a%20b/3", "a&b/4", "ä/5"},
         "a b": {"a b/1"},
@@ -215,7 +215,7 @@ async def test_a_page_by_prefix(transport: Transport, bucket: str) -> None:
         "a": {"a b/1", "a+b/2", "a%20b/3", "a&b/4"},
         "b": set(),
     }.items():
-        assert await transport.objects.page(Location(bucket, prefix)) == found
+        assert await s3.objects.page(Location(s3.bucket, prefix)) == found
 
 
 async def test_a_page_is_the_first_thousand(place: Place, transport: Transport) -> None:
@@ -233,6 +233,21 @@ async def test_a_page_is_the_first_thousand(place: Place, transport: Transport) 
                 group.start_soon(fill, keys[start::8])
     assert await transport.objects.page(Location(bucket, "many/")) == set(keys[:1_000])
     assert await transport.objects.page(Location(bucket, "many/ä 10")) == set(keys[1_000:])
+
+
+async def test_a_page_of_the_double_is_the_first_thousand() -> None:
+    double, keys = FakeObjects(), [f"many/ä {n:04}" for n in range(MANY)]
+    for key in keys:
+        await double.put(Location("contract", key), b"", TEXT)
+    assert await double.page(Location("contract", "many/")) == set(keys[:1_000])
+    assert await double.page(Location("contract", "many/ä 10")) == set(keys[1_000:])
+
+
+async def test_the_double_that_may_not_look_says_nothing() -> None:
+    double, at = FakeObjects(is_visible=False), Location("contract", "key")
+    assert (await double.exists(at), await double.size(at)) == (None, None)
+    await double.put(at, b"x", TEXT)
+    assert (await double.exists(at), await double.size(at)) == (None, None)
 
 
 async def test_who_may_do_nothing(boxed: Place, transport_name: str) -> None:

@@ -1,4 +1,4 @@
-"""Both transports do the same to a queue, and say the same of what goes wrong."""
+"""Queues: both transports and the double do the same, and report the same errors."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +10,9 @@ from dispatcher import limits
 from dispatcher.aws.queue import Queue
 from dispatcher.aws.transport import Transport
 from dispatcher.errors import CallError, Denied, Rejected
-from tests.contracts.conftest import Place, verdict
+from tests.contracts.conftest import Place, QueueCalls, verdict
+from tests.doubles import FakeQueue
+from tests.virtual_time import now
 
 BODIES = [
     "plain",
@@ -26,7 +28,7 @@ BODIES = [
 ]
 
 
-async def drain(queue: Queue, count: int) -> dict[str, str]:
+async def drain(queue: QueueCalls, count: int) -> dict[str, str]:
     """Receive a number of messages; return receipts by body."""
     got: dict[str, str] = {}
     while len(got) < count:
@@ -40,6 +42,15 @@ def refused(failed: Mapping[int, CallError]) -> list[int]:
     """Return which entries failed, all of them by their own fault."""
     assert all(isinstance(error, Rejected) for error in failed.values())
     return list(failed)
+
+
+async def test_the_double_delivers_ten_bodies_of_any_kind() -> None:
+    double = FakeQueue()
+    assert await double.send(BODIES) == {}
+    got = await drain(double, len(BODIES))
+    assert got.keys() == set(BODIES)
+    assert await double.delete(list(got.values())) == {}
+    assert double.queue.counts(now()) == (0, 0, 0)
 
 
 async def test_ten_bodies_of_any_kind(transport: Transport, queue_url: str) -> None:
@@ -59,25 +70,23 @@ async def test_ten_bodies_of_any_kind(transport: Transport, queue_url: str) -> N
     assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "0"}
 
 
-async def test_a_long_poll_of_a_quiet_queue(transport: Transport, queue_url: str) -> None:
-    assert await transport.queue(queue_url).receive(wait=1) == []
+async def test_a_long_poll_of_a_quiet_queue(sqs: QueueCalls) -> None:
+    assert await sqs.receive(wait=1) == []
 
 
-async def test_a_message_keeps_its_name(transport: Transport, queue_url: str) -> None:
-    queue = transport.queue(queue_url)
-    await queue.send(["a"])
-    (first,) = await queue.receive()
-    assert await queue.change_visibility([(first.receipt, 0)]) == {}
-    (second,) = await queue.receive()
+async def test_a_message_keeps_its_name(sqs: QueueCalls) -> None:
+    await sqs.send(["a"])
+    (first,) = await sqs.receive()
+    assert await sqs.change_visibility([(first.receipt, 0)]) == {}
+    (second,) = await sqs.receive()
     assert (second.id, second.body) == (first.id, "a")
     assert second.receipt != first.receipt
 
 
-async def test_a_queue_tells_of_itself(transport: Transport, queue_url: str) -> None:
-    queue = transport.queue(queue_url)
-    await queue.send(["a", "b"])
-    await queue.receive()
-    told = await queue.attributes()
+async def test_a_queue_tells_of_itself(sqs: QueueCalls) -> None:
+    await sqs.send(["a", "b"])
+    await sqs.receive()
+    told = await sqs.attributes()
     assert told is not None
     assert {name: int(value) for name, value in told.items() if name != "RedrivePolicy"} == {
         "ApproximateNumberOfMessages": 0,
@@ -95,52 +104,43 @@ async def test_who_may_not_ask_is_told_nothing(boxed: Place, transport_name: str
         assert await transport.queue(url).attributes() is None
 
 
-async def test_a_long_poll_ends_when_a_message_comes(transport: Transport, queue_url: str) -> None:
-    queue = transport.queue(queue_url)
+async def test_a_long_poll_ends_when_a_message_comes(sqs: QueueCalls) -> None:
     with anyio.fail_after(limits.SQS_LONG_POLL_SECONDS / 2):
         async with anyio.create_task_group() as group:
-            group.start_soon(queue.send, ["at last"])
-            assert [message.body for message in await queue.receive()] == ["at last"]
+            group.start_soon(sqs.send, ["at last"])
+            assert [message.body for message in await sqs.receive()] == ["at last"]
 
 
-async def test_a_message_may_be_given_back(transport: Transport, queue_url: str) -> None:
-    queue = transport.queue(queue_url)
-    await queue.send(["a", "b", "c"])
-    first = await drain(queue, 3)
-    assert await queue.change_visibility([(first["a"], 0), (first["b"], 600)]) == {}
-    second = await drain(queue, 1)
+async def test_a_message_may_be_given_back(sqs: QueueCalls) -> None:
+    await sqs.send(["a", "b", "c"])
+    first = await drain(sqs, 3)
+    assert await sqs.change_visibility([(first["a"], 0), (first["b"], 600)]) == {}
+    second = await drain(sqs, 1)
     assert second.keys() == {"a"}
-    assert await queue.delete([second["a"], first["b"], first["c"]]) == {}
+    assert await sqs.delete([second["a"], first["b"], first["c"]]) == {}
 
 
-async def test_receipts_that_are_none_come_back(transport: Transport, queue_url: str) -> None:
-    queue = transport.queue(queue_url)
-    await queue.send(["a", "b"])
-    got = await drain(queue, 2)
+async def test_receipts_that_are_none_come_back(sqs: QueueCalls) -> None:
+    await sqs.send(["a", "b"])
+    got = await drain(sqs, 2)
     changes = [(got["a"], 60), ("no receipt", 60), (got["b"], 60)]
-    assert refused(await queue.change_visibility(changes)) == [1]
-    assert refused(await queue.delete([got["a"], "no receipt", got["b"]])) == [1]
+    assert refused(await sqs.change_visibility(changes)) == [1]
+    assert refused(await sqs.delete([got["a"], "no receipt", got["b"]])) == [1]
 
 
-async def test_a_receipt_of_a_message_that_is_gone(boxed: Place, transport_name: str) -> None:
+async def test_a_receipt_of_a_message_that_is_gone(exact_sqs: QueueCalls) -> None:
     """Deleting it once more is a success, hiding it is none; moto calls both mistakes."""
-    async with boxed.connect(transport_name) as transport:
-        made = await transport.clients.sqs.create_queue(QueueName="gone")
-        queue = transport.queue(made["QueueUrl"])
-        await queue.send(["a"])
-        receipt = (await drain(queue, 1))["a"]
-        assert await queue.delete([receipt]) == {}
-        assert await queue.delete([receipt]) == {}
-        assert refused(await queue.change_visibility([(receipt, 60)])) == [0]
+    await exact_sqs.send(["a"])
+    receipt = (await drain(exact_sqs, 1))["a"]
+    assert await exact_sqs.delete([receipt]) == {}
+    assert await exact_sqs.delete([receipt]) == {}
+    assert refused(await exact_sqs.change_visibility([(receipt, 60)])) == [0]
 
 
-async def test_bodies_that_cannot_be_sent_come_back(boxed: Place, transport_name: str) -> None:
+async def test_bodies_that_cannot_be_sent_come_back(exact_sqs: QueueCalls) -> None:
     """moto refuses the whole batch."""
-    async with boxed.connect(transport_name) as transport:
-        made = await transport.clients.sqs.create_queue(QueueName="partial")
-        queue = transport.queue(made["QueueUrl"])
-        assert refused(await queue.send(["a", "\u000b", "b", "\ufffe"])) == [1, 3]
-        assert (await drain(queue, 2)).keys() == {"a", "b"}
+    assert refused(await exact_sqs.send(["a", "\u000b", "b", "\ufffe"])) == [1, 3]
+    assert (await drain(exact_sqs, 2)).keys() == {"a", "b"}
 
 
 CALLS: dict[str, Callable[[Queue], Awaitable[object]]] = {
@@ -193,10 +193,8 @@ async def test_who_is_not_known(
     ids=["eleven-sent", "eleven-deleted", "none-sent", "none-deleted", "too-long"],
 )
 async def test_batches_that_are_refused_whole(
-    boxed: Place, transport_name: str, call: Callable[[Queue], Awaitable[object]], code: str
+    exact_sqs: QueueCalls, call: Callable[[QueueCalls], Awaitable[object]], code: str
 ) -> None:
     """moto deletes eleven at once."""
-    async with boxed.connect(transport_name) as transport:
-        url = f"{boxed.access.endpoint_url}/000000000000/completions"
-        said = await verdict(call(transport.queue(url)))
+    said = await verdict(call(exact_sqs))
     assert said == (Rejected, f"AWS.SimpleQueueService.{code}")

@@ -1,16 +1,19 @@
-"""Both transports invoke alike, and say the same of what goes wrong; nothing else plays this."""
+"""InvokeEndpointAsync: both transports and the double do the same, and report the same errors.
 
+Only the emulator plays the service.
+"""
+
+import asyncio
 from dataclasses import replace
 from typing import Any
 
-import anyio
 import pytest
 
-from dispatcher.aws.requests import InvokeRequest, InvokeResponse, Location
+from dispatcher.aws.requests import InvokeRequest, Location
 from dispatcher.config.settings import EmulatorSettings
 from dispatcher.emulator.server import Emulator
 from dispatcher.errors import Denied, Rejected, Throttled
-from tests.contracts.conftest import Place, place_of, verdict
+from tests.contracts.conftest import Place, RuntimeCalls, place_of, verdict
 
 INLINE = InvokeRequest(
     endpoint="churn",
@@ -27,11 +30,6 @@ INLINE = InvokeRequest(
 )
 
 
-async def accepted(place: Place, name: str, request: InvokeRequest) -> InvokeResponse:
-    async with place.connect(name) as transport:
-        return await transport.runtime.invoke(request)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -45,19 +43,15 @@ async def accepted(place: Place, name: str, request: InvokeRequest) -> InvokeRes
     ],
     ids=str,
 )
-async def test_what_is_accepted(
-    emulator: Emulator, boxed: Place, transport_name: str, change: dict[str, Any]
-) -> None:
+async def test_what_is_accepted(runtime: RuntimeCalls, change: dict[str, Any]) -> None:
     request = replace(INLINE, **change)
     key = f"{request.output_extension}/{request.filename}"
-    answer = await accepted(boxed, transport_name, request)
-    assert answer.output_location is not None
-    assert answer.output_location.endswith(key)
-    assert answer.failure_location is not None
-    await emulator.idle()
-    objects = emulator.objects(emulator.output_bucket)
-    (found,) = (body for name, body in objects.items() if name.endswith(key))
-    assert found == request.body
+    response = await runtime.invoke(request)
+    assert response.output_location is not None
+    assert response.output_location.endswith(key)
+    assert response.failure_location is not None
+    (payload,) = (body for at, body in (await runtime.payloads()).items() if at.endswith(key))
+    assert payload == request.body
 
 
 async def test_a_staged_payload(emulator: Emulator, boxed: Place, transport_name: str) -> None:
@@ -69,9 +63,8 @@ async def test_a_staged_payload(emulator: Emulator, boxed: Place, transport_name
     assert list(emulator.objects(emulator.output_bucket).values()) == [b"staged"]
 
 
-REFUSED: dict[str, tuple[dict[str, Any], tuple[type[Exception], str]]] = {
-    "no-such-endpoint": ({"endpoint": "nobody"}, (Denied, "")),
-    "no-such-name": ({"endpoint": "no/such name"}, (Denied, "")),
+Refusals = dict[str, tuple[dict[str, Any], tuple[type[Exception], str]]]
+REFUSED: Refusals = {
     "empty": ({"body": b""}, (Rejected, "ValidationError")),
     "no-location": (
         {"body": None, "input_location": "nowhere"},
@@ -88,10 +81,19 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[type[Exception], str]]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_what_is_refused(boxed: Place, transport_name: str, name: str) -> None:
+async def test_what_is_refused(runtime: RuntimeCalls, name: str) -> None:
     change, expected = REFUSED[name]
-    request = replace(INLINE, **change)
-    assert await verdict(accepted(boxed, transport_name, request)) == expected
+    assert await verdict(runtime.invoke(replace(INLINE, **change))) == expected
+
+
+@pytest.mark.parametrize("endpoint", ["nobody", "no/such name"])
+async def test_an_endpoint_that_is_not_there(
+    boxed: Place, transport_name: str, endpoint: str
+) -> None:
+    """The double is one endpoint of any name."""
+    async with boxed.connect(transport_name) as transport:
+        said = await verdict(transport.runtime.invoke(replace(INLINE, endpoint=endpoint)))
+    assert said == (Denied, "")
 
 
 @pytest.mark.parametrize(
@@ -105,21 +107,18 @@ async def test_who_may_not(boxed: Place, transport_name: str, key_id: str, code:
 
 async def test_a_throttled_endpoint(transport_name: str) -> None:
     settings = EmulatorSettings.model_validate({"faults": {"throttle": 1.0}})
-    async with Emulator(settings, endpoints=["churn"]) as emulator:
-        said = await verdict(accepted(place_of(emulator), transport_name, INLINE))
+    async with (
+        Emulator(settings, endpoints=["churn"]) as emulator,
+        place_of(emulator).connect(transport_name) as transport,
+    ):
+        said = await verdict(transport.runtime.invoke(INLINE))
     assert said == (Throttled, "ThrottlingException")
 
 
-async def test_many_at_once_share_the_connections(
-    emulator: Emulator, boxed: Place, transport_name: str
-) -> None:
+async def test_many_at_once(runtime: RuntimeCalls) -> None:
     requests = [
         replace(INLINE, inference_id=f"id-{n}", filename=f"{n}.out", body=b"%d" % n)
         for n in range(200)
     ]
-    async with boxed.connect(transport_name) as transport, anyio.create_task_group() as group:
-        for request in requests:
-            group.start_soon(transport.runtime.invoke, request)
-    await emulator.idle()
-    outputs = emulator.objects(emulator.output_bucket)
-    assert sorted(outputs.values()) == sorted(b"%d" % n for n in range(200))
+    await asyncio.gather(*(runtime.invoke(request) for request in requests))
+    assert sorted((await runtime.payloads()).values()) == sorted(b"%d" % n for n in range(200))

@@ -1,7 +1,7 @@
-"""Virtual time, a service and a bucket that do as they are told, and a real ledger."""
+"""Virtual time, doubles of the service and the bucket, and a real ledger."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +12,11 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from dispatcher.aws.requests import InvokeRequest, InvokeResponse, Location, PutOptions
 from dispatcher.config.settings import Config
 from dispatcher.dispatch.acceptance import AcceptanceProbe
 from dispatcher.dispatch.oversize import OversizeHandler
 from dispatcher.dispatch.sender import Sender, SenderState
 from dispatcher.dispatch.staging.staging import Staging
-from dispatcher.errors import CallError, Denied, NotThere
 from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
@@ -29,6 +27,7 @@ from dispatcher.observe.meter import Meter
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel, Route
 from dispatcher.records.record import Position, Record
+from tests.doubles import FakeObjects, FakeRuntime
 from tests.virtual_time import (
     BEGAN,
     monotonic,
@@ -37,123 +36,8 @@ from tests.virtual_time import (
     pytest_asyncio_loop_factories,
 )
 
-Reply = CallError | Denied | Callable[[InvokeRequest], Awaitable[None]] | None
-
 # Fixture and hook: they make this folder's tests run in virtual time.
 __all__ = ["no_threads", "pytest_asyncio_loop_factories"]
-
-
-@dataclass
-class Service:
-    """Answers each call as the script says, and accepts when that has ended."""
-
-    script: list[Reply] = field(default_factory=list)
-    requests: list[InvokeRequest] = field(default_factory=list)
-    always: CallError | None = None
-    seconds: float = 0.0
-    on_wire: int = 0
-    most: int = 0
-
-    async def invoke(self, request: InvokeRequest) -> InvokeResponse:
-        self.requests.append(request)
-        self.on_wire += 1
-        self.most = max(self.most, self.on_wire)
-        try:
-            await anyio.sleep(self.seconds)
-            reply = self.script.pop(0) if self.script else self.always
-            if isinstance(reply, Exception):
-                raise reply
-            if reply is not None:
-                await reply(request)
-        finally:
-            self.on_wire -= 1
-        name = f"{request.output_extension}/{request.filename}"
-        return InvokeResponse(f"s3://out/results/{name}", f"s3://out/failures/{name}")
-
-
-@dataclass
-class Upload:
-    """An object in parts; a fault of ``part_faults`` strikes each time that a part is written."""
-
-    bucket: "Bucket"
-    location: Location
-    content_type: str
-    parts: dict[int, bytes] = field(default_factory=dict)
-
-    async def part(self, number: int, body: bytes) -> None:
-        await anyio.sleep(self.bucket.seconds)
-        if self.bucket.part_faults and (fault := self.bucket.part_faults.pop(0)) is not None:
-            raise fault
-        self.parts[number] = body
-
-    async def complete(self) -> None:
-        await anyio.sleep(self.bucket.seconds)
-        body = b"".join(self.parts[number] for number in sorted(self.parts))
-        self.bucket.objects[str(self.location)] = body, self.content_type
-        self.bucket.uploads.remove(self)
-
-    async def abort(self) -> None:
-        await anyio.sleep(self.bucket.seconds)
-        if self in self.bucket.uploads:
-            self.bucket.uploads.remove(self)
-            self.bucket.aborted += 1
-
-
-@dataclass
-class Bucket:
-    """Keeps what is put; looks are answered from it after the faults have been raised."""
-
-    objects: dict[str, tuple[bytes, str]] = field(default_factory=dict)
-    options: list[PutOptions] = field(default_factory=list)
-    puts: int = 0
-    seconds: float = 0.0
-    uploads: list[Upload] = field(default_factory=list)
-    aborted: int = 0
-    looks: list[str] = field(default_factory=list)
-    deletes: list[str] = field(default_factory=list)
-    sees: bool = True
-    put_faults: list[CallError | Denied] = field(default_factory=list)
-    part_faults: list[CallError | Denied | None] = field(default_factory=list)
-    look_faults: list[CallError] = field(default_factory=list)
-    delete_faults: list[CallError | Denied] = field(default_factory=list)
-
-    async def put(
-        self, location: Location, body: bytes, content_type: str, options: PutOptions
-    ) -> None:
-        self.puts += 1
-        self.options.append(options)
-        await anyio.sleep(self.seconds)
-        if self.put_faults:
-            raise self.put_faults.pop(0)
-        self.objects[str(location)] = body, content_type
-
-    async def upload(self, location: Location, content_type: str, options: PutOptions) -> Upload:
-        self.options.append(options)
-        upload = Upload(self, location, content_type)
-        self.uploads.append(upload)
-        return upload
-
-    async def abort_uploads(self, location: Location) -> None:
-        for upload in [upload for upload in self.uploads if upload.location == location]:
-            await upload.abort()
-
-    async def exists(self, location: Location) -> bool | None:
-        self.looks.append(str(location))
-        if self.look_faults:
-            raise self.look_faults.pop(0)
-        return str(location) in self.objects
-
-    async def size(self, location: Location) -> int | None:
-        if not await self.exists(location):
-            raise NotThere("gone", code="404")
-        return len(self.objects[str(location)][0]) if self.sees else None
-
-    async def delete(self, location: Location) -> None:
-        self.deletes.append(str(location))
-        await anyio.sleep(self.seconds)
-        if self.delete_faults:
-            raise self.delete_faults.pop(0)
-        self.objects.pop(str(location), None)
 
 
 def record(number: int, raw: bytes | None = None, stream: str = "in") -> Record:
@@ -167,8 +51,8 @@ class Scene:
 
     config: Config
     ledger: Ledger
-    service: Service = field(default_factory=Service)
-    bucket: Bucket = field(default_factory=Bucket)
+    service: FakeRuntime = field(default_factory=FakeRuntime)
+    bucket: FakeObjects = field(default_factory=FakeObjects)
     meter: Meter = field(default_factory=Meter)
     memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(64_000_000))
     wire: SenderState = field(default_factory=lambda: SenderState(BEGAN))

@@ -369,7 +369,7 @@ async def test_concurrency_is_the_number_of_loops(scene: Scene, loops: int, most
     scene.service.seconds = 0.05
     intents = await scene.plan(40)
     assert await scene.send(intents, loops=loops) == []
-    assert scene.service.most == most
+    assert scene.service.max_on_wire == most
     assert scene.meter.on_wire == 0
     assert [r.inference_id for r in scene.service.requests] == [p.id for p in intents]
 

@@ -17,10 +17,11 @@ from dispatcher.emulator.s3.store import MemoryObjects, ObjectBytes
 from dispatcher.emulator.sagemaker import invocation
 from dispatcher.emulator.sagemaker.delivery import OutputDelivery
 from dispatcher.emulator.sagemaker.endpoint import Endpoint, Failure
-from dispatcher.emulator.sagemaker.invocation import HEADER, AcceptedInvocation
+from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 from dispatcher.emulator.sns.topics import Topics
 from dispatcher.emulator.sqs.long_poll import PolledQueue, Queues
 from dispatcher.emulator.sqs.service import Sqs
+from tests.doubles import invocation_headers
 from tests.simulation.container import numbers_in, predict, records_in, spoils
 from tests.simulation.history import Came, Ended, Fact, Missed, Sink, Taken
 from tests.simulation.loop import SimulatedLoop
@@ -175,19 +176,7 @@ class Cloud:
 
     def take(self, request: InvokeRequest) -> InvokeResponse:
         """Accept a call."""
-        headers = {
-            HEADER + name: str(value)
-            for name, value in (
-                ("content-type", request.content_type),
-                ("inference-id", request.inference_id),
-                ("s3outputpathextension", request.output_extension),
-                ("filename", request.filename),
-                ("inputlocation", request.input_location),
-                ("requestttlseconds", request.ttl),
-                ("invocationtimeoutseconds", request.timeout),
-            )
-            if value is not None
-        }
+        headers = invocation_headers(request)
         body = request.body or b""
         invocation.check(headers, len(body))
         taken = invocation.read(

@@ -1,4 +1,4 @@
-"""The calls of one process to the service: in memory, slow, and at times in vain."""
+"""The calls of one process to the service: in memory, slow, and with faults."""
 
 import asyncio
 import inspect
@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from dispatcher import limits
-from dispatcher.aws.error_mapping import by_code
 from dispatcher.aws.objects import IncomingObject, MultipartUpload, Objects
 from dispatcher.aws.queue import Queue
 from dispatcher.aws.requests import (
@@ -34,6 +33,7 @@ from dispatcher.errors import (
     Throttled,
     Transient,
 )
+from tests.doubles import refused
 from tests.simulation.chance import Chance
 from tests.simulation.cloud import OUTPUT, Cloud
 from tests.simulation.container import numbers_in, records_in
@@ -178,7 +178,7 @@ class _Runtime:
         if verdict.reset == "before":
             raise OutcomeUnknown("reset", code="ConnectionReset")
         if verdict.refusal is not None:
-            raise _refused(verdict.refusal, "invoking")
+            raise refused(verdict.refusal, "invoking")
         if any("poison" in record for record in records_in(payload, request.content_type)):
             raise Rejected("a poisonous record", code="ValidationError")
         if chance.strikes("late_arrival"):
@@ -192,11 +192,6 @@ class _Runtime:
             raise OutcomeUnknown("reset", code="ConnectionReset")
         await ports.way()
         return accepted
-
-
-def _refused(refusal: Refusal, doing: str) -> Exception:
-    """Return what the seam to AWS makes of a refusal."""
-    return by_code(refusal.code, refusal.status, refusal.message or "", doing=doing)
 
 
 class _Object:
@@ -303,7 +298,7 @@ class _Bucket:
         await ports.way()
         verdict = ports.cloud.faults.call(Call("s3", operation, f"{self._name}/{key}"))
         if verdict.refusal is not None:
-            raise _refused(verdict.refusal, operation)
+            raise refused(verdict.refusal, operation)
         if ports.chance.strikes("s3_slow"):
             await asyncio.sleep(10 * ports.chance.rng.random())
         yield ports.cloud.objects
@@ -322,7 +317,7 @@ class _Sqs:
         await ports.way()
         verdict = ports.cloud.faults.call(Call("sqs", operation, queue))
         if verdict.refusal is not None:
-            raise _refused(verdict.refusal, doing)
+            raise refused(verdict.refusal, doing)
         if operation == "DeleteMessageBatch":
             self._note_deletions(queue, parameters["Entries"])
         try:
@@ -330,7 +325,7 @@ class _Sqs:
             if inspect.isawaitable(answer):
                 answer = await answer
         except Refusal as refusal:
-            raise _refused(refusal, doing) from None
+            raise refused(refusal, doing) from None
         if operation == "SendMessageBatch":
             self._note_sent(queue, parameters["Entries"], answer)
         await ports.way()

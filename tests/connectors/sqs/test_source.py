@@ -14,14 +14,15 @@ from dispatcher.connectors.sqs.source import SqsSource
 from dispatcher.errors import CallError, ConfigError, Denied, Rejected, Transient
 from dispatcher.records.record import Item, Position, Record, Unreadable
 from dispatcher.records.source import Source
-from tests.connectors.sqs.queue import FAILED, STALE, URL, Log, MemoryQueue, Patience
+from tests.connectors.sqs.queue import FAILED, URL, Log, Patience
+from tests.doubles import STALE, FakeQueue
 from tests.virtual_time import now
 
 Opened = Callable[..., object]
 
 
 def make(
-    queue: MemoryQueue, log: Log | None = None, patience: Patience | None = None, **settings: object
+    queue: FakeQueue, log: Log | None = None, patience: Patience | None = None, **settings: object
 ) -> SqsSource:
     return SqsSource(
         SourceSettings.model_validate({"type": "sqs", "queue_url": URL, **settings}),
@@ -56,8 +57,8 @@ def positions(items: list[Item]) -> list[Position]:
 
 
 async def test_messages_are_records_numbered_in_their_order() -> None:
-    queue = MemoryQueue()
-    queue.send('{"id": 1}', '{"id": "two"}', '{"id":\n3}')
+    queue = FakeQueue()
+    queue.add('{"id": 1}', '{"id": "two"}', '{"id":\n3}')
     async with running(make(queue, Log(5), key="id")) as source:
         items = await read(source, 3)
         assert [(type(item), item.key, item.raw) for item in items] == [
@@ -84,7 +85,7 @@ async def test_messages_are_records_numbered_in_their_order() -> None:
     ],
 )
 async def test_what_is_no_record_is_kept_whole_for_its_dead_letter(body: str, reason: str) -> None:
-    source = make(MemoryQueue(), key="id", max_record=50)
+    source = make(FakeQueue(), key="id", max_record=50)
     message = item_of_message(Position(URL, 0, 1, 1, "m"), body, source.settings)
     assert isinstance(message, Unreadable)
     assert (message.reason, message.key) == (reason, "m")
@@ -93,8 +94,8 @@ async def test_what_is_no_record_is_kept_whole_for_its_dead_letter(body: str, re
 
 
 async def test_a_message_stays_hidden_for_hours_and_is_deleted_when_it_is_settled() -> None:
-    queue = MemoryQueue()
-    queue.send(*(str(n) for n in range(25)))
+    queue = FakeQueue()
+    queue.add(*(str(n) for n in range(25)))
     async with running(make(queue)) as source:
         items = await read(source, 25)
         for _ in range(60):
@@ -113,8 +114,8 @@ async def test_a_message_stays_hidden_for_hours_and_is_deleted_when_it_is_settle
 
 
 async def test_after_twelve_hours_it_comes_again_and_is_not_read_again() -> None:
-    queue = MemoryQueue(visibility=600)
-    queue.send("1")
+    queue = FakeQueue(visibility=600)
+    queue.add("1")
     async with running(make(queue)) as source:
         (item,) = await read(source, 1)
         (message,) = queue.queue._messages.values()
@@ -127,8 +128,8 @@ async def test_after_twelve_hours_it_comes_again_and_is_not_read_again() -> None
 
 
 async def test_a_stale_receipt_is_replaced_by_that_of_the_next_delivery() -> None:
-    queue = MemoryQueue(wrong={"change_visibility": [{0: STALE}]})
-    queue.send("1")
+    queue = FakeQueue(wrong={"change_visibility": [{0: STALE}]})
+    queue.add("1")
     async with running(make(queue)) as source:
         (item,) = await read(source, 1)
         await anyio.sleep(100)
@@ -146,8 +147,8 @@ async def test_hiding_and_deleting_are_tried_again() -> None:
         "receive": [FAILED, FAILED],
         "attributes": [FAILED],
     }
-    queue = MemoryQueue(wrong=wrong)
-    queue.send("1", "2", "3")
+    queue = FakeQueue(wrong=wrong)
+    queue.add("1", "2", "3")
     async with running(make(queue)) as source:
         items = await read(source, 3)
         await anyio.sleep(29)
@@ -165,8 +166,8 @@ async def test_no_more_is_received_than_somebody_may_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sqs, "WAITING_MESSAGES", 50)
-    queue = MemoryQueue()
-    queue.send(*(str(n) for n in range(200)))
+    queue = FakeQueue()
+    queue.add(*(str(n) for n in range(200)))
     async with running(make(queue, receivers=3)) as source:
         await anyio.sleep(600)
         assert 50 <= queue.queue.counts(now())[1] <= 70
@@ -175,8 +176,8 @@ async def test_no_more_is_received_than_somebody_may_read(
 
 async def test_nor_than_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqs, "WAITING_BYTES", 30_000)
-    queue = MemoryQueue()
-    queue.send(*(f'"{n:03}{"x" * 1_000}"' for n in range(100)))
+    queue = FakeQueue()
+    queue.add(*(f'"{n:03}{"x" * 1_000}"' for n in range(100)))
     async with running(make(queue, receivers=1)) as source:
         await anyio.sleep(60)
         assert 30_000 <= sum(len(item.raw) for item in await source.read()) <= 41_000
@@ -184,8 +185,8 @@ async def test_nor_than_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None
 
 async def test_nor_than_can_be_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqs, "UNDELETED", 20)
-    queue = MemoryQueue(wrong={"delete": [FAILED] * 100})
-    queue.send(*(str(n) for n in range(200)))
+    queue = FakeQueue(wrong={"delete": [FAILED] * 100})
+    queue.add(*(str(n) for n in range(200)))
     async with running(make(queue, receivers=1)) as source:
         got = 0
         with anyio.move_on_after(10):
@@ -196,8 +197,8 @@ async def test_nor_than_can_be_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_it_ends_when_the_queue_gave_nothing_and_all_is_settled() -> None:
-    queue = MemoryQueue()
-    queue.send("1", "2")
+    queue = FakeQueue()
+    queue.add("1", "2")
     began = now()
     async with running(make(queue, until_empty="5s")) as source:
         items = await read(source, 2)
@@ -229,9 +230,9 @@ async def end(source: Source) -> None:
 async def test_what_another_process_had_in_hand_is_waited_for(
     hidden_for: int | None, told: dict[str, str] | None, ends_after: tuple[int, int]
 ) -> None:
-    queue = MemoryQueue(told=told)
+    queue = FakeQueue(told=told)
     if hidden_for is not None:
-        queue.send("1")
+        queue.add("1")
         queue.queue.receive(1, now=now(), visibility=hidden_for)
     began = now()
     async with running(make(queue, until_empty="5s")) as source:
@@ -241,13 +242,13 @@ async def test_what_another_process_had_in_hand_is_waited_for(
 
 
 async def test_messages_whose_receive_was_not_answered_are_waited_for() -> None:
-    queue = MemoryQueue(told=None)
-    queue.send("1")
+    queue = FakeQueue(told=None)
+    queue.add("1")
     async with running(make(queue, until_empty="5s")) as source:
         first = await read(source, 1)
         await anyio.sleep(60)
         queue.wrong["receive"] = [FAILED]
-        queue.send("2")
+        queue.add("2")
         queue.queue.receive(1, now=now())  # the queue has answered, and nobody heard
         source.acknowledge(positions(first))
         (second,) = await source.read()
@@ -257,7 +258,7 @@ async def test_messages_whose_receive_was_not_answered_are_waited_for() -> None:
 
 async def test_a_queue_with_too_much_in_flight_to_give_more_is_not_empty() -> None:
     told = {"ApproximateNumberOfMessages": "1"}
-    queue = MemoryQueue(told=told)
+    queue = FakeQueue(told=told)
     began = now()
     async with running(make(queue, until_empty="5s")) as source, anyio.create_task_group() as group:
         group.start_soon(end, source)
@@ -267,20 +268,20 @@ async def test_a_queue_with_too_much_in_flight_to_give_more_is_not_empty() -> No
 
 
 async def test_without_an_end_it_waits_for_ever() -> None:
-    queue = MemoryQueue()
+    queue = FakeQueue()
     async with running(make(queue)) as source:
         with anyio.move_on_after(6 * 3_600):
             await source.read()
             pytest.fail("there was nothing to read")
-        queue.send("1")
+        queue.add("1")
         assert len(await read(source, 1)) == 1
 
 
 async def test_what_earlier_processes_knew_is_read_once_or_only_deleted() -> None:
     old = Position(URL, 3, 4, 4, "id-old")
     log = Log(9, {"id-old": old, "id-unseen": Position(URL, 4, 5, 5, "id-unseen")}, {"id-2": now()})
-    queue = MemoryQueue()
-    queue.send("2", "3")
+    queue = FakeQueue()
+    queue.add("2", "3")
     queue.queue.send('"old"', message_id="id-old", now=now())
     async with running(make(queue, log, until_empty="2s")) as source:
         items = await read(source, 2)
@@ -295,12 +296,12 @@ async def test_what_earlier_processes_knew_is_read_once_or_only_deleted() -> Non
 
 async def test_one_that_is_settled_before_it_is_read_is_not_read() -> None:
     old = Position(URL, 3, 4, 4, "id-1")
-    queue = MemoryQueue()
-    queue.send("1")
+    queue = FakeQueue()
+    queue.add("1")
     async with running(make(queue, Log(9, {"id-1": old}))) as source:
         await anyio.sleep(1)
         source.acknowledge([old])
-        queue.send("2")
+        queue.add("2")
         (item,) = await read(source, 1)
         assert item.raw == b"2"
         await anyio.sleep(1)
@@ -308,11 +309,11 @@ async def test_one_that_is_settled_before_it_is_read_is_not_read() -> None:
 
 
 async def test_what_nobody_read_is_given_back_at_a_stop_and_what_was_read_is_not() -> None:
-    queue = MemoryQueue()
-    queue.send("1", "2")
+    queue = FakeQueue()
+    queue.add("1", "2")
     async with running(make(queue)) as source:
         await read(source, 2)
-        queue.send("3", "4")
+        queue.add("3", "4")
         await anyio.sleep(1)
         assert queue.queue.counts(now()) == (0, 4, 0)
         source.stop()
@@ -323,8 +324,8 @@ async def test_what_nobody_read_is_given_back_at_a_stop_and_what_was_read_is_not
 
 
 async def test_a_finish_waits_for_the_deletions_but_not_for_ever() -> None:
-    queue = MemoryQueue(wrong={"delete": [FAILED] * 1_000})
-    queue.send("1")
+    queue = FakeQueue(wrong={"delete": [FAILED] * 1_000})
+    queue.add("1")
     async with running(make(queue)) as source:
         source.acknowledge(positions(await read(source, 1)))
         began = now()
@@ -334,7 +335,7 @@ async def test_a_finish_waits_for_the_deletions_but_not_for_ever() -> None:
 
 
 async def test_a_queue_that_does_not_answer_ends_the_run() -> None:
-    queue = MemoryQueue(wrong={"receive": [FAILED] * 100})
+    queue = FakeQueue(wrong={"receive": [FAILED] * 100})
     with pytest.raises(ExceptionGroup) as raised:
         async with running(make(queue, patience=Patience(most=5))) as source:
             await source.read()
@@ -342,7 +343,7 @@ async def test_a_queue_that_does_not_answer_ends_the_run() -> None:
 
 
 async def test_one_that_may_not_be_received_from_ends_it_at_once() -> None:
-    queue = MemoryQueue()
+    queue = FakeQueue()
     denied = Denied("no")
 
     async def refuse(**_: object) -> list[object]:
@@ -357,10 +358,10 @@ async def test_one_that_may_not_be_received_from_ends_it_at_once() -> None:
 
 async def test_a_queue_that_hides_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="VisibilityTimeout of 0"):
-        await make(MemoryQueue(visibility=0)).open({}, {})
+        await make(FakeQueue(visibility=0)).open({}, {})
 
 
 async def test_a_queue_that_is_none_is_refused() -> None:
-    queue = MemoryQueue(wrong={"attributes": [Rejected("no queue")]})
+    queue = FakeQueue(wrong={"attributes": [Rejected("no queue")]})
     with pytest.raises(ConfigError, match=r"source\.queue_url: no queue"):
         await make(queue).open({}, {})

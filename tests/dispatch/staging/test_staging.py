@@ -34,7 +34,8 @@ from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.states import State
 from dispatcher.packing.parcel import Parcel
 from dispatcher.records.record import Position, Record
-from tests.dispatch.conftest import OpenScene, Scene, Upload
+from tests.dispatch.conftest import OpenScene, Scene
+from tests.doubles import FakeUpload
 
 SOME = b'{"some":"content"}'
 OTHER = b'{"other":"content"}'
@@ -181,7 +182,7 @@ async def test_what_cannot_be_seen_is_written_again(open_scene: OpenScene) -> No
     async with dying_at("dispatch.staged"), open_scene() as scene:
         await scene.send(await plan(scene, SOME))
     async with open_scene() as again:
-        again.bucket.objects, again.bucket.sees = scene.bucket.objects, False
+        again.bucket.objects, again.bucket.is_visible = scene.bucket.objects, False
         (entry,) = resumed(again)
         assert await again.staging.stage(entry) is not None
         assert again.bucket.puts == 1
@@ -370,12 +371,12 @@ async def test_an_upload_that_may_have_been_completed_is_looked_for(
 ) -> None:
     """No answer came to the last call, which had made the object."""
 
-    async def lost(upload: Upload) -> None:
+    async def lost(upload: FakeUpload) -> None:
         await completed(upload)
         raise Transient("reset")
 
-    completed = Upload.complete
-    monkeypatch.setattr(Upload, "complete", lost)
+    completed = FakeUpload.complete
+    monkeypatch.setattr(FakeUpload, "complete", lost)
     (planned,) = await plan(scene, large())
     assert await scene.send([planned]) == []
     assert scene.meter.staged == {"found": 1}
