@@ -9,6 +9,7 @@ import pytest
 KILLS = 8
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)  # some twenty seconds where nobody else works
 def test_killed_again_and_again_while_every_fault_strikes() -> None:
     options = ["--runs", str(KILLS), "--kills", "4", "--records", "100", "--faults"]

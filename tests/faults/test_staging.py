@@ -34,6 +34,7 @@ def uploads(s3: Any) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_next_process_deletes_the_parts(tmp_path: Path) -> None:
     with (tmp_path / "in.jsonl").open("wb") as file:
