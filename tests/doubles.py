@@ -231,7 +231,7 @@ class FakeQueue:
         queue: The messages.
         wrong: By call: the errors of the next calls, or of entries of them; None goes well.
         calls: Each call and how many entries it carried.
-        told: What it says of itself besides the counts; None: it says nothing.
+        extra_attributes: Attributes besides the counts; None: they may not be read.
         polls: How many receives are waiting now.
     """
 
@@ -240,7 +240,7 @@ class FakeQueue:
     queue: MessageQueue = field(default_factory=MessageQueue)
     wrong: dict[str, list[CallError | dict[int, CallError] | None]] = field(default_factory=dict)
     calls: list[tuple[str, int]] = field(default_factory=list)
-    told: dict[str, str] | None = field(default_factory=dict)
+    extra_attributes: dict[str, str] | None = field(default_factory=dict)
     polls: int = 0
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -327,7 +327,7 @@ class FakeQueue:
 
     async def attributes(self) -> Mapping[str, str] | None:
         await self._called("attributes", 0)
-        if self.told is None:
+        if self.extra_attributes is None:
             return None
         visible, hidden, delayed = self.queue.counts(now())
         return {
@@ -337,7 +337,7 @@ class FakeQueue:
             "ApproximateNumberOfMessages": str(visible),
             "ApproximateNumberOfMessagesNotVisible": str(hidden),
             "ApproximateNumberOfMessagesDelayed": str(delayed),
-        } | self.told
+        } | self.extra_attributes
 
 
 @dataclass

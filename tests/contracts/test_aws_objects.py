@@ -123,10 +123,10 @@ async def test_how_an_object_is_kept(
     await upload.part(1, b"x")
     await upload.complete()
     for key in ("once", "parts"):
-        told = await s3.head_object(Bucket=bucket, Key=key)
-        assert told.get("ServerSideEncryption") == options.encryption
+        head = await s3.head_object(Bucket=bucket, Key=key)
+        assert head.get("ServerSideEncryption") == options.encryption
         if options.kms_key is not None:
-            assert told["SSEKMSKeyId"] == options.kms_key
+            assert head["SSEKMSKeyId"] == options.kms_key
         found = await s3.get_object_tagging(Bucket=bucket, Key=key)
         assert {tag["Key"]: tag["Value"] for tag in found["TagSet"]} == tags
         assert await read(objects, Location(bucket, key)) == (b"x", TEXT)
@@ -272,7 +272,7 @@ async def test_who_is_not_known(boxed: Place, transport_name: str) -> None:
 
 
 async def test_a_bucket_of_another_region(boxed: Place, transport_name: str) -> None:
-    """The emulator, which is in us-east-1, names its region to whoever signs for another one."""
+    """The emulator, which is in us-east-1, names its region to one who signs for another."""
     at = Location("emulator-input", "key")
     async with boxed.connect(transport_name, region="eu-west-1") as transport:
         await transport.objects.put(at, b"x", TEXT)

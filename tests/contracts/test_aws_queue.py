@@ -59,15 +59,15 @@ async def test_ten_bodies_of_any_kind(transport: Transport, queue_url: str) -> N
     got = await drain(queue, len(BODIES))
     assert got.keys() == set(BODIES)
     # They are the same to the other client.
-    told = await transport.clients.sqs.get_queue_attributes(
+    shown = await transport.clients.sqs.get_queue_attributes(
         QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
     )
-    assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": str(len(BODIES))}
+    assert shown["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": str(len(BODIES))}
     assert await queue.delete(list(got.values())) == {}
-    told = await transport.clients.sqs.get_queue_attributes(
+    shown = await transport.clients.sqs.get_queue_attributes(
         QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
     )
-    assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "0"}
+    assert shown["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "0"}
 
 
 async def test_a_long_poll_of_a_quiet_queue(sqs: QueueCalls) -> None:
@@ -83,12 +83,12 @@ async def test_a_message_keeps_its_name(sqs: QueueCalls) -> None:
     assert second.receipt != first.receipt
 
 
-async def test_a_queue_tells_of_itself(sqs: QueueCalls) -> None:
+async def test_the_attributes_of_a_queue(sqs: QueueCalls) -> None:
     await sqs.send(["a", "b"])
     await sqs.receive()
-    told = await sqs.attributes()
-    assert told is not None
-    assert {name: int(value) for name, value in told.items() if name != "RedrivePolicy"} == {
+    shown = await sqs.attributes()
+    assert shown is not None
+    assert {name: int(value) for name, value in shown.items() if name != "RedrivePolicy"} == {
         "ApproximateNumberOfMessages": 0,
         "ApproximateNumberOfMessagesDelayed": 0,
         "ApproximateNumberOfMessagesNotVisible": 2,
@@ -98,7 +98,7 @@ async def test_a_queue_tells_of_itself(sqs: QueueCalls) -> None:
     }
 
 
-async def test_who_may_not_ask_is_told_nothing(boxed: Place, transport_name: str) -> None:
+async def test_attributes_that_may_not_be_read(boxed: Place, transport_name: str) -> None:
     async with boxed.connect(transport_name, key_id="denied") as transport:
         url = f"{boxed.access.endpoint_url}/000000000000/completions"
         assert await transport.queue(url).attributes() is None

@@ -22,7 +22,7 @@ BLOCKS = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HARNESS = re.compile(r"^python -m tests\..*$", re.MULTILINE)
 # Making the environment needs the registry, and running the tests would run this one: these are
 # only asked what they would do.
-DRY = re.compile(r"^(make (?:test|test-slow|lint))\b", re.MULTILINE)
+DRY = re.compile(r"^(make (?:test-slow|test|lint))(?!-)\b", re.MULTILINE)
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/emulator.md", "docs/guarantees.md"]
 """Those of docs/plan.md are run by test_plan.py, with what they print."""
 
@@ -53,7 +53,7 @@ def checkout(folder: Path) -> None:
     )
     for name in filter(None, os.fsdecode(listed.stdout).split("\0")):
         if not (ROOT / name).exists():
-            continue  # removed, and git is not told yet
+            continue  # removed, and not yet staged in git
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     (folder / ".venv").mkdir()

@@ -219,7 +219,7 @@ async def end(source: Source) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hidden_for", "told", "ends_after"),
+    ("hidden_for", "extra_attributes", "ends_after"),
     [
         (None, {}, (5, 6)),
         (20, {}, (25, 31)),  # it comes again, and is a record like any other
@@ -228,9 +228,9 @@ async def end(source: Source) -> None:
     ],
 )
 async def test_what_another_process_had_in_hand_is_waited_for(
-    hidden_for: int | None, told: dict[str, str] | None, ends_after: tuple[int, int]
+    hidden_for: int | None, extra_attributes: dict[str, str] | None, ends_after: tuple[int, int]
 ) -> None:
-    queue = FakeQueue(told=told)
+    queue = FakeQueue(extra_attributes=extra_attributes)
     if hidden_for is not None:
         queue.add("1")
         queue.queue.receive(1, now=now(), visibility=hidden_for)
@@ -242,7 +242,7 @@ async def test_what_another_process_had_in_hand_is_waited_for(
 
 
 async def test_messages_whose_receive_was_not_answered_are_waited_for() -> None:
-    queue = FakeQueue(told=None)
+    queue = FakeQueue(extra_attributes=None)
     queue.add("1")
     async with running(make(queue, until_empty="5s")) as source:
         first = await read(source, 1)
@@ -257,13 +257,13 @@ async def test_messages_whose_receive_was_not_answered_are_waited_for() -> None:
 
 
 async def test_a_queue_with_too_much_in_flight_to_give_more_is_not_empty() -> None:
-    told = {"ApproximateNumberOfMessages": "1"}
-    queue = FakeQueue(told=told)
+    extra_attributes = {"ApproximateNumberOfMessages": "1"}
+    queue = FakeQueue(extra_attributes=extra_attributes)
     began = now()
     async with running(make(queue, until_empty="5s")) as source, anyio.create_task_group() as group:
         group.start_soon(end, source)
         await anyio.sleep(600)
-        told.clear()
+        extra_attributes.clear()
     assert 600 <= now() - began <= 606
 
 
