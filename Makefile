@@ -6,7 +6,7 @@ BOTO3_PYTHON := .venv-boto3/bin/python
 SETUP := .venv/.ready
 SETUP_BOTO3 := .venv-boto3/.ready
 
-.PHONY: help quickstart test cross-check lint format clean
+.PHONY: help quickstart test test-slow cross-check lint format clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +19,11 @@ quickstart: $(SETUP)  ## Dispatch 2,000 records through the embedded emulator
 	@echo "The first results (quickstart/results.jsonl):"
 	@head -n 3 quickstart/results.jsonl | cut -c 1-160
 
-test: $(SETUP) $(SETUP_BOTO3)  ## Run all tests
-	BOTO3_PYTHON=$(BOTO3_PYTHON) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+test: $(SETUP) $(SETUP_BOTO3)  ## Run the tests: within seven minutes on two cores
+	BOTO3_PYTHON=$(BOTO3_PYTHON) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow"
+
+test-slow: $(SETUP) $(SETUP_BOTO3)  ## Run the slow tests: long harnesses, benchmarks, all commands of the documents
+	BOTO3_PYTHON=$(BOTO3_PYTHON) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m slow
 
 cross-check: $(SETUP)  ## Run through queues of moto and fauxqs (needs Node 22 and the npm registry)
 	$(BIN)/python -m tests.contracts.cross_check moto fauxqs

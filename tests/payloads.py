@@ -9,10 +9,10 @@ from dispatcher.packing.framing import frame_of
 
 
 def packing(framing: Framing = "none", **given: Any) -> PackingSettings:
-    most = 1 if framing == "none" else 100_000
+    max_records = 1 if framing == "none" else 100_000
     if framing == "template":
         given["answer"] = {"list": "", **given.get("answer", {})}
-    return PackingSettings(**{"framing": framing, "max_records": most, **given})
+    return PackingSettings(**{"framing": framing, "max_records": max_records, **given})
 
 
 def codec(framing: Framing = "none", **given: Any) -> Codec:

@@ -1,12 +1,14 @@
-"""The house keeps its plan: who may import whom, what stands where, how large a module grows."""
+"""The laws of the package: which room may import which, names, circles, the size of a module.
+
+Each law is one test, which lists every module that breaks it.
+"""
 
 import ast
 import importlib
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 import dispatcher
 
@@ -38,9 +40,10 @@ LINES = 400
 FORBIDDEN_NAMES = {"utils", "util", "common", "core", "models", "helpers", "misc"}
 AWS_LIBRARIES = {"botocore", "boto3", "aiobotocore", "aioboto3"}
 
-each_module = pytest.mark.parametrize(
-    "path", MODULES, ids=lambda path: str(path.relative_to(ROOT.parent))
-)
+SAME_CONCEPT = {
+    "_TooLargeError": "each module's own way out of a loop that met a limit; never leaves it",
+}
+"""Names of several classes, and why they may have one name."""
 
 
 def name_of(path: Path) -> str:
@@ -85,14 +88,82 @@ def test_every_room_is_on_the_plan() -> None:
     assert rooms <= set[str]().union(*FLOORS, SIDE_ROOMS)
 
 
-@each_module
-def test_imports_point_downwards(path: Path) -> None:
-    room = room_of(name_of(path))
-    imported = {room_of(name) for name in imports_of(path) if name.split(".")[0] == "dispatcher"}
-    if room:
-        assert imported <= allowed(room)
-    else:
-        assert not imported
+def graph() -> dict[str, set[str]]:
+    """Return the modules that each module imports, by full names; inside functions, too."""
+    names = {name_of(path) for path in MODULES}
+    edges = dict[str, set[str]]()
+    for path in MODULES:
+        edges[name_of(path)] = set()
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Import):
+                edges[name_of(path)].update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.module is not None
+                inner = {f"{node.module}.{alias.name}" for alias in node.names} & names
+                edges[name_of(path)].update(inner or {node.module})
+    return {name: imported & names for name, imported in edges.items()}
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Return the modules that import each other, directly or through others; each group once."""
+    reached = {name: _reachable(name, edges) for name in edges}
+    groups = {
+        frozenset(other for other in reached[name] if name in reached[other])
+        for name in edges
+        if name in reached[name]
+    }
+    return sorted(sorted(group) for group in groups)
+
+
+def _reachable(name: str, edges: dict[str, set[str]]) -> set[str]:
+    reached, waiting = set[str](), list(edges[name])
+    while waiting:
+        module = waiting.pop()
+        if module not in reached:
+            reached.add(module)
+            waiting.extend(edges[module])
+    return reached
+
+
+def test_imports_point_downwards() -> None:
+    wrong = []
+    for path in MODULES:
+        room = room_of(name_of(path))
+        imported = {
+            room_of(name) for name in imports_of(path) if name.split(".")[0] == "dispatcher"
+        }
+        above = imported - allowed(room) if room else imported
+        wrong += [f"{name_of(path)} must not import from {other}" for other in sorted(above)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    found = circles(graph())
+    assert not found, "\n".join(" and ".join(group) for group in found)
+
+
+def test_the_law_of_circles_can_be_broken() -> None:
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a", "e"}, "e": set[str](), "f": {"f"}}
+    assert circles(edges) == [["a", "b", "c"], ["f"]]
+    assert "dispatcher.limits" in graph()["dispatcher.aws.queue"]
+
+
+def test_no_name_means_two_classes() -> None:
+    modules = defaultdict[str, set[str]](set)
+    for path in MODULES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ClassDef):
+                modules[node.name].add(name_of(path))
+    several = {name: found for name, found in modules.items() if len(found) > 1}
+    wrong = [
+        f"{name} is a class of {' and of '.join(sorted(found))}"
+        for name, found in several.items()
+        if name not in SAME_CONCEPT
+    ]
+    wrong += [
+        f"{name} is one class: remove it from the table" for name in SAME_CONCEPT - several.keys()
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_law_of_imports_can_be_broken() -> None:
@@ -105,16 +176,28 @@ def test_the_law_of_imports_can_be_broken() -> None:
     assert {"aws", "observe", "ledger", "connectors"} <= allowed("run")
 
 
-@each_module
-def test_only_the_seam_knows_the_libraries_of_aws(path: Path) -> None:
-    foreign = {name.split(".")[0] for name in imports_of(path)} & AWS_LIBRARIES
-    assert not foreign or room_of(name_of(path)) == "aws"
+def test_only_the_seam_knows_the_libraries_of_aws() -> None:
+    wrong = [
+        f"{name_of(path)} imports {', '.join(foreign)}"
+        for path in MODULES
+        if room_of(name_of(path)) != "aws"
+        and (foreign := {name.split(".")[0] for name in imports_of(path)} & AWS_LIBRARIES)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in MODULES if path.name == "__init__.py"], ids=name_of
-)
-def test_package_files_hold_promises_and_no_code(path: Path) -> None:
+def test_package_files_hold_promises_and_no_code() -> None:
+    wrong = []
+    for path in MODULES:
+        if path.name == "__init__.py":
+            try:
+                check_package_file(path)
+            except AssertionError as error:
+                wrong.append(f"{name_of(path)}: {error}")
+    assert not wrong, "\n".join(wrong)
+
+
+def check_package_file(path: Path) -> None:
     docstring, *rest = tree_of(path).body
     assert isinstance(docstring, ast.Expr)
     assert isinstance(docstring.value, ast.Constant)
@@ -138,18 +221,19 @@ def test_package_files_hold_promises_and_no_code(path: Path) -> None:
     assert all(hasattr(package, name) for name in promised)
 
 
-@each_module
-def test_modules_stay_small(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES
+def test_modules_stay_small() -> None:
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    wrong = [f"{name_of(path)} has {count}" for path, count in lines.items() if count > LINES]
+    assert not wrong, "\n".join(wrong)
 
 
-@each_module
-def test_no_module_is_a_drawer_for_everything(path: Path) -> None:
+def test_no_module_is_a_drawer_for_everything() -> None:
     # What an emulated endpoint runs are models; a drawer of data classes is what is forbidden.
-    name = name_of(path).removeprefix("dispatcher.emulator.models")
-    assert not set(name.split(".")) & FORBIDDEN_NAMES
+    names = [name_of(path).removeprefix("dispatcher.emulator.models") for path in MODULES]
+    wrong = [name for name in names if set(name.split(".")) & FORBIDDEN_NAMES]
+    assert not wrong, "\n".join(wrong)
 
 
-@each_module
-def test_every_module_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(tree_of(path))
+def test_every_module_says_what_it_is_for() -> None:
+    wrong = [name_of(path) for path in MODULES if not ast.get_docstring(tree_of(path))]
+    assert not wrong, "\n".join(wrong)

@@ -15,7 +15,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from dispatcher import failpoints
 from dispatcher.completion.event import Completion, Kind
-from dispatcher.completion.outcomes import Failure, OutputObject, judged, settlement_of
+from dispatcher.completion.outcomes import InvocationFailure, OutputObject, judged, settlement_of
 from dispatcher.completion.output_reader import OutputReader
 from dispatcher.config.connectors import SinkSettings
 from dispatcher.config.packing import PackingSettings
@@ -206,7 +206,7 @@ class Joiner:
 
     async def _judge(
         self, claimed: Claimed, output: OutputObject, reservation: Reservation
-    ) -> Settlement | Failure:
+    ) -> Settlement | InvocationFailure:
         """Split an output, and reshape the results; much of it on a worker thread."""
         entry, completion = claimed.entry, claimed.completion
         kind, sink = completion.kind, self.sink
@@ -236,7 +236,7 @@ class Joiner:
             judgement = await _run(judge, size, len(entry.record_refs))
         except ChangedError as error:
             raise unreadable_payload(entry.planned) from error
-        if isinstance(judgement, Failure) or sink.select is None or sink.join != "output":
+        if isinstance(judgement, InvocationFailure) or sink.select is None or sink.join != "output":
             return judgement
         if all(outcome.status == "completed" for outcome in judgement.outcomes):
             return judgement

@@ -42,7 +42,7 @@ class OutputObject:
 
 
 @dataclass(slots=True, frozen=True)
-class Failure:
+class InvocationFailure:
     """The reason why an invocation has no outputs."""
 
     reason: Reason
@@ -59,7 +59,7 @@ def judged(
     sink: SinkSettings,
     max_output: int,
     now: float,
-) -> Settlement | Failure:
+) -> Settlement | InvocationFailure:
     """Return what settles an invocation, or its failure; slow where much is parsed.
 
     Args:
@@ -73,7 +73,7 @@ def judged(
         now: When it completed, for ``sink.meta``.
     """
     verdict = verdict_on(completion, output, entry, packing, max_output=max_output)
-    if isinstance(verdict, Failure):
+    if isinstance(verdict, InvocationFailure):
         return verdict
     return settlement_of(entry, output, verdict, raws=raws, sink=sink, now=now)
 
@@ -81,7 +81,7 @@ def judged(
 def settlement_of(
     entry: Entry,
     output: OutputObject,
-    verdict: Outputs | Failure,
+    verdict: Outputs | InvocationFailure,
     *,
     raws: Sequence[bytes | FileSlice | None],
     sink: SinkSettings,
@@ -94,7 +94,7 @@ def settlement_of(
         meta = Meta(planned.id, planned.route, entry.planned_at, entry.accepted_at, now)
         for outcome in outcomes:
             outcome.meta = meta
-    if sink.select is not None and not isinstance(verdict, Failure):
+    if sink.select is not None and not isinstance(verdict, InvocationFailure):
         outcomes = reshaped(outcomes, sink)
     return Settlement(entry, outcomes)
 
@@ -106,31 +106,31 @@ def verdict_on(
     packing: PackingSettings,
     *,
     max_output: int,
-) -> Outputs | Failure:
+) -> Outputs | InvocationFailure:
     """Return each record's own output, or the failure."""
     if completion.kind == "expired":
-        return Failure(Reason.EXPIRED, completion.reason or "no completion in time")
+        return InvocationFailure(Reason.EXPIRED, completion.reason or "no completion in time")
     if completion.kind == "failed":
         said = (output.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
         message = "; ".join(part for part in (completion.reason, said) if part)
         # Where only a failure object was found, nothing says whose fault it was.
         is_refused = _REFUSED in completion.reason
         reason = Reason.MODEL_ERROR if is_refused else Reason.MODEL_SERVER_ERROR
-        return Failure(reason, message or "the container failed and left no message")
+        return InvocationFailure(reason, message or "the container failed and left no message")
     if output.body is None:
         assert output.reason is not None, "it comes with a body or a reason"
-        return Failure(output.reason, output.message)
+        return InvocationFailure(output.reason, output.message)
     keys = [record_ref.key for record_ref in entry.record_refs]
     outputs = split(output.body, output.content_type, keys, packing, max_bytes=max_output)
     if isinstance(outputs, Mismatch):
-        return Failure(outputs.reason, outputs.message)
+        return InvocationFailure(outputs.reason, outputs.message)
     return outputs
 
 
 def outcomes_of(
     entry: Entry,
     output: OutputObject,
-    verdict: Outputs | Failure,
+    verdict: Outputs | InvocationFailure,
     raws: Sequence[bytes | FileSlice | None],
 ) -> list[Outcome]:
     """Return one outcome for each record.
@@ -141,7 +141,7 @@ def outcomes_of(
         verdict: Each record's own output, or the failure.
         raws: Each record's bytes, where the sink shows them.
     """
-    if isinstance(verdict, Failure):
+    if isinstance(verdict, InvocationFailure):
         return [
             Outcome.dead(
                 ref.position,

@@ -1,4 +1,4 @@
-"""The benchmarks run, on little of everything, and write what they found."""
+"""Every benchmark runs on a small input, and writes its table and its figures."""
 
 import json
 import subprocess
@@ -32,6 +32,7 @@ def run(command: list[str], out: Path) -> tuple[str, dict[str, Any]]:
     return table.read_text(), found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     "command",
@@ -44,6 +45,7 @@ def test_a_benchmark_runs_and_writes_its_results(command: list[str], tmp_path: P
     assert found
 
 
+@pytest.mark.slow
 def test_the_accounts_of_the_ledger_hold_every_invocation(tmp_path: Path) -> None:
     text, found = run([*LEDGER, "--repetitions", "1", "--groups", "10"], tmp_path)
     assert "| ours " in text
@@ -58,6 +60,7 @@ def test_the_accounts_of_the_ledger_hold_every_invocation(tmp_path: Path) -> Non
         assert whole["ledger_us"] == pytest.approx(sum(whole["doors_us"].values()))
 
 
+@pytest.mark.slow
 def test_a_backlog_with_stuck_invocations_is_finished_after_a_kill(tmp_path: Path) -> None:
     held = ["--hold", "200", "--hold-every", "3", "--kill-at", "0.25", "--every", "0.05"]
     text, found = run([*BACKLOG, *held], tmp_path)

@@ -1,4 +1,4 @@
-"""Run from queue to queue on servers of SQS that nobody here wrote, and tell how they differ.
+"""Run from queue to queue on SQS servers of other projects, and report how they differ.
 
     python -m tests.contracts.cross_check moto fauxqs
 
@@ -145,8 +145,12 @@ async def whole_way(transport: Transport, emulator: Emulator, folder: Path) -> l
     letters = [json.loads(body) for body in await drain(dead)]
     if [letter["input"] for letter in letters] != [{"base64": "bm8ganNvbg=="}]:
         wrong.append(f"the dead letters are {letters}")
-    told = await source.attributes() or {}
-    left = {name: told[name] for name in told if "Messages" in name and told[name] != "0"}
+    attributes = await source.attributes() or {}
+    left = {
+        name: attributes[name]
+        for name in attributes
+        if "Messages" in name and attributes[name] != "0"
+    }
     return wrong + ([f"the source has messages left: {left}"] if left else [])
 
 
@@ -187,8 +191,8 @@ async def behaviour(transport: Transport) -> Answers:
         queue.change_visibility([(message.receipt, 43_201)])
     )
     answers["send U+FFFF"] = await said(queue.send(["\uffff", "c"]))
-    told = await queue.attributes() or {}
-    answers["attributes"] = ", ".join(sorted(told)) or "none"
+    attributes = await queue.attributes() or {}
+    answers["attributes"] = ", ".join(sorted(attributes)) or "none"
     return answers
 
 
@@ -201,9 +205,9 @@ async def said(awaited: Any) -> str:
 
 
 async def state(queue: Queue) -> str:
-    told = await queue.attributes() or {}
-    visible = told.get("ApproximateNumberOfMessages")
-    return f"visible {visible}, hidden {told.get('ApproximateNumberOfMessagesNotVisible')}"
+    attributes = await queue.attributes() or {}
+    visible = attributes.get("ApproximateNumberOfMessages")
+    return f"visible {visible}, hidden {attributes.get('ApproximateNumberOfMessagesNotVisible')}"
 
 
 async def check(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What holds for every sink: what it wrote is there, each outcome as one line, whole."""
+"""The contract of every sink: what it wrote is there, each outcome as one line, whole."""
 
 import base64
 import json

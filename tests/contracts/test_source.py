@@ -1,4 +1,4 @@
-"""What holds for every source, however its bytes arrive and wherever its blocks are cut."""
+"""The contract of every source, however its bytes arrive and wherever its blocks are cut."""
 
 import gzip
 import os
@@ -277,9 +277,11 @@ async def delivering(
                 await calls.send([f'{{"id":{n}}}'])
 
             async def forgotten() -> int:
-                told = await calls.attributes()
-                assert told is not None
-                left = (told[f"ApproximateNumberOfMessages{which}"] for which in ("", "NotVisible"))
+                counts = await calls.attributes()
+                assert counts is not None
+                left = (
+                    counts[f"ApproximateNumberOfMessages{which}"] for which in ("", "NotVisible")
+                )
                 return count - sum(map(int, left))
 
             settings = SourceSettings.model_validate(

@@ -37,7 +37,7 @@ def doubled(request: ModelRequest) -> ModelResponse:
 
 
 class Gate:
-    """A container that answers nobody until the gate is opened, and then everybody.
+    """A container that answers no request until the gate is opened, and then every one.
 
     Args:
         expected: As soon as so many wait, it is full.
@@ -104,7 +104,7 @@ def backwards(request: ModelRequest) -> ModelResponse:
     outputs = [orjson.loads(line) for line in request.body.split(b"\n")]
     for output in outputs:
         if "poison" in output["text"]:
-            output["id"] = "somebody else's"
+            output["id"] = "another record's"
     return ModelResponse(orjson.dumps(outputs[::-1]), "application/json")
 
 

@@ -87,9 +87,9 @@ async def test_the_budget_bounds_what_a_broken_container_costs(
     assert way.results() == []
     assert len(way.dead()) == 400
     assert way.meter.parts <= 20 + 40
-    told = [line["message"] for line in way.dead() if "split" in line["message"]]
-    assert len(told) > 300
-    assert all("the share in retry.bisection, 0.1, is used up; raise it" in m for m in told)
+    messages = [line["message"] for line in way.dead() if "split" in line["message"]]
+    assert len(messages) > 300
+    assert all("the share in retry.bisection, 0.1, is used up; raise it" in m for m in messages)
 
 
 async def test_answers_that_are_too_large_only_together_are_read_in_parts(way_to: WayTo) -> None:
@@ -125,6 +125,6 @@ async def test_it_is_told_in_status_and_summary(way_to: WayTo, tmp_path: Path) -
     await way.run(packing=PACKED)
     config = tmp_path / "run.yaml"
     config.write_text(json.dumps(way.config(packing=PACKED).model_dump(mode="json")))
-    told = CliRunner().invoke(program, ["status", str(config)])
-    assert told.exit_code == 0, told.output
-    assert f"split         {way.meter.split} failed, into {way.meter.parts} " in told.output
+    shown = CliRunner().invoke(program, ["status", str(config)])
+    assert shown.exit_code == 0, shown.output
+    assert f"split         {way.meter.split} failed, into {way.meter.parts} " in shown.output

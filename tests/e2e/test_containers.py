@@ -224,7 +224,7 @@ async def test_how_answers_are_read_cannot_be_forced_while_any_is_outstanding(
     assert {line["key"] for line in way.results()} == {"r0", "r1", "r2", "r3"}
 
 
-# Containers that answer badly. Which records are to blame is found by taking requests apart.
+# Containers that answer badly. Which records are to blame is found by splitting requests.
 
 BAD = [
     ("lines_but_of_poison", {}, "count_mismatch"),
@@ -282,8 +282,8 @@ async def test_a_document_is_no_output_where_an_array_is_expected(
 
 _WEIGHED = """
 import atexit, pathlib, re, runpy, sys
-status, told = pathlib.Path("/proc/self/status"), pathlib.Path(sys.argv.pop())
-atexit.register(lambda: told.write_text(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]))
+status, weight = pathlib.Path("/proc/self/status"), pathlib.Path(sys.argv.pop())
+atexit.register(lambda: weight.write_text(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]))
 runpy.run_module("dispatcher", run_name="__main__", alter_sys=True)
 """
 
@@ -309,10 +309,12 @@ HUGE = [
 ]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the memory's high water")
-@pytest.mark.parametrize(("packed", "completion", "reason", "most"), HUGE)
-async def test_an_answer_of_200_megabytes(
-    way_to: WayTo, packed: int, completion: Json, reason: str, most: int
+@pytest.mark.parametrize(("packed", "completion", "reason", "max_bytes"), HUGE)
+async def test_an_output_of_200_megabytes(
+    way_to: WayTo, packed: int, completion: Json, reason: str, max_bytes: int
 ) -> None:
     way = await way_to(model="containers:huge")
     records = [{"id": f"r{n}", "text": "poison" if n == 2 else "x"} for n in range(4)]
@@ -333,4 +335,4 @@ async def test_an_answer_of_200_megabytes(
     assert [(line["key"], line["reason"]) for line in way.dead()] == (
         [("r2", reason)] if reason else []
     )
-    assert weight < most
+    assert weight < max_bytes

@@ -18,8 +18,8 @@ WayTo = Callable[..., Awaitable[Any]]
 
 FOREIGN = {
     "invocationStatus": "Completed",
-    "inferenceId": "somebody-elses",
-    "responseParameters": {"outputLocation": "s3://emulator-output/somebody-elses.out"},
+    "inferenceId": "of-another-run",
+    "responseParameters": {"outputLocation": "s3://emulator-output/of-another-run.out"},
 }
 NOT_OURS = (json.dumps(FOREIGN), "not JSON at all", json.dumps({"hello": "world"}))
 
@@ -33,8 +33,8 @@ async def queue_of(way: Any) -> AsyncIterator[Any]:
 async def left_in(sqs: Any, url: str) -> int:
     """Return how many messages a queue holds, received ones included."""
     names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-    told = await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
-    return sum(int(told["Attributes"][name]) for name in names)
+    queue = await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
+    return sum(int(queue["Attributes"][name]) for name in names)
 
 
 @pytest.mark.parametrize("body", [True, False], ids=["response-in-event", "output-object"])

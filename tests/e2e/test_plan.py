@@ -1,4 +1,4 @@
-"""What ``plan`` says of an input is what ``run`` then does with it."""
+"""The plan for an input is what ``run`` then does with it."""
 
 import gzip
 import json
@@ -166,20 +166,20 @@ async def test_a_run_over_files_does_what_was_planned(way_to: WayTo) -> None:
 async def test_what_is_recommended_does_what_it_says(way_to: WayTo) -> None:
     way = await way_to(**ANSWERS)
     (way.folder / "in.jsonl").write_bytes(b"\n".join(DATASETS["embeddings"](60, 3)))
-    told = (await plan(way))["recommendation"]
+    advice = (await plan(way))["recommendation"]
     changes = [
         option
-        for key, value in told["set"].items()
+        for key, value in advice["set"].items()
         for option in ("--set", f"{key}={json.dumps(value)}")
     ]
     then = await plan(way, *changes)
-    assert then["requests"]["total"] == told["requests"]["total"] < 10
+    assert then["requests"]["total"] == advice["requests"]["total"] < 10
     assert then["recommendation"] is None
     # Tried, the configured way is the same once more.
     assert then["tried"][0]["requests"] == {
         route: then["requests"][route] for route in ("total", "inline", "s3")
     }
-    assert list(then["requests"]["content_types"]) == told["content_types"]
+    assert list(then["requests"]["content_types"]) == advice["content_types"]
 
 
 async def test_a_sample_tells_nearly_what_the_whole_does(way_to: WayTo) -> None:
@@ -205,7 +205,7 @@ BLOCKS = re.compile(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTIL
 async def test_the_documentation_quotes_what_is_printed(tmp_path: Path) -> None:
     blocks = BLOCKS.findall((ROOT / "docs" / "plan.md").read_text())
     quoted = 0
-    for commands, told in blocks:
+    for commands, printed in blocks:
         done = await anyio.run_process(
             ["bash", "-euo", "pipefail", "-c", commands],
             cwd=tmp_path,
@@ -213,7 +213,7 @@ async def test_the_documentation_quotes_what_is_printed(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
-        if told:
-            assert done.stdout.decode() == told, "docs/plan.md is to be brought up to date"
+        if printed:
+            assert done.stdout.decode() == printed, "docs/plan.md has to be brought up to date"
             quoted += 1
     assert quoted == 4

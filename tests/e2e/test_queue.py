@@ -55,10 +55,10 @@ class Queues:
 
     async def left(self, name: str) -> tuple[int, int]:
         """Return how many messages a queue has, and how many of them are in flight."""
-        told = await self.transport.queue(self.urls[name]).attributes()
-        assert told is not None
-        hidden = int(told["ApproximateNumberOfMessagesNotVisible"])
-        return int(told["ApproximateNumberOfMessages"]) + hidden, hidden
+        counts = await self.transport.queue(self.urls[name]).attributes()
+        assert counts is not None
+        hidden = int(counts["ApproximateNumberOfMessagesNotVisible"])
+        return int(counts["ApproximateNumberOfMessages"]) + hidden, hidden
 
     def sections(self, **more: Json) -> dict[str, Json]:
         """Return the sections of a run from the queue ``in``."""

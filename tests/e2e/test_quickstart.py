@@ -1,4 +1,4 @@
-"""What ``make quickstart`` runs, on fewer records."""
+"""The run of ``make quickstart``, on fewer records."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_the_quick_start_answers_every_record_once(
         wanted[record["id"]] = stats(record)
         sizes.append(len(line))
     assert (len(wanted), min(sizes), max(sizes)) == (RECORDS, 100, 600_000)
-    told = [json.loads(line) for line in Path(config.sink.path).read_text().splitlines()]
-    assert len(told) == RECORDS
-    assert {line["key"]: line["output"] for line in told} == wanted
+    lines = [json.loads(line) for line in Path(config.sink.path).read_text().splitlines()]
+    assert len(lines) == RECORDS
+    assert {line["key"]: line["output"] for line in lines} == wanted
     assert Path(config.dead_letters.path).read_bytes() == b""

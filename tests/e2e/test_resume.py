@@ -1,4 +1,4 @@
-"""What the next process of a run does after one that was stopped or mistaken."""
+"""The next process of a run goes on after one that was stopped or mistaken."""
 
 import json
 from collections.abc import Awaitable, Callable

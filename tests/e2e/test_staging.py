@@ -44,9 +44,9 @@ async def test_objects_are_kept_as_asked_for(way_to: WayTo) -> None:
     async with open_clients(way.config().aws, connections=1, access=way.access) as clients:
         for key in keys:
             assert re.fullmatch(f"staged/[0-9a-f]{{2}}/{way.tag()}/[0-9a-f]{{64}}", key)
-            told = await clients.s3.head_object(Bucket=bucket, Key=key)
-            assert (told["ServerSideEncryption"], told["SSEKMSKeyId"]) == ("aws:kms", "k")
-            assert told["ContentType"] == "application/json"
+            head = await clients.s3.head_object(Bucket=bucket, Key=key)
+            assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "k")
+            assert head["ContentType"] == "application/json"
             tags = await clients.s3.get_object_tagging(Bucket=bucket, Key=key)
             assert tags["TagSet"] == [{"Key": "team", "Value": "a b"}]
 
@@ -68,12 +68,12 @@ async def test_a_large_record_goes_in_parts(way_to: WayTo) -> None:
     ((key, body),) = way.emulator.objects(way.emulator.input_bucket).items()
     assert body.endswith(b'llll"}')
     async with open_clients(way.config().aws, connections=1, access=way.access) as clients:
-        told = await clients.s3.head_object(
+        head = await clients.s3.head_object(
             Bucket=way.emulator.input_bucket, Key=key, ChecksumMode="ENABLED"
         )
-    assert told["ETag"].endswith('-2"')
-    assert told["ChecksumCRC32"].endswith("-2")
-    assert told["SSEKMSKeyId"] == "k"
+    assert head["ETag"].endswith('-2"')
+    assert head["ChecksumCRC32"].endswith("-2")
+    assert head["SSEKMSKeyId"] == "k"
 
 
 class Died(BaseException):

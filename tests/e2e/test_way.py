@@ -28,7 +28,7 @@ WayTo = Callable[..., Awaitable[Any]]
 
 
 class Level:
-    """How many of something there are at once, and were at most."""
+    """A gauge: the number of things at once, and its peak."""
 
     def __init__(self) -> None:
         self.now = self.peak = 0
@@ -264,7 +264,7 @@ async def test_outstanding_and_concurrency_are_two_limits(
         group.start_soon(lambda: way.run(limits=limits))
         with anyio.fail_after(20):
             await full.wait()
-        await anyio.sleep(0.2)  # nobody is answered, so nothing more may come
+        await anyio.sleep(0.2)  # no call has a response, so nothing more may come
         assert endpoint.accepted == outstanding
         gate.opened.set()
     assert len(by_key(way.results())) == 60

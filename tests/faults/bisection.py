@@ -1,4 +1,4 @@
-"""Take failed packed invocations apart while the run is killed, and check every record.
+"""Split failed packed invocations while the run is killed, and check every record.
 
     python -m tests.faults.bisection --records 100000 --poison 0.001 --kills 6
 
@@ -36,7 +36,7 @@ from tests.faults import real
 from tests.faults.cloud import Cloud
 from tests.faults.containers import POISONS
 
-LEG_SECONDS = 120
+PROCESS_SECONDS = 120
 RUN_SECONDS = 600
 LOOK_SECONDS = 0.02
 FIRST_ATTEMPT = COLUMNS.split(", ").index("first_attempt")
@@ -80,10 +80,10 @@ class Trial:
         packing = {"framing": "lines", "encodings": [encoding], "max_records": self.packed}
         packing["linger"] = "1h"  # how fast the file is read must not show in the requests
         sections = {**SECTIONS, "packing": packing, "limits": {"outstanding": outstanding}}
-        return real.configure(self.folder, self.cloud.told, **sections)
+        return real.configure(self.folder, self.cloud.environment, **sections)
 
     def start(self, config: Path, failpoint: str | None = None) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, **self.cloud.told}
+        environment = {**os.environ, **self.cloud.environment}
         if failpoint is not None:
             environment[VARIABLE] = failpoint
         self.cloud.term += 1
@@ -97,7 +97,7 @@ class Trial:
     def kill(self, config: Path, size: int, failpoint: str | None) -> bool:
         """Kill a run when its results have a size, or at a moment; False if it was quicker."""
         process = self.start(config, failpoint)
-        results, until = self.folder / "results.jsonl", time.monotonic() + LEG_SECONDS
+        results, until = self.folder / "results.jsonl", time.monotonic() + PROCESS_SECONDS
         while process.poll() is None and time.monotonic() < until:
             if failpoint is None and results.exists() and results.stat().st_size >= size:
                 break
@@ -153,8 +153,8 @@ class Trial:
                 self.wrong.append(f"{key} has the input of {line['input']['id']}")
 
     def status(self, config: Path) -> dict[str, Any]:
-        told = CliRunner().invoke(program, ["status", str(config), "--json"])
-        status: dict[str, Any] = json.loads(told.stdout) if told.exit_code == 0 else {}
+        shown = CliRunner().invoke(program, ["status", str(config), "--json"])
+        status: dict[str, Any] = json.loads(shown.stdout) if shown.exit_code == 0 else {}
         return status
 
 
@@ -200,10 +200,10 @@ def run(options: argparse.Namespace) -> int:
             trial.finish(config)
             seconds = time.monotonic() - began
             status = trial.status(config)
-            return tell(trial, status, parcels, seconds)
+            return print_report(trial, status, parcels, seconds)
 
 
-def tell(trial: Trial, status: dict[str, Any], parcels: int, seconds: float) -> int:
+def print_report(trial: Trial, status: dict[str, Any], parcels: int, seconds: float) -> int:
     """Print what came of it; return 1 if something is wrong."""
     poisons, wrong, counts = len(trial.poisons), trial.wrong, trial.counts
     if not status:
@@ -216,11 +216,11 @@ def tell(trial: Trial, status: dict[str, Any], parcels: int, seconds: float) -> 
     )
     if status["parts"] > bound * poisons:
         wrong.append(f"{status['parts']} invocations of parts are above {bound * poisons:.0f}")
-    # A kill leaves gaps, which are packed anew: some parcels are not full then.
+    # A kill leaves gaps, which are packed again: some parcels are not full then.
     others = invoked - status["parts"]
-    most = parcels + 4 * counts["kills"]
-    if not parcels <= others <= most:
-        wrong.append(f"{others} invocations were no parts, {parcels} to {most} have to be")
+    max_others = parcels + 4 * counts["kills"]
+    if not parcels <= others <= max_others:
+        wrong.append(f"{others} invocations were no parts, {parcels} to {max_others} have to be")
     print(
         f"{status['read']} records, {status['completed']} completed, {status['dead']} dead of "
         f"{poisons} bad ones: {status['dead_reasons']}"

@@ -1,6 +1,6 @@
-"""An emulator in a thread of this process, which tells what no client can know of a service.
+"""An emulator in a thread of this process, with what no client can know of a service.
 
-Runs of the real command reach it over HTTP like any other. Time is told in terms: a term begins
+Runs of the real command reach it over HTTP like any other. Time is counted in terms: a term begins
 when a process of the run is started, and lasts until the next one is.
 """
 
@@ -43,7 +43,7 @@ class Cloud:
         self.unanswered: dict[str, Counter[int]] = defaultdict(Counter)
 
     @property
-    def told(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Return what ``dispatcher emulate`` would print: an environment, and the queue."""
         return {**self._emulator.environment, "QUEUE_URL": self._emulator.queue_url}
 

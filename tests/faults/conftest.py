@@ -70,12 +70,12 @@ class Bench:
         assert process.returncode == -signal.SIGKILL, said
 
     def status(self) -> dict[str, Any]:
-        told = subprocess.run(
+        shown = subprocess.run(
             [sys.executable, "-m", "dispatcher", "status", str(self.config), "--json"],
             stdout=subprocess.PIPE,
             check=True,
         )
-        status: dict[str, Any] = json.loads(told.stdout)
+        status: dict[str, Any] = json.loads(shown.stdout)
         return status
 
     def wrong(self) -> list[str]:
@@ -98,10 +98,10 @@ def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
         ) -> Bench:
             texts = crash.write_records(tmp_path / "in.jsonl", RECORDS, 1_000, random.Random(7))
             slow = ("--service-time", service_time, "--instances", str(instances))
-            told = stack.enter_context(crash.emulator(tmp_path, *slow, *emulator))
+            exported = stack.enter_context(crash.emulator(tmp_path, *slow, *emulator))
             sections.setdefault("completion", crash.SWEEP_SOON)
-            config = crash.configure(tmp_path, told, **sections)
-            return Bench(tmp_path, config, told, texts, stack.close)
+            config = crash.configure(tmp_path, exported, **sections)
+            return Bench(tmp_path, config, exported, texts, stack.close)
 
         yield make
 

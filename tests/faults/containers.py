@@ -16,7 +16,7 @@ POISONS = {
     "silent": "count_mismatch",
     "garbled": "bad_answer",
 }
-"""What a record can do to its container, and the reason of a dead letter that must come of it."""
+"""Kinds of harm that a record does to its container, each with the reason of its dead letter."""
 
 LINES = "application/jsonlines"
 

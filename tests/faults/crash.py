@@ -10,7 +10,7 @@ last one must finish with exit code 0, without dead letters: every fault is one 
 attempts get over, and the policy allows enough of them.
 
 The emulator knows which invocations were accepted more than once. Only those may be that were
-really ambiguous (``Ordeal._count``), and the run must have counted them as repeated.
+really ambiguous (``KilledRun._count``), and the run must have counted them as repeated.
 
 Processes race, so a seed repeats what is thrown at a run, not each result of it.
 """
@@ -27,7 +27,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from multiprocessing import get_context
 from pathlib import Path
 
-from tests.faults.ordeal import Report, undergo
+from tests.faults.killed_run import Report, run_scenario
 from tests.faults.real import (
     LOOK_SECONDS,
     SWEEP_SOON,
@@ -53,9 +53,9 @@ __all__ = (
 
 
 def attempt(seed: int, records: int, kills: int, faults: bool) -> Report:
-    """Undergo what a seed means; the folder stays where something is wrong."""
+    """Run the scenario of a seed; the folder stays where something is wrong."""
     folder = Path(tempfile.mkdtemp(prefix=f"crash-{seed}-"))
-    report = undergo(scenario(seed, records=records, kills=kills, faults=faults), folder)
+    report = run_scenario(scenario(seed, records=records, kills=kills, faults=faults), folder)
     if report.wrong:
         report.folder = str(folder)
     else:
@@ -63,7 +63,7 @@ def attempt(seed: int, records: int, kills: int, faults: bool) -> Report:
     return report
 
 
-def tell(report: Report, again: str) -> None:
+def print_report(report: Report, again: str) -> None:
     """Print a line on a run, and what is wrong with it."""
     counts = report.counts
     print(
@@ -99,7 +99,7 @@ def main() -> int:
     running: set[Future[Report]] = set()
     with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
         while True:
-            # A run that is quicker than its blows has fewer kills than it was to have.
+            # A run that is quicker than its interruptions has fewer kills than it was to have.
             missing = 0 if failed else wanted - counts["kills"] - len(running) * options.kills
             while missing > 0 and len(running) < options.jobs:
                 kills = options.kills
@@ -111,7 +111,7 @@ def main() -> int:
                 break
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for report in (future.result() for future in done):
-                tell(report, f"{again} --seed {report.seed}")
+                print_report(report, f"{again} --seed {report.seed}")
                 counts += report.counts
                 struck += report.struck
                 failed += bool(report.wrong)

@@ -17,8 +17,8 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
-from tests.faults.ordeal import Report, undergo
-from tests.faults.scenario import Blow, Scenario, moments
+from tests.faults.killed_run import Report, run_scenario
+from tests.faults.scenario import Interruption, Scenario, moments
 
 LATER = 3
 """The later visit."""
@@ -29,7 +29,7 @@ NEVER = 10**9
 RECORDS = 32
 
 STORIES = {"completion.split": ("packed",)}
-"""Where a moment is in no run of the usual kinds."""
+"""The kind of run for the moments that the usual kinds do not pass."""
 
 
 def story(moment: str, kind: str) -> Scenario:
@@ -40,7 +40,7 @@ def story(moment: str, kind: str) -> Scenario:
         kind: Where records come from; ``packed``: from a file, and a container that takes one at a
             time gets several.
     """
-    told = Scenario(
+    scenario = Scenario(
         seed=1,
         records=RECORDS,
         large_share=0.4,
@@ -53,16 +53,18 @@ def story(moment: str, kind: str) -> Scenario:
         emulator={"instances": 4, "service_time": 0.01},
         without_queue=False,
         from_queue=kind == "queue",
-        blows=tuple(Blow("kill", NEVER, 0.0, f"{moment}:{visit}") for visit in (1, LATER)),
+        interruptions=tuple(
+            Interruption("kill", NEVER, 0.0, f"{moment}:{visit}") for visit in (1, LATER)
+        ),
     )
     if kind != "packed":
-        return told
+        return scenario
     packing = {"framing": "lines", "max_records": 4, "linger": "5ms"}
     return replace(
-        told,
+        scenario,
         large_share=0.0,
-        sections={**told.sections, "packing": packing},
-        emulator={**told.emulator, "model": "tests.faults.containers:alone"},
+        sections={**scenario.sections, "packing": packing},
+        emulator={**scenario.emulator, "model": "tests.faults.containers:alone"},
     )
 
 
@@ -72,17 +74,17 @@ def die_at(moment: str) -> Report:
     The run is that of the first story that comes there often enough.
     """
     for kind in STORIES.get(moment, ("file", "queue")):
-        told = story(moment, kind)
+        scenario = story(moment, kind)
         folder = Path(tempfile.mkdtemp(prefix=f"{moment}-"))
-        report = undergo(told, folder)
+        report = run_scenario(scenario, folder)
         if report.wrong:
             report.folder = str(folder)
             break
         shutil.rmtree(folder)
-        if report.counts["kills"] == len(told.blows):
+        if report.counts["kills"] == len(scenario.interruptions):
             break
     else:
-        report.wrong.append(f"{moment} is visited less than {LATER} times: tell another story")
+        report.wrong.append(f"{moment} is visited less than {LATER} times: take another kind")
     return report
 
 

@@ -76,7 +76,7 @@ class Made:
 
 @dataclass(slots=True)
 class Seen:
-    """What was seen of the run's processes.
+    """Observations of the run's processes.
 
     Attributes:
         peak: Most resident bytes.
@@ -93,7 +93,7 @@ class Seen:
 
 
 def _noise(length: int) -> Iterator[bytes]:
-    """Yield pieces that nobody can compress, the same each time."""
+    """Yield pieces that do not compress, the same each time."""
     rng = random.Random(length)
     for start in range(0, length, _PIECE):
         yield rng.randbytes(min(_PIECE, length - start))
@@ -144,7 +144,7 @@ def _json_pieces(length: int) -> Iterator[bytes]:
     yield b"A" * (text % 4) + tail
 
 
-def configure(folder: Path, told: dict[str, str], options: argparse.Namespace) -> Path:
+def configure(folder: Path, exported: dict[str, str], options: argparse.Namespace) -> Path:
     """Write the configuration."""
     path = {"files": f"{folder}/in/*", "jsonl": f"{folder}/in.jsonl", "stdin": "-"}[options.source]
     source: dict[str, Any] = {"type": "files", "path": path, "key": None, "max_record": "1GB"}
@@ -152,7 +152,7 @@ def configure(folder: Path, told: dict[str, str], options: argparse.Namespace) -
         source |= {"type": "jsonl", "key": "id"}
     return crash.configure(
         folder,
-        told,
+        exported,
         source=source,
         packing={"encodings": [options.encoding]},
         sink={"join": options.join},
@@ -169,15 +169,15 @@ def lose_power(folder: Path) -> None:
 def run(
     folder: Path,
     config: Path,
-    told: dict[str, str],
+    exported: dict[str, str],
     source: str,
     seen: Seen,
     *,
     failpoint: str | None = None,
     kill_when: Callable[[], bool] | None = None,
 ) -> None:
-    """Run one process to its end, or until it is to be killed."""
-    environment = {**os.environ, **told}
+    """Run one process to its end, or until it has to be killed."""
+    environment = {**os.environ, **exported}
     if failpoint is not None:
         environment[failpoints.VARIABLE] = failpoint
     began = time.monotonic()
@@ -301,8 +301,8 @@ def main() -> int:
         else:
             made = make_files(folder, length)
         cloud = ("--state", str(folder / "s3"), "--model", "tests.faults.large:measure")
-        with crash.emulator(folder, *cloud) as told:
-            config = configure(folder, told, options)
+        with crash.emulator(folder, *cloud) as exported:
+            config = configure(folder, exported, options)
 
             def is_half_uploaded() -> bool:
                 incoming = (path.stat().st_size for path in (folder / "s3").rglob("incoming/*"))
@@ -311,23 +311,23 @@ def main() -> int:
                 except OSError:
                     return False
 
-            blows: list[dict[str, Any]] = [{}]
+            interruptions: list[dict[str, Any]] = [{}]
             if options.kill:
                 uploading: dict[str, Any] = {"kill_when": is_half_uploaded}
                 if length < _LONG_UPLOAD:
                     uploading = {"failpoint": "dispatch.staging"}
-                blows = [
+                interruptions = [
                     {"failpoint": "ledger.spooled:2"},
                     uploading,
                     {"failpoint": "sink.appended"},
                     {},
                 ]
-            for number, blow in enumerate(blows):
+            for number, interruption in enumerate(interruptions):
                 if number == _LOST_BEFORE:
                     lose_power(folder)
-                run(folder, config, told, options.source, seen, **blow)
+                run(folder, config, exported, options.source, seen, **interruption)
         wrong = list(wrong_lines(folder, made, options.join, is_json=is_json))
-    expected = [*[-signal.SIGKILL] * (len(blows) - 1), 0]
+    expected = [*[-signal.SIGKILL] * (len(interruptions) - 1), 0]
     if seen.codes != expected:
         wrong.append(f"exit codes {seen.codes}, and not {expected}")
     if seen.peak > options.most * 1_000_000:

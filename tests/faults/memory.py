@@ -73,16 +73,16 @@ def main() -> int:
             subprocess.run([sys.executable, "-m", records.__name__, *made], check=True)
         model = "tests.faults.memory:length" if options.one else "echo"
         given = ("--instances", "64", "--state", str(folder / "s3"), "--model", model)
-        with crash.emulator(folder, *given) as told:
+        with crash.emulator(folder, *given) as environment:
             run = subprocess.Popen(
                 [
                     sys.executable,
                     "-m",
                     "dispatcher",
                     "run",
-                    crash.configure(folder, told, **sections),
+                    crash.configure(folder, environment, **sections),
                 ],
-                env={**os.environ, **told},
+                env={**os.environ, **environment},
             )
             seen = watch(run)
         lines = crash.lines_of(folder, "dead" if options.unreadable else "results")
@@ -93,11 +93,11 @@ def main() -> int:
     print(f"peak {max(seen) / 1e6:.0f} MB; median of each quarter of the time, MB:", end=" ")
     print(*(f"{q / 1e6:.0f}" for q in quarters))
     # A short run is half over when it has imported and filled what it may hold; one of dead letters
-    # is over within seconds, and only the bound tells.
+    # is over within seconds, and only the bound shows it.
     grew = not (options.unreadable or options.one) and quarters[3] > quarters[2] * MOST_GROWTH
-    most = MOST_BYTES_OF_ONE if options.one else MOST_BYTES
+    max_bytes = MOST_BYTES_OF_ONE if options.one else MOST_BYTES
     expected = 2 if options.unreadable else 0
-    return int(run.returncode != expected or lines != count or max(seen) > most or grew)
+    return int(run.returncode != expected or lines != count or max(seen) > max_bytes or grew)
 
 
 if __name__ == "__main__":

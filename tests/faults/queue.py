@@ -62,12 +62,12 @@ FAULTS = {
 }
 
 STUBBORN = {"attempts": 100, "backoff": "100ms"}
-"""What fails by chance succeeds at last: every message has a result to be looked for."""
+"""A chance failure succeeds at last, so every message has a result to look for."""
 
 
 @dataclass
 class Watch:
-    """What came and went, and what was wrong with it.
+    """The messages that came and went, and the mistakes among them.
 
     Attributes:
         texts: The text of each message by its key.
@@ -138,7 +138,7 @@ class Harness:
         folder: Where the configuration and the ledger are.
         emulator: It plays the faults.
         watch: Both queues.
-        source: The queue that is to be emptied.
+        source: The queue that the run empties.
     """
 
     folder: Path

@@ -34,12 +34,12 @@ def emulator(folder: Path, *arguments: str) -> Iterator[dict[str, str]]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         assert process.stdout is not None
-        told: dict[str, str] = {}
-        while "OUTPUT_BUCKET" not in told:  # the last line
+        exported: dict[str, str] = {}
+        while "OUTPUT_BUCKET" not in exported:  # the last line
             match = re.match(r"export (\w+)=(\S+)", process.stdout.readline())
             assert match, "the emulator did not start"
-            told[match[1]] = match[2]
-        yield told
+            exported[match[1]] = match[2]
+        yield exported
     finally:
         process.terminate()
         process.wait(20)
@@ -65,13 +65,13 @@ def write_records(
     return texts
 
 
-def configure(folder: Path, told: dict[str, str], **sections: dict[str, Any]) -> Path:
-    """Write ``run.yaml`` for the emulator that told this; sections add to what every run needs."""
+def configure(folder: Path, exported: dict[str, str], **sections: dict[str, Any]) -> Path:
+    """Write ``run.yaml`` for the emulator of this environment; sections add to its defaults."""
     config: dict[str, Any] = {
         "endpoint": "emulated",
         "source": {"path": str(folder / "in.jsonl"), "key": "id"},
         "staging": {"bucket": "emulator-input"},
-        "completion": {"queue_url": told["QUEUE_URL"], "sweep_after": "3s"},
+        "completion": {"queue_url": exported["QUEUE_URL"], "sweep_after": "3s"},
         "ledger": {"path": str(folder / "state" / "ledger.db")},
         "sink": {"path": str(folder / "results.jsonl")},
         "dead_letters": {"path": str(folder / "dead.jsonl")},

@@ -1,4 +1,4 @@
-"""What one seed of the crash harness means: records, configuration, faults, and every blow."""
+"""The scenario of a seed: records, configuration, faults, and every interruption."""
 
 import ast
 import random
@@ -14,10 +14,10 @@ LARGE_SHARE = 0.03
 
 INSTANCES = 4
 SHARE_SECONDS = 0.6
-"""What the records between two blows take the emulator."""
+"""How long the emulator works on the records between two interruptions."""
 
 TOO_SLOW = {"silent_expiry"}
-"""Nothing tells of it but the deadline, which is more than a minute away."""
+"""Nothing shows it but the deadline, which is more than a minute away."""
 
 DELAYS = {
     "slow_accept_delay": "300ms",
@@ -47,8 +47,8 @@ def moments() -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
-    """How a process of the run is ended.
+class Interruption:
+    """The end of one process of the run.
 
     Attributes:
         kind: ``kill``; ``stop``: SIGTERM, after which it may drain; ``stop-kill``: both.
@@ -79,7 +79,7 @@ class Scenario:
         emulator: Settings of the emulator.
         without_queue: No events are listened to.
         from_queue: Records come as messages of a queue.
-        blows: In their order; after the last the run may finish.
+        interruptions: In their order; after the last the run may finish.
     """
 
     seed: int
@@ -89,7 +89,7 @@ class Scenario:
     emulator: dict[str, Any]
     without_queue: bool
     from_queue: bool
-    blows: tuple[Blow, ...]
+    interruptions: tuple[Interruption, ...]
 
     @property
     def joined(self) -> tuple[str, ...]:
@@ -102,8 +102,8 @@ def scenario(seed: int, *, records: int, kills: int, faults: bool) -> Scenario:
     """Return what a seed means; equal arguments mean the same."""
     rng = random.Random(seed)
     packed = rng.choice((1, 1, 4))
-    blows = tuple(_blows(records, kills, rng))
-    share = records / packed / (len(blows) + 1)
+    interruptions = tuple(_interruptions(records, kills, rng))
+    share = records / packed / (len(interruptions) + 1)
     without_queue = rng.random() < 0.1
     return Scenario(
         seed,
@@ -120,7 +120,7 @@ def scenario(seed: int, *, records: int, kills: int, faults: bool) -> Scenario:
         },
         without_queue,
         rng.random() < 0.25,
-        blows,
+        interruptions,
     )
 
 
@@ -153,7 +153,7 @@ def _sections(packed: int, share: float, rng: random.Random) -> dict[str, dict[s
 
 def _shares(rng: random.Random, *, without_queue: bool) -> dict[str, Any]:
     """Return a share of 1 to 5 % for each fault."""
-    # An expiry whose event is lost, or that nobody listens to, is a silent one.
+    # An expiry whose event is lost, or that nothing listens to, is a silent one.
     left_out = {*TOO_SLOW, rng.choice(("expiry", "lost_event"))}
     if without_queue:
         left_out.add("expiry")
@@ -161,25 +161,25 @@ def _shares(rng: random.Random, *, without_queue: bool) -> dict[str, Any]:
     return {fault: round(rng.uniform(0.01, 0.05), 4) for fault in kinds} | DELAYS
 
 
-def _blows(records: int, kills: int, rng: random.Random) -> list[Blow]:
+def _interruptions(records: int, kills: int, rng: random.Random) -> list[Interruption]:
     """Return that many kills in random order, and some stops by SIGTERM among them."""
     kinds = ["kill", "failpoint", "start", "failpoint", "stop-kill"]
     chosen = [kinds[number % len(kinds)] for number in range(kills)]
     chosen += ["stop"] * (kills // 4)
     rng.shuffle(chosen)
-    blows = []
+    interruptions = []
     for number, kind in enumerate(chosen):
         pause = rng.choice((0.0, 0.0, 0.5))
         lines = int(records * rng.uniform(number, number + 1) / (len(chosen) + 1))
         match kind:
             case "start":
-                blows.append(Blow("kill", 0, rng.uniform(0.0, 1.0), None, pause))
+                interruptions.append(Interruption("kill", 0, rng.uniform(0.0, 1.0), None, pause))
             case "failpoint":
                 visit = rng.choice((1, 1, 2, 3, 5, 8, 13))
                 moment = f"{rng.choice(moments())}:{visit}"
                 # Where it is not reached so often, the kill comes all the same.
                 lines = int(records * (number + 1) / (len(chosen) + 1))
-                blows.append(Blow("kill", lines, 0.0, moment, pause))
+                interruptions.append(Interruption("kill", lines, 0.0, moment, pause))
             case _:
-                blows.append(Blow(kind, lines, rng.uniform(0.0, 0.1), None, pause))
-    return blows
+                interruptions.append(Interruption(kind, lines, rng.uniform(0.0, 0.1), None, pause))
+    return interruptions

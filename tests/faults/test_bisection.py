@@ -9,7 +9,7 @@ import pytest
 KILLS = 3
 
 
-@pytest.mark.timeout(180)  # some seven seconds where nobody else works
+@pytest.mark.timeout(180)  # some seven seconds on a quiet machine
 def test_killed_in_the_middle_of_bisections() -> None:
     options = ["--records", "4000", "--poison", "0.003", "--kills", str(KILLS)]
     harness = subprocess.run(

@@ -1,4 +1,4 @@
-"""Whatever happens on a real socket, a call ends with its own answer or with the right error.
+"""On a real socket, with any fault, a call ends with its own answer or with the right error.
 
 What was not sent, or not wholly, is ``Transient``; an invocation that was sent and has no whole
 answer is ``OutcomeUnknown``; calls that may be repeated are ``Transient`` in either case.
@@ -53,7 +53,7 @@ KEY = Location("in", "staged/x")
 LARGE = MARK + bytes(8_000_000)
 MUCH = 100_000_000
 SOME = 20_000_000
-"""More than the buffers of the kernel take of what nobody reads."""
+"""More than the buffers of the kernel take of what is not read."""
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +121,7 @@ CALLS = (invoke, invoke_much, put, get, page, receive, send)
 async def fails(
     client: Client, call: Call, error: type[CallError], code: str = "NoAnswer"
 ) -> CallError:
-    """Call, and return the error, which is the right one and tells nobody's secrets."""
+    """Call, and return the error, which is the right one and shows no secret."""
     with pytest.raises(CallError) as raised:
         await call(client)
     assert type(raised.value) is error
@@ -185,14 +185,14 @@ FAULTS: dict[str, Script] = {
     "garbage": says(bytes(range(256)) * 4),
     "another protocol": says(b"SSH-2.0-OpenSSH_9.6\r\n"),
     "two lengths": says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
-    "garbage for ever": says_forever(b"", b"\0" * 65_536),
-    "one header for ever": says_forever(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65_536),
-    "headers for ever": says_forever(b"HTTP/1.1 200 OK\r\n", b"X-Header: value\r\n" * 4096),
-    "100 for ever": says_forever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 4096),
-    "extensions for ever": says_forever(CHUNKED + b"5;", b"a" * 65_536),
-    "trailers for ever": says_forever(CHUNKED + b"0\r\n", b"X-Header: value\r\n" * 4096),
-    "a body for ever": says_forever(b"HTTP/1.1 200 OK\r\n\r\n", b"a" * 65_536),
-    "chunks for ever": says_forever(CHUNKED, b"10000\r\n" + b"a" * 65_536 + b"\r\n"),
+    "garbage without end": says_forever(b"", b"\0" * 65_536),
+    "one header without end": says_forever(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65_536),
+    "headers without end": says_forever(b"HTTP/1.1 200 OK\r\n", b"X-Header: value\r\n" * 4096),
+    "100 without end": says_forever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 4096),
+    "extensions without end": says_forever(CHUNKED + b"5;", b"a" * 65_536),
+    "trailers without end": says_forever(CHUNKED + b"0\r\n", b"X-Header: value\r\n" * 4096),
+    "a body without end": says_forever(b"HTTP/1.1 200 OK\r\n\r\n", b"a" * 65_536),
+    "chunks without end": says_forever(CHUNKED, b"10000\r\n" + b"a" * 65_536 + b"\r\n"),
     "a refusal of 100 MB": says_forever(
         b"HTTP/1.1 500 X\r\nContent-Length: 100000000\r\n\r\n", b"a" * 65_536
     ),
@@ -201,7 +201,7 @@ FAULTS: dict[str, Script] = {
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-async def test_without_a_whole_answer_nobody_knows(call: Call, fault: Script) -> None:
+async def test_without_a_whole_response_the_outcome_is_unknown(call: Call, fault: Script) -> None:
     async with facing(fault) as (lines, client):
         await fails(client, call, lost(call))
         (line,) = lines
@@ -212,7 +212,7 @@ async def test_without_a_whole_answer_nobody_knows(call: Call, fault: Script) ->
 
 @pytest.mark.parametrize("call", [invoke, put, get])
 @pytest.mark.parametrize(
-    "name", ["reset", "closed", "half a head", "half a body", "garbage", "chunks for ever"]
+    "name", ["reset", "closed", "half a head", "half a body", "garbage", "chunks without end"]
 )
 async def test_tls_hides_nothing_of_it(trust: Trust, call: Call, name: str) -> None:
     async with facing(FAULTS[name], trust) as (lines, client):
@@ -348,7 +348,7 @@ async def test_the_last_answer_of_a_connection(
             assert len(lines) == number
 
 
-async def test_a_response_to_nobody_meets_no_later_call(tls: Trust | None) -> None:
+async def test_a_response_without_a_request_meets_no_later_call(tls: Trust | None) -> None:
     async def twice(line: Line) -> None:
         for number in range(1000):
             await line.request()
@@ -450,7 +450,7 @@ async def test_an_early_answer_and_a_reset_behind_it(tls: Trust | None) -> None:
                 await put_large(client)
                 answered += 1
             except Transient:
-                broken += 1  # the kernel may tell of the reset before it hands the answer out
+                broken += 1  # the kernel may report the reset before it hands the answer out
             assert permits(client.pool) == 4
     assert answered + broken == 10
     assert answered >= 1
@@ -778,7 +778,7 @@ async def transport_to(
 async def test_a_run_sees_the_same_errors(
     tls: Trust | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    faults = [resets, FAULTS["half a body"], FAULTS["garbage"], FAULTS["a body for ever"]]
+    faults = [resets, FAULTS["half a body"], FAULTS["garbage"], FAULTS["a body without end"]]
 
     async def one_after_the_other(line: Line) -> None:
         if line.number < 2 * len(faults):

@@ -9,7 +9,8 @@ import pytest
 KILLS = 8
 
 
-@pytest.mark.timeout(180)  # some twenty seconds where nobody else works
+@pytest.mark.slow
+@pytest.mark.timeout(180)  # some twenty seconds on a quiet machine
 def test_killed_again_and_again_while_every_fault_strikes() -> None:
     options = ["--runs", str(KILLS), "--kills", "4", "--records", "100", "--faults"]
     harness = subprocess.run(

@@ -30,10 +30,10 @@ GOOD, BAD = 120, 60
 
 
 @pytest.fixture(scope="module")
-def forks() -> Iterator[subprocess.Popen[str]]:
+def fork_server() -> Iterator[subprocess.Popen[str]]:
     """Start the process that all runs of this file are forked from."""
     with subprocess.Popen(
-        ["unshare", "--map-root-user", "--mount", sys.executable, "-m", "tests.faults.forks"],
+        ["unshare", "--map-root-user", "--mount", sys.executable, "-m", "tests.faults.fork_server"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -45,22 +45,22 @@ def forks() -> Iterator[subprocess.Popen[str]]:
 
 @dataclass
 class Disk:
-    """A folder with a run in it, as the process of the forks sees it: with its mounts."""
+    """A folder with a run in it, as the process of the fork server sees it: with its mounts."""
 
     folder: Path
-    forks: subprocess.Popen[str]
+    fork_server: subprocess.Popen[str]
 
     @property
     def seen(self) -> Path:
         """The folder with what is mounted in it."""
-        return Path(f"/proc/{self.forks.pid}/root{self.folder}")
+        return Path(f"/proc/{self.fork_server.pid}/root{self.folder}")
 
-    def ask(self, **told: Any) -> dict[str, Any]:
-        assert self.forks.stdin is not None
-        assert self.forks.stdout is not None
-        self.forks.stdin.write(json.dumps(told) + "\n")
-        self.forks.stdin.flush()
-        answer: dict[str, Any] = json.loads(self.forks.stdout.readline())
+    def ask(self, **order: Any) -> dict[str, Any]:
+        assert self.fork_server.stdin is not None
+        assert self.fork_server.stdout is not None
+        self.fork_server.stdin.write(json.dumps(order) + "\n")
+        self.fork_server.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.fork_server.stdout.readline())
         return answer
 
     def mount(self, *arguments: str) -> None:
@@ -76,7 +76,7 @@ class Disk:
         self.mount("-o", "remount,size=50m", str(self.folder / name))
 
     def freeze(self, name: str) -> None:
-        """Make a file or folder read-only, for everybody."""
+        """Make a file or folder read-only, for every user."""
         place = str(self.folder / name)
         self.mount("--bind", place, place)
         self.mount("-o", "remount,bind,ro", place)
@@ -84,10 +84,10 @@ class Disk:
     def thaw(self, name: str) -> None:
         self.mount("-o", "remount,bind,rw", str(self.folder / name))
 
-    def run(self, **told: Any) -> tuple[int, str]:
+    def run(self, **order: Any) -> tuple[int, str]:
         """Run to the end; return the exit code and what was said."""
         arguments = ["run", "w.yaml", "--progress", "none"]
-        done = self.ask(run=arguments, folder=str(self.folder), **told)
+        done = self.ask(run=arguments, folder=str(self.folder), **order)
         said = " ".join(done["said"].split())
         assert "this is a bug" not in said, said
         return done["code"], said
@@ -103,10 +103,10 @@ class Disk:
         done = self.ask(run=["ledger", "check", "w.yaml"], folder=str(self.folder))
         assert done["code"] == 0, done
 
-    def refuses(self, words: str, *, code: int | None = None, **told: Any) -> None:
+    def refuses(self, words: str, *, code: int | None = None, **order: Any) -> None:
         """Run into a clear stop before anything was done; what was durable is as it was."""
         before = self.kept()
-        stopped, said = self.run(**told)
+        stopped, said = self.run(**order)
         assert stopped == code if code else stopped in (1, 3), said
         assert words in said
         assert self.kept() == before
@@ -154,7 +154,7 @@ def bad_line(number: int) -> bytes:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, forks: subprocess.Popen[str]) -> Disk:
+def disk(tmp_path: Path, fork_server: subprocess.Popen[str]) -> Disk:
     """Write records, good and bad ones mixed, and a configuration with a folder for each file."""
     lines = [json.dumps({"id": f"r{n}", "text": "x" * 800}).encode() for n in range(GOOD)]
     for number in range(BAD):
@@ -173,7 +173,7 @@ def disk(tmp_path: Path, forks: subprocess.Popen[str]) -> Disk:
     (tmp_path / "w.yaml").write_text(json.dumps(config))  # JSON is YAML
     for name in ("state", "out", "letters"):
         (tmp_path / name).mkdir()
-    return Disk(tmp_path, forks)
+    return Disk(tmp_path, fork_server)
 
 
 # Full

@@ -10,7 +10,7 @@ import pytest
 
 import dispatcher
 from tests.faults.failpoints import die_at
-from tests.faults.ordeal import Report
+from tests.faults.killed_run import Report
 from tests.faults.scenario import moments
 
 AT_A_TIME = 4

@@ -1,4 +1,4 @@
-"""What happens to the files of a run between two of its processes."""
+"""Files of a run that are damaged or lost between two of its processes."""
 
 import shutil
 import subprocess
@@ -40,7 +40,7 @@ def test_results_that_are_not_what_the_ledger_knows_are_refused(bench: Bench) ->
     bench.kill_after(lines=150)
     results = bench.folder / "results.jsonl"
     data = results.read_bytes()
-    for damaged, told in (
+    for damaged, words in (
         (data[:1000], "shorter"),
         (None, "missing"),
         (b"x" * len(data), "belongs to another run"),
@@ -51,7 +51,7 @@ def test_results_that_are_not_what_the_ledger_knows_are_refused(bench: Bench) ->
             results.write_bytes(damaged)
         code, said = bench.run()
         assert code == 3, said
-        assert told in " ".join(said.split())
+        assert words in " ".join(said.split())
     results.write_bytes(data)  # put back what was there: nothing was lost
     code, said = bench.run()
     assert code == 0, said

@@ -11,6 +11,7 @@ import pytest
 from tests.faults.conftest import RECORDS, MakeBench
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "options",

@@ -8,6 +8,7 @@ import pytest
 MESSAGES, KILLS = 200, 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", [[], ["--to-file"]], ids=["to-queue", "to-file"])
 def test_killed_on_its_way_every_message_has_its_result(to: list[str]) -> None:
     options = ["--messages", str(MESSAGES), "--kills", str(KILLS), "--seed", "4711", "--no-expiry"]

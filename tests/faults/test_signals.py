@@ -1,4 +1,4 @@
-"""What a signal does to a run, and what is left to the next process."""
+"""A signal drains or stops a run, and the next process goes on with the rest."""
 
 import json
 import signal
@@ -23,8 +23,10 @@ def wait_until(run: subprocess.Popen[str], port: int, key: str, value: object) -
     """Wait until a run says this of itself at ``observe.port``."""
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/status.json", timeout=5) as told:
-                if json.load(told)[key] == value:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port}/status.json", timeout=5
+            ) as response:
+                if json.load(response)[key] == value:
                     return
         except (urllib.error.URLError, ConnectionError):
             pass  # it is still starting

@@ -18,13 +18,13 @@ MEGABYTES = 300
 BUCKET = "emulator-input"
 
 
-def s3_of(told: dict[str, str]) -> Any:
+def s3_of(exported: dict[str, str]) -> Any:
     return botocore.session.get_session().create_client(
         "s3",
-        region_name=told["AWS_REGION"],
-        endpoint_url=told["AWS_ENDPOINT_URL"],
-        aws_access_key_id=told["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=told["AWS_SECRET_ACCESS_KEY"],
+        region_name=exported["AWS_REGION"],
+        endpoint_url=exported["AWS_ENDPOINT_URL"],
+        aws_access_key_id=exported["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=exported["AWS_SECRET_ACCESS_KEY"],
     )
 
 
@@ -34,6 +34,7 @@ def uploads(s3: Any) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_next_process_deletes_the_parts(tmp_path: Path) -> None:
     with (tmp_path / "in.jsonl").open("wb") as file:
@@ -41,11 +42,11 @@ def test_the_next_process_deletes_the_parts(tmp_path: Path) -> None:
         file.writelines(itertools.repeat(b"0123456789" * 100_000, MEGABYTES))
         file.write(b'"}\n')
     model = ("--model", "tests.faults.memory:length", "--state", str(tmp_path / "s3"))
-    with crash.emulator(tmp_path, *model) as told:
-        s3 = s3_of(told)
-        config = crash.configure(tmp_path, told, source={"max_record": "1GB"})
+    with crash.emulator(tmp_path, *model) as exported:
+        s3 = s3_of(exported)
+        config = crash.configure(tmp_path, exported, source={"max_record": "1GB"})
         command = [sys.executable, "-m", "dispatcher", "run", str(config), "--progress", "none"]
-        environment = {**os.environ, **told}
+        environment = {**os.environ, **exported}
         with subprocess.Popen(command, env=environment) as run:
             deadline = time.monotonic() + 60
             while not uploads(s3):

@@ -37,7 +37,7 @@ Dump = dict[str, list[tuple[object, ...]]]
 
 @dataclass(slots=True)
 class Moment:
-    """What was durable after a commit.
+    """The durable state after a commit.
 
     Attributes:
         log_bytes: Length of the log.
@@ -64,7 +64,7 @@ class Image:
 
 
 def dump(path: Path) -> Dump:
-    """Return every row of a database, read beside whoever writes it."""
+    """Return every row of a database, read while another process writes it."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         return {name: db.execute(f"SELECT * FROM {name}").fetchall() for (name,) in tables}
@@ -172,8 +172,8 @@ async def main(every: int) -> int:
         start = image.moments[-4].log_bytes
         bad, tried = 0, count()
         for what, log, expected in damages(image, range(start, len(image.log), every)):
-            if told := await wrong(image, log, expected, Path(name) / "try"):
-                print(f"{what}: {told}", flush=True)
+            if mistake := await wrong(image, log, expected, Path(name) / "try"):
+                print(f"{what}: {mistake}", flush=True)
                 bad += 1
             if next(tried) % 10_000 == 0:
                 print(what, flush=True)

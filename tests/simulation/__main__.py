@@ -55,7 +55,7 @@ def _simulate(seeds: range, jobs: int) -> int:
     faults: Counter[str] = Counter()
     deaths: Counter[str] = Counter()
     failed: list[Report] = []
-    began = told = time.monotonic()
+    began = shown = time.monotonic()
     for done, report in enumerate(_reports(seeds, jobs), 1):
         faults.update(report.faults)
         deaths.update(report.deaths)
@@ -63,8 +63,8 @@ def _simulate(seeds: range, jobs: int) -> int:
             failed.append(report)
             if len(failed) <= _SHOWN:
                 _print(report, _TAIL)
-        if (now := time.monotonic()) - told >= 10 or done == len(seeds):
-            told = now
+        if (now := time.monotonic()) - shown >= 10 or done == len(seeds):
+            shown = now
             print(
                 f"{done} seeds, {done / (now - began):.1f} a second, {len(failed)} failed, "
                 f"{deaths.total()} ends, {faults.total()} faults",
@@ -72,7 +72,7 @@ def _simulate(seeds: range, jobs: int) -> int:
             )
     _table("ends of processes by moment", deaths)
     for name in sorted({*MOMENTS, *named_moments()} - deaths.keys()):
-        print(f"nobody died at {name}")
+        print(f"no process died at {name}")
     _table("faults by kind", faults)
     for report in failed:
         print(f"seed {report.seed}: {report.violations[0]}")
@@ -108,13 +108,13 @@ def _hunt(first: int, seeds: int) -> int:
             if caught is None:
                 print(f"{name}: not caught", flush=True)
             else:
-                told = str(caught.violations[0])[:_LINE]
-                print(f"{name}: seed {caught.seed}, {told}", flush=True)
+                text = str(caught.violations[0])[:_LINE]
+                print(f"{name}: seed {caught.seed}, {text}", flush=True)
     return 1 if missed else 0
 
 
-def _print(report: Report, most: int) -> None:
-    for event in report.history[-most:]:
+def _print(report: Report, max_events: int) -> None:
+    for event in report.history[-max_events:]:
         print(str(event)[:_LINE])
     for violation in report.violations:
         print(f"seed {report.seed}: {violation}")

@@ -1,4 +1,4 @@
-"""What may go wrong in a run, and how likely: the emulator's fault plan, and a little more."""
+"""The faults of a run and their likelihood: the emulator's fault plan, and a little more."""
 
 import random
 from collections import Counter

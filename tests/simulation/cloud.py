@@ -54,8 +54,8 @@ class _Outcomes(OutputDelivery):
     """Notes what became of each invocation.
 
     Attributes:
-        note: Takes what is to be noted.
-        by_id: Outputs are told by their ids.
+        note: Takes each fact.
+        by_id: Outputs are found by their ids.
     """
 
     note: Callable[[Fact], None]
@@ -106,7 +106,7 @@ def _came(invocation: AcceptedInvocation, how: Ended, payload: bytes) -> Came:
 
 
 class Cloud:
-    """What outlives every process.
+    """The service and its contents, which outlive every process.
 
     Attributes:
         objects: S3.
@@ -210,13 +210,13 @@ class Cloud:
         """Return where payloads are in S3."""
         return [f"s3://{STAGING}/{key}" for key in ObjectBytes(self.objects.buckets[STAGING])]
 
-    def told_by(self, body: str) -> str | None:
+    def invocation_of(self, body: str) -> str | None:
         """Return the invocation whose event a message is, or None."""
-        told = _ID.search(body)
-        if told is None:
+        named = _ID.search(body)
+        if named is None:
             return None
         event = orjson.loads(body)["Message"] if body.startswith('{"Type"') else body
-        return None if event in self._strays else told[1]
+        return None if event in self._strays else named[1]
 
     def calm_down(self) -> None:
         """Let nothing go wrong any more."""

@@ -1,7 +1,7 @@
 """The container of the simulated endpoint: it reads every payload that a run can make. Pure.
 
-A record tells by its field ``fail`` how its whole request is to fail: with a status, with one
-output too few (``short``), or with an answer that nobody can read (``garble``).
+A record says by its field ``fail`` how its whole request fails: with a status, with one
+output too few (``short``), or with an output that cannot be read (``garble``).
 """
 
 import gzip
@@ -17,7 +17,7 @@ from dispatcher.emulator.models.model import ModelError, ModelResponse
 
 TEMPLATE = '{"instances": [...]}'
 POINTER = "/predictions"
-"""Where the list of outputs is in the answer to what ``TEMPLATE`` made."""
+"""Path of the list of outputs in the output for a payload of ``TEMPLATE``."""
 
 _GARBAGE = {"application/msgpack": b"\xc1"}
 

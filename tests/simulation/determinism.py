@@ -1,4 +1,4 @@
-"""What makes a run depend on its seed alone: no threads, no signals, no chance, no addresses."""
+"""A run that depends on its seed alone: no threads, no signals, no chance, no addresses."""
 
 import asyncio
 import itertools
@@ -72,7 +72,7 @@ def determined(
     """Let the block depend on its seed alone; yields what sets the signals of the next process.
 
     Args:
-        machine: Is told of files, transactions and moments.
+        machine: Is informed of files, transactions and moments.
         seed: Decides all that is random.
         disk: Most seconds that something on a worker thread takes.
         flush: Seconds between the ledger's flushes.

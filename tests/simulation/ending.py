@@ -1,11 +1,11 @@
-"""The laws of the end of a run: what became of each record. Pure."""
+"""The laws of the end of a run: the outcome of each record. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.simulation.apart import Apart
 from tests.simulation.history import Answer, Final, Line, Sink, Terms
+from tests.simulation.splits import Splits
 from tests.simulation.staged import Inputs
 
 DIVISIBLE = (
@@ -17,12 +17,12 @@ DIVISIBLE = (
     "id_mismatch",
     "output_too_large",
 )
-"""Reasons of which nobody knows whose they are while records share an invocation."""
+"""Reasons that no record can be blamed for while several share an invocation."""
 
 
 @dataclass(slots=True)
 class Lived:
-    """What records lived through, by their numbers.
+    """The lives of records, by their numbers.
 
     Attributes:
         attempts: Invocations that were planned for each.
@@ -30,7 +30,7 @@ class Lived:
         called: When it was first called for, in seconds.
         taken: When the service first accepted one, in seconds.
         answers: How their calls were answered.
-        apart: What was split of their invocations.
+        splits: What was split of their invocations.
         inputs: What became of payloads in S3.
     """
 
@@ -39,7 +39,7 @@ class Lived:
     called: dict[int, float] = field(default_factory=dict)
     taken: dict[int, float] = field(default_factory=dict)
     answers: defaultdict[int, Counter[Answer]] = field(default_factory=lambda: defaultdict(Counter))
-    apart: Apart = field(default_factory=Apart)
+    splits: Splits = field(default_factory=Splits)
     inputs: Inputs = field(default_factory=Inputs)
 
 
@@ -57,10 +57,10 @@ def judge(final: Final, terms: Terms, lived: Lived, now: float) -> Iterator[tupl
     for line in final.dead:
         if why_not := _unjust(line, terms, lived, now):
             yield "dead for a reason", f"record {line.record}: {why_not}"
-        if line.verdict in DIVISIBLE and lived.apart.has_company(line.record, terms):
-            told = f"record {line.record} is dead with {lived.apart.last[line.record]}"
-            yield "dead on its own", told
-    yield from lived.apart.judge(terms, final.parts)
+        if line.verdict in DIVISIBLE and lived.splits.has_company(line.record, terms):
+            text = f"record {line.record} is dead with {lived.splits.last[line.record]}"
+            yield "dead on its own", text
+    yield from lived.splits.judge(terms, final.parts)
     yield from lived.inputs.judge(final, terms)
     seen = Counter(line.record for line in (*final.results, *final.dead))
     for line in (*final.results, *final.dead):
@@ -69,8 +69,8 @@ def judge(final: Final, terms: Terms, lived: Lived, now: float) -> Iterator[tupl
         if line.attempts is not None and (
             line.attempts > made or (line.attempts < made and not terms.queues)
         ):
-            told = f"record {line.record} tells of {line.attempts} invocations, {made} were made"
-            yield "attempts told", told
+            text = f"record {line.record} counts {line.attempts} invocations, {made} were made"
+            yield "attempts counted", text
     for record in sorted(terms.records):
         if not seen[record] and record in final.unread:
             yield "the source is used up", f"the message of {record} is still there"

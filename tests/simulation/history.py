@@ -1,4 +1,4 @@
-"""What happened in a simulated run, in order: the only thing that the checker looks at."""
+"""The history of a simulated run, in order: the checker looks at nothing else."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -88,7 +88,7 @@ class Answered:
 class Unstaged:
     """A payload of these records could not be written to S3 or looked at, as its caller knows.
 
-    Of no records: nobody knows whose it is.
+    Of no records: its run is unknown.
     """
 
     records: tuple[int, ...]
@@ -104,7 +104,7 @@ class Missed:
 
 @dataclass(slots=True, frozen=True)
 class Removed:
-    """A staged object was deleted, whether or not anybody was told."""
+    """A staged object was deleted, whether or not its caller heard of it."""
 
     location: str
 
@@ -118,7 +118,7 @@ class Undeleted:
 
 @dataclass(slots=True, frozen=True)
 class Taken:
-    """The service accepted a call, whether or not anybody was told."""
+    """The service accepted a call, whether or not its caller heard of it."""
 
     id: str
     records: tuple[int, ...]
@@ -205,7 +205,7 @@ class Wrote:
 
 @dataclass(slots=True, frozen=True)
 class Sent:
-    """Lines came to a sink that is a queue, whether or not the sender was told."""
+    """Lines came to a sink that is a queue, whether or not the sender heard of it."""
 
     sink: Sink
     lines: tuple[Line, ...]
@@ -229,7 +229,7 @@ class Cut:
 
 @dataclass(slots=True, frozen=True)
 class Final:
-    """What is there at the end.
+    """The state at the end.
 
     Attributes:
         results: Lines of the results file.
@@ -295,7 +295,7 @@ class Event:
 
 @dataclass(slots=True, frozen=True)
 class Terms:
-    """What the checker has to know of a run.
+    """The terms of a run that the checker has to know.
 
     Attributes:
         records: Numbers of all records.
@@ -335,5 +335,5 @@ class Terms:
     alike: dict[int, int] = field(default_factory=dict)
 
     def content(self, records: Iterable[int]) -> tuple[int, ...]:
-        """Return the numbers that the contents of records bear: what a payload tells of them."""
+        """Return the numbers that the contents of records bear: what a payload shows of them."""
         return tuple(self.alike.get(record, record) for record in records)

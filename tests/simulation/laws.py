@@ -220,8 +220,8 @@ class _Checker:
                 # A later process does not know whether an earlier one has called.
                 # Counted before it is made: a completion may come in between.
                 if not self._life and final.repeated < len(self._repeated):
-                    told = f"{final.repeated} are counted, {len(self._repeated)} were"
-                    self.blame("repeated calls counted", told)
+                    text = f"{final.repeated} are counted, {len(self._repeated)} were"
+                    self.blame("repeated calls counted", text)
                 for law, text in judge(final, self.terms, self._lived, self._at):
                     self.blame(law, text)
             case Looked(key):
@@ -270,13 +270,15 @@ class _Checker:
         going_on: set[int] = set()
         for id_, records in commit.planned:
             self._plan(id_, records, going_on)
-        for law, text in self._lived.apart.take(closed, commit.planned, self._failed):
+        for law, text in self._lived.splits.take(closed, commit.planned, self._failed):
             self.blame(law, text)
-        most = self.terms.outstanding + self._lost
+        max_outstanding = self.terms.outstanding + self._lost
         # What failed ones were split into comes on top: it is bounded by its own budget.
-        parts = len(self._open) - self._lived.apart.outstanding(self._open)
-        if commit.outstanding - parts > most:
-            self.blame("bounds held", f"{commit.outstanding} outstanding, {most} at most")
+        parts = len(self._open) - self._lived.splits.outstanding(self._open)
+        if commit.outstanding - parts > max_outstanding:
+            self.blame(
+                "bounds held", f"{commit.outstanding} outstanding, {max_outstanding} at most"
+            )
         self._settle({record for record in ended if record not in going_on}, commit.marks)
 
     def _plan(self, id_: str, records: tuple[int, ...], going_on: set[int]) -> None:
@@ -346,9 +348,9 @@ class _Checker:
         if on_wire > self.terms.concurrency:
             self.blame("bounds held", f"{on_wire} calls on the wire")
 
-    def _ours(self, id_: str, told: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the records of an invocation of which a payload tells only the contents."""
-        return self._ever.get(id_, told)
+    def _ours(self, id_: str, shown: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the records of an invocation of which a payload shows only the contents."""
+        return self._ever.get(id_, shown)
 
     def _repeat(self, call: Called, calls: _Calls) -> None:
         if call != calls.first:

@@ -11,7 +11,7 @@ EPOCH = 1_700_000_000.0
 
 
 class Exhausted(RuntimeError):
-    """The loop went on after it was told that it takes too long."""
+    """The loop went on after its limit of time."""
 
 
 class _Nothing:
@@ -74,17 +74,17 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         elif not self._ready and not self._scheduled:  # type: ignore[attr-defined]
             reason = "everything waits, and nothing will ever happen"
         if reason:
-            told, self.on_limit = self.on_limit, self._give_up
+            on_limit, self.on_limit = self.on_limit, self._give_up
             # What is left is to unwind.
             self.steps_left = self.clock.steps + 20_000
             self.until = self.clock.time + 1000.0
-            told(reason)
+            on_limit(reason)
 
     def _give_up(self, reason: str) -> None:
         raise Exhausted(reason)
 
     def _make_self_pipe(self) -> None:
-        """Make none: nobody else wakes this loop."""
+        """Make none: nothing outside wakes this loop."""
 
     def _close_self_pipe(self) -> None:
         """Close none."""
@@ -93,4 +93,4 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         """Have none."""
 
     def _write_to_self(self) -> None:
-        """Wake nobody: the loop never sleeps."""
+        """Do nothing: the loop never sleeps."""

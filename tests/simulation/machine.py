@@ -1,7 +1,7 @@
 """The machine that processes live and die on: its files, and the moments at which it can stop.
 
 Files are real, in the current folder. What is written, synced and cut of the sinks, and every
-transaction of the ledger, is noted as it happens, whoever in the code does it.
+transaction of the ledger, is noted as it happens, at any place of the code.
 """
 
 import os
@@ -61,7 +61,7 @@ class Process:
 
 
 class Machine:
-    """Where the current process lives.
+    """The place of the current process.
 
     Args:
         note: Adds a fact to the history.
@@ -281,7 +281,7 @@ def _paths() -> Sequence[Path]:
 
 
 def _snapshot() -> dict[str, bytes]:
-    # SQLite makes its -shm file anew from the -wal file.
+    # SQLite makes its -shm file again from the -wal file.
     return {str(path): path.read_bytes() for path in _paths() if not path.name.endswith("-shm")}
 
 

@@ -198,7 +198,7 @@ def _without_the_last(bounds: Sequence[int]) -> list[tuple[int, int]]:
     return [*all_but_one, (start, max(start + 1, end - 1))]
 
 
-def _never_apart(reason: Reason, **given: Any) -> Next:
+def _never_split(reason: Reason, **given: Any) -> Next:
     after = _follow(reason, **given)
     return DeadLetter() if isinstance(after, RetryInvocation) and after.parts > 1 else after
 
@@ -275,23 +275,23 @@ MUTANTS: dict[str, Mutant] = {
     "send again before the events are heard": _with(departures, "_DRAIN_SECONDS", 0.0),
     "delete a message when it is read": _with(Intake, "_take", _take_and_acknowledge),
     "settle before a queue has the line": _with(SqsSink, "write", _send_nothing),
-    "name the output anew for each call": lambda: mock.patch.object(sender, "filename", _names()),
+    "name the output again for each call": lambda: mock.patch.object(sender, "filename", _names()),
     "give outputs to other records": _with(outcomes, "split", _reversed_outputs),
     "plan parts in a transaction of their own": _with(SqliteStore, "_write", _replace_in_two),
     "let parts overlap": _with(renewal, "pairwise", _overlapping),
     "leave a record out of the parts": _with(renewal, "pairwise", _without_the_last),
     "let a late event settle a part": _with(Ledger, "find_id", _find_a_part),
-    "never take apart": _with(joiner, "after_failed_invocation", _never_apart),
-    "take apart without a budget": _with(SplitBudget, "left", property(lambda _: 10**9)),
+    "never split": _with(joiner, "after_failed_invocation", _never_split),
+    "split without a budget": _with(SplitBudget, "left", property(lambda _: 10**9)),
     "do not count parts": _with(GroupCommit, "write", _write_without_parts),
     "pair outputs with ids by their order": _with(answers, "_in_order", _by_position),
     "delete what others still use": _with(StagedObjects, "_unused", _discard_when_one_is_closed),
-    "delete what is staged anew": _with(StagedObjects, "is_used", lambda *_: False),
+    "delete what is staged again": _with(StagedObjects, "is_used", lambda *_: False),
     "take deleted objects to be there": _with(ObjectCache, "forget", lambda *_: None),
     "forget to discard": _with(StagedObjects, "close", lambda *_: []),
     "forget discarded objects in a crash": _with(SqliteStore, "_discard", lambda *_: None),
     "forget what earlier processes discarded": _with(SqliteStore, "discarded", lambda *_: []),
-    "delete though nobody asked": _deleting_always,
+    "delete without being asked": _deleting_always,
     "forget the totals": _with(ledger, "tallies_of", lambda _: {}),
     "trust the spool": _with(Spool, "read", _read_unchecked),
 }

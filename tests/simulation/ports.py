@@ -60,7 +60,7 @@ from tests.simulation.scenario import STAGING, Service
 
 
 class Ports:
-    """What a process reaches the world through, until it dies.
+    """The only way of a process to the world, until it dies.
 
     Args:
         cloud: The service.
@@ -68,7 +68,7 @@ class Ports:
         process: Whose ports these are.
         chance: Its faults.
         service: How the service behaves.
-        tells: A missing object is told from one that may not be seen.
+        shows_missing: A missing object answers otherwise than one that may not be seen.
     """
 
     def __init__(
@@ -79,15 +79,15 @@ class Ports:
         chance: Chance,
         service: Service,
         *,
-        tells: bool,
+        shows_missing: bool,
     ) -> None:
         self.cloud = cloud
         self.machine = machine
         self.process = process
         self.chance = chance
-        self.tells = tells
+        self.shows_missing = shows_missing
         self._latency = service.latency
-        self.told: dict[str, str | None] = {}
+        self.heard: dict[str, str | None] = {}
         self.names: dict[str, int] = {}
 
     def transport(self) -> Transport:
@@ -249,7 +249,7 @@ class _Bucket:
     async def page(self, prefix: str) -> set[str]:
         self._look(prefix)
         async with self._request("ListObjectsV2", "") as objects:
-            if not self._ports.tells:
+            if not self._ports.shows_missing:
                 raise Denied(prefix, code="AccessDenied")
             found = list_page(
                 objects.buckets[self._name].keys,
@@ -271,7 +271,7 @@ class _Bucket:
             raise
 
     def _missing(self, key: str) -> Exception:
-        if self._ports.tells:
+        if self._ports.shows_missing:
             return NotThere(key, code="404")
         return Denied(key, code="403")
 
@@ -344,7 +344,7 @@ class _Sqs:
                 number = ports.names[receipt] = ports.cloud.number_of(message["MessageId"])
                 ports.cloud.note(Delivered(number))
             else:
-                id_ = ports.told[receipt] = ports.cloud.told_by(message["Body"])
+                id_ = ports.heard[receipt] = ports.cloud.invocation_of(message["Body"])
                 ports.cloud.note(Received(receipt, id_))
         if queue != "source":
             ports.cloud.note(Polled(len(messages)))
@@ -355,7 +355,7 @@ class _Sqs:
             if queue == "source":
                 ports.cloud.note(Dropped(ports.names[receipt]))
             else:
-                ports.cloud.note(Deleted(receipt, ports.told.get(receipt)))
+                ports.cloud.note(Deleted(receipt, ports.heard.get(receipt)))
 
     def _note_sent(self, queue: str, entries: Sequence[dict[str, str]], answer: Any) -> None:
         sink: Sink = "results" if queue == "results" else "dead"

@@ -30,7 +30,7 @@ FRAMINGS = {
     "template": "json",
     "msgpack-array": "msgpack",
 }
-"""What frames several records, and how these are written then."""
+"""Framings of several records, and how these are written then."""
 
 _LARGE = 131_000
 _MOST = 150_000
@@ -60,7 +60,7 @@ class Item:
 
 @dataclass(slots=True, frozen=True)
 class Death:
-    """Where a process ends.
+    """The end of a process.
 
     Attributes:
         how: ``moment``: at a visit of a named moment; ``visit``: of any; ``time``: after seconds;
@@ -84,7 +84,7 @@ class Death:
 
 @dataclass(slots=True, frozen=True)
 class Service:
-    """How the service behaves when nothing is wrong with it.
+    """Behaviour of the service when nothing is wrong with it.
 
     Attributes:
         instances: Inferences at once.
@@ -93,7 +93,7 @@ class Service:
         raw_delivery: Events come without SNS's envelope.
         response_in_event: Small responses travel in the event.
         lines: The model answers with JSON lines instead of an array.
-        tells: A missing object is told from one that may not be seen.
+        shows_missing: A missing object answers otherwise than one that may not be seen.
         visibility: Seconds that a received message is hidden.
         source_visibility: The same for messages of the source.
         latency: Seconds that a call takes at most.
@@ -107,7 +107,7 @@ class Service:
     raw_delivery: bool
     response_in_event: bool
     lines: bool
-    tells: bool
+    shows_missing: bool
     visibility: float
     source_visibility: float
     latency: float
@@ -152,7 +152,7 @@ class Scenario:
 
     @property
     def terms(self) -> Terms:
-        """What the checker has to know."""
+        """The terms that the checker has to know."""
         config = self.config
         request = config.request
         return Terms(
@@ -284,7 +284,7 @@ def _place(rng: random.Random, path: str, url: str) -> dict[str, Any]:
 
 
 def _outcomes(rng: random.Random) -> dict[str, Any]:
-    """Return what is invoked anew, and how often."""
+    """Return what is retried, and how often."""
     reasons = ("model_error", "model_server_error", "expired", "count_mismatch", "output_missing")
     return {
         reason: {"attempts": rng.choice((1, 2, 3)), "backoff": rng.choice((0, 1, 5))}
@@ -337,7 +337,7 @@ def _items(rng: random.Random, config: Config) -> tuple[Item, ...]:
 def _alike(rng: random.Random, items: tuple[Item, ...], config: Config) -> tuple[Item, ...]:
     """Let some records hold just what others hold, mostly so much that it is staged.
 
-    Only where a record is known by its place: results could not be told from each other by a key.
+    Only where a record is known by its place: results could not be kept apart by a key.
     """
     bore = tuple(replace(item, content=item.number) for item in items)
     share = rng.choice((0.0, 0.1, 0.3, 0.6))
@@ -398,7 +398,7 @@ def _service(rng: random.Random) -> Service:
         raw_delivery=rng.random() < 0.5,
         response_in_event=rng.random() < 0.5,
         lines=rng.random() < 0.5,
-        tells=rng.random() < 0.85,
+        shows_missing=rng.random() < 0.85,
         visibility=rng.choice((5.0, 30.0)),
         source_visibility=rng.choice((6.0, 30.0)),
         latency=rng.choice((0.0, 0.05, 0.5)),

@@ -65,7 +65,7 @@ _EXTRA_LIVES = 12
 
 @dataclass(slots=True)
 class Report:
-    """What came of a seed.
+    """The report on a seed.
 
     Attributes:
         seed: The seed.
@@ -208,8 +208,8 @@ class _Simulation:
         levels = {} if is_last else scenario.levels
         chance = Chance(levels, random.Random(f"{name} ports"))
         service = scenario.service
-        tells = is_last or service.tells
-        ports = Ports(cloud, machine, process, chance, service, tells=tells)
+        shows_missing = is_last or service.shows_missing
+        ports = Ports(cloud, machine, process, chance, service, shows_missing=shows_missing)
         machine.begin(process)
         self.note(Began())
         signals = Signals()
@@ -272,13 +272,13 @@ class _Simulation:
             ending = task.result()
             self.note(Stopped("finished" if ending.signal is None else "signal"))
             return ending.signal is None
-        # Whoever was about to hand something to a task that ended for the same reason.
+        # A task that was about to hand something to a task that ended for the same reason.
         causes = [c for c in _causes(error) if not isinstance(c, anyio.BrokenResourceError)]
-        told = "; ".join(f"{type(cause).__name__}: {cause}" for cause in causes)
+        text = "; ".join(f"{type(cause).__name__}: {cause}" for cause in causes)
         expected = all(
             isinstance(cause, RunStopped) and not isinstance(cause, StateError) for cause in causes
         )
-        self.note(Stopped(told, is_defect=is_last or not causes or not expected))
+        self.note(Stopped(text, is_defect=is_last or not causes or not expected))
         self.deaths["stopped itself"] += 1
         return False
 
@@ -309,9 +309,9 @@ class _Simulation:
                 data = b"".join(message.body.encode() + b"\n" for message in messages)
             else:
                 data = Path(path).read_bytes()
-                told = status.results_bytes if sink == "results" else status.dead_letter_bytes
-                if told != len(data):
-                    left.append(f"{path} has {len(data)} bytes, the status says {told}")
+                shown = status.results_bytes if sink == "results" else status.dead_letter_bytes
+                if shown != len(data):
+                    left.append(f"{path} has {len(data)} bytes, the status says {shown}")
             lines[sink] = self.machine.lines(sink, data)
         left += self._verify()
         left += _ledger_leftovers(self.sizes)
@@ -357,7 +357,7 @@ class _Simulation:
             return self._judge_dead(line)
         join = self.scenario.config.sink.join
         content = (line["output"] if join != "input" else line["input"])["n"]
-        # Whoever has a place for a key may bear the number of another one.
+        # A record with a place for a key may bear the number of another one.
         number = self.numbers.get(str(line["key"]), content)
         item = self.by_number[number]
         if line["status"] != "completed" or line["key"] != item.key:

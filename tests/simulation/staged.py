@@ -8,11 +8,11 @@ from tests.simulation.history import Final, Missed, Removed, Terms, Undeleted
 
 @dataclass(slots=True)
 class Inputs:
-    """What became of staged payloads.
+    """The fate of staged payloads.
 
     Attributes:
         called: Where the payload of each invocation lies that was called with a location.
-        undeleted: Where the present process tried in vain to delete something.
+        undeleted: Locations whose deletion by the present process failed.
     """
 
     called: dict[str, str] = field(default_factory=dict)
@@ -50,6 +50,6 @@ class Inputs:
             return
         for location in final.staged:
             if location not in final.discarded:
-                yield "staged payloads are deleted", f"{location} is left, and nobody knows of it"
+                yield "staged payloads are deleted", f"{location} is left, and nothing remembers it"
         if not self.undeleted and (left := sorted({*final.staged, *final.discarded})):
             yield "staged payloads are deleted", f"{left} are left, and S3 has deleted all it got"

@@ -97,12 +97,12 @@ GOOD: list[Fact] = [
 ]
 
 
-def laws(facts: list[Fact], terms: Terms = TERMS, *, apart: float = 0.001) -> set[str]:
+def laws(facts: list[Fact], terms: Terms = TERMS, *, seconds_apart: float = 0.001) -> set[str]:
     life = -1
     history = []
     for number, fact in enumerate(facts):
         life += isinstance(fact, Began)
-        history.append(Event(number * apart, life, fact))
+        history.append(Event(number * seconds_apart, life, fact))
     return {violation.law for violation in check(history, terms)}
 
 
@@ -159,7 +159,7 @@ def test_128_000_bytes_are_allowed() -> None:
 def test_an_event_is_deleted_after_the_outcome() -> None:
     closing = committed(closed=("a",), marks=(10, 0), outstanding=0)
     assert laws(moved(Deleted("m-a", "a"), to=closing)) == {"acknowledged last"}
-    assert laws([Began(), Found(()), Deleted("m-x", None), *GOOD[2:]]) == set(), "of somebody else"
+    assert laws([Began(), Found(()), Deleted("m-x", None), *GOOD[2:]]) == set(), "of another run"
 
 
 def test_a_message_of_the_source_is_deleted_after_the_outcome() -> None:
@@ -258,7 +258,7 @@ def test_what_may_have_been_accepted_is_called_again_after_events_and_a_look() -
     assert laws(unlooked) == {"look before sending again"}
     assert laws(unlooked, replace(TERMS, chosen=False)) == set()
     assert laws(unheard) == {"hear the events first"}
-    assert laws(unheard, apart=LATER) == set()
+    assert laws(unheard, seconds_apart=LATER) == set()
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_a_cut_takes_lines_away_and_never_what_is_settled() -> None:
         (Final((FIRST, replace(SECOND, verdict="wrong")), (), 0, (), ()), "the right output"),
         (Final((FIRST,), (Line(2, 9, "model_error"),), 0, (), ()), "dead for a reason"),
         (Final((FIRST, SECOND), (), 0, (), ("something",)), "the ledger ends in order"),
-        (Final((FIRST, replace(SECOND, attempts=2)), (), 0, (), ()), "attempts told"),
+        (Final((FIRST, replace(SECOND, attempts=2)), (), 0, (), ()), "attempts counted"),
     ],
 )
 def test_the_end_is_checked(final: Final, law: str) -> None:
@@ -360,7 +360,7 @@ def test_a_record_may_be_dead_after_long_failures() -> None:
     ]
     facts[-1] = Final((FIRST,), (Line(2, 20, "call_transient"),), 0, (), ())
     assert "dead for a reason" in laws(facts)
-    assert "dead for a reason" not in laws(facts, apart=LATER)
+    assert "dead for a reason" not in laws(facts, seconds_apart=LATER)
 
 
 def test_a_refusal_is_the_one_that_was_to_come() -> None:
@@ -379,7 +379,7 @@ def test_a_process_ends_in_time_when_it_is_asked_to() -> None:
     def stopped_after(seconds: int, *signals: int) -> set[str]:
         # One fact a second.
         waiting: list[Fact] = [Signalled() if s in signals else Polled(0) for s in range(seconds)]
-        return laws([Began(), *waiting, Stopped("signal"), *GOOD], apart=1.0)
+        return laws([Began(), *waiting, Stopped("signal"), *GOOD], seconds_apart=1.0)
 
     late = "a stop ends in time"
     assert late not in stopped_after(8, 0)

@@ -17,7 +17,7 @@ SECONDS = 6
 """Of CPU; three times as many of the clock at the most, where others need the machine, too."""
 
 
-def told(report: Report) -> str:
+def described(report: Report) -> str:
     tail = "\n".join(str(event) for event in report.history[-40:])
     laws = "\n".join(str(violation) for violation in report.violations)
     return f"python -m tests.simulation --history --from {report.seed}\n{tail}\n{laws}"
@@ -41,7 +41,7 @@ def test_fresh_seeds_break_no_law() -> None:
     with workplace():
         while time.process_time() < until and time.monotonic() < at_most:
             report = simulate(seed)
-            assert not report.violations, told(report)
+            assert not report.violations, described(report)
             seed += 1
 
 
@@ -49,7 +49,7 @@ def test_fresh_seeds_break_no_law() -> None:
 def test_a_seed_that_failed_once_breaks_no_law(seed: int) -> None:
     with workplace():
         report = simulate(seed)
-    assert not report.violations, told(report)
+    assert not report.violations, described(report)
 
 
 @pytest.mark.parametrize("seed", range(1, 6))

@@ -1,4 +1,4 @@
-"""Drives an emulator with plain boto3 and prints what came of it as JSON.
+"""Drive an emulator with plain boto3 and print the results as JSON.
 
 Runs in an environment of its own, with the current boto3 and nothing of this project:
 ``python boto3_drive.py URL THROTTLING_URL AHEAD_URL``. The first and the last one verify
@@ -261,10 +261,10 @@ def drive_s3(url: str, found: Found) -> None:
 
 
 def drive_keeping(s3: Any, found: Found) -> None:
-    """Encryption, tags, and an upload in parts whose checksums are told."""
+    """Encryption, tags, and an upload in parts whose checksums are returned."""
     key = {"Bucket": "parts", "Key": "kept"}
     keeping = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k", "Tagging": "a=1&b=x%20y"}
-    told = {
+    responses = {
         "put": s3.put_object(**key, Body=b"kept", **keeping),
         "get": s3.get_object(**key),
         "head": s3.head_object(**key),
@@ -292,15 +292,15 @@ def drive_keeping(s3: Any, found: Found) -> None:
         refusal(complete, **upload, MultipartUpload={"Parts": forged})["code"],
         refusal(complete, **upload, MultipartUpload={"Parts": parts}, MpuObjectSize=7)["code"],
     ]
-    told["complete"] = complete(
+    responses["complete"] = complete(
         **upload, MultipartUpload={"Parts": parts}, MpuObjectSize=2 * len(content)
     )
-    told["head of parts"] = s3.head_object(**key, ChecksumMode="ENABLED")
+    responses["head of parts"] = s3.head_object(**key, ChecksumMode="ENABLED")
     found["kept"] = {
         name: [answer.get("ServerSideEncryption"), answer.get("SSEKMSKeyId")]
-        for name, answer in told.items()
+        for name, answer in responses.items()
     }
-    found["composite"] = told["head of parts"]["ChecksumCRC32"]
+    found["composite"] = responses["head of parts"]["ChecksumCRC32"]
     tags = s3.get_object_tagging(**key)["TagSet"]
     found["tags"] = {tag["Key"]: tag["Value"] for tag in tags}
     found["keeping_refused"] = [

@@ -1,3 +1,5 @@
+"""Plain boto3 in an environment of its own, against an emulator."""
+
 import asyncio
 import json
 import os
@@ -40,7 +42,7 @@ def boto3_python() -> Path:
 
 @pytest.fixture(scope="session")
 def found(boto3_python: Path) -> dict[str, Any]:
-    """What plain boto3 found when it drove a verifying emulator; one run for all tests."""
+    """Findings of plain boto3 that drove a verifying emulator; one run for all tests."""
 
     async def drive() -> bytes:
         settings = EmulatorSettings(service_time=ServiceTime(median=0.0))

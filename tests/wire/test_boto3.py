@@ -195,7 +195,7 @@ def test_aws_chunked_upload_arrives_without_its_framing(found: Found) -> None:
 
 def test_how_an_object_is_kept_is_told(found: Found) -> None:
     assert found["kept"].keys() == {"put", "get", "head", "complete", "head of parts"}
-    assert all(told == ["aws:kms", "k"] for told in found["kept"].values())
+    assert all(kept == ["aws:kms", "k"] for kept in found["kept"].values())
     assert found["tags"] == {"a": "1", "b": "x y"}
 
 

@@ -22,7 +22,7 @@ def test_model_is_one_that_knows_inline_bodies(found: Found) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameter", "most"),
+    ("parameter", "maximum"),
     [
         ("EndpointName", limits.ENDPOINT_NAME_CHARS),
         ("Body", limits.INLINE_BODY_BYTES),
@@ -37,8 +37,8 @@ def test_model_is_one_that_knows_inline_bodies(found: Found) -> None:
         ("InvocationTimeoutSeconds", limits.INVOCATION_TIMEOUT_SECONDS[1]),
     ],
 )
-def test_maximum_is_the_models(found: Found, parameter: str, most: int) -> None:
-    assert metadata(found, parameter)["max"] == most
+def test_maximum_is_the_models(found: Found, parameter: str, maximum: int) -> None:
+    assert metadata(found, parameter)["max"] == maximum
 
 
 @pytest.mark.parametrize(

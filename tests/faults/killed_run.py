@@ -1,4 +1,4 @@
-"""One run of the real command that is killed again and again; what it left is judged each time."""
+"""One run of the real command that is killed again and again, its files checked each time."""
 
 import json
 import os
@@ -22,9 +22,9 @@ from dispatcher.ledger.ids import number_of
 from dispatcher.ledger.states import State
 from tests.faults import real
 from tests.faults.cloud import Cloud
-from tests.faults.scenario import LARGE_BYTES, Blow, Scenario
+from tests.faults.scenario import LARGE_BYTES, Interruption, Scenario
 
-LEG_SECONDS = 60
+PROCESS_SECONDS = 60
 RUN_SECONDS = 120
 STOP_SECONDS = 20
 VISIBILITY_SECONDS = 3
@@ -35,7 +35,7 @@ FLUSHED_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Report:
-    """What became of a run.
+    """The outcome of a run.
 
     Attributes:
         wrong: What is wrong, each a sentence; empty if all is right.
@@ -54,7 +54,7 @@ class Report:
 
 
 @dataclass(slots=True)
-class Ordeal:
+class KilledRun:
     """A scenario in a folder of its own."""
 
     scenario: Scenario
@@ -72,13 +72,13 @@ class Ordeal:
     can_look: bool = False
 
     def run(self) -> None:
-        """Let every blow fall, then let the run finish; note in the report what is wrong."""
-        for blow in self.scenario.blows:
-            code = self._leg(blow)
+        """Interrupt the run as often as it says, let it finish, and report what is wrong."""
+        for interruption in self.scenario.interruptions:
+            code = self._run_process(interruption)
             self._look()
-            time.sleep(blow.pause)
+            time.sleep(interruption.pause)
             if code == 0 or self.report.wrong:
-                break  # it was quicker than the blow, or there is enough to look into
+                break  # it was done before the interruption, or there is enough to look into
         if not self.report.wrong:
             self._finish()
         self._count()
@@ -88,7 +88,7 @@ class Ordeal:
             done = {name.removesuffix(".out") for name in self.cloud.outputs()}
             self.seen[self.cloud.term] = self.planned[self.cloud.term] & done
         self.cloud.term += 1
-        environment = {**os.environ, **self.cloud.told}
+        environment = {**os.environ, **self.cloud.environment}
         if failpoint is not None:
             environment[VARIABLE] = failpoint
         with self._log().open("wb") as log:
@@ -101,17 +101,17 @@ class Ordeal:
     def _log(self) -> Path:
         return self.folder / f"process-{self.cloud.term:02}.log"
 
-    def _leg(self, blow: Blow) -> int:
-        """Run until the blow falls; return the exit code."""
-        process = self._start(blow.failpoint)
+    def _run_process(self, interruption: Interruption) -> int:
+        """Run until the process is interrupted; return the exit code."""
+        process = self._start(interruption.failpoint)
         try:
-            self._wait(process, blow)
-            if blow.kind != "kill" and process.poll() is None:
+            self._wait(process, interruption)
+            if interruption.kind != "kill" and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-                if not blow.kills:
+                if not interruption.kills:
                     process.wait(STOP_SECONDS)
                 else:
-                    time.sleep(blow.after)
+                    time.sleep(interruption.after)
             self.died = time.monotonic()
             process.kill()
             code = process.wait()
@@ -122,21 +122,21 @@ class Ordeal:
             process.kill()
             process.wait()
         stopped = {128 + signal.SIGTERM, -signal.SIGTERM}  # negative: before it listened to signals
-        expected = {0, -signal.SIGKILL, *(() if blow.kind == "kill" else stopped)}
+        expected = {0, -signal.SIGKILL, *(() if interruption.kind == "kill" else stopped)}
         if code not in expected:
             self._wrong(f"ended with exit code {code}")
         self.report.counts["kills"] += code == -signal.SIGKILL
         self.report.counts["stops"] += code in stopped
         return code
 
-    def _wait(self, process: subprocess.Popen[bytes], blow: Blow) -> None:
+    def _wait(self, process: subprocess.Popen[bytes], interruption: Interruption) -> None:
         began = time.monotonic()
-        while real.lines_of(self.folder) < blow.lines and process.poll() is None:
-            if time.monotonic() > began + LEG_SECONDS:
-                self._wrong(f"did not come to {blow.lines} results in {LEG_SECONDS} s")
+        while real.lines_of(self.folder) < interruption.lines and process.poll() is None:
+            if time.monotonic() > began + PROCESS_SECONDS:
+                self._wrong(f"did not come to {interruption.lines} results in {PROCESS_SECONDS} s")
                 return
             time.sleep(real.LOOK_SECONDS)
-        time.sleep(blow.after)
+        time.sleep(interruption.after)
 
     def _finish(self) -> None:
         process = self._start()
@@ -164,9 +164,9 @@ class Ordeal:
         if counts != [len(self.texts), len(self.texts), 0, 0] or not summary["balanced"]:
             self._wrong(f"says read, completed, dead, unfinished {counts}")
         status = self._status()
-        told = [status[name] for name in ("read", "completed", "dead", "outstanding_records")]
-        if told != counts or not status["finished"]:
-            self._wrong(f"has a status that differs: {told}")
+        shown = [status[name] for name in ("read", "completed", "dead", "outstanding_records")]
+        if shown != counts or not status["finished"]:
+            self._wrong(f"has a status that differs: {shown}")
         if status["repeated"] != summary["repeated"]:
             self._wrong(f"repeated {summary['repeated']}, and {status['repeated']} by its status")
         self.report.counts["repeated"] += status["repeated"]
@@ -206,7 +206,7 @@ class Ordeal:
         """Note what the ledger knows of calls, and hold it against what the service knows."""
         term, facts = self.cloud.term, {str(name): str(value) for name, value in held.facts}
         self.planned[term] = {str(row[1]) for row in held.invocations if row[3] == State.PLANNED}
-        # Without the base that the first answer told, and with names of the service's own, there
+        # Without the base that the first response named, and with names of the service's own, there
         # is nothing to look at.
         self.can_look = "output_base" in facts
         for invocation, terms in self.cloud.accepted.items():
@@ -223,14 +223,14 @@ class Ordeal:
         return results.read_bytes()[:size].splitlines() if size else []
 
     def _status(self) -> dict[str, Any]:
-        """Return what the program tells; nothing where it was killed before it had a ledger."""
-        told = _dispatcher("status", str(self.config), "--json")
-        if told.exit_code == 1 and not real.lines_of(self.folder) and not self.cloud.accepted:
+        """Return what ``dispatcher status`` shows; nothing before there is a ledger."""
+        shown = _dispatcher("status", str(self.config), "--json")
+        if shown.exit_code == 1 and not real.lines_of(self.folder) and not self.cloud.accepted:
             return {}
-        if told.exit_code:
-            self._wrong(f"has no status: {told.output}")
+        if shown.exit_code:
+            self._wrong(f"has no status: {shown.output}")
             return {}
-        status: dict[str, Any] = json.loads(told.stdout)
+        status: dict[str, Any] = json.loads(shown.stdout)
         return status
 
     # What the service knows
@@ -241,7 +241,7 @@ class Ordeal:
         A call may be made again only for two reasons. In the same process: an earlier one was
         accepted, and the connection reset without an answer. In a later process: when the one
         before ended, the service had accepted it, the ledger did not know, and there was no output
-        that would have told.
+        that would have said so.
         """
         counts, twice = self.report.counts, 0
         for invocation, terms in self.cloud.accepted.items():
@@ -278,7 +278,7 @@ def _dispatcher(*arguments: str) -> Any:
     return CliRunner().invoke(program, arguments)
 
 
-def undergo(scenario: Scenario, folder: Path) -> Report:
+def run_scenario(scenario: Scenario, folder: Path) -> Report:
     """Run a scenario in an empty folder."""
     rng = random.Random(scenario.seed)
     texts = real.write_records(
@@ -286,7 +286,7 @@ def undergo(scenario: Scenario, folder: Path) -> Report:
         large_share=scenario.large_share, large=LARGE_BYTES,
     )  # fmt: skip
     with Cloud(**scenario.emulator) as cloud:
-        config = real.configure(folder, cloud.told, **scenario.sections)
+        config = real.configure(folder, cloud.environment, **scenario.sections)
         settings = json.loads(config.read_text())
         if scenario.without_queue:
             del settings["completion"]["queue_url"]
@@ -296,6 +296,6 @@ def undergo(scenario: Scenario, folder: Path) -> Report:
             settings["source"] = {"type": "sqs", "queue_url": url, "key": "id", "until_empty": "1s"}
         config.write_text(json.dumps(settings))
         report, began = Report(scenario.seed), time.monotonic()
-        Ordeal(scenario, folder, cloud, texts, config, report).run()
+        KilledRun(scenario, folder, cloud, texts, config, report).run()
         report.seconds = time.monotonic() - began
     return report

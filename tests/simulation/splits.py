@@ -1,19 +1,19 @@
-"""The laws of taking failed invocations apart, on the ledger's transactions. Pure."""
+"""The laws of splitting failed invocations, on the ledger's transactions. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.simulation.history import Terms
 
-MOST_PARTS = 3
+MAX_PARTS = 3
 """As the documentation says; not taken from the code that is checked."""
 
 Records = tuple[int, ...]
 
 
 @dataclass(slots=True)
-class Apart:
-    """What became of invocations that were split.
+class Splits:
+    """The invocations that were split, and their parts.
 
     Attributes:
         made: How many invocations were made of parts.
@@ -51,7 +51,7 @@ class Apart:
         for parent, made in parts.items():
             self.made += len(made)
             whole = tuple(record for records in made for record in records)
-            if whole != closed[parent] or not 1 < len(made) <= MOST_PARTS:
+            if whole != closed[parent] or not 1 < len(made) <= MAX_PARTS:
                 yield "parts make the whole", f"{parent} with {closed[parent]} became {made}"
             if parent not in failed:
                 yield "split for a failure", f"{parent} is split and did not fail"
@@ -61,7 +61,7 @@ class Apart:
         return len({self._roots.get(id_, id_) for id_ in open_})
 
     def judge(self, terms: Terms, counted: int) -> Iterator[tuple[str, str]]:
-        """Yield the laws that the whole run breaks; ``counted`` are the parts that it tells of."""
+        """Yield the laws that the whole run breaks; ``counted`` are the parts that it reports."""
         allowed = int(terms.bisection * len(terms.records)) + terms.floor if terms.bisection else 0
         if self.made > allowed:
             yield "split within the budget", f"{self.made} invocations of parts, {allowed}"
@@ -70,5 +70,5 @@ class Apart:
 
     def has_company(self, record: int, terms: Terms) -> bool:
         """Return whether a record was last invoked with others, though it could have been alone."""
-        is_allowed = terms.bisection > 0 and self.made + MOST_PARTS <= terms.floor
+        is_allowed = terms.bisection > 0 and self.made + MAX_PARTS <= terms.floor
         return is_allowed and len(self.last.get(record, ())) > 1

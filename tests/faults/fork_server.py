@@ -6,7 +6,7 @@ without being root and without leaving anything behind. It reads one JSON object
     {"mount": ["-t", "tmpfs", "-o", "size=64k", "small", "/mnt/small"]}
     {"run": ["run", "w.yaml"], "folder": "/mnt"}
 
-and answers each with one. A run may be told to have lost the right to overrule permissions
+and answers each with one. A run may be asked to have lost the right to overrule permissions
 (``"plain": true``), to have a file whose syncs fail once it has committed something so often
 (``"unsynced": "results.jsonl", "after": 5``), or to be killed when its ledger shows that so many
 records are completed and something is outstanding (``"killed": 20``).
@@ -34,7 +34,7 @@ from dispatcher.ledger.check.status import read_status
 from dispatcher.run import pipeline
 
 IMPORTED = (pipeline, ledger, run, status, server, uvloop)
-"""What commands import when they need it, and what each run would otherwise import anew."""
+"""Modules that commands import when they need them: every fork finds them imported."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _FSYNC = {"x86_64": (74, 75), "aarch64": (82, 83)}
@@ -87,7 +87,7 @@ def fork(
 
 
 def give_up_privileges() -> None:
-    """Make permissions count, as they do for everybody but root."""
+    """Make permissions count, as they do for every user but root."""
     nothing = struct.pack("6I", *[0] * 6)
     header = struct.pack("Ii", 0x20080522, 0)
     if _LIBC.syscall(_CAPSET[platform.machine()], header, nothing):
@@ -155,8 +155,8 @@ def refuse_syncs(file: int) -> None:
 
 def main() -> None:
     for line in sys.stdin:
-        told = json.loads(line)
-        answer = mount(told["mount"]) if "mount" in told else fork(told.pop("run"), **told)
+        order = json.loads(line)
+        answer = mount(order["mount"]) if "mount" in order else fork(order.pop("run"), **order)
         print(json.dumps(answer), flush=True)
 
 
