@@ -6,8 +6,8 @@ import math
 from dispatcher.aws.preflight.lifecycle import rule_of
 from dispatcher.config.retry import InvocationRetrySettings
 from dispatcher.config.settings import Config
-from dispatcher.dispatch.staging.object_cache import KNOWN_SECONDS
-from dispatcher.retry.outcomes import BACKOFF_CAP_SECONDS
+from dispatcher.dispatch.staging.known_objects import KNOWN_SECONDS
+from dispatcher.retry.invocations import BACKOFF_CAP_SECONDS
 
 _DAY_SECONDS = 86_400
 

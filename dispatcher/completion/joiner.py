@@ -1,7 +1,7 @@
 """The joiner: from a completion to outcomes: read the output, split it, settle each record.
 
-Events and the sweep meet here. The first to claim an invocation settles it; what comes later is
-counted and changes nothing.
+Takes invocations that the listener or the sweep has claimed. Whether an event settles anything is
+decided in ``event_matching``.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,8 +31,8 @@ from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.payloads.payloads import unreadable_payload
 from dispatcher.observe.events import InvocationRetried, InvocationSplit, Observer
 from dispatcher.packing.response_split import decompressed_size
+from dispatcher.retry.invocations import RetryInvocation, SplitBudget, after_failed_invocation
 from dispatcher.retry.outage import OutageTimer
-from dispatcher.retry.outcomes import RetryInvocation, SplitBudget, after_failed_invocation
 
 T = TypeVar("T")
 

@@ -12,12 +12,13 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from dispatcher import failpoints, limits
 from dispatcher.aws.requests import SqsMessage
 from dispatcher.completion.event import Completion, NoCompletion, parse
+from dispatcher.completion.event_matching import Match, is_useless, match
 from dispatcher.completion.joiner import Claimed
 from dispatcher.errors import CallError
 from dispatcher.flow.channel import send_eagerly
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.observe.events import CompletionsHeard, EventKind, Observer
+from dispatcher.observe.events import CompletionsHeard, Observer
 from dispatcher.retry.outage import OutageTimer
 
 _PAUSE_SECONDS = 1.0
@@ -107,26 +108,29 @@ class Listener:
         event = CompletionsHeard(Counter(), [])
         for message in messages:
             parts = parse(message.body)
-            claims = [c for part in parts if (c := self._claim(part, message.receipt, event))]
-            if not claims and self._is_useless(parts):
+            matches = []
+            has_claimed = False
+            for part in parts:  # one after the other: two parts may be of one invocation
+                matched = match(part, self.ledger)
+                matches.append(matched)
+                if (claim := self._claim(part, matched, message.receipt, event)) is not None:
+                    claimed.append(claim)
+                    has_claimed = True
+            if not has_claimed and is_useless(matches, self.foreign):
                 useless.append(message.receipt)
-            claimed += claims
         if messages:
             self.observe(event)
         return claimed, useless
 
-    def _of(self, part: Completion) -> tuple[bool, Entry | None]:
-        """Return whether an event is of this run, and its invocation if that is outstanding."""
-        ours, entry = self.ledger.find_id(part.invocation or "")
-        if not ours and part.location is not None:
-            entry = self.ledger.find_output(str(part.location))
-        return ours or entry is not None, entry
-
     def _claim(
-        self, part: Completion | NoCompletion, receipt: str, event: CompletionsHeard
+        self,
+        part: Completion | NoCompletion,
+        matched: Match,
+        receipt: str,
+        event: CompletionsHeard,
     ) -> Claimed | None:
-        """Return the claim of a message that completes something; count it by its kind."""
-        kind, entry = self._kind_of(part)
+        """Count an event by its kind, and claim the invocation that it settles."""
+        kind, entry = matched
         event.kinds[kind] += 1
         if isinstance(part, NoCompletion) or kind == "foreign":
             return None
@@ -138,32 +142,6 @@ class Listener:
         # Where it is being settled now, this message is deleted with the one that claimed it.
         entry.acks = [*(entry.acks or ()), receipt]
         return Claimed(entry, part) if kind == "matched" and self.ledger.claim(entry) else None
-
-    def _kind_of(self, part: Completion | NoCompletion) -> tuple[EventKind, Entry | None]:
-        if isinstance(part, NoCompletion):
-            return part.why, None
-        ours, entry = self._of(part)
-        if not ours:
-            return "foreign", None
-        if entry is None:
-            return "closed", None
-        return ("claimed" if entry.claimed else "matched"), entry
-
-    def _is_useless(self, parts: Sequence[Completion | NoCompletion]) -> bool:
-        """Return whether a message may be deleted at once.
-
-        Ours and settled, or a test: yes. Foreign or not understood: as configured, for the queue
-        may be shared. Ours and being settled: no, it goes when that is durable.
-        """
-        for part in parts:
-            if isinstance(part, NoCompletion):
-                if part.why != "test" and self.foreign == "leave":
-                    return False
-                continue
-            ours, entry = self._of(part)
-            if entry is not None or (not ours and self.foreign == "leave"):
-                return False
-        return True
 
 
 async def acknowledge(queue: EventQueue, receipts: MemoryObjectReceiveStream[list[str]]) -> None:

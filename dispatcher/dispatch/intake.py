@@ -30,7 +30,7 @@ from dispatcher.packing.parcel import Parcel, sent_bytes
 from dispatcher.packing.spool_format import crc32_of, spooled_before
 from dispatcher.records.record import Item, LargeRecord, Position, Record, Unreadable
 from dispatcher.records.source import Source
-from dispatcher.retry.outcomes import SplitBudget
+from dispatcher.retry.invocations import SplitBudget
 
 
 @dataclass(slots=True, kw_only=True)

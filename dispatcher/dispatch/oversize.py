@@ -11,13 +11,13 @@ import anyio
 
 from dispatcher import limits
 from dispatcher.aws.requests import Location
-from dispatcher.dispatch.staging.staging import Staging
+from dispatcher.dispatch.staging.stager import Stager
 from dispatcher.errors import Rejected
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.states import State
 from dispatcher.observe.events import InvocationSplit, Observer
-from dispatcher.retry.outcomes import MAX_PARTS, SplitBudget
+from dispatcher.retry.invocations import MAX_PARTS, SplitBudget
 
 NO_STAGING = "NoStaging"
 """Code of the error for a record that does not fit inline, where there is no bucket."""
@@ -38,7 +38,7 @@ class OversizeHandler:
 
     has_bucket: bool
     ledger: Ledger
-    staging: Staging
+    staging: Stager
     split_budget: SplitBudget
     observe: Observer
     resend: Callable[[Planned], None]

@@ -14,7 +14,7 @@ from dispatcher.config.settings import RequestSettings
 from dispatcher.dispatch.acceptance import AcceptanceProbe
 from dispatcher.dispatch.oversize import NO_STAGING, OversizeHandler
 from dispatcher.dispatch.probation import Probation, RefusedInvocation
-from dispatcher.dispatch.staging.staging import NOT_ENCODABLE, Staging, not_encodable
+from dispatcher.dispatch.staging.stager import NOT_ENCODABLE, Stager, not_encodable
 from dispatcher.environment import Environment
 from dispatcher.errors import CallError, Denied, OutcomeUnknown, Throttled, Transient
 from dispatcher.flow.budget import MemoryBudget
@@ -111,7 +111,7 @@ class Sender:
     retry: RetrySettings
     ledger: Ledger
     invoker: Invoker
-    staging: Staging
+    staging: Stager
     oversize: OversizeHandler
     acceptance: AcceptanceProbe
     probation: Probation
@@ -193,7 +193,7 @@ class Sender:
     async def _call(self, planned: Planned, history: _History) -> None:
         if planned.route == "s3":
             if history.staged is None and (entry := self.ledger.find(planned.number)) is not None:
-                # Staging holds its own part of the memory, and only as long as it needs it.
+                # Stager holds its own part of the memory, and only as long as it needs it.
                 history.staged = await self.staging.stage(entry)
             await self._invoke(planned, history, None)
             return

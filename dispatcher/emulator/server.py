@@ -22,12 +22,12 @@ from typing import Final, Self
 from dispatcher.config.settings import EmulatorSettings
 from dispatcher.emulator.auth.verification import Account
 from dispatcher.emulator.clock import Clock, WallClock
-from dispatcher.emulator.faults.plan import FaultPlan
+from dispatcher.emulator.faults.decisions import FaultPlan
 from dispatcher.emulator.gateway.router import Router
 from dispatcher.emulator.http.aws_chunked import decoder_for
 from dispatcher.emulator.http.date import HttpDate
 from dispatcher.emulator.http.listener import HttpListener, url_of
-from dispatcher.emulator.models.load import load_model
+from dispatcher.emulator.models.loader import load_model
 from dispatcher.emulator.models.model import ServiceTimes
 from dispatcher.emulator.models.threads import DaemonThreads
 from dispatcher.emulator.s3.folder_store import FolderObjects

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from dispatcher.ledger.invocation import Entry
-from dispatcher.retry.outcomes import BACKOFF_CAP_SECONDS
+from dispatcher.retry.invocations import BACKOFF_CAP_SECONDS
 
 
 def may_have_been_sent(*, is_loaded: bool, is_before_its_time: bool = False) -> bool:

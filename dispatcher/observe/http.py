@@ -16,7 +16,7 @@ from dispatcher.config.settings import ObserveSettings
 from dispatcher.errors import ConfigError
 from dispatcher.observe.meter import Meter
 from dispatcher.observe.metrics import make_registry
-from dispatcher.observe.snapshot import Pace, take
+from dispatcher.observe.run_snapshot import Pace, take
 
 _SHUTDOWN_SECONDS = 0.5
 """A scraper that hangs must not hold up the end of a run."""

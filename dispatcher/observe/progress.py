@@ -17,7 +17,7 @@ from rich.text import Text
 from dispatcher.observe import number_format
 from dispatcher.observe.console import open_console
 from dispatcher.observe.meter import Meter
-from dispatcher.observe.snapshot import Pace, Snapshot, take
+from dispatcher.observe.run_snapshot import Pace, Snapshot, take
 
 Style: TypeAlias = Literal["rich", "plain", "json", "none"]
 

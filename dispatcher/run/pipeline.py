@@ -43,8 +43,8 @@ from dispatcher.observe.events import Observer, PhaseChanged, RunStarted
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.codec import Codec
 from dispatcher.retry.outage import OutageTimer
-from dispatcher.run.build import Opened, RunLevels, Stages, build
 from dispatcher.run.compatibility import check_compatible, payload_settings, run_settings
+from dispatcher.run.wiring import Opened, RunLevels, Stages, build
 
 Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Transport]]
 """Opens the calls to AWS."""

@@ -22,7 +22,7 @@ from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.ledger.replacement import part_bounds
 from dispatcher.reasons import Reason
-from dispatcher.retry.outcomes import RetryInvocation, SplitBudget, after_failed_invocation
+from dispatcher.retry.invocations import RetryInvocation, SplitBudget, after_failed_invocation
 
 if TYPE_CHECKING:
     from tests.completion.conftest import OpenScene, Scene

@@ -13,7 +13,7 @@ from dispatcher.flow.budget import Reservation
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.states import State
-from dispatcher.retry.outcomes import RetryInvocation
+from dispatcher.retry.invocations import RetryInvocation
 
 if TYPE_CHECKING:
     from tests.completion.conftest import OpenScene, Scene

@@ -17,7 +17,7 @@ from dispatcher.dispatch.acceptance import AcceptanceProbe
 from dispatcher.dispatch.oversize import OversizeHandler
 from dispatcher.dispatch.probation import Probation
 from dispatcher.dispatch.sender import Sender, SenderState
-from dispatcher.dispatch.staging.staging import Staging
+from dispatcher.dispatch.staging.stager import Stager
 from dispatcher.environment import Environment
 from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger.invocation import Entry, Planned
@@ -28,7 +28,7 @@ from dispatcher.observe.meter import Meter
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel, Route
 from dispatcher.records.record import Position, Record
-from dispatcher.retry.outcomes import SplitBudget
+from dispatcher.retry.invocations import SplitBudget
 from tests.doubles import FakeObjects, FakeRuntime
 from tests.virtual_time import (
     BEGAN,
@@ -66,7 +66,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         environment = Environment(monotonic, now, random.Random(5))
-        self.staging = Staging(
+        self.staging = Stager(
             settings=self.config.staging,
             retry=self.config.retry,
             select=self.config.packing.select,

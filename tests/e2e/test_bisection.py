@@ -80,7 +80,7 @@ async def test_with_the_budget_at_0_neighbours_share_the_fate_and_are_told_why(
 async def test_the_budget_bounds_what_a_broken_container_costs(
     way_to: WayTo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dispatcher.retry.outcomes.FREE_PARTS", 20)
+    monkeypatch.setattr("dispatcher.retry.invocations.FREE_PARTS", 20)
     way = await way_to(model=MODEL)
     way.write(records(400, dict.fromkeys(range(400), "refused")))
     await way.run(packing=PACKED, retry={"bisection": 0.1})

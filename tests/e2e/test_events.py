@@ -11,7 +11,7 @@ import pytest
 
 from dispatcher.aws.session import open_clients
 from dispatcher.config.settings import AwsSettings
-from dispatcher.emulator.faults.plan import FAULTS
+from dispatcher.emulator.faults.decisions import FAULTS
 from dispatcher.emulator.sqs.long_poll import PolledQueue
 
 WayTo = Callable[..., Awaitable[Any]]

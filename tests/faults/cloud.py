@@ -15,7 +15,7 @@ from anyio.from_thread import start_blocking_portal
 
 from dispatcher.config.settings import EmulatorSettings
 from dispatcher.emulator.gateway.call import Call
-from dispatcher.emulator.gateway.fault_points import CallFault
+from dispatcher.emulator.gateway.fault_types import CallFault
 from dispatcher.emulator.sagemaker.call import INVOKE
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 from dispatcher.emulator.server import Emulator

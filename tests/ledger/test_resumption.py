@@ -6,7 +6,7 @@ from dispatcher.ledger.ids import InvocationNumbers
 from dispatcher.ledger.invocation import Entry, Planned
 from dispatcher.ledger.resumption import may_have_been_sent, resume
 from dispatcher.ledger.states import State
-from dispatcher.retry.outcomes import BACKOFF_CAP_SECONDS
+from dispatcher.retry.invocations import BACKOFF_CAP_SECONDS
 
 NOW = 10_000.0
 

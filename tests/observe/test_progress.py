@@ -13,7 +13,7 @@ from rich.console import Console
 
 from dispatcher.observe.meter import Meter
 from dispatcher.observe.progress import Style, choose_style, json_line, panel, plain_line, show
-from dispatcher.observe.snapshot import Snapshot
+from dispatcher.observe.run_snapshot import Snapshot
 
 FULL = Snapshot(
     phase="running",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dispatcher.config.faults import FaultSettings
-from dispatcher.emulator.faults.plan import FAULTS
+from dispatcher.emulator.faults.decisions import FAULTS
 
 MORE = (
     "connection_refused",

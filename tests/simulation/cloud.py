@@ -11,7 +11,7 @@ import orjson
 
 from dispatcher.aws.requests import InvokeRequest, InvokeResponse
 from dispatcher.config.settings import ServiceTime
-from dispatcher.emulator.faults.plan import FaultPlan
+from dispatcher.emulator.faults.decisions import FaultPlan
 from dispatcher.emulator.models.model import ModelRequest, ModelResponse, ServiceTimes
 from dispatcher.emulator.s3.store import MemoryObjects, ObjectBytes
 from dispatcher.emulator.sagemaker import invocation

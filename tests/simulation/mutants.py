@@ -24,9 +24,9 @@ from dispatcher.dispatch import resend as departures
 from dispatcher.dispatch import sender
 from dispatcher.dispatch.acceptance import AcceptanceProbe
 from dispatcher.dispatch.intake import Intake
-from dispatcher.dispatch.staging import staging
+from dispatcher.dispatch.staging import stager
 from dispatcher.dispatch.staging.cleanup import StagedObjectCleanup
-from dispatcher.dispatch.staging.object_cache import ObjectCache
+from dispatcher.dispatch.staging.known_objects import KnownObjects
 from dispatcher.flow.budget import Reservation
 from dispatcher.ledger import ids, ledger
 from dispatcher.ledger import replacement as renewal
@@ -47,8 +47,8 @@ from dispatcher.packing.response_split import Mismatch, Outputs
 from dispatcher.reasons import Reason
 from dispatcher.records.record import Item
 from dispatcher.records.source import Mark
-from dispatcher.retry import outcomes as policy
-from dispatcher.retry.outcomes import DeadLetter, Next, RetryInvocation, SplitBudget
+from dispatcher.retry import invocations
+from dispatcher.retry.invocations import DeadLetter, Next, RetryInvocation, SplitBudget
 from dispatcher.run.settler import Settler
 from tests.simulation.simulate import Report, simulate
 
@@ -79,7 +79,7 @@ _write, _invocation_id, _split = GroupCommit.write, ids.invocation_id, answers.s
 _planned, _find_id, _take = InvocationNumbers.next_attempt, Ledger.find_id, Intake._take
 _write_one, _follow, _init_staged = (
     SqliteStore._write,
-    policy.after_failed_invocation,
+    invocations.after_failed_invocation,
     StagedObjects.__init__,
 )
 
@@ -225,7 +225,7 @@ def _deleting_always() -> Iterator[None]:
 
     with (
         mock.patch.object(StagedObjects, "__init__", init),
-        mock.patch.object(staging, "StagedObjectCleanup", cleanup),
+        mock.patch.object(stager, "StagedObjectCleanup", cleanup),
     ):
         yield
 
@@ -287,7 +287,7 @@ MUTANTS: dict[str, Mutant] = {
     "pair outputs with ids by their order": _with(answers, "_in_order", _by_position),
     "delete what others still use": _with(StagedObjects, "_unused", _discard_when_one_is_closed),
     "delete what is staged again": _with(StagedObjects, "is_used", lambda *_: False),
-    "take deleted objects to be there": _with(ObjectCache, "forget", lambda *_: None),
+    "take deleted objects to be there": _with(KnownObjects, "forget", lambda *_: None),
     "forget to discard": _with(StagedObjects, "close", lambda *_: []),
     "forget discarded objects in a crash": _with(SqliteStore, "_discard", lambda *_: None),
     "forget what earlier processes discarded": _with(SqliteStore, "discarded", lambda *_: []),

@@ -27,8 +27,8 @@ from dispatcher.ledger.check.read import read_holdings
 from dispatcher.ledger.check.status import read_status
 from dispatcher.ledger.check.verify import verify
 from dispatcher.observe.meter import Meter
-from dispatcher.retry import outcomes as policy
-from dispatcher.run import build, pipeline
+from dispatcher.retry import invocations
+from dispatcher.run import pipeline, wiring
 from tests.simulation import laws
 from tests.simulation.chance import Chance
 from tests.simulation.cloud import Cloud
@@ -136,8 +136,8 @@ class _Simulation:
                 self.take_signals = stack.enter_context(
                     determined(self.machine, scenario.seed, disk=service.disk, flush=service.flush)
                 )
-                stack.enter_context(mock.patch.object(build, "MemoryBudget", self._memory))
-                stack.enter_context(mock.patch.object(policy, "FREE_PARTS", scenario.floor))
+                stack.enter_context(mock.patch.object(wiring, "MemoryBudget", self._memory))
+                stack.enter_context(mock.patch.object(invocations, "FREE_PARTS", scenario.floor))
                 stack.enter_context(mock.patch.object(staged, "PAGE", scenario.page))
                 asyncio.set_event_loop(self.loop)
                 self.loop.run_until_complete(self._lives())

@@ -8,7 +8,7 @@ import anyio
 import botocore.exceptions as foreign
 
 from dispatcher.aws.error_mapping import is_clock_error, translate
-from dispatcher.aws.preflight import staging
+from dispatcher.aws.preflight import staging_bucket as staging
 from dispatcher.aws.session import Access, Clients, open_clients, open_control_plane
 from dispatcher.config.settings import Config
 from dispatcher.errors import CallError, Denied, DispatcherError, Throttled, Transient

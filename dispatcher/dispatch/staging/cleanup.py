@@ -13,7 +13,7 @@ import anyio
 from dispatcher import failpoints
 from dispatcher.aws.location import parse_location
 from dispatcher.aws.requests import Location
-from dispatcher.dispatch.staging.object_cache import ObjectCache
+from dispatcher.dispatch.staging.known_objects import KnownObjects
 from dispatcher.errors import CallError, Denied, Rejected
 from dispatcher.ledger.staged_objects import StagedObjects
 from dispatcher.observe.events import Observer, PayloadStaged, StagingAction
@@ -52,7 +52,7 @@ class StagedObjectCleanup:
         *,
         staged: StagedObjects,
         remover: Remover,
-        cache: ObjectCache,
+        cache: KnownObjects,
         observe: Observer,
         is_enabled: bool,
     ) -> None:

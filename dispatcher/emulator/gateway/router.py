@@ -17,7 +17,7 @@ from dispatcher.emulator.auth.caller import (
 )
 from dispatcher.emulator.auth.verification import Account, verify
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.gateway.fault_points import NO_CALL_FAULT, CallFault, CallFaults
+from dispatcher.emulator.gateway.fault_types import NO_CALL_FAULT, CallFault, CallFaults
 from dispatcher.emulator.gateway.service import Service
 from dispatcher.emulator.http.blob import SPOOL_BYTES
 from dispatcher.emulator.http.message import (

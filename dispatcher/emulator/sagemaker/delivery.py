@@ -14,7 +14,7 @@ from dispatcher.emulator.s3.store import ObjectStore, StoredObject
 from dispatcher.emulator.sagemaker.accepted_log import AcceptedLog
 from dispatcher.emulator.sagemaker.endpoint import Failure
 from dispatcher.emulator.sagemaker.events import expired_event, failure_event, success_event
-from dispatcher.emulator.sagemaker.fault_points import EndpointFaults
+from dispatcher.emulator.sagemaker.fault_types import EndpointFaults
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 from dispatcher.emulator.sns.topics import Topics
 

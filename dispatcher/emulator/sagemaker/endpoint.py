@@ -20,7 +20,7 @@ from dispatcher.emulator.models.model import (
 )
 from dispatcher.emulator.models.text_stats import text_stats
 from dispatcher.emulator.sagemaker.backlog import Backlog
-from dispatcher.emulator.sagemaker.fault_points import EndpointFaults
+from dispatcher.emulator.sagemaker.fault_types import EndpointFaults
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 
 _QUICK = (echo, text_stats)

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from dispatcher.emulator.clock import Clock
-from dispatcher.emulator.sqs.fault_points import QueueFaults
+from dispatcher.emulator.sqs.fault_types import QueueFaults
 from dispatcher.emulator.sqs.queue import MessageQueue, StoredMessage
 
 ACCOUNT = "000000000000"

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dispatcher.emulator.clock import WallClock
-from dispatcher.emulator.faults.plan import FaultPlan
+from dispatcher.emulator.faults.decisions import FaultPlan
 from dispatcher.emulator.gateway.call import Call
 from dispatcher.emulator.http.blob import Blob
 from dispatcher.emulator.http.message import HttpRequest

@@ -3,7 +3,7 @@
 from typing import Final, Protocol
 
 from dispatcher.emulator.gateway.call import Call
-from dispatcher.emulator.gateway.fault_points import CallFaultPoints
+from dispatcher.emulator.gateway.fault_types import CallFaultPoints
 from dispatcher.emulator.http.message import Refusal
 from dispatcher.emulator.sqs.queue import StoredMessage
 

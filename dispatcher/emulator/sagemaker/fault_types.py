@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from dispatcher.emulator.gateway.fault_points import CallFaultPoints
+from dispatcher.emulator.gateway.fault_types import CallFaultPoints
 from dispatcher.emulator.http.message import Refusal
 from dispatcher.emulator.models.model import ModelResponse
 from dispatcher.emulator.sagemaker.call import INVOKE

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.settings import EmulatorSettings
-from dispatcher.emulator.models.load import load_model
+from dispatcher.emulator.models.loader import load_model
 from dispatcher.emulator.models.model import ModelRequest
 from dispatcher.emulator.server import Emulator
 from dispatcher.errors import ConfigError

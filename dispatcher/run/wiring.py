@@ -18,7 +18,7 @@ from dispatcher.dispatch.oversize import OversizeHandler
 from dispatcher.dispatch.probation import Probation
 from dispatcher.dispatch.resend import ResendQueue
 from dispatcher.dispatch.sender import Sender, SenderState
-from dispatcher.dispatch.staging.staging import Staging
+from dispatcher.dispatch.staging.stager import Stager
 from dispatcher.environment import Environment
 from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger.invocation import Planned
@@ -29,8 +29,8 @@ from dispatcher.observe.events import Observer
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
 from dispatcher.records.source import Source
+from dispatcher.retry.invocations import SplitBudget
 from dispatcher.retry.outage import OutageTimer
-from dispatcher.retry.outcomes import SplitBudget
 from dispatcher.run.settler import Settler, learned_batch_size
 from dispatcher.run.shutdown import Shutdown
 
@@ -116,7 +116,7 @@ class Stages:
     sender: Sender
     sender_state: SenderState
     probation: Probation
-    staging: Staging
+    staging: Stager
     listener: Listener | None
     event_queue: EventQueue | None
     sweeper: Sweeper
@@ -163,7 +163,7 @@ def build(config: Config, opened: Opened, *, observe: Observer, environment: Env
     )
     batch_size = learned_batch_size(ledger.tallies)
     resend = ResendQueue(ledger, now)
-    staging = Staging(
+    staging = Stager(
         settings=config.staging,
         retry=config.retry,
         select=config.packing.select,

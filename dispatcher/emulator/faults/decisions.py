@@ -19,20 +19,20 @@ from dispatcher.emulator.faults.corruption import (
     without_last_output,
 )
 from dispatcher.emulator.gateway.call import Call
-from dispatcher.emulator.gateway.fault_points import NO_CALL_FAULT, CallFault, CallFaultPoints
+from dispatcher.emulator.gateway.fault_types import NO_CALL_FAULT, CallFault, CallFaultPoints
 from dispatcher.emulator.http.message import Refusal
 from dispatcher.emulator.models.model import ModelResponse
-from dispatcher.emulator.s3 import fault_points as s3
-from dispatcher.emulator.sagemaker import fault_points as sagemaker
-from dispatcher.emulator.sagemaker.fault_points import (
+from dispatcher.emulator.s3 import fault_types as s3
+from dispatcher.emulator.sagemaker import fault_types as sagemaker
+from dispatcher.emulator.sagemaker.fault_types import (
     EVENT_ALONE,
     NO_INVOCATION_FAULT,
     InvocationFault,
     Publication,
 )
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
-from dispatcher.emulator.sns import fault_points as sns
-from dispatcher.emulator.sqs import fault_points as sqs
+from dispatcher.emulator.sns import fault_types as sns
+from dispatcher.emulator.sqs import fault_types as sqs
 from dispatcher.emulator.sqs.queue import StoredMessage
 
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)

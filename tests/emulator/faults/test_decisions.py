@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from dispatcher.completion.event import Completion, parse
 from dispatcher.config.faults import Fault, FaultSettings
-from dispatcher.emulator.faults.plan import FAULTS, FaultPlan
+from dispatcher.emulator.faults.decisions import FAULTS, FaultPlan
 from dispatcher.emulator.gateway.call import Call
-from dispatcher.emulator.gateway.fault_points import NO_CALL_FAULT
+from dispatcher.emulator.gateway.fault_types import NO_CALL_FAULT
 from dispatcher.emulator.models.model import ModelResponse
 from dispatcher.emulator.sagemaker.call import INVOKE
-from dispatcher.emulator.sagemaker.fault_points import (
+from dispatcher.emulator.sagemaker.fault_types import (
     NO_INVOCATION_FAULT,
     InvocationFault,
     Publication,

@@ -1,4 +1,4 @@
-"""The object cache: staged objects that are known to be there, and a lock for each in use."""
+"""Staged objects that this process wrote in the last hour, and a lock for each in use."""
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +21,7 @@ class _Lock:
     users: int = 0
 
 
-class ObjectCache:
+class KnownObjects:
     """Objects by their locations.
 
     Args:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from dispatcher.emulator.gateway.fault_points import CallFaultPoints
+from dispatcher.emulator.gateway.fault_types import CallFaultPoints
 from dispatcher.emulator.http.message import Refusal
 
 CALLS: Final = CallFaultPoints(

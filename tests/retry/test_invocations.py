@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from dispatcher.config.retry import InvocationRetrySettings, OutcomeRetrySettings, RetrySettings
 from dispatcher.reasons import Reason
-from dispatcher.retry.outcomes import (
+from dispatcher.retry.invocations import (
     FREE_PARTS,
     DeadLetter,
     Next,

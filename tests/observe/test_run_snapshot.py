@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.observe.meter import FixedLevels, Meter
-from dispatcher.observe.snapshot import Pace, take
+from dispatcher.observe.run_snapshot import Pace, take
 
 
 def test_a_steady_rate_is_right_from_the_second_look_on() -> None:

@@ -1,4 +1,4 @@
-"""Staging: payloads that do not fit inline are put into S3 before the call."""
+"""The stager: payloads that do not fit inline are put into S3, each content once."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +14,7 @@ from dispatcher.aws.requests import Location, PutOptions, tagging_of
 from dispatcher.config.packing import StagingSettings
 from dispatcher.config.retry import RetrySettings
 from dispatcher.dispatch.staging.cleanup import Remover, StagedObjectCleanup
-from dispatcher.dispatch.staging.object_cache import ObjectCache
+from dispatcher.dispatch.staging.known_objects import KnownObjects
 from dispatcher.dispatch.staging.upload import PART_BYTES, Uploader, Writer
 from dispatcher.environment import Environment
 from dispatcher.errors import CallError, Denied, NotThere, Rejected, ServiceFailed, Transient
@@ -38,7 +38,7 @@ NOT_ENCODABLE = "NotEncodable"
 """Code of the error for a record that its encoding cannot carry."""
 
 
-class StagingObjects(Writer, Remover, Protocol):
+class StagingCalls(Writer, Remover, Protocol):
     """S3, where payloads are staged."""
 
     async def size(self, location: Location) -> int | None:
@@ -49,7 +49,7 @@ class StagingObjects(Writer, Remover, Protocol):
 
 
 @dataclass(slots=True, kw_only=True)
-class Staging:
+class Stager:
     """Puts payloads where the endpoint can read them, each content once.
 
     Attributes:
@@ -70,18 +70,18 @@ class Staging:
     select: str | None
     ledger: Ledger
     codec: Codec
-    objects: StagingObjects
+    objects: StagingCalls
     memory: MemoryBudget
     observe: Observer
     environment: Environment
     cleanup: StagedObjectCleanup = field(init=False)
-    _cache: ObjectCache = field(init=False)
+    _cache: KnownObjects = field(init=False)
     _options: PutOptions = field(init=False)
     _uploader: Uploader = field(init=False)
 
     def __post_init__(self) -> None:
         """Prepare what all uploads share."""
-        self._cache = ObjectCache(self.environment.monotonic)
+        self._cache = KnownObjects(self.environment.monotonic)
         self.cleanup = StagedObjectCleanup(
             staged=self.ledger.staged,
             remover=self.objects,
