@@ -6,7 +6,7 @@ import math
 from dispatcher.aws.preflight.lifecycle import rule_of
 from dispatcher.config.retry import InvocationRetrySettings
 from dispatcher.config.settings import Config
-from dispatcher.dispatch.staging.known_objects import KNOWN_SECONDS
+from dispatcher.dispatch.staging.recent_writes import KNOWN_SECONDS
 from dispatcher.retry.invocations import BACKOFF_CAP_SECONDS
 
 _DAY_SECONDS = 86_400

@@ -32,7 +32,7 @@ from dispatcher.ledger.payloads.payloads import unreadable_payload
 from dispatcher.observe.events import InvocationRetried, InvocationSplit, Observer
 from dispatcher.packing.response_split import decompressed_size
 from dispatcher.retry.invocations import RetryInvocation, SplitBudget, after_failed_invocation
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from dispatcher.flow.channel import send_eagerly
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.observe.events import CompletionsHeard, Observer
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 
 _PAUSE_SECONDS = 1.0
 """Wait after a failed call to the queue; the sweep goes on meanwhile."""

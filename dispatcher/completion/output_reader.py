@@ -15,7 +15,7 @@ from dispatcher.errors import CallError, Denied, NotThere, Rejected
 from dispatcher.flow.budget import Reservation
 from dispatcher.ledger.invocation import Entry
 from dispatcher.reasons import Reason
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 
 _READS = 5
 """Tries to read an object before it is left to a later event or sweep."""

@@ -11,7 +11,7 @@ from dispatcher.connectors.sink import Sink
 from dispatcher.connectors.sqs.sink import SinkQueue, SqsSink
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 
 
 @contextmanager

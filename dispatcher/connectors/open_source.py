@@ -11,7 +11,7 @@ from dispatcher.connectors.sqs.message import SourceQueue
 from dispatcher.connectors.sqs.source import SqsSource
 from dispatcher.environment import Environment
 from dispatcher.records.source import MessageLog, Source
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 
 
 def open_source(

@@ -30,7 +30,7 @@ from dispatcher.packing.values import NotEncodableError
 from dispatcher.reasons import Reason
 from dispatcher.retry.backoff import backoff
 from dispatcher.retry.calls import FailedCall, GiveUp, Stop, after_failed_call
-from dispatcher.retry.outage import OutageTimer, outage
+from dispatcher.retry.outage_timer import OutageTimer, outage
 
 _REASONS: dict[CallResult, Reason] = {
     "transient": Reason.CALL_TRANSIENT,

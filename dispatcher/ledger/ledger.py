@@ -13,6 +13,7 @@ from dispatcher.ledger import ids
 from dispatcher.ledger.group_commit import GroupCommit
 from dispatcher.ledger.ids import InvocationNumbers
 from dispatcher.ledger.invocation import Entry, Planned, RecordRef
+from dispatcher.ledger.levels import LedgerStatistics, collect
 from dispatcher.ledger.message_log import LedgerMessageLog
 from dispatcher.ledger.operations import (
     Accept,
@@ -32,7 +33,6 @@ from dispatcher.ledger.replay import ReplayFilter
 from dispatcher.ledger.resumption import resume
 from dispatcher.ledger.staged_objects import StagedObjects
 from dispatcher.ledger.states import Move, State, step
-from dispatcher.ledger.statistics import LedgerStatistics, collect
 from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.ledger.table import InvocationTable
 from dispatcher.ledger.watermark import Watermark, adjoining

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from dispatcher.retry.outage import OutageEvent
+from dispatcher.retry.outage_timer import OutageEvent
 
 Phase: TypeAlias = Literal["starting", "running", "draining", "ended"]
 

@@ -23,7 +23,7 @@ from dispatcher.observe.events import (
     SweepRequested,
 )
 from dispatcher.observe.histogram import Histogram
-from dispatcher.retry.outage import RequestFailed, TroubleBegan, TroubleEnded
+from dispatcher.retry.outage_timer import RequestFailed, TroubleBegan, TroubleEnded
 
 _Total: TypeAlias = Counter[str]
 

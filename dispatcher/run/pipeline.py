@@ -42,7 +42,7 @@ from dispatcher.ledger.replacement import PARTS, SPLIT
 from dispatcher.observe.events import Observer, PhaseChanged, RunStarted
 from dispatcher.observe.meter import Meter
 from dispatcher.packing.codec import Codec
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 from dispatcher.run.compatibility import check_compatible, payload_settings, run_settings
 from dispatcher.run.wiring import Opened, RunLevels, Stages, build
 

@@ -30,7 +30,7 @@ from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer
 from dispatcher.records.source import Source
 from dispatcher.retry.invocations import SplitBudget
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 from dispatcher.run.settler import Settler, learned_batch_size
 from dispatcher.run.shutdown import Shutdown
 

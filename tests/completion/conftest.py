@@ -26,7 +26,7 @@ from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel
 from dispatcher.records.record import Position, Record
 from dispatcher.retry.invocations import RetryInvocation, SplitBudget
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 from tests.doubles import FakeObjects, ScriptedQueue
 from tests.payloads import joined
 from tests.virtual_time import (

@@ -19,7 +19,7 @@ from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.reasons import Reason
 from dispatcher.records.record import Position
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 
 URL = "https://sqs.eu-west-1.amazonaws.com/1/out"
 COMPLETED = Outcome(Position("in", 0, 1, 1), "a", "completed", b"1", None, input=b"2")

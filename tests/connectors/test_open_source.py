@@ -16,7 +16,7 @@ from dispatcher.connectors.sqs.source import SqsSource
 from dispatcher.environment import Environment
 from dispatcher.records.record import Record
 from dispatcher.records.source import Source
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 from tests.connectors.sqs.queue import URL, Log
 from tests.doubles import FakeQueue
 

@@ -21,7 +21,7 @@ from dispatcher.connectors.sqs.sink import SqsSink
 from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.records.record import Position
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 from tests.contracts.conftest import Place
 
 TEXTS = ["", "é日本🙂", "\ufffe\uffff\ufffd", "a\nb\tc\u2028", '"\\', "x" * 200_000, "</a>&amp;"]

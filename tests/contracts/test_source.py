@@ -30,7 +30,7 @@ from dispatcher.environment import Environment
 from dispatcher.records import json_records
 from dispatcher.records.record import Item, Record, Unreadable
 from dispatcher.records.source import START, Mark, Source
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 from tests.connectors.sqs.queue import Log
 from tests.contracts.conftest import Place
 

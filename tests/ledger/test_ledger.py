@@ -18,12 +18,12 @@ from dispatcher.ledger.check.status import read_status
 from dispatcher.ledger.ids import filename
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
+from dispatcher.ledger.levels import LedgerStatistics
 from dispatcher.ledger.operations import Remember, SinkMark
 from dispatcher.ledger.outcome import Settlement
 from dispatcher.ledger.payloads.spool import Spool
 from dispatcher.ledger.replay import Seen
 from dispatcher.ledger.states import State
-from dispatcher.ledger.statistics import LedgerStatistics
 from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.packing.parcel import Parcel
 from dispatcher.reasons import Reason

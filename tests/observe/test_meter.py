@@ -23,7 +23,7 @@ from dispatcher.observe.events import (
 from dispatcher.observe.meter import Meter
 from dispatcher.observe.summary import RunSummary, summary_json
 from dispatcher.reasons import Reason
-from dispatcher.retry.outage import RequestFailed, TroubleBegan, TroubleEnded
+from dispatcher.retry.outage_timer import RequestFailed, TroubleBegan, TroubleEnded
 
 EVENTS: list[Event] = [
     RunStarted(

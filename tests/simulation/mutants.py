@@ -26,7 +26,7 @@ from dispatcher.dispatch.acceptance import AcceptanceProbe
 from dispatcher.dispatch.intake import Intake
 from dispatcher.dispatch.staging import stager
 from dispatcher.dispatch.staging.cleanup import StagedObjectCleanup
-from dispatcher.dispatch.staging.known_objects import KnownObjects
+from dispatcher.dispatch.staging.recent_writes import RecentWrites
 from dispatcher.flow.budget import Reservation
 from dispatcher.ledger import ids, ledger
 from dispatcher.ledger import replacement as renewal
@@ -287,7 +287,7 @@ MUTANTS: dict[str, Mutant] = {
     "pair outputs with ids by their order": _with(answers, "_in_order", _by_position),
     "delete what others still use": _with(StagedObjects, "_unused", _discard_when_one_is_closed),
     "delete what is staged again": _with(StagedObjects, "is_used", lambda *_: False),
-    "take deleted objects to be there": _with(KnownObjects, "forget", lambda *_: None),
+    "take deleted objects to be there": _with(RecentWrites, "forget", lambda *_: None),
     "forget to discard": _with(StagedObjects, "close", lambda *_: []),
     "forget discarded objects in a crash": _with(SqliteStore, "_discard", lambda *_: None),
     "forget what earlier processes discarded": _with(SqliteStore, "discarded", lambda *_: []),

@@ -41,7 +41,7 @@ from dispatcher.errors import Denied
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.observe.events import CompletionFound, EventOutageBegan, Observer
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 from dispatcher.retry.token_bucket import TokenBucket
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.retry.backoff import backoff
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 
 CALLS = 8
 """Calls at once."""

@@ -21,7 +21,7 @@ from dispatcher.errors import CallError, ConfigError, DispatcherError, Rejected
 from dispatcher.records.record import Held, Item, Position
 from dispatcher.records.source import Mark, MessageLog
 from dispatcher.retry.backoff import backoff
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 
 VISIBILITY_SECONDS = 30
 """Visibility time-out of a queue whose attributes may not be read: SQS's default (D)."""

@@ -13,7 +13,7 @@ import anyio
 from dispatcher import failpoints
 from dispatcher.aws.location import parse_location
 from dispatcher.aws.requests import Location
-from dispatcher.dispatch.staging.known_objects import KnownObjects
+from dispatcher.dispatch.staging.recent_writes import RecentWrites
 from dispatcher.errors import CallError, Denied, Rejected
 from dispatcher.ledger.staged_objects import StagedObjects
 from dispatcher.observe.events import Observer, PayloadStaged, StagingAction
@@ -52,7 +52,7 @@ class StagedObjectCleanup:
         *,
         staged: StagedObjects,
         remover: Remover,
-        cache: KnownObjects,
+        cache: RecentWrites,
         observe: Observer,
         is_enabled: bool,
     ) -> None:

@@ -14,7 +14,7 @@ from dispatcher.aws.requests import Location, PutOptions, tagging_of
 from dispatcher.config.packing import StagingSettings
 from dispatcher.config.retry import RetrySettings
 from dispatcher.dispatch.staging.cleanup import Remover, StagedObjectCleanup
-from dispatcher.dispatch.staging.known_objects import KnownObjects
+from dispatcher.dispatch.staging.recent_writes import RecentWrites
 from dispatcher.dispatch.staging.upload import PART_BYTES, Uploader, Writer
 from dispatcher.environment import Environment
 from dispatcher.errors import CallError, Denied, NotThere, Rejected, ServiceFailed, Transient
@@ -75,13 +75,13 @@ class Stager:
     observe: Observer
     environment: Environment
     cleanup: StagedObjectCleanup = field(init=False)
-    _cache: KnownObjects = field(init=False)
+    _cache: RecentWrites = field(init=False)
     _options: PutOptions = field(init=False)
     _uploader: Uploader = field(init=False)
 
     def __post_init__(self) -> None:
         """Prepare what all uploads share."""
-        self._cache = KnownObjects(self.environment.monotonic)
+        self._cache = RecentWrites(self.environment.monotonic)
         self.cleanup = StagedObjectCleanup(
             staged=self.ledger.staged,
             remover=self.objects,

@@ -23,7 +23,7 @@ from dispatcher.errors import CallError, Denied, Rejected, RunStopped, Throttled
 from dispatcher.flow.content import FileSlice
 from dispatcher.ledger.outcome import Outcome
 from dispatcher.records.record import Position
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 
 URL = "https://sqs.eu-west-1.amazonaws.com/1/out"
 Wrong = CallError | Denied | dict[int, CallError] | None

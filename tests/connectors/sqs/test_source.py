@@ -14,7 +14,7 @@ from dispatcher.environment import Environment
 from dispatcher.errors import CallError, ConfigError, Denied, Rejected, RunStopped
 from dispatcher.records.record import Item, Position, Record
 from dispatcher.records.source import Source
-from dispatcher.retry.outage import OutageTimer
+from dispatcher.retry.outage_timer import OutageTimer
 from tests.connectors.sqs.queue import FAILED, URL, Log
 from tests.doubles import STALE, FakeQueue
 from tests.virtual_time import now

@@ -17,7 +17,7 @@ from dispatcher import failpoints, limits
 from dispatcher.aws.location import parse_location
 from dispatcher.aws.requests import InvokeRequest, PutOptions
 from dispatcher.config.packing import Encoding
-from dispatcher.dispatch.staging import known_objects
+from dispatcher.dispatch.staging import recent_writes
 from dispatcher.dispatch.staging.upload import PART_BYTES
 from dispatcher.errors import (
     Denied,
@@ -246,7 +246,7 @@ async def test_it_is_found_out_again_after_a_time(
 
 
 async def test_what_is_remembered_is_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_objects, "_MAX_KNOWN", 3)
+    monkeypatch.setattr(recent_writes, "_MAX_KNOWN", 3)
     for number in range(10):
         (planned,) = await plan(scene, b"%d" % number)
         await scene.staging.stage(scene.entry(planned))

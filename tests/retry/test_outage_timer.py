@@ -3,7 +3,7 @@
 import pytest
 
 from dispatcher.errors import RunStopped, Transient
-from dispatcher.retry.outage import (
+from dispatcher.retry.outage_timer import (
     OutageEvent,
     OutageTimer,
     RequestFailed,

@@ -21,7 +21,7 @@ class _Lock:
     users: int = 0
 
 
-class KnownObjects:
+class RecentWrites:
     """Objects by their locations.
 
     Args:
