@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from dispatcher.observe.events import EventKind
-    from tests.completion.conftest import Scene
+    from tests.completion.scene import Scene
 
 
 async def test_an_event_is_matched_by_its_id_or_by_the_place_of_its_output(scene: Scene) -> None:

@@ -13,108 +13,19 @@ from dispatcher.completion.event import Completion, Kind
 from dispatcher.completion.joiner import Claimed
 from dispatcher.errors import (
     CallError,
-    Denied,
-    NotThere,
-    Rejected,
     StateError,
     Throttled,
     Transient,
 )
 from dispatcher.flow.budget import MemoryBudget
-from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.outcome import Meta, Settlement
 from dispatcher.ledger.states import State
+from tests.completion.scene import completed
 
 if TYPE_CHECKING:
-    from tests.completion.conftest import OpenScene, Scene
+    from tests.completion.scene import OpenScene, Scene
 
 LINES = {"framing": "lines", "max_records": 10}
-
-
-def completed(entry: Entry, location: str | None = None, body: bytes | None = None) -> Completion:
-    at = parse_location(location) if location else None
-    return Completion("completed", entry.planned.id, at, body, "application/json" if body else None)
-
-
-async def test_an_answer_in_the_event_needs_no_object(scene: Scene) -> None:
-    (entry,) = await scene.accepted()
-    outcomes = await scene.join(entry, completed(entry, "s3://out/x.out", b'{"y": 1}'))
-    assert outcomes is not None
-    (outcome,) = outcomes
-    assert (outcome.status, outcome.key, outcome.attempts) == ("completed", "key-0", 1)
-    assert (outcome.output, outcome.output_type) == (b'{"y": 1}', "application/json")
-    assert (outcome.input, outcome.meta) == (None, None)
-    assert outcome.position == entry.record_refs[0].position
-    assert scene.bucket.opened == []
-
-
-@pytest.mark.parametrize("told", [True, False], ids=["by-event", "by-202"])
-async def test_an_answer_in_the_object(scene: Scene, told: bool) -> None:
-    (entry,) = await scene.accepted()
-    location = "s3://elsewhere/x.out" if told else scene.output_of(entry)
-    scene.bucket.objects[location] = b"a,b\n", "text/csv"
-    outcomes = await scene.join(entry, completed(entry, location if told else None))
-    assert outcomes is not None
-    assert (outcomes[0].output, outcomes[0].output_type) == (b"a,b\n", "text/csv")
-    assert scene.bucket.opened == [location]
-
-
-async def test_an_object_that_is_late_is_waited_for(scene: Scene) -> None:
-    (entry,) = await scene.accepted()
-    scene.bucket.objects[scene.output_of(entry)] = b"1", None
-    scene.bucket.open_faults = [NotThere("not yet"), NotThere("not yet"), Throttled("slow")]
-    scene.bucket.read_faults = [Transient("cut off")]
-    began = anyio.current_time()
-    outcomes = await scene.join(entry, completed(entry))
-    assert outcomes is not None
-    assert outcomes[0].output == b"1"
-    assert anyio.current_time() - began == pytest.approx(0.2 + 0.4 + 0.6 + 0.8)
-
-
-async def test_an_object_that_never_comes_is_a_dead_letter(scene: Scene) -> None:
-    (entry,) = await scene.accepted()
-    outcomes = await scene.join(entry, completed(entry))
-    assert outcomes is not None
-    assert (outcomes[0].status, outcomes[0].reason) == ("failed", "output_missing")
-    assert scene.output_of(entry) in outcomes[0].message
-    assert outcomes[0].input == b'{"n":0}'
-    assert len(scene.bucket.opened) == 5
-
-
-async def test_an_event_without_any_location_is_a_dead_letter(scene: Scene) -> None:
-    (entry,) = await scene.plan(1)
-    outcomes = await scene.join(entry, completed(entry))
-    assert outcomes is not None
-    assert (outcomes[0].reason, outcomes[0].input) == ("output_missing", b'{"n":0}')
-
-
-async def test_an_object_that_is_refused_is_a_dead_letter_at_once(scene: Scene) -> None:
-    (entry,) = await scene.accepted()
-    scene.bucket.open_faults = [Rejected("InvalidObjectState: archived")]
-    outcomes = await scene.join(entry, completed(entry))
-    assert outcomes is not None
-    assert (outcomes[0].reason, len(scene.bucket.opened)) == ("output_unreadable", 1)
-
-
-async def test_denied_stops_the_run(scene: Scene) -> None:
-    (entry,) = await scene.accepted()
-    scene.bucket.open_faults = [Denied("s3:GetObject")]
-    with pytest.raises(Denied, match="s3:GetObject"):
-        await scene.join(entry, completed(entry))
-
-
-async def test_an_output_that_is_too_large_is_not_read(open_scene: OpenScene) -> None:
-    async with open_scene(completion={"max_output": 10}) as scene:
-        large, fits = await scene.accepted(2)
-        scene.bucket.objects[scene.output_of(large)] = b"x" * 11, None
-        scene.bucket.objects[scene.output_of(fits)] = b"x" * 10, None
-        outcomes = await scene.join(large, completed(large))
-        assert outcomes is not None
-        assert outcomes[0].reason == "output_too_large"
-        assert "11 bytes, more than completion.max_output (10)" in outcomes[0].message
-        outcomes = await scene.join(fits, completed(fits))
-        assert outcomes is not None
-        assert outcomes[0].status == "completed"
 
 
 async def test_answers_to_several_records_are_paired_in_order(open_scene: OpenScene) -> None:
@@ -165,14 +76,6 @@ async def test_a_failure_tells_what_the_container_said(
     (outcome,) = outcomes
     assert (outcome.status, outcome.message) == ("failed", message)
     assert outcome.input == b'{"n":0}'
-
-
-async def test_a_failure_without_any_object_asks_for_none(scene: Scene) -> None:
-    (entry,) = await scene.plan(1)
-    outcomes = await scene.join(entry, Completion("failed", entry.planned.id, None))
-    assert outcomes is not None
-    assert outcomes[0].reason == "model_server_error"
-    assert scene.bucket.opened == []
 
 
 async def test_expired(scene: Scene) -> None:
@@ -243,16 +146,6 @@ async def test_a_payload_that_is_read_again_holds_its_outcome_back(scene: Scene)
     (entry,) = await scene.accepted()
     entry.payload = None
     assert await scene.join(entry, completed(entry, body=b"1")) is None
-
-
-async def test_a_second_try_does_not_wait_for_the_memory_of_the_first(scene: Scene) -> None:
-    scene.memory = scene.joiner.memory = MemoryBudget(100)
-    (entry,) = await scene.accepted()
-    scene.bucket.objects[scene.output_of(entry)] = b"x" * 80, None
-    scene.bucket.read_faults = [Transient("cut off")]
-    outcomes = await scene.join(entry, completed(entry))
-    assert outcomes is not None
-    assert outcomes[0].output == b"x" * 80
 
 
 async def test_an_answer_keeps_its_memory_until_it_is_written(scene: Scene) -> None:

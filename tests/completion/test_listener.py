@@ -13,7 +13,7 @@ from dispatcher.completion.listener import Listener, acknowledge
 from dispatcher.errors import CallError, Denied, Rejected, Throttled, Transient
 
 if TYPE_CHECKING:
-    from tests.completion.conftest import OpenScene, Scene
+    from tests.completion.scene import OpenScene, Scene
 
 FOREIGN = json.dumps({"invocationStatus": "Completed", "inferenceId": "somebody-elses"})
 TEST = json.dumps({"eventSource": "aws:sagemaker", "eventName": "TestNotification"})

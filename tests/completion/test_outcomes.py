@@ -20,7 +20,7 @@ from dispatcher.records.record import Position, Record
 
 if TYPE_CHECKING:
     from dispatcher.ledger.invocation import Entry
-    from tests.completion.conftest import OpenScene, Scene
+    from tests.completion.scene import OpenScene, Scene
 
 GZIP = "application/json; encoding=gzip"
 

@@ -16,7 +16,7 @@ from dispatcher.ledger.states import State
 from dispatcher.retry.invocations import RetryInvocation
 
 if TYPE_CHECKING:
-    from tests.completion.conftest import OpenScene, Scene
+    from tests.completion.scene import OpenScene, Scene
 
 SERVER = "ClientError: Received server error (500) from model."
 CLIENT = "ClientError: Received client error (400) from model."

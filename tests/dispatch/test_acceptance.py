@@ -10,7 +10,7 @@ from dispatcher.dispatch.acceptance import AcceptanceProbe
 from dispatcher.errors import Transient
 
 if TYPE_CHECKING:
-    from tests.dispatch.conftest import OpenScene, Scene
+    from tests.dispatch.scene import OpenScene, Scene
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from dispatcher.records.source import Mark
 from tests.payloads import codec
 
 if TYPE_CHECKING:
-    from tests.dispatch.conftest import OpenScene, Scene
+    from tests.dispatch.scene import OpenScene, Scene
 
 LINES: dict[str, object] = {"framing": "lines", "max_records": 3, "linger": "500ms"}
 

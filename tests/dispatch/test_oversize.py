@@ -11,10 +11,10 @@ from dispatcher.ledger.invocation import Planned
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.parcel import Parcel
 from dispatcher.packing.values import Format, NotEncodableError
-from tests.dispatch.conftest import record
+from tests.dispatch.scene import record
 
 if TYPE_CHECKING:
-    from tests.dispatch.conftest import OpenScene, Scene
+    from tests.dispatch.scene import OpenScene, Scene
 
 PACKED = {"framing": "lines", "max_records": 10}
 

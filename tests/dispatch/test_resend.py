@@ -13,7 +13,7 @@ from dispatcher.dispatch.resend import ResendQueue
 from dispatcher.ledger.invocation import Planned
 
 if TYPE_CHECKING:
-    from tests.dispatch.conftest import OpenScene, Scene
+    from tests.dispatch.scene import OpenScene, Scene
 
 
 @dataclass

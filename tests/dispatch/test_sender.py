@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ from dispatcher.ledger.states import State
 from dispatcher.packing.large_payload import digest_of_payload
 
 if TYPE_CHECKING:
-    from tests.dispatch.conftest import OpenScene, Scene
+    from tests.dispatch.scene import OpenScene, Scene
 
 UNKNOWN = OutcomeUnknown("no answer", code="NoAnswer")
 
@@ -378,37 +377,3 @@ async def test_memory_is_given_back_whatever_happens(scene: Scene) -> None:
     scene.service.script = [Throttled("slow"), UNKNOWN, Rejected("no"), None]
     await scene.send(await scene.plan(3))
     assert scene.memory.free == scene.memory.capacity
-
-
-@pytest.fixture
-async def unbegun(open_scene: OpenScene) -> AsyncIterator[Scene]:
-    """Return a run of which the service has accepted nothing yet."""
-    async with open_scene(begun=False) as made:
-        yield made
-
-
-async def test_what_is_refused_for_all_becomes_no_dead_letter(unbegun: Scene) -> None:
-    unbegun.service.always = Rejected("ValidationError: not an asynchronous endpoint", code="X")
-    with pytest.raises(RunStopped, match=r"first 10 requests were all refused.*not an async"):
-        await unbegun.send(await unbegun.plan(20))
-
-
-async def test_refusals_before_the_first_acceptance_are_settled_after_it(unbegun: Scene) -> None:
-    unbegun.service.script = [Rejected("no", code="X")] * 3
-    refused = await unbegun.send(await unbegun.plan(5))
-    assert [settlement.outcomes[0].key for settlement in refused] == ["key-0", "key-1", "key-2"]
-
-
-async def test_refusals_of_a_whole_small_input_are_settled_at_its_end(unbegun: Scene) -> None:
-    unbegun.service.always = Rejected("no", code="X")
-    refused = await unbegun.send(await unbegun.plan(3))
-    assert len(refused) == 3
-
-
-async def test_refusals_at_a_stop_are_left_to_the_next_process(unbegun: Scene) -> None:
-    unbegun.probation.is_stopping = True
-    unbegun.service.always = Rejected("no", code="X")
-    planned = await unbegun.plan(3)
-    assert await unbegun.send(planned) == []
-    assert not any(unbegun.entry(one).claimed for one in planned)
-    await unbegun.ledger.wait_until_idle()  # nobody waits for them

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.observe.histogram import Histogram
-from dispatcher.observe.meter import Meter
-from dispatcher.observe.metrics import CALL_BUCKETS, COMPLETION_BUCKETS, MeterCollector
+from dispatcher.observe.metrics import COMPLETION_BUCKETS
 
 DURATIONS = st.lists(st.floats(1e-6, 100_000), min_size=1, max_size=100)
 
@@ -43,15 +42,3 @@ def test_its_size_is_bounded_by_the_range() -> None:
     for i in range(1, 20_000):
         histogram.add(i / 100)
     assert len(histogram._buckets) < 600
-
-
-def test_bounds_ascend() -> None:
-    assert list(CALL_BUCKETS) == sorted(set(CALL_BUCKETS))
-    assert list(COMPLETION_BUCKETS) == sorted(set(COMPLETION_BUCKETS))
-
-
-def test_every_counter_of_the_meter_is_a_metric() -> None:
-    meter = Meter(bytes_expected=1)
-    names = " ".join(metric.name for metric in MeterCollector(meter).collect())
-    for part in ("read", "completed", "dead", "repeated", "outstanding", "on_wire", "events"):
-        assert part in names

@@ -11,52 +11,13 @@ import pytest
 from dispatcher.aws.requests import Location
 from dispatcher.completion.joiner import Claimed
 from dispatcher.completion.sweep import sweeper as module
-from dispatcher.completion.sweep.observations import Observations
-from dispatcher.completion.sweep.prober import Prober
-from dispatcher.completion.sweep.schedule import LIST_FROM, Probe
-from dispatcher.completion.sweep.sweeper import Sweeper
 from dispatcher.errors import Denied, RunStopped, Throttled, Transient
 from dispatcher.ledger.invocation import Entry
-from dispatcher.retry.token_bucket import TokenBucket
-from tests.completion.conftest import make_sweeper
+from tests.completion.scene import DEADLINE_SECONDS, QUEUE, found, make_sweeper, sweep_for
 from tests.virtual_time import monotonic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.completion.conftest import OpenScene, Scene
-
-PATIENCE = 21_600 + 900 + 60
-QUEUE = {"queue_url": "https://sqs/events"}
-
-
-@pytest.fixture
-async def scene(open_scene: OpenScene) -> AsyncIterator[Scene]:
-    """Return a run that has a queue, from which nothing is heard in these tests."""
-    async with open_scene(completion=QUEUE) as made:
-        yield made
-
-
-def sweeper(scene: Scene) -> Sweeper:
-    return make_sweeper(scene)
-
-
-def drained() -> anyio.Event:
-    event = anyio.Event()
-    event.set()
-    return event
-
-
-async def found(scene: Scene, by: Sweeper | None = None) -> list[tuple[Entry, str]]:
-    return [(entry, one.kind) for entry, one in await (by or sweeper(scene)).sweep()]
-
-
-async def sweep_for(scene: Scene, seconds: float, by: Sweeper | None = None) -> list[Claimed]:
-    claims, to_join = anyio.create_memory_object_stream[Claimed](10_000)
-    with to_join:
-        with anyio.move_on_after(seconds):
-            await (by or sweeper(scene)).run(claims, drained())
-        return [one async for one in to_join]
+    from tests.completion.scene import OpenScene, Scene
 
 
 async def test_a_few_are_looked_at_singly(scene: Scene) -> None:
@@ -66,7 +27,7 @@ async def test_a_few_are_looked_at_singly(scene: Scene) -> None:
     assert await found(scene) == []
     assert scene.bucket.looks == []
     await anyio.sleep(1)
-    ((one, completion),) = await sweeper(scene).sweep()
+    ((one, completion),) = await make_sweeper(scene).sweep()
     assert one is entries[1]
     assert (completion.kind, completion.invocation) == ("completed", one.planned.id)
     assert str(completion.location) == scene.output_of(one)
@@ -74,19 +35,6 @@ async def test_a_few_are_looked_at_singly(scene: Scene) -> None:
     scene.ledger.claim(one)
     assert await found(scene) == [], "and not again so soon"
     assert scene.meter.sweep_requests == {"head": 5}
-
-
-async def test_many_of_one_folder_are_listed(scene: Scene) -> None:
-    entries = await scene.accepted(LIST_FROM + 2)
-    there, failed, missing = entries[:-2], entries[-2], entries[-1]
-    for one in there:
-        scene.bucket.objects[scene.output_of(one)] = b"1", None
-    scene.bucket.objects[scene.failure_of(failed)] = b"no", None
-    await anyio.sleep(60)
-    assert await found(scene) == [*((one, "completed") for one in there), (failed, "failed")]
-    assert scene.bucket.pages == [f"s3://out/results/{entries[0].planned.shard}/"]
-    assert scene.bucket.looks == [scene.failure_of(one) for one in (failed, missing)]
-    assert scene.meter.sweep_requests == {"list": 1, "head": 2}
 
 
 @pytest.mark.parametrize(("complete", "requests"), [(True, 5), (False, 10)])
@@ -104,95 +52,17 @@ async def test_five_thousand_in_five_folders_cost_a_page_each(
         assert scene.meter.sweep_completions == (4999 if complete else 0)
 
 
-async def test_outputs_and_failures_of_one_folder_take_one_page(scene: Scene) -> None:
-    entries = await scene.plan(*[1] * 20)
-    for one in entries:
-        failure = scene.output_of(one).replace(".out", "-error.out")
-        scene.ledger.accept(one.planned, scene.now(), scene.output_of(one), failure)
-    for one in entries[5:]:
-        scene.bucket.objects[scene.output_of(one)] = b"1", None
-    scene.bucket.objects[str(entries[3].failure)] = b"no", None
-    await anyio.sleep(60)
-    assert (entries[3], "failed") in await found(scene)
-    assert scene.meter.sweep_requests == {"list": 1}
-
-
-async def test_a_full_page_is_no_proof_of_what_it_cannot_hold(scene: Scene) -> None:
-    entries = await scene.accepted(20)
-    folder = f"s3://out/results/{entries[0].planned.shard}/"
-    scene.bucket.objects |= {f"{folder}!{n}": (b"foreign", None) for n in range(1000)}
-    for one in entries[5:]:
-        scene.bucket.objects[scene.output_of(one)] = b"1", None
-    await anyio.sleep(60)
-    assert await found(scene) == [(one, "completed") for one in entries[5:]]
-    assert scene.meter.sweep_requests == {"list": 1, "head": 20 + 5}
-
-
 async def test_a_folder_of_the_services_own_is_never_listed(scene: Scene) -> None:
     entries = await scene.plan(*[1] * 40)
     for n, one in enumerate(entries):
         scene.ledger.accept(one.planned, scene.now(), f"s3://out/{n}.out", None)
     scene.bucket.objects["s3://out/3.out"] = b"1", None
     await anyio.sleep(60)
-    looking = sweeper(scene)
+    looking = make_sweeper(scene)
     assert await found(scene, looking) == [(entries[3], "completed")]
     assert await found(scene, looking) == []
     assert scene.bucket.pages == []
     assert scene.meter.sweep_requests == {"head": 40}
-
-
-async def test_single_looks_are_made_a_few_at_once(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await scene.accepted(10)
-    most = under_way = 0
-
-    async def slow(_location: Location) -> bool:
-        nonlocal most, under_way
-        under_way += 1
-        most = max(most, under_way)
-        await anyio.sleep(1)
-        under_way -= 1
-        return True
-
-    monkeypatch.setattr(scene.bucket, "exists", slow)
-    await anyio.sleep(60)
-    began = monotonic()
-    assert len(await found(scene)) == 10
-    assert (most, monotonic() - began) == (8, 2.0)
-
-
-async def test_a_refused_list_is_asked_once_and_each_is_looked_at(scene: Scene) -> None:
-    entries = await scene.accepted(20)
-    for one in entries[1:]:
-        scene.bucket.objects[scene.output_of(one)] = b"1", None
-    scene.bucket.page_faults = [Denied("s3:ListBucket")]
-    await anyio.sleep(45)
-    looking = sweeper(scene)
-    claims = await sweep_for(scene, 30, looking)
-    assert [one.entry for one in claims] == entries[1:]
-    assert scene.meter.sweep_requests == {"list": 1, "head": 21}
-    assert scene.meter.sweep_completions == 19
-    await scene.settle(*entries[1:])
-    more = await scene.accepted(20)
-    claims = await sweep_for(scene, 90, looking)
-    assert claims == []
-    assert scene.meter.sweep_requests["list"] == 1
-    assert scene.meter.sweep_requests["head"] > 21 + 2 * len(more)
-
-
-async def test_looks_keep_to_the_budget_and_nobody_waits_for_ever(open_scene: OpenScene) -> None:
-    async with open_scene(completion=QUEUE | {"sweep_budget": 5}) as scene:
-        entries = await scene.plan(*[1] * 200)
-        for n, one in enumerate(entries):
-            scene.ledger.accept(one.planned, scene.now(), f"s3://out/{n}.out", None)
-        await anyio.sleep(45)
-        for seconds in (15, 5, 10, 10):
-            before = scene.meter.sweep_requests.total()
-            await sweep_for(scene, seconds)
-            assert scene.meter.sweep_requests.total() - before <= 5 * (seconds + 1)
-        await sweep_for(scene, 25)
-        assert set(scene.bucket.looks) == {one.output for one in entries}
 
 
 async def test_in_haste_pages_are_read_for_fewer(open_scene: OpenScene) -> None:
@@ -209,7 +79,7 @@ async def test_who_is_settled_while_waiting_is_not_looked_for(open_scene: OpenSc
         for n, one in enumerate(entries):
             scene.ledger.accept(one.planned, scene.now(), f"s3://out/{n}.out", None)
         await anyio.sleep(60)
-        looking = sweeper(scene)
+        looking = make_sweeper(scene)
         await looking.sweep()
         assert scene.ledger.claim(entries[1])
         await looking.sweep()
@@ -225,7 +95,7 @@ async def test_a_scan_hands_on_the_most_urgent_and_the_next_one_the_others(
         entries += await scene.accepted()
         await anyio.sleep(1)
     await anyio.sleep(60)
-    looking = sweeper(scene)
+    looking = make_sweeper(scene)
     for count in (2, 4, 5, 5):
         await looking.sweep()
         looked_for = [one for one in entries if one.output in scene.bucket.looks]
@@ -248,30 +118,13 @@ async def test_scans_are_rare_where_there_is_much_to_scan(
     assert [later - earlier for earlier, later in pairwise(scans)] == [120.0] * 3
 
 
-async def test_a_bucket_that_may_not_be_listed_is_not_asked_by_what_was_planned_before(
-    scene: Scene,
-) -> None:
-    entries = await scene.accepted(2)
-    prober = Prober(
-        objects=scene.bucket,
-        budget=TokenBucket(50),
-        observe=scene.meter.observe,
-        now=scene.now,
-        refused={"out"},
-    )
-    observations = Observations()
-    folder = str(entries[0].output).rpartition("/")[0]
-    await prober.probe([Probe(folder, entries)], "output", observations)
-    assert (scene.meter.sweep_requests, observations.shows(entries[0].output)) == ({}, None)
-
-
 async def test_looks_that_were_to_be_repeated_are_forgotten_with_their_invocations(
     scene: Scene,
 ) -> None:
     (one,) = await scene.accepted()
     scene.bucket.look_faults = [Transient("503")]
     await anyio.sleep(60)
-    looking = sweeper(scene)
+    looking = make_sweeper(scene)
     await looking.sweep()
     assert list(looking._postponed) == [one.planned.number]
     assert scene.ledger.claim(one)
@@ -284,7 +137,7 @@ async def test_looks_that_were_to_be_repeated_are_forgotten_with_their_invocatio
 async def test_past_the_deadline_and_without_a_trace_is_expired(scene: Scene) -> None:
     late, arrived = await scene.accepted(2)
     scene.bucket.objects[scene.output_of(arrived)] = b"1", None
-    await anyio.sleep(PATIENCE - 0.01)
+    await anyio.sleep(DEADLINE_SECONDS - 0.01)
     assert await found(scene) == [(arrived, "completed")]
     await anyio.sleep(0.01)
     assert await found(scene) == [(late, "expired"), (arrived, "completed")]
@@ -302,7 +155,7 @@ async def test_the_deadline_follows_the_request(open_scene: OpenScene) -> None:
 
 async def test_the_last_look_is_at_the_deadline_and_there_are_few_before(scene: Scene) -> None:
     (one,) = await scene.accepted()
-    assert await sweep_for(scene, PATIENCE - 1) == []
+    assert await sweep_for(scene, DEADLINE_SECONDS - 1) == []
     assert scene.meter.sweep_requests["head"] < 2 * 16
     (claimed,) = await sweep_for(scene, 17)
     assert (claimed.entry, claimed.completion.kind) == (one, "expired")
@@ -311,7 +164,7 @@ async def test_the_last_look_is_at_the_deadline_and_there_are_few_before(scene: 
 
 async def test_an_output_that_comes_just_before_the_deadline_counts(scene: Scene) -> None:
     (one,) = await scene.accepted()
-    assert await sweep_for(scene, PATIENCE - 1) == []
+    assert await sweep_for(scene, DEADLINE_SECONDS - 1) == []
     scene.bucket.objects[scene.output_of(one)] = b"1", None
     (claimed,) = await sweep_for(scene, 17)
     assert claimed.completion.kind == "completed"
@@ -320,10 +173,10 @@ async def test_an_output_that_comes_just_before_the_deadline_counts(scene: Scene
 @pytest.mark.parametrize("count", [2, 20], ids=["heads", "list"])
 async def test_who_could_not_be_looked_for_is_not_expired(scene: Scene, count: int) -> None:
     entries = await scene.accepted(count)
-    await anyio.sleep(PATIENCE)
+    await anyio.sleep(DEADLINE_SECONDS)
     scene.bucket.look_faults = [Transient("503"), Transient("503")]
     scene.bucket.page_faults = [Throttled("slow")]
-    looking = sweeper(scene)
+    looking = make_sweeper(scene)
     assert await found(scene, looking) == []
     await anyio.sleep(14)
     assert await found(scene, looking) == []
@@ -337,7 +190,7 @@ async def test_what_was_seen_although_another_look_failed_counts(scene: Scene) -
         scene.bucket.objects[at] = b"1", None
     scene.bucket.look_faults = [None, Transient("503")]
     await anyio.sleep(60)
-    looking = sweeper(scene)
+    looking = make_sweeper(scene)
     assert await found(scene, looking) == [(seen, "completed")]
     await anyio.sleep(15)
     assert (unseen, "completed") in await found(scene, looking)
@@ -350,7 +203,7 @@ async def test_a_failure_object_says_nothing_while_the_output_could_not_be_seen(
     scene.bucket.objects |= dict.fromkeys((scene.output_of(one), str(one.failure)), (b"1", None))
     scene.bucket.look_faults = [Transient("503")]
     await anyio.sleep(60)
-    looking = sweeper(scene)
+    looking = make_sweeper(scene)
     assert await found(scene, looking) == []
     await anyio.sleep(15)
     assert await found(scene, looking) == [(one, "completed")]
@@ -361,20 +214,10 @@ async def test_an_invocation_without_a_location_waits_for_its_event_or_its_deadl
 ) -> None:
     (one,) = await scene.plan(1)
     scene.ledger.accept(one.planned, scene.now(), None, None)
-    await anyio.sleep(PATIENCE - 1)
+    await anyio.sleep(DEADLINE_SECONDS - 1)
     assert await found(scene) == []
     await anyio.sleep(1)
     assert await found(scene) == [(one, "expired")]
-    assert scene.meter.sweep_requests == {}
-
-
-async def test_a_location_that_nobody_can_read_is_waited_for_until_the_deadline(
-    scene: Scene,
-) -> None:
-    (one,) = await scene.plan(1)
-    scene.ledger.accept(one.planned, scene.now(), "ftp://out/1.out", None)
-    (claimed,) = await sweep_for(scene, PATIENCE + 15)
-    assert (claimed.entry, claimed.completion.kind) == (one, "expired")
     assert scene.meter.sweep_requests == {}
 
 
@@ -394,7 +237,7 @@ async def test_an_output_that_could_not_be_read_is_found_again_soon(scene: Scene
     (one,) = await scene.accepted()
     scene.bucket.objects[scene.output_of(one)] = b"1", None
     await anyio.sleep(6000)
-    looking = sweeper(scene)
+    looking = make_sweeper(scene)
     assert len(await sweep_for(scene, 5, looking)) == 1
     one.claimed = False
     assert await sweep_for(scene, 9, looking) == []
@@ -419,9 +262,9 @@ async def test_what_cannot_be_seen_does_not_expire_but_stops_the_run(scene: Scen
     scene.bucket.is_visible = False
     await anyio.sleep(120)
     assert await found(scene) == []
-    await anyio.sleep(PATIENCE)
+    await anyio.sleep(DEADLINE_SECONDS)
     with pytest.raises(Denied, match="s3:GetObject"):
-        await sweeper(scene).sweep()
+        await make_sweeper(scene).sweep()
     assert not one.claimed
 
 
@@ -443,7 +286,7 @@ async def test_the_first_look_waits_for_the_events_of_the_meantime(scene: Scene)
     claims, to_join = anyio.create_memory_object_stream[Claimed](10)
     heard = anyio.Event()
     async with claims, to_join, anyio.create_task_group() as group:
-        group.start_soon(sweeper(scene).run, claims.clone(), heard)
+        group.start_soon(make_sweeper(scene).run, claims.clone(), heard)
         await anyio.sleep(30)
         assert scene.bucket.looks == []
         heard.set()
@@ -457,7 +300,7 @@ async def test_a_queue_that_is_never_drained_is_waited_for_a_minute(scene: Scene
     await anyio.sleep(90)
     claims, to_join = anyio.create_memory_object_stream[Claimed](10)
     async with claims, to_join, anyio.create_task_group() as group:
-        group.start_soon(sweeper(scene).run, claims.clone(), anyio.Event())
+        group.start_soon(make_sweeper(scene).run, claims.clone(), anyio.Event())
         began = anyio.current_time()
         assert (await to_join.receive()).entry is entry
         assert 60 <= anyio.current_time() - began <= 61

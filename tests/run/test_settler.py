@@ -26,7 +26,7 @@ from dispatcher.records.record import Position
 from dispatcher.run.settler import Settler, learned_batch_size
 
 if TYPE_CHECKING:
-    from tests.completion.conftest import Scene
+    from tests.completion.scene import Scene
 
 
 class Watched(JsonlFile):

@@ -12,7 +12,7 @@ import pytest
 
 from dispatcher.completion.joiner import Claimed
 from dispatcher.errors import Denied
-from tests.completion.conftest import make_sweeper
+from tests.completion.scene import QUEUE, make_sweeper
 from tests.virtual_time import monotonic
 
 if TYPE_CHECKING:
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream
 
     from dispatcher.ledger.invocation import Entry
-    from tests.completion.conftest import OpenScene, Scene
+    from tests.completion.scene import OpenScene, Scene
 
-QUEUE = {"queue_url": "https://sqs/events"}
 BACK = "events arrive again"
 STOPPED = "events do not arrive"
 

@@ -25,7 +25,7 @@ from dispatcher.reasons import Reason
 from dispatcher.retry.invocations import RetryInvocation, SplitBudget, after_failed_invocation
 
 if TYPE_CHECKING:
-    from tests.completion.conftest import OpenScene, Scene
+    from tests.completion.scene import OpenScene, Scene
 
 PACKED = {"framing": "lines", "max_records": 1_000}
 ONCE = {"model_server_error": {"attempts": 1}, "expired": {"attempts": 1}}
