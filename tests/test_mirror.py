@@ -35,6 +35,7 @@ HELD_ELSEWHERE = {
     "ledger.levels": ("ledger/test_ledger.py", "collected from an open ledger"),
     "limits": ("wire/test_limits.py", "constants, against botocore's model"),
     "observe.events": ("observe/test_meter.py", "types; every kind is played to the meter"),
+    "observe.status_json": ("observe/test_http.py", "read over HTTP"),
     "records.source": ("contracts/test_source.py", "a Protocol: its contract suite"),
     "run.pipeline": ("e2e/test_whole_run.py", "whole runs; and tests/simulation"),
 }

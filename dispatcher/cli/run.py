@@ -22,10 +22,11 @@ from dispatcher.cli.terminal import write_message
 from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
 from dispatcher.errors import RunStopped
+from dispatcher.observe.balance import balance_of
 from dispatcher.observe.http import serve
 from dispatcher.observe.meter import Meter
 from dispatcher.observe.progress import Style, choose_style, show
-from dispatcher.observe.summary import RunSummary, balance_of, summary_json, write_summary
+from dispatcher.observe.summary import RunSummary, summary_json, write_summary
 from dispatcher.run.pipeline import RunResult
 from dispatcher.run.pipeline import run as run_pipeline
 

@@ -12,8 +12,8 @@ from dispatcher.aws.requests import InvokeRequest, InvokeResponse, Location
 from dispatcher.config.retry import RetrySettings
 from dispatcher.config.settings import RequestSettings
 from dispatcher.dispatch.acceptance import AcceptanceProbe
+from dispatcher.dispatch.held_refusals import HeldRefusals, RefusedInvocation
 from dispatcher.dispatch.oversize import NO_STAGING, OversizeHandler
-from dispatcher.dispatch.probation import Probation, RefusedInvocation
 from dispatcher.dispatch.staging.stager import NOT_ENCODABLE, Stager, not_encodable
 from dispatcher.environment import Environment
 from dispatcher.errors import CallError, Denied, OutcomeUnknown, Throttled, Transient
@@ -99,7 +99,7 @@ class Sender:
         staging: Puts large payloads into S3.
         oversize: Takes payloads that no longer fit inline.
         acceptance: Looks for the output of a call without an answer.
-        probation: Takes what is refused.
+        held_refusals: Takes what is refused.
         memory: Bounds the payloads on the wire.
         observe: Gets the events.
         state: Shared by all loops.
@@ -114,7 +114,7 @@ class Sender:
     staging: Stager
     oversize: OversizeHandler
     acceptance: AcceptanceProbe
-    probation: Probation
+    held_refusals: HeldRefusals
     memory: MemoryBudget
     observe: Observer
     state: SenderState
@@ -134,8 +134,8 @@ class Sender:
             async for planned in EagerReceiver(intents):
                 refused = await self._send(planned)
                 if refused is not None:
-                    await self.probation.judge(refused, settlements)
-                await self.probation.review(settlements)
+                    await self.held_refusals.judge(refused, settlements)
+                await self.held_refusals.review(settlements)
 
     async def _send(self, planned: Planned) -> RefusedInvocation | None:
         """Send one invocation until it is accepted (None) or given up."""

@@ -1,13 +1,11 @@
 """The HTTP port of a run: /metrics, /live, /ready and /status.json."""
 
-import dataclasses
 import errno
 import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -16,7 +14,8 @@ from dispatcher.config.settings import ObserveSettings
 from dispatcher.errors import ConfigError
 from dispatcher.observe.meter import Meter
 from dispatcher.observe.metrics import make_registry
-from dispatcher.observe.run_snapshot import Pace, take
+from dispatcher.observe.run_snapshot import Pace
+from dispatcher.observe.status_json import status_json
 
 _SHUTDOWN_SECONDS = 0.5
 """A scraper that hangs must not hold up the end of a run."""
@@ -87,24 +86,8 @@ def _application(meter: Meter, clock: Callable[[], float]) -> web.Application:
         return web.Response(status=503, text=f"not ready: {meter.phase}\n")
 
     async def status(_: web.Request) -> web.Response:
-        shown = {
-            **dataclasses.asdict(take(meter, clock(), pace)),
-            "resumed_from": meter.resumed_from,
-            "dead_reasons": dict(meter.dead_reasons),
-            "invocations": dict(meter.invocations),
-            "payload_bytes": dict(meter.payload_bytes),
-            "calls": dict(meter.calls),
-            "repeated": meter.repeated,
-            "events": dict(meter.events),
-            "failed_requests": dict(meter.failed_requests),
-            "sweep_requests": dict(meter.sweep_requests),
-            "sweep_completions": meter.sweep_completions,
-            "event_outages": meter.event_outages,
-            "staged": dict(meter.staged),
-            "bytes_expected": meter.bytes_expected,
-            "bytes_read": meter.bytes_read,
-        }
-        return web.Response(body=orjson.dumps(shown), content_type="application/json")
+        body = status_json(meter, clock(), pace)
+        return web.Response(body=body, content_type="application/json")
 
     application = web.Application()
     application.router.add_get("/metrics", metrics)

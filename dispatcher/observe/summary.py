@@ -9,42 +9,12 @@ import orjson
 from rich.text import Text
 
 from dispatcher.observe import number_format
+from dispatcher.observe.balance import balance_of
 from dispatcher.observe.console import open_console
 from dispatcher.observe.histogram import Histogram
 from dispatcher.observe.meter import Meter
 
 _PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """Law: every record that was read is completed, dead, or (of a stopped run) unfinished.
-
-    Attributes:
-        read: Records read.
-        completed: Records with an output.
-        dead: Records in the dead letters.
-        unfinished: The rest; 0 at the end of a finished run.
-    """
-
-    read: int
-    completed: int
-    dead: int
-
-    @property
-    def unfinished(self) -> int:
-        """Return how many records have no outcome; negative where more were settled than read."""
-        return self.read - self.completed - self.dead
-
-    def holds(self, *, finished: bool) -> bool:
-        """Say whether nothing is lost and nothing is counted twice."""
-        return self.unfinished == 0 if finished else self.unfinished >= 0
-
-    def __str__(self) -> str:
-        text = f"read {self.read:,} = completed {self.completed:,} + dead {self.dead:,}"
-        if self.unfinished > 0:
-            return f"{text} + unfinished {self.unfinished:,}"
-        return text.replace("=", "≠") if self.unfinished else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +36,6 @@ class RunSummary:
     results: str
     dead_letters: str
     advice: str | None = None
-
-
-def balance_of(meter: Meter) -> Balance:
-    """Return the balance of a run so far."""
-    return Balance(meter.read, meter.completed, meter.dead)
 
 
 def write_summary(meter: Meter, summary: RunSummary, stream: TextIO) -> None:

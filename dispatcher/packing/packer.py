@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dispatcher.config.packing import PackingSettings
 from dispatcher.flow.content import LARGE_BYTES
-from dispatcher.packing.batch_size import BatchSize
+from dispatcher.packing.adaptive_batch_size import BatchSize
 from dispatcher.packing.codec import Codec, compression_of, format_of
 from dispatcher.packing.compressed_batch import CompressedBatch
 from dispatcher.packing.parcel import Parcel

@@ -239,7 +239,7 @@ async def _use_up(ledger: Ledger, stages: Stages) -> None:
     """Return when the source has ended and nothing is outstanding any more."""
     await stages.intake.run()
     await ledger.wait_until_idle()
-    await stages.probation.conclude(stages.channels.settlements)
+    await stages.held_refusals.conclude(stages.channels.settlements)
     await ledger.wait_until_idle()
 
 

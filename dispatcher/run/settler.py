@@ -18,7 +18,7 @@ from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome, Settlement
 from dispatcher.observe.events import InvocationsSettled, Observer
-from dispatcher.packing.batch_size import BatchSize
+from dispatcher.packing.adaptive_batch_size import BatchSize
 from dispatcher.reasons import Reason
 from dispatcher.records.source import Source
 

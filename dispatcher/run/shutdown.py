@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import TaskGroup
 
+from dispatcher.dispatch.held_refusals import HeldRefusals
 from dispatcher.dispatch.intake import Intake
-from dispatcher.dispatch.probation import Probation
 from dispatcher.dispatch.resend import ResendQueue
 from dispatcher.observe.events import Observer, PhaseChanged
 from dispatcher.records.source import Source
@@ -25,7 +25,7 @@ class Shutdown:
         source: Reads no more after a stop.
         intake: Plans no more.
         resend: Sends nothing that still waits.
-        probation: Leaves what is undecided to the next process.
+        held_refusals: Leaves what is undecided to the next process.
         drain: ``limits.drain``: seconds for what is outstanding.
         observe: Gets the events.
         received: The signal that stopped the run, or None.
@@ -34,7 +34,7 @@ class Shutdown:
     source: Source
     intake: Intake
     resend: ResendQueue
-    probation: Probation
+    held_refusals: HeldRefusals
     drain: float
     observe: Observer
     received: int | None = None
@@ -52,7 +52,7 @@ class Shutdown:
     def stop_gracefully(self, tasks: TaskGroup) -> None:
         """Close the head; what is outstanding may complete within ``drain`` seconds."""
         self.observe(PhaseChanged("draining"))
-        self.probation.is_stopping = True
+        self.held_refusals.is_stopping = True
         self.source.stop()
         self.intake.stop()
         self.resend.stop()

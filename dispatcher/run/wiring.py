@@ -13,9 +13,9 @@ from dispatcher.completion.sweep.sweeper import Sweeper
 from dispatcher.config.settings import Config
 from dispatcher.connectors.sink import Sink
 from dispatcher.dispatch.acceptance import AcceptanceProbe
+from dispatcher.dispatch.held_refusals import HeldRefusals
 from dispatcher.dispatch.intake import Intake
 from dispatcher.dispatch.oversize import OversizeHandler
-from dispatcher.dispatch.probation import Probation
 from dispatcher.dispatch.resend import ResendQueue
 from dispatcher.dispatch.sender import Sender, SenderState
 from dispatcher.dispatch.staging.stager import Stager
@@ -68,7 +68,7 @@ class Channels:
     Attributes:
         intents, to_send: From intake and resend queue to the senders.
         claims, to_join: From listeners and sweeper to the joiners.
-        settlements, to_settle: From joiners, intake and probation to the settler.
+        settlements, to_settle: From joiners, intake and held_refusals to the settler.
         receipts, to_delete: From listeners, joiners and settler to the completion queue.
     """
 
@@ -99,7 +99,7 @@ class Stages:
         resend: Waits for the time of retries.
         sender: Makes calls.
         sender_state: Shared by the sender loops.
-        probation: Holds refused invocations.
+        held_refusals: Holds refused invocations.
         staging: Puts large payloads into S3.
         listener: Hears events; None without a completion queue.
         event_queue: The completion queue, or None.
@@ -115,7 +115,7 @@ class Stages:
     resend: ResendQueue
     sender: Sender
     sender_state: SenderState
-    probation: Probation
+    held_refusals: HeldRefusals
     staging: Stager
     listener: Listener | None
     event_queue: EventQueue | None
@@ -174,7 +174,7 @@ def build(config: Config, opened: Opened, *, observe: Observer, environment: Env
         observe=observe,
         environment=environment,
     )
-    probation = Probation(ledger=ledger, memory=memory, max_outstanding=limits.outstanding)
+    held_refusals = HeldRefusals(ledger=ledger, memory=memory, max_outstanding=limits.outstanding)
     sender_state = SenderState(environment.monotonic())
     sender = Sender(
         endpoint=config.endpoint.name,
@@ -196,7 +196,7 @@ def build(config: Config, opened: Opened, *, observe: Observer, environment: Env
             objects=transport.objects,
             is_chosen=config.request.output_naming == "chosen",
         ),
-        probation=probation,
+        held_refusals=held_refusals,
         memory=memory,
         observe=observe,
         state=sender_state,
@@ -283,7 +283,7 @@ def build(config: Config, opened: Opened, *, observe: Observer, environment: Env
         source=source,
         intake=intake,
         resend=resend,
-        probation=probation,
+        held_refusals=held_refusals,
         drain=limits.drain,
         observe=observe,
     )
@@ -293,7 +293,7 @@ def build(config: Config, opened: Opened, *, observe: Observer, environment: Env
         resend=resend,
         sender=sender,
         sender_state=sender_state,
-        probation=probation,
+        held_refusals=held_refusals,
         staging=staging,
         listener=listener,
         event_queue=event_queue,

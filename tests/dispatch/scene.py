@@ -14,8 +14,8 @@ import pytest
 
 from dispatcher.config.settings import Config
 from dispatcher.dispatch.acceptance import AcceptanceProbe
+from dispatcher.dispatch.held_refusals import HeldRefusals
 from dispatcher.dispatch.oversize import OversizeHandler
-from dispatcher.dispatch.probation import Probation
 from dispatcher.dispatch.sender import Sender, SenderState
 from dispatcher.dispatch.staging.stager import Stager
 from dispatcher.environment import Environment
@@ -69,7 +69,7 @@ class Scene:
             environment=environment,
         )
         self.split_budget = SplitBudget(self.config.retry.bisection)
-        self.probation = Probation(
+        self.held_refusals = HeldRefusals(
             ledger=self.ledger,
             memory=self.memory,
             max_outstanding=self.config.limits.outstanding,
@@ -90,7 +90,7 @@ class Scene:
                 resend=self.postponed.append,
             ),
             acceptance=AcceptanceProbe(ledger=self.ledger, objects=self.bucket, is_chosen=True),
-            probation=self.probation,
+            held_refusals=self.held_refusals,
             memory=self.memory,
             observe=self.meter.observe,
             state=self.state,
@@ -117,7 +117,7 @@ class Scene:
                 async with anyio.create_task_group() as group:
                     for _ in range(loops):
                         group.start_soon(self.sender.run, to_send.clone(), settlements.clone())
-            await self.probation.conclude(settlements)
+            await self.held_refusals.conclude(settlements)
             settlements.close()
             settled = [one async for some in given_up for one in some]
             for one in settled:

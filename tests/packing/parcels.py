@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dispatcher.config.packing import Encoding, Framing, PackingSettings
-from dispatcher.packing.batch_size import BatchSize
+from dispatcher.packing.adaptive_batch_size import BatchSize
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.packer import Packer, RefusedRecord
 from dispatcher.packing.parcel import Parcel, spooled_of

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from dispatcher.config.packing import Encoding, Framing
-from dispatcher.packing.batch_size import BatchSize
+from dispatcher.packing.adaptive_batch_size import BatchSize
 from dispatcher.packing.codec import Codec
 from dispatcher.packing.framing import frame_of
 from dispatcher.packing.packer import MAX_RAW_BYTES, Packer, RefusedRecord

@@ -20,7 +20,7 @@ from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.operations import SinkMark
 from dispatcher.ledger.outcome import Outcome, Settlement
-from dispatcher.packing.batch_size import BatchSize
+from dispatcher.packing.adaptive_batch_size import BatchSize
 from dispatcher.reasons import Reason, Status
 from dispatcher.records.record import Position
 from dispatcher.run.settler import Settler, learned_batch_size

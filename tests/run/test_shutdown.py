@@ -34,7 +34,7 @@ async def test_a_graceful_stop_closes_the_head_and_keeps_what_is_planned(scene: 
             planned = stages.channels.to_send.receive_nowait()
             tasks.cancel_scope.cancel()
         assert source.is_stopped
-        assert stages.probation.is_stopping
+        assert stages.held_refusals.is_stopping
         assert scene.meter.phase == "draining"
         assert [entry.planned for entry in scene.ledger.planned()] == [planned]
         assert not scene.ledger.is_idle(), "the run waits for its completion"

@@ -58,7 +58,7 @@ async def test_stages_share_their_budgets_and_the_sender_state(scene: Scene) -> 
             stages.intake.memory,
             stages.sender.memory,
             stages.staging.memory,
-            stages.probation.memory,
+            stages.held_refusals.memory,
             stages.joiner.memory,
         )
         assert len({id(budget) for budget in memory_budgets}) == 1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.packing.batch_size import HALF_LIFE_RECORDS, BatchSize
+from dispatcher.packing.adaptive_batch_size import HALF_LIFE_RECORDS, BatchSize
 
 
 def cost(size: int, share: float) -> float:

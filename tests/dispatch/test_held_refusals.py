@@ -8,7 +8,7 @@ import anyio
 import pytest
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from dispatcher.dispatch.probation import RefusedInvocation
+from dispatcher.dispatch.held_refusals import RefusedInvocation
 from dispatcher.errors import Rejected, RunStopped
 from dispatcher.flow.content import LARGE_BYTES
 from dispatcher.ledger.invocation import Entry
@@ -44,7 +44,7 @@ async def test_refusals_of_a_whole_small_input_are_settled_at_its_end(unbegun: S
 
 
 async def test_refusals_at_a_stop_are_left_to_the_next_process(unbegun: Scene) -> None:
-    unbegun.probation.is_stopping = True
+    unbegun.held_refusals.is_stopping = True
     unbegun.service.always = Rejected("no", code="X")
     planned = await unbegun.plan(3)
     assert await unbegun.send(planned) == []
@@ -64,12 +64,12 @@ async def test_records_that_cannot_be_encoded_say_nothing_of_the_service(
         assert [one.outcomes[0].reason for one in given_up] == ["not_encodable"] * 11
 
 
-# Probation itself
+# HeldRefusals itself
 
 
 @dataclass
 class Court:
-    """Probation under way, and what it has settled so far."""
+    """HeldRefusals under way, and what it has settled so far."""
 
     scene: Scene
     settlements: MemoryObjectSendStream[list[Settlement]]
@@ -84,7 +84,7 @@ class Court:
             entry = self.scene.entry(planned)
             assert self.scene.ledger.claim(entry)
             refused.append(RefusedInvocation(entry, reason, "no"))
-            await self.scene.probation.judge(refused[-1], self.settlements)
+            await self.scene.held_refusals.judge(refused[-1], self.settlements)
         return refused
 
     def take(self) -> list[Entry | None]:
@@ -110,17 +110,17 @@ async def test_refusals_are_held_back_and_released_in_order_by_the_first_accepta
 ) -> None:
     async with court(unbegun) as under_way:
         refused = await under_way.judge(3)
-        await unbegun.probation.review(under_way.settlements)
+        await unbegun.held_refusals.review(under_way.settlements)
         assert under_way.take() == []
         with anyio.fail_after(1):
             await unbegun.ledger.wait_until_idle()  # the end of the run does not wait for them
         (accepted,) = await unbegun.plan()
         unbegun.ledger.accept(accepted, unbegun.now(), None, None)
-        await unbegun.probation.review(under_way.settlements)
+        await unbegun.held_refusals.review(under_way.settlements)
         assert under_way.take() == [one.entry for one in refused]
         await unbegun.settle(accepted.number)
         assert not unbegun.ledger.is_idle(), "now the run waits for them"
-        await unbegun.probation.review(under_way.settlements)
+        await unbegun.held_refusals.review(under_way.settlements)
         assert under_way.take() == []
     assert unbegun.memory.free == unbegun.memory.capacity
 
@@ -134,10 +134,10 @@ async def test_ten_refusals_or_as_many_as_can_be_outstanding_stop_the_run(
         court(scene) as under_way,
     ):
         await under_way.judge(enough - 1)
-        await scene.probation.review(under_way.settlements)
+        await scene.held_refusals.review(under_way.settlements)
         await under_way.judge(1)
         with pytest.raises(RunStopped, match=f"first {enough} requests were all refused.*: no. "):
-            await scene.probation.review(under_way.settlements)
+            await scene.held_refusals.review(under_way.settlements)
         assert under_way.take() == []
 
 
@@ -148,7 +148,7 @@ async def test_what_was_never_offered_to_the_service_is_settled_at_once(
     async with court(unbegun) as under_way:
         refused = await under_way.judge(11, reason)
         assert under_way.take() == [one.entry for one in refused]
-        await unbegun.probation.review(under_way.settlements)
+        await unbegun.held_refusals.review(under_way.settlements)
         assert not unbegun.ledger.is_idle(), "the run waits until they are durable"
 
 
@@ -159,8 +159,8 @@ async def test_at_the_end_only_a_stop_without_any_acceptance_leaves_them(
 ) -> None:
     async with open_scene(begun=has_accepted) as scene, court(scene) as under_way:
         refused = await under_way.judge(2)
-        scene.probation.is_stopping = is_stopping
-        await scene.probation.conclude(under_way.settlements)
+        scene.held_refusals.is_stopping = is_stopping
+        await scene.held_refusals.conclude(under_way.settlements)
         is_left = is_stopping and not has_accepted
         assert under_way.take() == ([] if is_left else [one.entry for one in refused])
         assert [one.entry.claimed for one in refused] == [not is_left] * 2

@@ -1,4 +1,4 @@
-"""Probation: refused invocations wait here until it is known whose fault the refusals are."""
+"""Held refusals: refused invocations wait here until it is known whose fault the refusals are."""
 
 from dataclasses import dataclass, field
 
@@ -34,7 +34,7 @@ class RefusedInvocation:
 
 
 @dataclass(slots=True, kw_only=True)
-class Probation:
+class HeldRefusals:
     """Turns refused invocations into dead letters, or into the end of the run.
 
     While the service has accepted nothing of a run, refused invocations are held back: what is
