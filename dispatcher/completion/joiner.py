@@ -128,7 +128,7 @@ class Joiner:
         # It completed, so it was accepted, even where no 202 said so: no sender calls it again,
         # and the sweep has to know of it.
         self.ledger.accept(entry.planned, self.environment.now(), output, failure)
-        entry.claimed = False
+        self.ledger.release(entry)
 
     async def _replace(
         self, entry: Entry, retry: RetryInvocation, receipts: MemoryObjectSendStream[list[str]]

@@ -92,7 +92,7 @@ class HeldRefusals:
         """
         if self.is_stopping and not self.ledger.has_accepted:
             for refused in self._held:
-                refused.entry.claimed = False
+                self.ledger.release(refused.entry)
             self._held.clear()
         await self._release(settlements)
 

@@ -30,7 +30,7 @@ from dispatcher.packing.values import NotEncodableError
 from dispatcher.reasons import Reason
 from dispatcher.retry.backoff import backoff
 from dispatcher.retry.calls import FailedCall, GiveUp, Stop, after_failed_call
-from dispatcher.retry.outage_timer import OutageTimer, outage
+from dispatcher.retry.outage_timer import OutageTimer, TroubleBegan, TroubleEnded, outage
 
 _REASONS: dict[CallResult, Reason] = {
     "transient": Reason.CALL_TRANSIENT,
@@ -41,6 +41,10 @@ _REASONS: dict[CallResult, Reason] = {
 
 _REASONS_BY_CODE = {NOT_ENCODABLE: Reason.NOT_ENCODABLE, NO_STAGING: Reason.NO_STAGING}
 """Reasons of dead letters that were never offered to the service, by the error's code."""
+
+
+_SYMPTOM = "no call has succeeded"
+"""The trouble when calls fail, for the events and for the error that stops the run."""
 
 
 class Invoker(Protocol):
@@ -56,11 +60,13 @@ class SenderState:
 
     Attributes:
         succeeded_at: When a call last succeeded, or the run began; monotonic seconds.
+        failing_since: When the first call failed after one that succeeded, or None.
         has_accepted: A call was accepted in this process.
         on_wire: Calls under way.
     """
 
     succeeded_at: float
+    failing_since: float | None = None
     has_accepted: bool = False
     on_wire: int = 0
 
@@ -154,8 +160,7 @@ class Sender:
                             return None
                         return self._give_up(planned, error, history.pauses)
                     case Stop():
-                        symptom = "no call has succeeded"
-                        raise outage(symptom, self.retry.give_up_after, error) from error
+                        raise outage(_SYMPTOM, self.retry.give_up_after, error) from error
                     case repeat:
                         history.unsure |= repeat.look_first
                         await anyio.sleep(repeat.after)
@@ -173,6 +178,7 @@ class Sender:
             self.retry.give_up_after,
             self.environment.monotonic,
             "calls without an answer could not be looked up",
+            forgets_gaps=False,
         )
         failures = 0
         while self._is_wanted(planned):
@@ -242,13 +248,20 @@ class Sender:
             response = await self.invoker.invoke(request)
             failpoints.reach("dispatch.answered")
         except (CallError, Denied) as error:
-            self.observe(CallFinished(_result(error), monotonic() - began))
+            now = monotonic()
+            self.observe(CallFinished(_result(error), now - began))
+            if state.failing_since is None:
+                state.failing_since = now
+                self.observe(TroubleBegan(_SYMPTOM, str(error)))
             raise
         finally:
             state.on_wire -= 1
         state.succeeded_at = monotonic()
         state.has_accepted = True
         self.observe(CallFinished("accepted", state.succeeded_at - began))
+        if state.failing_since is not None:
+            self.observe(TroubleEnded(_SYMPTOM, state.succeeded_at - state.failing_since))
+            state.failing_since = None
         return response
 
     def _request(

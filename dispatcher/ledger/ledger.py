@@ -237,12 +237,16 @@ class Ledger:
     def claim(self, entry: Entry) -> bool:
         """Take the right to settle an invocation; False if it is taken, or the invocation is over.
 
-        A caller that does not settle it gives the right back by ``entry.claimed = False``.
+        A caller that does not settle it gives the right back: ``release``.
         """
         if entry.claimed or self._entries.get(entry.planned.number) is not entry:
             return False
         entry.claimed = True
         return True
+
+    def release(self, entry: Entry) -> None:
+        """Give back the right to settle an invocation."""
+        entry.claimed = False
 
     async def payload(self, entry: Entry) -> bytes | None:
         """Return the payload of an invocation; None while it is lost and not yet read again."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from dispatcher.reasons import Reason
 from dispatcher.retry.outage_timer import OutageEvent
 
 Phase: TypeAlias = Literal["starting", "running", "draining", "ended"]
@@ -32,7 +33,7 @@ StagingAction: TypeAlias = Literal[
 payload of the same content was written a moment ago."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
     """The ledger is open: the totals of earlier processes of this run.
 
@@ -100,7 +101,7 @@ class InvocationRepeated:
 class InvocationRetried:
     """A failed invocation is replaced by a new one of the same records."""
 
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,11 @@ class EventOutageBegan:
 
 
 @dataclass(frozen=True, slots=True)
+class EventOutageEnded:
+    """Completion events arrive again."""
+
+
+@dataclass(frozen=True, slots=True)
 class InvocationsSettled:
     """A group of outcomes is durable in the sinks and the ledger.
 
@@ -176,6 +182,7 @@ Event: TypeAlias = (
     | SweepRequested
     | CompletionFound
     | EventOutageBegan
+    | EventOutageEnded
     | InvocationsSettled
     | OutageEvent
 )

@@ -10,6 +10,7 @@ from dispatcher.observe.events import (
     CompletionsHeard,
     Event,
     EventOutageBegan,
+    EventOutageEnded,
     InvocationRepeated,
     InvocationRetried,
     InvocationsPlanned,
@@ -128,6 +129,12 @@ class Meter:
         """Bytes of the input behind the reader."""
         return self.levels.bytes_read
 
+    def freeze_levels(self) -> None:
+        """Keep the levels as they are now: what they were read from is closed."""
+        self.levels = FixedLevels(
+            on_wire=self.on_wire, outstanding=self.outstanding, bytes_read=self.bytes_read
+        )
+
     def observe(self, event: Event) -> None:
         """Take in an event; the most frequent kinds come first."""
         match event:
@@ -173,8 +180,8 @@ class Meter:
                 self._restore(event)
             case RequestFailed(_, code):
                 self.failed_requests[code] += 1
-            case TroubleBegan() | TroubleEnded():
-                pass
+            case EventOutageEnded() | TroubleBegan() | TroubleEnded():
+                pass  # displays will show them; no counter moves
 
     def _restore(self, started: RunStarted) -> None:
         """Let the totals go on where earlier processes of this run left them."""

@@ -1,1 +1,1 @@
-"""Retrying, as pure decisions: failed calls, failed invocations, outages, rates."""
+"""Retrying: what follows a failed call or invocation, backoff, outages, rates."""

@@ -64,20 +64,24 @@ class OutageTimer:
         monotonic: The clock.
         symptom: What could not be done while requests fail, for the message.
         observe: Gets the events.
+        forgets_gaps: Two failures far apart, and no request between them, say nothing of the time
+            between them. Not so for a caller that asks without pause: its gaps are the outage.
     """
 
     give_up_after: float
     monotonic: Callable[[], float]
     symptom: str
     observe: Callable[[OutageEvent], None] = _ignore
-    _failing_since: float | None = None
+    forgets_gaps: bool = True
+    _began: float | None = None
+    _failing_since: float = 0.0
     _failed_at: float = 0.0
 
     def succeeded(self) -> None:
         """Note that a request was answered."""
-        if self._failing_since is not None:
-            seconds = self.monotonic() - self._failing_since
-            self._failing_since = None
+        if self._began is not None:
+            seconds = self.monotonic() - self._began
+            self._began = None
             self.observe(TroubleEnded(self.symptom, seconds))
 
     def failed(self, error: CallError) -> None:
@@ -88,14 +92,15 @@ class OutageTimer:
         """
         now = self.monotonic()
         self.observe(RequestFailed(self.symptom, error.code or type(error).__name__))
-        # Two failures far apart, and no request between them, say nothing of the time between them.
-        if self._failing_since is None or now - self._failed_at > self.give_up_after / 2:
-            if self._failing_since is None:
-                self.observe(TroubleBegan(self.symptom, str(error)))
-            self._failing_since = self._failed_at = now
+        if self._began is None:
+            self._began = self._failing_since = self._failed_at = now
+            self.observe(TroubleBegan(self.symptom, str(error)))
             return
+        is_gap = self.forgets_gaps and now - self._failed_at > self.give_up_after / 2
         self._failed_at = now
-        if now - self._failing_since >= self.give_up_after:
+        if is_gap:
+            self._failing_since = now
+        elif now - self._failing_since >= self.give_up_after:
             raise outage(self.symptom, self.give_up_after, error) from error
 
 

@@ -108,6 +108,7 @@ async def run(
         stages = build(config, opened, observe=meter.observe, environment=environment)
         ledger = opened.ledger
         meter.levels = RunLevels(senders=stages.sender_state, ledger=ledger, source=opened.source)
+        stack.callback(meter.freeze_levels)
         meter.observe(_started(opened))
         await _dispatch(config, opened, stages, meter.observe)
         if stages.shutdown.received is None:

@@ -21,7 +21,9 @@ from dispatcher.errors import (
 )
 from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger.states import State
+from dispatcher.observe.events import CallFinished, Event
 from dispatcher.packing.large_payload import digest_of_payload
+from dispatcher.retry.outage_timer import TroubleBegan, TroubleEnded
 
 if TYPE_CHECKING:
     from tests.dispatch.scene import OpenScene, Scene
@@ -377,3 +379,34 @@ async def test_memory_is_given_back_whatever_happens(scene: Scene) -> None:
     scene.service.script = [Throttled("slow"), UNKNOWN, Rejected("no"), None]
     await scene.send(await scene.plan(3))
     assert scene.memory.free == scene.memory.capacity
+
+
+async def test_a_look_up_that_fails_rarely_and_always_stops_the_run_in_time(
+    open_scene: OpenScene,
+) -> None:
+    """The longest backoff is longer than half the time after which the run stops."""
+    async with open_scene(retry={"give_up_after": "30s", "base": "20s", "cap": "20s"}) as scene:
+        first, planned = await scene.plan(2)
+        await scene.send([first])
+        scene.service.script = [UNKNOWN]
+        scene.bucket.look_faults = [Transient("503")] * 1_000
+        began = anyio.current_time()
+        with pytest.raises(RunStopped, match="could not be looked up"):
+            await scene.send([planned])
+        assert 30 <= anyio.current_time() - began <= 80
+
+
+async def test_trouble_with_calls_is_reported_when_it_begins_and_when_it_ends(
+    scene: Scene,
+) -> None:
+    events: list[Event] = []
+    scene.sender.observe = events.append
+    scene.service.script = [Throttled("slow down"), Transient("503")]
+    await scene.send(await scene.plan())
+    assert [type(event) for event in events] == [
+        CallFinished,
+        TroubleBegan,
+        CallFinished,
+        CallFinished,
+        TroubleEnded,
+    ]

@@ -9,6 +9,7 @@ from dispatcher.observe.events import (
     CompletionsHeard,
     Event,
     EventOutageBegan,
+    EventOutageEnded,
     InvocationRepeated,
     InvocationRetried,
     InvocationsPlanned,
@@ -20,7 +21,9 @@ from dispatcher.observe.events import (
     RunStarted,
     SweepRequested,
 )
-from dispatcher.observe.meter import Meter
+from dispatcher.observe.meter import FixedLevels, Meter
+from dispatcher.observe.run_snapshot import Pace
+from dispatcher.observe.status_json import status_json
 from dispatcher.observe.summary import RunSummary, summary_json
 from dispatcher.reasons import Reason
 from dispatcher.retry.outage_timer import RequestFailed, TroubleBegan, TroubleEnded
@@ -48,6 +51,7 @@ EVENTS: list[Event] = [
     SweepRequested("list"),
     CompletionFound(),
     EventOutageBegan(),
+    EventOutageEnded(),
     InvocationsSettled(6, Counter({str(Reason.MODEL_ERROR): 1}), [1.0, 2.0]),
     RequestFailed("completions could not be asked for", "SlowDown"),
     TroubleBegan("completions could not be asked for", "503"),
@@ -93,3 +97,16 @@ def test_counters_of_this_process() -> None:
 def test_all_of_it_is_shown_as_json() -> None:
     shown = summary_json(played(), RunSummary(1.0, "finished", False, "r.jsonl", "d.jsonl"))
     assert '"model_error":1' in shown
+
+
+def test_levels_are_kept_as_they_were_when_their_owners_are_closed() -> None:
+    levels = FixedLevels(on_wire=1, outstanding=2, bytes_read=3)
+    meter = Meter(levels=levels)
+    meter.freeze_levels()
+    levels.outstanding = 0
+    assert (meter.on_wire, meter.outstanding, meter.bytes_read) == (1, 2, 3)
+    assert meter.levels is not levels
+
+
+def test_the_status_document_shows_all_of_it() -> None:
+    assert b'"model_error":1' in status_json(played(), 1.0, Pace(0.0))

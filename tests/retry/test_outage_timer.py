@@ -64,3 +64,29 @@ def test_a_trouble_is_reported_when_it_begins_and_when_it_ends() -> None:
         RequestFailed(SYMPTOM, "Transient"),
         TroubleEnded(SYMPTOM, 20.0),
     ]
+
+
+@pytest.mark.parametrize("gap", [6.0, 16.0, 59.0])
+def test_the_gaps_of_a_caller_that_asks_without_pause_are_the_outage(gap: float) -> None:
+    clock = Clock()
+    timer = OutageTimer(10.0, clock, SYMPTOM, forgets_gaps=False)
+    timer.failed(Transient("down"))
+    clock.now += gap
+    if gap < 10.0:
+        timer.failed(Transient("down"))
+        clock.now += gap
+    with pytest.raises(RunStopped):
+        timer.failed(Transient("down"))
+
+
+def test_a_trouble_lasts_from_its_first_failure_also_over_gaps() -> None:
+    clock, events = Clock(), list[OutageEvent]()
+    timer = OutageTimer(60.0, clock, SYMPTOM, events.append)
+    for _ in range(3):
+        timer.failed(Transient("down"))
+        clock.now += 600.0
+    timer.succeeded()
+    assert [event for event in events if not isinstance(event, RequestFailed)] == [
+        TroubleBegan(SYMPTOM, "down"),
+        TroubleEnded(SYMPTOM, 1_800.0),
+    ]

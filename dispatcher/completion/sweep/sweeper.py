@@ -40,7 +40,12 @@ from dispatcher.config.settings import CompletionSettings
 from dispatcher.errors import Denied
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.ledger import Ledger
-from dispatcher.observe.events import CompletionFound, EventOutageBegan, Observer
+from dispatcher.observe.events import (
+    CompletionFound,
+    EventOutageBegan,
+    EventOutageEnded,
+    Observer,
+)
 from dispatcher.retry.outage_timer import OutageTimer
 from dispatcher.retry.token_bucket import TokenBucket
 
@@ -157,6 +162,7 @@ class Sweeper:
         if at is not None and at >= self._began:
             self._latency.add(now - at)
         if self._events.heard(now):
+            self.observe(EventOutageEnded())
             _log.warning("completion events arrive again; S3 is looked at only for what is overdue")
 
     async def sweep(self) -> list[tuple[Entry, Completion]]:
@@ -178,7 +184,9 @@ class Sweeper:
         self._note_answers(observations)
         found = [(entry, self._conclude(entry, observations, looked_at)) for entry in due]
         for probe in batch:
-            found += [(other, _glance(other, observations, looked_at)) for other in probe.others]
+            found += [
+                (other, _seen_early(other, observations, looked_at)) for other in probe.others
+            ]
         return [(entry, completion) for entry, completion in found if completion is not None]
 
     @property
@@ -319,7 +327,7 @@ class Sweeper:
         )
 
 
-def _glance(entry: Entry, observations: Observations, looked_at: float) -> Completion | None:
+def _seen_early(entry: Entry, observations: Observations, looked_at: float) -> Completion | None:
     """Return the completion that a page shows of an invocation not yet due, or note the look."""
     completion = observations.completion(entry)
     if completion is None and observations.shows(entry.output) is False:
