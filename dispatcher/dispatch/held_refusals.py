@@ -54,6 +54,11 @@ class HeldRefusals:
     is_stopping: bool = False
     _held: list[RefusedInvocation] = field(default_factory=list)
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether an invocation is held back."""
+        return bool(self._held)
+
     async def judge(
         self,
         refused: RefusedInvocation,
@@ -73,8 +78,6 @@ class HeldRefusals:
         Raises:
             RunStopped: Nothing was, and too much was refused.
         """
-        if not self._held:
-            return
         if self.ledger.has_accepted:
             await self._release(settlements)
         elif len(self._held) >= min(_MAX_REFUSED, self.max_outstanding):

@@ -141,7 +141,8 @@ class Sender:
                 refused = await self._send(planned)
                 if refused is not None:
                     await self.held_refusals.judge(refused, settlements)
-                await self.held_refusals.review(settlements)
+                if self.held_refusals.is_holding:
+                    await self.held_refusals.review(settlements)
 
     async def _send(self, planned: Planned) -> RefusedInvocation | None:
         """Send one invocation until it is accepted (None) or given up."""

@@ -7,7 +7,7 @@ and a record of a packed run only a few.
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from dispatcher.reasons import Reason
 from dispatcher.retry.outage_timer import OutageEvent
@@ -79,9 +79,10 @@ class InvocationsPlanned:
     payload_bytes: Counter[str]
 
 
-@dataclass(frozen=True, slots=True)
-class CallFinished:
+class CallFinished(NamedTuple):
     """An HTTP attempt of InvokeEndpointAsync ended.
+
+    A tuple, because it is the one event of each call: that takes two thirds of the time.
 
     Attributes:
         result: How.
