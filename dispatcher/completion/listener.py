@@ -50,7 +50,7 @@ class Listener:
         ledger: Has the outstanding invocations.
         queue: The completion queue.
         foreign: ``completion.foreign``: events of others are left in the queue, or deleted.
-        outage: Ends the run when the queue does not answer.
+        outage: Ends the run when the queue does not respond.
         observe: Gets the events.
         heard: Called for each event of this run, with its invocation before that is claimed.
         drained: Set when the events that waited at the start have been heard.
@@ -73,7 +73,7 @@ class Listener:
 
         Raises:
             Denied: The queue does not exist or may not be read.
-            RunStopped: AWS has not answered for too long.
+            RunStopped: AWS has not responded for too long.
         """
         async with claims, receipts:
             while True:
@@ -115,12 +115,12 @@ class Listener:
             self.observe(event)
         return claimed, useless
 
-    def _of(self, part: Completion) -> tuple[bool, Entry | None]:
-        """Return whether an event is of this run, and its invocation if that is outstanding."""
-        ours, entry = self.ledger.find_id(part.invocation or "")
-        if not ours and part.location is not None:
+    def _find(self, part: Completion) -> tuple[bool, Entry | None]:
+        """Return whether an event belongs to this run, and its invocation if outstanding."""
+        is_ours, entry = self.ledger.find_id(part.invocation or "")
+        if not is_ours and part.location is not None:
             entry = self.ledger.find_output(str(part.location))
-        return ours or entry is not None, entry
+        return is_ours or entry is not None, entry
 
     def _claim(
         self, part: Completion | NoCompletion, receipt: str, event: CompletionsHeard
@@ -142,8 +142,8 @@ class Listener:
     def _kind_of(self, part: Completion | NoCompletion) -> tuple[EventKind, Entry | None]:
         if isinstance(part, NoCompletion):
             return part.why, None
-        ours, entry = self._of(part)
-        if not ours:
+        is_ours, entry = self._find(part)
+        if not is_ours:
             return "foreign", None
         if entry is None:
             return "closed", None
@@ -160,8 +160,8 @@ class Listener:
                 if part.why != "test" and self.foreign == "leave":
                     return False
                 continue
-            ours, entry = self._of(part)
-            if entry is not None or (not ours and self.foreign == "leave"):
+            is_ours, entry = self._find(part)
+            if entry is not None or (not is_ours and self.foreign == "leave"):
                 return False
         return True
 

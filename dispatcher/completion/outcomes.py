@@ -16,10 +16,10 @@ from dispatcher.packing.values import NotEncodableError, encode, parse
 from dispatcher.reasons import Reason
 
 _REFUSED = "client error ("
-"""In the failure reason of an event: the container answered with a status of 400 to 499 (E)."""
+"""In the failure reason of an event: the container responded with a status of 400 to 499."""
 
 _MESSAGE_CHARS = 2_000
-"""How much of a container's error goes into a dead letter's message."""
+"""Length of the part of a container's error that goes into a dead letter's message."""
 
 
 @dataclass(slots=True)
@@ -111,8 +111,8 @@ def verdict_on(
     if completion.kind == "expired":
         return InvocationFailure(Reason.EXPIRED, completion.reason or "no completion in time")
     if completion.kind == "failed":
-        said = (output.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
-        message = "; ".join(part for part in (completion.reason, said) if part)
+        error = (output.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
+        message = "; ".join(part for part in (completion.reason, error) if part)
         # Where only a failure object was found, nothing says whose fault it was.
         is_refused = _REFUSED in completion.reason
         reason = Reason.MODEL_ERROR if is_refused else Reason.MODEL_SERVER_ERROR
@@ -185,8 +185,8 @@ def reshaped(outcomes: Sequence[Outcome], sink: SinkSettings) -> list[Outcome]:
         try:
             output = encode(select(sink.select, _document(outcome, sink)), "json")
         except (SelectError, NotEncodableError) as error:
-            place = f"; the output is at {outcome.location}" if outcome.location else ""
-            message = f"sink.select {error}{place}"
+            where = f"; the output is at {outcome.location}" if outcome.location else ""
+            message = f"sink.select {error}{where}"
             reshaped_outcomes.append(
                 replace(
                     outcome,

@@ -88,7 +88,7 @@ class Probation:
         """Decide on what is held back when nothing else is outstanding.
 
         The records are to blame; but if nothing was ever accepted and the run is stopped, the next
-        process tries them again: the cause may be mended by then.
+        process tries them again: the cause may be corrected by then.
         """
         if self.is_stopping and not self.ledger.has_accepted:
             for refused in self._held:
@@ -110,13 +110,13 @@ class Probation:
         reservation = Reservation(self.memory)
         try:
             await reservation.acquire(refused.entry.planned.size)
-            settlement = Settlement(refused.entry, await self._dead(refused), reservation)
+            settlement = Settlement(refused.entry, await self._dead_letters(refused), reservation)
             await settlements.send([settlement])
         except BaseException:
             reservation.release()
             raise
 
-    async def _dead(self, refused: RefusedInvocation) -> list[Outcome]:
+    async def _dead_letters(self, refused: RefusedInvocation) -> list[Outcome]:
         entry = refused.entry
         return [
             Outcome.dead(

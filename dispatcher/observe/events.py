@@ -16,10 +16,10 @@ Phase: TypeAlias = Literal["starting", "running", "draining", "ended"]
 CallResult: TypeAlias = Literal[
     "accepted", "throttled", "transient", "unknown", "rejected", "denied"
 ]
-"""How an HTTP attempt of InvokeEndpointAsync ended; ``unknown``: it had no answer."""
+"""Result of an HTTP attempt of InvokeEndpointAsync; ``unknown``: it got no response."""
 
 EventKind: TypeAlias = Literal["matched", "claimed", "closed", "foreign", "malformed", "test"]
-"""What a message of the completion queue turned out to be.
+"""Kind of a message of the completion queue.
 
 ``matched``: it completes an outstanding invocation. ``claimed``: its invocation is being settled
 now. ``closed``: its invocation was settled or replaced before. ``foreign``: of another run.
@@ -28,8 +28,8 @@ now. ``closed``: its invocation was settled or replaced before. ``foreign``: of 
 StagingAction: TypeAlias = Literal[
     "uploaded", "found", "shared", "deleted", "deletion_denied", "deletion_failed"
 ]
-"""What was done about a payload in S3; ``found``: it lay there from before, ``shared``: another
-payload of the same content was written a moment ago."""
+"""Action on a payload in S3; ``found``: it was there from before, ``shared``: another payload of
+the same content was written a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ class CallFinished:
     """An HTTP attempt of InvokeEndpointAsync ended.
 
     Attributes:
-        result: How.
-        seconds: From the request to its answer.
+        result: Its result.
+        seconds: From the request to its response.
     """
 
     result: CallResult

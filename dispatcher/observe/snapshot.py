@@ -1,4 +1,4 @@
-"""One look at a running meter: the numbers that every display shows, with rate and remaining time.
+"""A snapshot of the meter: the numbers that every display shows, with rate and remaining time.
 
 Pure: the time is an argument, nothing is printed here.
 """
@@ -49,7 +49,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is shown of a run at one moment.
+    """The numbers of a run at one moment.
 
     Attributes:
         phase: Where the run stands.
@@ -86,12 +86,12 @@ class Snapshot:
     parts: int
 
 
-_LONGEST_SECONDS = 30 * 86_400
-"""A rate that would take longer is none: a last record is waited for."""
+_MAX_REMAINING_SECONDS = 30 * 86_400
+"""Longest remaining time that is shown; a longer one means that a last record is waited for."""
 
 
 def take(meter: Meter, now: float, pace: Pace) -> Snapshot:
-    """Look at a meter.
+    """Take a snapshot of a meter.
 
     Args:
         meter: The run's counters.
@@ -106,7 +106,7 @@ def take(meter: Meter, now: float, pace: Pace) -> Snapshot:
     remaining = None
     if expected is not None and rate:
         remaining = max(expected - settled, 0) / rate
-        if remaining > _LONGEST_SECONDS:
+        if remaining > _MAX_REMAINING_SECONDS:
             remaining = None
     return Snapshot(
         phase=meter.phase,

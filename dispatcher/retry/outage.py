@@ -1,4 +1,4 @@
-"""An outage timer: how long the callers of one service go on without an answer from it."""
+"""The outage timer: ends a run when the requests to a service have failed for too long."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class RequestFailed:
     """A request of a kind that an outage timer watches failed.
 
     Attributes:
-        symptom: What could not be done, such as "completions could not be asked for".
+        symptom: The request that failed, such as "completions could not be asked for".
         code: The error's code.
     """
 
@@ -22,7 +22,7 @@ class RequestFailed:
 
 @dataclass(frozen=True, slots=True)
 class TroubleBegan:
-    """The first request failed after one that was answered.
+    """The first request failed after one that succeeded.
 
     Attributes:
         symptom: What could not be done.
@@ -35,7 +35,7 @@ class TroubleBegan:
 
 @dataclass(frozen=True, slots=True)
 class TroubleEnded:
-    """A request was answered again.
+    """A request succeeded again.
 
     Attributes:
         symptom: What could not be done.
@@ -55,7 +55,7 @@ def _ignore(_: OutageEvent) -> None:
 
 @dataclass(slots=True)
 class OutageTimer:
-    """Shared by all loops that make one kind of request; ends a run that gets no answer.
+    """Ends a run whose requests of one kind all fail; shared by the loops that make them.
 
     It is no circuit breaker: it holds no request back.
 
@@ -74,17 +74,17 @@ class OutageTimer:
     _failed_at: float = 0.0
 
     def succeeded(self) -> None:
-        """Note that a request was answered."""
+        """Note that a request succeeded."""
         if self._failing_since is not None:
             seconds = self.monotonic() - self._failing_since
             self._failing_since = None
             self.observe(TroubleEnded(self.symptom, seconds))
 
     def failed(self, error: CallError) -> None:
-        """Note that a request was not answered.
+        """Note that a request failed.
 
         Raises:
-            RunStopped: None was for ``give_up_after``.
+            RunStopped: None has succeeded for ``give_up_after``.
         """
         now = self.monotonic()
         self.observe(RequestFailed(self.symptom, error.code or type(error).__name__))
@@ -100,7 +100,7 @@ class OutageTimer:
 
 
 def outage(symptom: str, seconds: float, error: CallError) -> RunStopped:
-    """Return the error that stops a run: nothing was answered for so long.
+    """Return the error that stops a run: no request has succeeded for so long.
 
     Args:
         symptom: What could not be done.

@@ -105,7 +105,7 @@ async def test_a_scan_hands_on_the_most_urgent_and_the_next_one_the_others(
 async def test_scans_are_rare_where_there_is_much_to_scan(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_SCANNED_PER_SECOND", 1)
+    monkeypatch.setattr(module, "_MAX_SCANNED_PER_SECOND", 1)
     await scene.accepted(120)
     scans, accepted = [], scene.ledger.accepted
 
