@@ -27,7 +27,7 @@ class Completion:
     """The service's word on one invocation.
 
     Attributes:
-        kind: What became of it.
+        kind: Its end.
         invocation: Its InferenceId, or None where the event has only a location.
         location: The output or failure object, or None if the event does not say.
         body: The output or the container's error, where it travels in the event.
@@ -50,7 +50,7 @@ class NoCompletion:
     """A message that completes nothing.
 
     Attributes:
-        why: ``test``, ``malformed``, or ``foreign``: an object that is no output.
+        why: ``test``; ``malformed``; or ``foreign``: an object that is no output.
     """
 
     why: Literal["test", "malformed", "foreign"]

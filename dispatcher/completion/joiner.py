@@ -128,7 +128,7 @@ class Joiner:
         is_output = completion.kind == "completed"
         output, failure = (location, None) if is_output else (None, location)
         # It completed, so it was accepted, even where no 202 said so: no sender calls it again,
-        # and the sweep has to know of it.
+        # and the sweep has to look for it.
         self.ledger.accept(entry.planned, self.environment.now(), output, failure)
         entry.claimed = False
 
@@ -209,7 +209,7 @@ class Joiner:
     async def _judge(
         self, claimed: Claimed, output: OutputObject, reservation: Reservation
     ) -> Settlement | InvocationFailure:
-        """Split an output, and reshape the results; much of it on a worker thread."""
+        """Split an output, and reshape the results; large ones on a worker thread."""
         entry, completion = claimed.entry, claimed.completion
         kind, sink = completion.kind, self.sink
         size = len(output.body or b"")
@@ -251,7 +251,7 @@ class Joiner:
 
 
 async def _run(work: Callable[[], T], size: int, records: int) -> T:
-    """Return the result of work on so many bytes and records; much runs on a worker thread."""
+    """Return the result of work on this many bytes and records; much runs on a worker thread."""
     if size < _THREAD_BYTES and records < _THREAD_RECORDS:
         return work()
     return await anyio.to_thread.run_sync(work)

@@ -29,7 +29,8 @@ class OutputObject:
     Attributes:
         body: Its bytes.
         content_type: Its MIME type, or None.
-        reason: Why there is no body; None where there is one, or where the event has to do.
+        reason: The reason why there is no body; None where there is one, or where the event's own
+            reason has to do.
         message: A sentence with the reason.
         location: Where it lies in S3, if that is known.
     """
@@ -64,13 +65,13 @@ def judged(
 
     Args:
         completion: The service's word on it.
-        output: What the container made of it.
+        output: Its output or failure object.
         entry: The invocation.
         raws: Each record's bytes, where its result shows them.
-        packing: How outputs are split.
-        sink: What results show.
+        packing: The section ``packing``: how outputs are split.
+        sink: The section ``sink``: what results show.
         max_output: Largest output, decompressed, in bytes.
-        now: When it completed, for ``sink.meta``.
+        now: The time of its completion for ``sink.meta``, in epoch seconds.
     """
     verdict = verdict_on(completion, output, entry, packing, max_output=max_output)
     if isinstance(verdict, InvocationFailure):
@@ -137,7 +138,7 @@ def outcomes_of(
 
     Args:
         entry: The invocation.
-        output: What the container made of it.
+        output: Its output or failure object.
         verdict: Each record's own output, or the failure.
         raws: Each record's bytes, where the sink shows them.
     """

@@ -39,8 +39,8 @@ class Intake:
 
     Attributes:
         source: Gives records.
-        packer: Makes parcels of them.
-        ledger: Makes invocations of parcels.
+        packer: Makes parcels of records.
+        ledger: Makes invocations of parcels, durably.
         resend: Takes invocations whose lost payload was read again.
         intents: To the senders.
         settlements: To the settler: records that cannot be sent.

@@ -44,7 +44,7 @@ class Probation:
     Attributes:
         ledger: Knows whether anything was accepted; leaves what is held back to the next process.
         memory: Bounds the dead letters on their way.
-        max_outstanding: With fewer than ten outstanding, so many refusals stop the run.
+        max_outstanding: ``limits.outstanding``: if it is below ten, as many refusals stop the run.
         is_stopping: A signal has closed the head; what is undecided is left to the next process.
     """
 

@@ -74,8 +74,8 @@ class _History:
         repeated: A call was made while unsure.
         staged: Where the payload lies in S3, once it does.
         since: When the first call failed; monotonic seconds, None before.
-        failures: How many calls failed, throttling aside.
-        pauses: How many calls failed.
+        failures: Number of calls that failed, throttling aside.
+        pauses: Number of calls that failed.
     """
 
     unsure: bool
@@ -172,7 +172,7 @@ class Sender:
         timer = OutageTimer(
             self.retry.give_up_after,
             self.environment.monotonic,
-            "calls without an answer could not be looked up",
+            "calls without a response could not be looked up",
         )
         failures = 0
         while self._is_needed(planned):

@@ -122,7 +122,7 @@ class CompletionsHeard:
     """Messages of the completion queue were read.
 
     Attributes:
-        kinds: How many of each kind.
+        kinds: Number of messages of each kind.
         service_seconds: Queue and model time of each that says so.
     """
 

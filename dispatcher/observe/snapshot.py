@@ -61,7 +61,7 @@ class Snapshot:
         completed: Records with an output.
         dead: Records in the dead letters.
         rate: Settled records a second, smoothed; None where nothing is known yet.
-        share: How much of the input is settled, 0..1; None where its size is unknown.
+        share: Settled share of the input, 0..1; None where its size is unknown.
         remaining: Seconds to the end at this rate; None where it cannot be said.
         inline_share: Share of the planned invocations that travel inline; None before the first.
         troubles: Calls that were not accepted, by result, without zeros.

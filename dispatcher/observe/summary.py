@@ -52,12 +52,12 @@ class RunSummary:
     """The end of a run, which the summary shows beside the meter.
 
     Attributes:
-        seconds: How long this process ran.
+        seconds: Time that this process ran.
         ending: A sentence such as ``finished`` or ``stopped by SIGTERM``.
-        finished: Whether the whole input is settled, so that the balance must be even.
-        results: Where results are.
-        dead_letters: Where dead letters are.
-        advice: What to do next, where there is something to do.
+        finished: The whole input is settled, so the balance must be even.
+        results: Place of the results.
+        dead_letters: Place of the dead letters.
+        advice: The next step, where there is one; else None.
     """
 
     seconds: float

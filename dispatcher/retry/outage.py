@@ -12,7 +12,8 @@ class RequestFailed:
     """A request of a kind that an outage timer watches failed.
 
     Attributes:
-        symptom: The request that failed, such as "completions could not be asked for".
+        symptom: A clause that names the request that failed, such as "completions could not be
+            asked for".
         code: The error's code.
     """
 
@@ -25,8 +26,8 @@ class TroubleBegan:
     """The first request failed after one that succeeded.
 
     Attributes:
-        symptom: What could not be done.
-        error: What went wrong, for people.
+        symptom: A clause that names the request that failed.
+        error: The error, for people.
     """
 
     symptom: str
@@ -38,8 +39,8 @@ class TroubleEnded:
     """A request succeeded again.
 
     Attributes:
-        symptom: What could not be done.
-        seconds: For how long.
+        symptom: A clause that names the request that failed.
+        seconds: Time since its first failure.
     """
 
     symptom: str
@@ -62,7 +63,7 @@ class OutageTimer:
     Attributes:
         give_up_after: Seconds of failures, without one success, after which the run stops.
         monotonic: The clock.
-        symptom: What could not be done while requests fail, for the message.
+        symptom: A clause that names the failing request, for the message.
         observe: Gets the events.
     """
 
@@ -103,7 +104,7 @@ def outage(symptom: str, seconds: float, error: CallError) -> RunStopped:
     """Return the error that stops a run: no request has succeeded for so long.
 
     Args:
-        symptom: What could not be done.
+        symptom: A clause that names the request that failed.
         seconds: For how long.
         error: The last error.
     """

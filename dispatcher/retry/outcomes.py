@@ -94,7 +94,7 @@ def after_failed_invocation(
     Args:
         reason: The reason that the dead letters would have.
         tries: Number of the failed invocation among those of just these records together, from 1.
-        records: How many they are.
+        records: Number of these records.
         budget: Bounds the invocations that are made of parts.
         retry: The section ``retry``.
         jitter: A random number, 0 <= jitter < 1.

@@ -11,8 +11,8 @@ _MAX_KNOWN = 10_000
 """Objects that are remembered as there; the others are looked for."""
 
 KNOWN_SECONDS = 3_600.0
-"""How long an object counts as there after it was written: a lifecycle rule, whose days count from
-then, takes a day at least."""
+"""Seconds that an object counts as there after it was written: a lifecycle rule, whose days count
+from then, takes a day at least."""
 
 
 @dataclass(slots=True)
