@@ -103,7 +103,7 @@ async def test_an_upload_that_fails_leaves_nothing(scene: Scene, faults: list[Re
 async def test_an_upload_that_may_have_been_completed_is_looked_for(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No answer came to the last call, which had made the object."""
+    """The last call, which had made the object, got no response."""
 
     async def lost(upload: FakeUpload) -> None:
         await completed(upload)
