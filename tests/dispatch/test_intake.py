@@ -517,7 +517,7 @@ PRESSED: dict[str, object] = {**LINES, "encodings": ["json+zstd"]}
 
 @pytest.fixture
 def slow_threads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Let a worker thread take five seconds to pack that no stop cancels; return what it did."""
+    """Let a worker thread pack for five seconds, even after a stop; return what it ran."""
     hopped: list[object] = []
     in_place = anyio.to_thread.run_sync
 
