@@ -1,1 +1,1 @@
-"""From the service's word, or a look into S3, to outcomes."""
+"""From an event, or a look into S3, to outcomes."""

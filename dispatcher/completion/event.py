@@ -1,4 +1,4 @@
-"""Completion events, parsed from messages of the queue, in every form that has been captured. Pure.
+"""Completion events, parsed from messages of the queue in every captured form. Pure.
 
 * SageMaker's own event, raw or in SNS's envelope.
 * S3 events (keys form-URL-encoded) and EventBridge's variant (keys as they are), where the output
@@ -27,10 +27,10 @@ class Completion:
     """The service's word on one invocation.
 
     Attributes:
-        kind: What became of it.
-        invocation: Its InferenceId, or None where only the location is told.
+        kind: Its end.
+        invocation: Its InferenceId, or None where the event has only a location.
         location: The output or failure object, or None if the event does not say.
-        body: The answer, where it travels in the event.
+        body: The output or the container's error, where it travels in the event.
         content_type: Its MIME type, or None.
         reason: The service's failure reason, or "".
         service_seconds: Its queue and model time, or None.
@@ -50,14 +50,14 @@ class NoCompletion:
     """A message that completes nothing.
 
     Attributes:
-        why: ``test``, ``malformed``, or ``foreign``: an object that is no output.
+        why: ``test``; ``malformed``; or ``foreign``: an object that is no output.
     """
 
     why: Literal["test", "malformed", "foreign"]
 
 
 _KINDS: dict[str, Kind] = {"Completed": "completed", "Failed": "failed", "Expired": "expired"}
-_ENDING, _FAILURE_ENDING = ".out", "-error.out"
+_SUFFIX, _FAILURE_SUFFIX = ".out", "-error.out"
 
 
 def parse(text: str) -> list[Completion | NoCompletion]:
@@ -92,9 +92,9 @@ def _read(event: Any) -> Iterator[Completion | NoCompletion]:
 
 def _inference(kind: Kind, event: dict[str, Any]) -> Completion:
     parameters = event.get("responseParameters") or {}
-    answer = event.get("responseBody") or {}
-    where = parameters.get("outputLocation" if kind == "completed" else "failureLocation")
-    location = parse_location(where) if where else None
+    response_body = event.get("responseBody") or {}
+    name = parameters.get("outputLocation" if kind == "completed" else "failureLocation")
+    location = parse_location(name) if name else None
     invocation = _text(event.get("inferenceId"))
     if not invocation and location:
         invocation = invocation_at(location)
@@ -102,16 +102,17 @@ def _inference(kind: Kind, event: dict[str, Any]) -> Completion:
         kind,
         invocation,
         location,
-        _content(answer),
+        _content(response_body),
         _text(parameters.get("contentType")),
         str(event.get("failureReason") or ""),
         _service_seconds(event),
     )
 
 
-def _content(answer: dict[str, Any]) -> bytes | None:
-    """Return the answer in the event; missing, null and empty mean that it is in the object."""
-    if not (content := answer.get("content")) or answer.get("encoding", "BASE64") != "BASE64":
+def _content(response_body: dict[str, Any]) -> bytes | None:
+    """Return the body in the event; missing, null and empty mean that it is in the object."""
+    content = response_body.get("content")
+    if not content or response_body.get("encoding", "BASE64") != "BASE64":
         return None
     try:
         return base64.b64decode(content, validate=True)
@@ -130,19 +131,18 @@ def _service_seconds(event: dict[str, Any]) -> float | None:
 def _object(bucket: object, key: object, *, made: bool) -> Completion | NoCompletion:
     if not isinstance(bucket, str) or not isinstance(key, str):
         return NoCompletion("malformed")
-    if not made or not key.endswith(_ENDING):
-        return NoCompletion(
-            "foreign"
-        )  # removed, or not an output: staged inputs may lie beside them
+    if not made or not key.endswith(_SUFFIX):
+        # It was removed, or is no output: staged inputs may lie beside them.
+        return NoCompletion("foreign")
     location = Location(bucket, key)
-    failed = key.endswith(_FAILURE_ENDING)
+    failed = key.endswith(_FAILURE_SUFFIX)
     return Completion("failed" if failed else "completed", invocation_at(location), location)
 
 
 def invocation_at(location: Location) -> str:
-    """Return the id in the name of an output or failure object whose name we chose."""
+    """Return the id in the name of an output or failure object, as we chose it."""
     name = location.key.rpartition("/")[2]
-    return name.removesuffix(_FAILURE_ENDING).removesuffix(_ENDING)
+    return name.removesuffix(_FAILURE_SUFFIX).removesuffix(_SUFFIX)
 
 
 def _text(value: object) -> str | None:

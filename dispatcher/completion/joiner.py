@@ -1,4 +1,4 @@
-"""The joiner: from a completion to outcomes: read the output, split it, settle each record.
+"""The joiner: reads the output of a completion, splits it, and makes an outcome of each record.
 
 Takes invocations that the listener or the sweep has claimed. Whether an event settles anything is
 decided in ``event_matching``.
@@ -37,7 +37,8 @@ from dispatcher.retry.outage_timer import OutageTimer
 T = TypeVar("T")
 
 _THREAD_BYTES, _THREAD_RECORDS = 256_000, 500
-"""Outputs from here on are judged on a worker thread: a few milliseconds, or ten with a select."""
+"""Outputs from this size on are judged on a worker thread: that takes a few milliseconds, or ten
+with a select."""
 
 
 @dataclass(slots=True)
@@ -60,7 +61,7 @@ class Joiner:
         ledger: Settles and replaces invocations.
         outputs: Reads outputs.
         memory: Bounds the outputs, and the inputs beside them.
-        outage: Ends the run when S3 does not answer.
+        outage: Ends the run when S3 does not respond.
         split_budget: Bounds the invocations that are made of parts.
         observe: Gets the events.
         resend: Takes new invocations to send when they are due.
@@ -90,7 +91,7 @@ class Joiner:
 
         Raises:
             Denied: Outputs may not be read.
-            RunStopped: AWS has not answered for too long.
+            RunStopped: AWS has not responded for too long.
         """
         async with claims, settlements, receipts:
             async for claimed in EagerReceiver(claims):
@@ -115,18 +116,19 @@ class Joiner:
                     await self._replace(claimed.entry, retry, receipts)
                 case None:
                     reservation.release()
-                    self._give_back(claimed)
+                    self._release(claimed)
         except BaseException:
             reservation.release()
             raise
 
-    def _give_back(self, claimed: Claimed) -> None:
-        """Leave an invocation to a later event or sweep."""
+    def _release(self, claimed: Claimed) -> None:
+        """Give back the claim on an invocation: a later event or sweep settles it."""
         entry, completion = claimed.entry, claimed.completion
-        at = None if completion.location is None else str(completion.location)
-        output, failure = (at, None) if completion.kind == "completed" else (None, at)
+        location = None if completion.location is None else str(completion.location)
+        is_output = completion.kind == "completed"
+        output, failure = (location, None) if is_output else (None, location)
         # It completed, so it was accepted, even where no 202 said so: no sender calls it again,
-        # and the sweep has to know of it.
+        # and the sweep has to look for it.
         self.ledger.accept(entry.planned, self.environment.now(), output, failure)
         self.ledger.release(entry)
 
@@ -134,10 +136,10 @@ class Joiner:
         self, entry: Entry, retry: RetryInvocation, receipts: MemoryObjectSendStream[list[str]]
     ) -> None:
         """Retry or split a failed invocation."""
-        if retry.parts > 1:  # before the fact: other loops decide by what is left meanwhile
+        if retry.parts > 1:  # before the split: other loops decide by the budget meanwhile
             self.split_budget.made += retry.parts
             self.observe(InvocationSplit(retry.parts))
-        with anyio.CancelScope(shield=True):  # what is planned has to be waited for, or left
+        with anyio.CancelScope(shield=True):  # the run has to wait for what is planned
             for planned in await self.ledger.replace(entry, after=retry.after, parts=retry.parts):
                 self.resend(planned)
         if retry.parts > 1:
@@ -166,7 +168,7 @@ class Joiner:
         judgement = await self._judge(claimed, output, reservation)
         if isinstance(judgement, Settlement):
             return judgement
-        following = after_failed_invocation(
+        decision = after_failed_invocation(
             judgement.reason,
             tries=entry.tries,
             records=len(entry.record_refs),
@@ -174,10 +176,10 @@ class Joiner:
             retry=self.retry,
             jitter=self.environment.rng.random(),
         )
-        if isinstance(following, RetryInvocation):
-            return following
-        if following.note:
-            judgement = replace(judgement, message=f"{judgement.message}; {following.note}")
+        if isinstance(decision, RetryInvocation):
+            return decision
+        if decision.note:
+            judgement = replace(judgement, message=f"{judgement.message}; {decision.note}")
         output.body = None  # in its place the dead letters carry the records
         await _hold(reservation, self._input_bytes(entry, "failed"))
         raws, now = await self._raws(entry), self.environment.now()
@@ -207,7 +209,7 @@ class Joiner:
     async def _judge(
         self, claimed: Claimed, output: OutputObject, reservation: Reservation
     ) -> Settlement | InvocationFailure:
-        """Split an output, and reshape the results; much of it on a worker thread."""
+        """Split an output, and reshape the results; large ones on a worker thread."""
         entry, completion = claimed.entry, claimed.completion
         kind, sink = completion.kind, self.sink
         size = len(output.body or b"")
@@ -249,7 +251,7 @@ class Joiner:
 
 
 async def _run(work: Callable[[], T], size: int, records: int) -> T:
-    """Return the result of work on so many bytes and records; much runs on a worker thread."""
+    """Return the result of work on this many bytes and records; much runs on a worker thread."""
     if size < _THREAD_BYTES and records < _THREAD_RECORDS:
         return work()
     return await anyio.to_thread.run_sync(work)

@@ -51,7 +51,7 @@ class Listener:
         ledger: Has the outstanding invocations.
         queue: The completion queue.
         foreign: ``completion.foreign``: events of others are left in the queue, or deleted.
-        outage: Ends the run when the queue does not answer.
+        outage: Ends the run when the queue does not respond.
         observe: Gets the events.
         heard: Called for each event of this run, with its invocation before that is claimed.
         drained: Set when the events that waited at the start have been heard.
@@ -74,7 +74,7 @@ class Listener:
 
         Raises:
             Denied: The queue does not exist or may not be read.
-            RunStopped: AWS has not answered for too long.
+            RunStopped: AWS has not responded for too long.
         """
         async with claims, receipts:
             while True:

@@ -16,10 +16,10 @@ from dispatcher.packing.values import NotEncodableError, encode, parse
 from dispatcher.reasons import Reason
 
 _REFUSED = "client error ("
-"""In the failure reason of an event: the container answered with a status of 400 to 499 (E)."""
+"""In the failure reason of an event: the container responded with a status of 400 to 499."""
 
 _MESSAGE_CHARS = 2_000
-"""How much of a container's error goes into a dead letter's message."""
+"""Length of the part of a container's error that goes into a dead letter's message."""
 
 
 @dataclass(slots=True)
@@ -29,7 +29,8 @@ class OutputObject:
     Attributes:
         body: Its bytes.
         content_type: Its MIME type, or None.
-        reason: Why there is no body; None where there is one, or where the event has to do.
+        reason: The reason why there is no body; None where there is one, or where the event's own
+            reason has to do.
         message: A sentence with the reason.
         location: Where it lies in S3, if that is known.
     """
@@ -64,13 +65,13 @@ def judged(
 
     Args:
         completion: The service's word on it.
-        output: What the container made of it.
+        output: Its output or failure object.
         entry: The invocation.
         raws: Each record's bytes, where its result shows them.
-        packing: How outputs are split.
-        sink: What results show.
+        packing: The section ``packing``: how outputs are split.
+        sink: The section ``sink``: what results show.
         max_output: Largest output, decompressed, in bytes.
-        now: When it completed, for ``sink.meta``.
+        now: The time of its completion for ``sink.meta``, in epoch seconds.
     """
     verdict = verdict_on(completion, output, entry, packing, max_output=max_output)
     if isinstance(verdict, InvocationFailure):
@@ -111,8 +112,8 @@ def verdict_on(
     if completion.kind == "expired":
         return InvocationFailure(Reason.EXPIRED, completion.reason or "no completion in time")
     if completion.kind == "failed":
-        said = (output.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
-        message = "; ".join(part for part in (completion.reason, said) if part)
+        error = (output.body or b"")[:_MESSAGE_CHARS].decode("utf-8", "replace")
+        message = "; ".join(part for part in (completion.reason, error) if part)
         # Where only a failure object was found, nothing says whose fault it was.
         is_refused = _REFUSED in completion.reason
         reason = Reason.MODEL_ERROR if is_refused else Reason.MODEL_SERVER_ERROR
@@ -137,7 +138,7 @@ def outcomes_of(
 
     Args:
         entry: The invocation.
-        output: What the container made of it.
+        output: Its output or failure object.
         verdict: Each record's own output, or the failure.
         raws: Each record's bytes, where the sink shows them.
     """
@@ -185,8 +186,8 @@ def reshaped(outcomes: Sequence[Outcome], sink: SinkSettings) -> list[Outcome]:
         try:
             output = encode(select(sink.select, _document(outcome, sink)), "json")
         except (SelectError, NotEncodableError) as error:
-            place = f"; the output is at {outcome.location}" if outcome.location else ""
-            message = f"sink.select {error}{place}"
+            where = f"; the output is at {outcome.location}" if outcome.location else ""
+            message = f"sink.select {error}{where}"
             reshaped_outcomes.append(
                 replace(
                     outcome,

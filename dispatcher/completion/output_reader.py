@@ -1,4 +1,4 @@
-"""The output reader: what the service made of an invocation, from its event or from S3."""
+"""The output reader: takes the output of an invocation from its event or from S3."""
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from dispatcher.ledger.invocation import Entry
 from dispatcher.reasons import Reason
 from dispatcher.retry.outage_timer import OutageTimer
 
-_READS = 5
-"""Tries to read an object before it is left to a later event or sweep."""
+_MAX_ATTEMPTS = 5
+"""Attempts to read an object before it is left to a later event or sweep."""
 
 _PAUSE_SECONDS = 0.2
 
@@ -37,7 +37,7 @@ class OutputReader:
     Attributes:
         objects: S3.
         max_output: Largest output in bytes.
-        outage: Ends the run when S3 does not answer.
+        outage: Ends the run when S3 does not respond.
     """
 
     objects: ObjectReader
@@ -56,15 +56,15 @@ class OutputReader:
             input_bytes: Bytes of input that the outcomes will carry.
 
         Raises:
-            CallError: S3 does not answer now.
+            CallError: S3 does not respond now.
             Denied: The output may not be read.
         """
         if completion.kind == "expired" or completion.body is not None:
             await reservation.acquire(input_bytes + len(completion.body or b""))
-            at = None if completion.location is None else str(completion.location)
-            return OutputObject(completion.body, completion.content_type, location=at)
-        named = entry.output if completion.kind == "completed" else entry.failure
-        location = completion.location or (parse_location(named) if named else None)
+            name = None if completion.location is None else str(completion.location)
+            return OutputObject(completion.body, completion.content_type, location=name)
+        known = entry.output if completion.kind == "completed" else entry.failure
+        location = completion.location or (parse_location(known) if known else None)
         if location is None:
             if completion.kind == "failed":
                 return OutputObject(None, None)
@@ -84,7 +84,7 @@ class OutputReader:
     async def _get(
         self, location: Location, reservation: Reservation, input_bytes: int
     ) -> OutputObject:
-        for tries_left in reversed(range(_READS)):
+        for attempts_left in reversed(range(_MAX_ATTEMPTS)):
             try:
                 async with self.objects.open(location) as incoming:
                     if incoming.size > self.max_output:
@@ -100,8 +100,8 @@ class OutputReader:
             except Rejected:
                 raise
             except CallError:
-                reservation.release()  # or this and the next try would wait for each other
-                if not tries_left:
+                reservation.release()  # or this attempt and the next would wait for each other
+                if not attempts_left:
                     raise
-            await anyio.sleep(_PAUSE_SECONDS * (_READS - tries_left))
+            await anyio.sleep(_PAUSE_SECONDS * (_MAX_ATTEMPTS - attempts_left))
         raise AssertionError

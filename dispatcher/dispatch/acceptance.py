@@ -1,4 +1,4 @@
-"""The acceptance probe: did a call without an answer arrive? Its chosen output key shows it."""
+"""The acceptance probe: looks for the output of a call without a response, at its chosen key."""
 
 from typing import Protocol
 
@@ -42,18 +42,18 @@ class AcceptanceProbe:
         """Take the bases from locations that end as they were chosen; the newest are right."""
         if not self._is_chosen:
             return
-        for name, location, ending in (
+        for name, location, suffix in (
             (_OUTPUT, output, _output_of(planned)),
             (_FAILURE, failure, _failure_of(planned)),
         ):
-            if location is not None and location.endswith(ending):
-                base = location.removesuffix(ending)
+            if location is not None and location.endswith(suffix):
+                base = location.removesuffix(suffix)
                 if base != self._bases[name]:
                     self._bases[name] = base
                     await self._ledger.remember(**{name: base})
 
     async def was_accepted(self, planned: Planned) -> bool:
-        """Return whether an unanswered call was accepted, as far as can be seen, and note it.
+        """Return whether a call without a response was accepted, as far as can be seen; note it.
 
         No object proves nothing: the inference may be under way. The call is then repeated under
         the same id and output key.
@@ -61,9 +61,9 @@ class AcceptanceProbe:
         Raises:
             CallError: S3 cannot be asked now.
         """
-        output = self._at(_OUTPUT, _output_of(planned))
-        failure = self._at(_FAILURE, _failure_of(planned))
-        if not (await self._is_there(output) or await self._is_there(failure)):
+        output = self._location(_OUTPUT, _output_of(planned))
+        failure = self._location(_FAILURE, _failure_of(planned))
+        if not (await self._exists(output) or await self._exists(failure)):
             return False
         entry = self._ledger.find(planned.number)
         if entry is not None:
@@ -71,12 +71,12 @@ class AcceptanceProbe:
             self._ledger.accept(planned, entry.planned_at, output, failure)
         return True
 
-    def _at(self, name: str, ending: str) -> str | None:
+    def _location(self, name: str, suffix: str) -> str | None:
         base = self._bases[name]
-        return None if base is None or not self._is_chosen else base + ending
+        return None if base is None or not self._is_chosen else base + suffix
 
-    async def _is_there(self, at: str | None) -> bool:
-        location = parse_location(at) if at is not None else None
+    async def _exists(self, name: str | None) -> bool:
+        location = parse_location(name) if name is not None else None
         return location is not None and await self._objects.exists(location) is True
 
 

@@ -44,7 +44,7 @@ class HeldRefusals:
     Attributes:
         ledger: Knows whether anything was accepted; leaves what is held back to the next process.
         memory: Bounds the dead letters on their way.
-        max_outstanding: With fewer than ten outstanding, so many refusals stop the run.
+        max_outstanding: ``limits.outstanding``: if it is below ten, as many refusals stop the run.
         is_stopping: A signal has closed the head; what is undecided is left to the next process.
     """
 
@@ -91,7 +91,7 @@ class HeldRefusals:
         """Decide on what is held back when nothing else is outstanding.
 
         The records are to blame; but if nothing was ever accepted and the run is stopped, the next
-        process tries them again: the cause may be mended by then.
+        process tries them again: the cause may be corrected by then.
         """
         if self.is_stopping and not self.ledger.has_accepted:
             for refused in self._held:
@@ -113,13 +113,13 @@ class HeldRefusals:
         reservation = Reservation(self.memory)
         try:
             await reservation.acquire(refused.entry.planned.size)
-            settlement = Settlement(refused.entry, await self._dead(refused), reservation)
+            settlement = Settlement(refused.entry, await self._dead_letters(refused), reservation)
             await settlements.send([settlement])
         except BaseException:
             reservation.release()
             raise
 
-    async def _dead(self, refused: RefusedInvocation) -> list[Outcome]:
+    async def _dead_letters(self, refused: RefusedInvocation) -> list[Outcome]:
         entry = refused.entry
         return [
             Outcome.dead(

@@ -35,12 +35,12 @@ from dispatcher.retry.invocations import SplitBudget
 
 @dataclass(slots=True, kw_only=True)
 class Intake:
-    """The head of the run; ``run`` until the source ends, ``stop`` to close it early.
+    """The head of a run: ``run`` ends with the source, or early by ``stop``.
 
     Attributes:
         source: Gives records.
-        packer: Makes parcels of them.
-        ledger: Makes invocations of parcels.
+        packer: Makes parcels of records.
+        ledger: Makes invocations of parcels, durably.
         resend: Takes invocations whose lost payload was read again.
         intents: To the senders.
         settlements: To the settler: records that cannot be sent.
@@ -147,13 +147,13 @@ class Intake:
         while parcels:
             with self._clock_stopped():
                 room = await self.ledger.wait_for_room(len(parcels))
-                now, parcels = parcels[:room], parcels[room:]
+                batch, parcels = parcels[:room], parcels[room:]
                 # From the intent to the senders in one piece: a stop in between would leave it
                 # unsent.
                 with anyio.CancelScope(shield=True):
-                    for planned in await self.ledger.plan(now):
+                    for planned in await self.ledger.plan(batch):
                         await self._hand_over(planned)
-            self._report(now)
+            self._report(batch)
 
     def _report(self, parcels: Sequence[Parcel]) -> None:
         event = InvocationsPlanned(Counter(), Counter(), Counter())
@@ -216,17 +216,17 @@ class Intake:
     async def _recover(self, entry: Entry, record: Record | LargeRecord) -> None:
         """Collect the records of a payload that a power loss took, until it is whole."""
         number = entry.planned.number
-        found = self._lost.setdefault(number, {})
+        contents = self._lost.setdefault(number, {})
         content = record.raw if isinstance(record, Record) else record.content
-        found[record.position.stream, record.position.start] = content
-        if len(found) < len(entry.record_refs):
+        contents[record.position.stream, record.position.start] = content
+        if len(contents) < len(entry.record_refs):
             return
         del self._lost[number]
         places = [
             (record_ref.position.stream, record_ref.position.start)
             for record_ref in entry.record_refs
         ]
-        kept = spooled_before([found[place] for place in places], entry.planned.size)
+        kept = spooled_before([contents[place] for place in places], entry.planned.size)
         try:
             crc = await anyio.to_thread.run_sync(crc32_of, kept)  # a large one takes a second
         except ChangedError:

@@ -1,4 +1,4 @@
-"""Payloads that fitted inline when they were planned, and do not any more.
+"""Oversized payloads: they fitted inline when they were planned, and do not any more.
 
 One version encodes payloads again to the byte. Another one, or another version of a compressor, may
 make them larger, or refuse one of several records, and an invocation may have waited for hours.
@@ -70,6 +70,6 @@ class OversizeHandler:
     async def _split(self, entry: Entry, parts: int) -> None:
         self.split_budget.made += parts
         self.observe(InvocationSplit(parts))
-        with anyio.CancelScope(shield=True):  # what is planned has to be waited for, or left
+        with anyio.CancelScope(shield=True):  # the run has to wait for what is planned
             for planned in await self.ledger.replace(entry, after=0.0, parts=parts):
                 self.resend(planned)

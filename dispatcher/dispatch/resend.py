@@ -14,8 +14,8 @@ from dispatcher.ledger.ledger import Ledger
 from dispatcher.ledger.states import State
 
 _DRAIN_SECONDS = 5.0
-"""How long resumed invocations wait for the events of the meantime, which may say that they are
-over, before they are looked for in S3 instead."""
+"""Longest wait of resumed invocations for the events of the meantime, which may show that they are
+over; then they are looked for in S3 instead."""
 
 
 @dataclass(slots=True)

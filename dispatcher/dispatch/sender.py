@@ -1,4 +1,4 @@
-"""Senders: from a durable intent to an accepted call: stage, invoke, repeat, or give up."""
+"""Senders: make a durable intent an accepted call: stage, invoke, repeat, or give up."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -76,12 +76,12 @@ class _History:
     """The calls of one invocation, in this process and earlier ones.
 
     Attributes:
-        unsure: A call may have been accepted unseen; it stays so, whatever later calls answer.
+        unsure: A call may have been accepted unseen; it stays so, however later calls end.
         repeated: A call was made while unsure.
         staged: Where the payload lies in S3, once it does.
         since: When the first call failed; monotonic seconds, None before.
-        failures: How many calls failed, throttling aside.
-        pauses: How many calls failed.
+        failures: Number of calls that failed, throttling aside.
+        pauses: Number of calls that failed.
     """
 
     unsure: bool
@@ -134,7 +134,7 @@ class Sender:
         """Send planned invocations until there are no more.
 
         Raises:
-            RunStopped: Nothing is accepted any more, or nothing at all, and why.
+            RunStopped: No call is accepted any more, or the first ones were all refused.
         """
         async with intents, settlements:
             async for planned in EagerReceiver(intents):
@@ -147,7 +147,7 @@ class Sender:
     async def _send(self, planned: Planned) -> RefusedInvocation | None:
         """Send one invocation until it is accepted (None) or given up."""
         history = _History(unsure=planned.may_have_been_sent)
-        while self._is_wanted(planned):
+        while self._is_needed(planned):
             if history.unsure and await self._was_accepted(planned):
                 return None
             try:
@@ -170,7 +170,7 @@ class Sender:
         return None
 
     async def _was_accepted(self, planned: Planned) -> bool:
-        """Look for the output of an unanswered call, until S3 answers.
+        """Look for the output of a call without a response, until S3 responds.
 
         Raises:
             RunStopped: It has not for ``retry.give_up_after``.
@@ -182,7 +182,7 @@ class Sender:
             forgets_gaps=False,
         )
         failures = 0
-        while self._is_wanted(planned):
+        while self._is_needed(planned):
             try:
                 return await self.acceptance.was_accepted(planned)
             except CallError as error:
@@ -192,8 +192,8 @@ class Sender:
             await anyio.sleep(backoff(failures, base=base, cap=self.retry.cap, jitter=jitter))
         return True
 
-    def _is_wanted(self, planned: Planned) -> bool:
-        """Return whether the call is still wanted: its completion may have overtaken it."""
+    def _is_needed(self, planned: Planned) -> bool:
+        """Return whether the call is still needed: its completion may have overtaken it."""
         entry = self.ledger.find(planned.number)
         return entry is not None and not entry.claimed and entry.state is State.PLANNED
 
@@ -215,7 +215,7 @@ class Sender:
                 if len(entry.record_refs) == 1:
                     raise not_encodable(planned, error) from None
             else:
-                if payload is None and self._is_wanted(planned):
+                if payload is None and self._is_needed(planned):
                     raise unreadable_payload(planned)
                 if payload is None or len(payload) <= limits.INLINE_BODY_BYTES:
                     await self._invoke(planned, history, payload)
@@ -225,13 +225,13 @@ class Sender:
             await self._invoke(planned, history, None)
 
     async def _invoke(self, planned: Planned, history: _History, payload: bytes | None) -> None:
-        if not self._is_wanted(planned):
+        if not self._is_needed(planned):
             return  # it completed while this waited for memory or bytes
         if history.unsure and not history.repeated:
             history.repeated = True
             self.observe(InvocationRepeated())
             await self.ledger.count(REPEATED)
-            if not self._is_wanted(planned):
+            if not self._is_needed(planned):
                 return  # it completed meanwhile
         response = await self._make(self._request(planned, payload, history.staged))
         await self.acceptance.learn(planned, response.output_location, response.failure_location)

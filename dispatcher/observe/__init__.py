@@ -1,1 +1,1 @@
-"""What a person or a monitor sees of a run."""
+"""The view of a run for people and monitors."""

@@ -1,4 +1,4 @@
-"""The console that people look at."""
+"""The console of every display: text as it is, and a closed pipe as an ordinary error."""
 
 from typing import NoReturn, TextIO
 

@@ -17,10 +17,10 @@ Phase: TypeAlias = Literal["starting", "running", "draining", "ended"]
 CallResult: TypeAlias = Literal[
     "accepted", "throttled", "transient", "unknown", "rejected", "denied"
 ]
-"""How an HTTP attempt of InvokeEndpointAsync ended; ``unknown``: it had no answer."""
+"""Result of an HTTP attempt of InvokeEndpointAsync; ``unknown``: it got no response."""
 
 EventKind: TypeAlias = Literal["matched", "claimed", "closed", "foreign", "malformed", "test"]
-"""What a message of the completion queue turned out to be.
+"""Kind of a message of the completion queue.
 
 ``matched``: it completes an outstanding invocation. ``claimed``: its invocation is being settled
 now. ``closed``: its invocation was settled or replaced before. ``foreign``: of another run.
@@ -29,8 +29,8 @@ now. ``closed``: its invocation was settled or replaced before. ``foreign``: of 
 StagingAction: TypeAlias = Literal[
     "uploaded", "found", "shared", "deleted", "deletion_denied", "deletion_failed"
 ]
-"""What was done about a payload in S3; ``found``: it lay there from before, ``shared``: another
-payload of the same content was written a moment ago."""
+"""Action on a payload in S3; ``found``: it was there from before, ``shared``: another payload of
+the same content was written a moment ago."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +85,8 @@ class CallFinished(NamedTuple):
     A tuple, because it is the one event of each call: that takes two thirds of the time.
 
     Attributes:
-        result: How.
-        seconds: From the request to its answer.
+        result: Its result.
+        seconds: From the request to its response.
     """
 
     result: CallResult
@@ -124,7 +124,7 @@ class CompletionsHeard:
     """Messages of the completion queue were read.
 
     Attributes:
-        kinds: How many of each kind.
+        kinds: Number of messages of each kind.
         service_seconds: Queue and model time of each that says so.
     """
 

@@ -25,7 +25,7 @@ _SHUTDOWN_SECONDS = 0.5
 async def serve(
     settings: ObserveSettings, meter: Meter, *, clock: Callable[[], float] = time.monotonic
 ) -> AsyncIterator[int | None]:
-    """Answer monitors while the block runs.
+    """Serve monitors while the block runs.
 
     Args:
         settings: Host and port; without a port nothing is opened.
@@ -57,7 +57,7 @@ async def serve(
 
 
 def _unopened(settings: ObserveSettings, error: OSError) -> str:
-    """Say why a port cannot be opened and what to do."""
+    """Return a sentence with the reason why a port cannot be opened, and the remedy."""
     place = f"observe: port {settings.port} on {settings.host}"
     if error.errno == errno.EADDRINUSE:
         return (

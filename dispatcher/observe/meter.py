@@ -75,7 +75,7 @@ class Meter:
         repeated: Invocations that may have reached the service more than once, over restarts.
         retried: Failed invocations that were replaced by one of the same records, by reason.
         split: Failed invocations of several records that were split, over restarts.
-        parts: Invocations that were made of their parts, over restarts: the cost of it.
+        parts: Invocations that were made of their parts, over restarts: the cost of splitting.
         staged: Payloads too large for inline, by ``StagingAction``.
         events: Messages of the completion queue, by ``EventKind``.
         failed_requests: Failed requests of the completion side and of queues, by error code.

@@ -24,7 +24,7 @@ _PHASES = ("starting", "running", "draining", "ended")
 
 
 def make_registry(meter: Meter) -> CollectorRegistry:
-    """Return a registry of its own for one run, so that runs in one process do not collide."""
+    """Return a registry for one run alone, so that runs in one process do not collide."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(MeterCollector(meter))
     return registry

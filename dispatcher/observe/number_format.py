@@ -18,7 +18,7 @@ def size(number: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Write how long something takes, to the second: ``48s``, ``1m23s``, ``2h05m``, ``3d04h``."""
+    """Write a duration to the second: ``48s``, ``1m23s``, ``2h05m``, ``3d04h``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"

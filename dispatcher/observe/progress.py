@@ -21,7 +21,7 @@ from dispatcher.observe.run_snapshot import Pace, Snapshot, take
 
 Style: TypeAlias = Literal["rich", "plain", "json", "none"]
 
-_WIDEST = 100
+_MAX_WIDTH = 100
 """Columns of the live panel; on a wider terminal the eye would have to travel."""
 
 _LIVE_SECONDS = 0.25
@@ -68,7 +68,7 @@ async def show(
             write = json_line if style == "json" else plain_line
             await _show_lines(meter, write, stream, clock, sleep)
     except (OSError, ValueError):
-        # A closed pipe, or a closed file object: nobody is looking.
+        # A closed pipe, or a closed file object: the display has no reader any more.
         return
 
 
@@ -128,9 +128,9 @@ def json_line(snapshot: Snapshot) -> str:
 
 
 def panel(snapshot: Snapshot) -> RenderableType:
-    """Return the live panel: where the run stands, a bar, the counts, and what goes wrong."""
+    """Return the live panel: where the run stands, a bar, the counts, and the troubles."""
     lines = Group(_headline(snapshot), _bar(snapshot), _counts(snapshot), _footer(snapshot))
-    return Constrain(lines, _WIDEST)
+    return Constrain(lines, _MAX_WIDTH)
 
 
 def _headline(snapshot: Snapshot) -> RenderableType:
@@ -189,7 +189,7 @@ def _footer(snapshot: Snapshot) -> RenderableType:
 
 
 def _notes(snapshot: Snapshot) -> Iterator[str]:
-    """Yield what does not go as it should."""
+    """Yield the troubles of a run, a phrase each."""
     if snapshot.troubles:
         counts = [f"{name} {number_format.count(n)}" for name, n in snapshot.troubles.items()]
         yield f"calls {', '.join(counts)}"

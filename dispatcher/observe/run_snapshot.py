@@ -1,4 +1,4 @@
-"""One look at a running meter: the numbers that every display shows, with rate and remaining time.
+"""A snapshot of the meter: the numbers that every display shows, with rate and remaining time.
 
 Pure: the time is an argument, nothing is printed here.
 """
@@ -49,7 +49,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is shown of a run at one moment.
+    """The numbers of a run at one moment.
 
     Attributes:
         phase: Where the run stands.
@@ -61,7 +61,7 @@ class Snapshot:
         completed: Records with an output.
         dead: Records in the dead letters.
         rate: Settled records a second, smoothed; None where nothing is known yet.
-        share: How much of the input is settled, 0..1; None where its size is unknown.
+        share: Settled share of the input, 0..1; None where its size is unknown.
         remaining: Seconds to the end at this rate; None where it cannot be said.
         inline_share: Share of the planned invocations that travel inline; None before the first.
         troubles: Calls that were not accepted, by result, without zeros.
@@ -86,12 +86,12 @@ class Snapshot:
     parts: int
 
 
-_LONGEST_SECONDS = 30 * 86_400
-"""A rate that would take longer is none: a last record is waited for."""
+_MAX_REMAINING_SECONDS = 30 * 86_400
+"""Longest remaining time that is shown; a longer one means that a last record is waited for."""
 
 
 def take(meter: Meter, now: float, pace: Pace) -> Snapshot:
-    """Look at a meter.
+    """Take a snapshot of a meter.
 
     Args:
         meter: The run's counters.
@@ -106,7 +106,7 @@ def take(meter: Meter, now: float, pace: Pace) -> Snapshot:
     remaining = None
     if expected is not None and rate:
         remaining = max(expected - settled, 0) / rate
-        if remaining > _LONGEST_SECONDS:
+        if remaining > _MAX_REMAINING_SECONDS:
             remaining = None
     return Snapshot(
         phase=meter.phase,

@@ -1,4 +1,4 @@
-"""The summary summary of a run: its balance, what is dead and why, how long it took, what went."""
+"""The summary of a run: its balance, dead letters by reason, routes, latencies and troubles."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ _PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What the summary tells besides the meter.
+    """The end of a run, which the summary shows beside the meter.
 
     Attributes:
-        seconds: How long this process ran.
+        seconds: Time that this process ran.
         ending: A sentence such as ``finished`` or ``stopped by SIGTERM``.
-        finished: Whether the whole input is settled, so that the balance must be even.
-        results: Where results are.
-        dead_letters: Where dead letters are.
-        advice: What to do next, where there is something to do.
+        finished: The whole input is settled, so the balance must be even.
+        results: Place of the results.
+        dead_letters: Place of the dead letters.
+        advice: The next step, where there is one; else None.
     """
 
     seconds: float
@@ -52,10 +52,10 @@ def write_summary(meter: Meter, summary: RunSummary, stream: TextIO) -> None:
 def summary_lines(meter: Meter, summary: RunSummary) -> Iterator[Text]:
     """Yield the summary line by line; the plain text of a line is what a file shows."""
     balance = balance_of(meter)
-    here = balance.completed + balance.dead - meter.resumed_from
+    settled = balance.completed + balance.dead - meter.resumed_from
     yield Text()
     yield Text.assemble(
-        (summary.ending, "bold"), f" after {_duration(summary.seconds)}", _pace(here, summary)
+        (summary.ending, "bold"), f" after {_duration(summary.seconds)}", _pace(settled, summary)
     )
     holds = balance.holds(finished=summary.finished)
     yield Text(str(balance), "bold green" if holds and not balance.dead else "bold")
@@ -178,15 +178,15 @@ def _histograms(meter: Meter) -> tuple[tuple[str, Histogram], ...]:
 
 
 def _calls(meter: Meter) -> Iterator[Text]:
-    """Yield what happened on the way, where it did."""
+    """Yield the troubles of the run, a line for each kind that occurred."""
     troubles = [f"{name} {n:,}" for name, n in meter.calls.most_common() if name != "accepted"]
-    usual = ("matched", "test")
-    odd = [f"{name} {n:,}" for name, n in meter.events.most_common() if name not in usual]
+    expected = ("matched", "test")
+    other = [f"{name} {n:,}" for name, n in meter.events.most_common() if name not in expected]
     failed = [f"{name} {n:,}" for name, n in meter.failed_requests.most_common()]
     retried = [f"{name} {n:,}" for name, n in meter.retried.most_common()]
-    left = meter.staged["deletion_denied"] + meter.staged["deletion_failed"]
-    counts = (meter.repeated, meter.split, meter.sweep_completions, left)
-    if troubles or odd or failed or retried or any(counts):
+    undeleted = meter.staged["deletion_denied"] + meter.staged["deletion_failed"]
+    counts = (meter.repeated, meter.split, meter.sweep_completions, undeleted)
+    if troubles or other or failed or retried or any(counts):
         yield Text()
     if troubles:
         yield Text(f"calls not accepted: {', '.join(troubles)}")
@@ -201,9 +201,9 @@ def _calls(meter: Meter) -> Iterator[Text]:
         )
     if meter.repeated:
         yield Text(f"perhaps invoked more than once: {meter.repeated:,}")
-    if odd:
-        yield Text(f"other messages in the completion queue: {', '.join(odd)}")
+    if other:
+        yield Text(f"other messages in the completion queue: {', '.join(other)}")
     if meter.sweep_completions:
         yield Text(f"completions found in S3 without an event: {meter.sweep_completions:,}")
-    if left:
-        yield Text(f"staged objects that were not deleted: {left:,}")
+    if undeleted:
+        yield Text(f"staged objects that were not deleted: {undeleted:,}")

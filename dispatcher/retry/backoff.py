@@ -8,7 +8,8 @@ def backoff(failures: int, *, base: float, cap: float, jitter: float, floor: flo
     """Return how many seconds to wait before trying again.
 
     The ceiling doubles with each failure up to ``cap``; the wait is spread evenly between
-    ``floor * ceiling`` and ``ceiling``, so that callers that failed together return apart.
+    ``floor * ceiling`` and ``ceiling``, so that callers that failed together return at different
+    times.
 
     Args:
         failures: Failures so far, from 1.

@@ -33,7 +33,7 @@ class RetryInvocation:
     Attributes:
         reason: Why.
         after: Seconds to wait before.
-        parts: Over how many new invocations they are spread.
+        parts: Number of new invocations that they are spread over.
     """
 
     reason: Reason
@@ -46,7 +46,7 @@ class DeadLetter:
     """Its records are dead letters.
 
     Attributes:
-        note: Why it was not split, where it might have been; else "".
+        note: The reason why it was not split, where it might have been; else "".
     """
 
     note: str = ""
@@ -93,9 +93,9 @@ def after_failed_invocation(
 
     Args:
         reason: The reason that the dead letters would have.
-        tries: Which invocation of just these records together has failed, from 1.
-        records: How many they are.
-        budget: Of splitting.
+        tries: Number of the failed invocation among those of just these records together, from 1.
+        records: Number of these records.
+        budget: Bounds the invocations that are made of parts.
         retry: The section ``retry``.
         jitter: A random number, 0 <= jitter < 1.
     """
@@ -118,7 +118,7 @@ def after_failed_invocation(
 
 
 def rule_of(reason: Reason, retry: RetrySettings) -> InvocationRetrySettings | None:
-    """Return how often a reason is retried; None where it never is."""
+    """Return the section of ``retry.outcomes`` for a reason; None where it is never retried."""
     if reason not in type(retry.outcomes).model_fields:
         return None
     rule: InvocationRetrySettings = getattr(retry.outcomes, reason)

@@ -1,4 +1,4 @@
-"""An outage timer: how long the callers of one service go on without an answer from it."""
+"""The outage timer: ends a run when the requests to a service have failed for too long."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ class RequestFailed:
     """A request of a kind that an outage timer watches failed.
 
     Attributes:
-        symptom: What could not be done, such as "completions could not be asked for".
+        symptom: A clause that names the request that failed, such as "completions could not be
+            asked for".
         code: The error's code.
     """
 
@@ -22,11 +23,11 @@ class RequestFailed:
 
 @dataclass(frozen=True, slots=True)
 class TroubleBegan:
-    """The first request failed after one that was answered.
+    """The first request failed after one that succeeded.
 
     Attributes:
-        symptom: What could not be done.
-        error: What went wrong, for people.
+        symptom: A clause that names the request that failed.
+        error: The error, for people.
     """
 
     symptom: str
@@ -35,11 +36,11 @@ class TroubleBegan:
 
 @dataclass(frozen=True, slots=True)
 class TroubleEnded:
-    """A request was answered again.
+    """A request succeeded again.
 
     Attributes:
-        symptom: What could not be done.
-        seconds: For how long.
+        symptom: A clause that names the request that failed.
+        seconds: Time since its first failure.
     """
 
     symptom: str
@@ -55,14 +56,14 @@ def _ignore(_: OutageEvent) -> None:
 
 @dataclass(slots=True)
 class OutageTimer:
-    """Shared by all loops that make one kind of request; ends a run that gets no answer.
+    """Ends a run whose requests of one kind all fail; shared by the loops that make them.
 
     It is no circuit breaker: it holds no request back.
 
     Attributes:
         give_up_after: Seconds of failures, without one success, after which the run stops.
         monotonic: The clock.
-        symptom: What could not be done while requests fail, for the message.
+        symptom: A clause that names the failing request, for the message.
         observe: Gets the events.
         forgets_gaps: Two failures far apart, and no request between them, say nothing of the time
             between them. Not so for a caller that asks without pause: its gaps are the outage.
@@ -85,10 +86,10 @@ class OutageTimer:
             self.observe(TroubleEnded(self.symptom, seconds))
 
     def failed(self, error: CallError) -> None:
-        """Note that a request was not answered.
+        """Note that a request failed.
 
         Raises:
-            RunStopped: None was for ``give_up_after``.
+            RunStopped: None has succeeded for ``give_up_after``.
         """
         now = self.monotonic()
         self.observe(RequestFailed(self.symptom, error.code or type(error).__name__))
@@ -105,10 +106,10 @@ class OutageTimer:
 
 
 def outage(symptom: str, seconds: float, error: CallError) -> RunStopped:
-    """Return the error that stops a run: nothing was answered for so long.
+    """Return the error that stops a run: no request has succeeded for so long.
 
     Args:
-        symptom: What could not be done.
+        symptom: A clause that names the request that failed.
         seconds: For how long.
         error: The last error.
     """

@@ -1,4 +1,4 @@
-"""A token bucket: at most so many requests a second. Pure."""
+"""The token bucket: a limit on requests a second. Pure."""
 
 
 class TokenBucket:

@@ -78,8 +78,8 @@ def _packing(config: Config) -> dict[str, Any]:
 def run_settings(config: Config) -> str:
     """Return the settings that must not change between the processes of one run, as JSON.
 
-    A setting with the value of the time before there was a choice counts as not set, so that older
-    runs go on.
+    A setting at the value that older versions always used counts as not set, so that their runs go
+    on.
     """
     naming = config.request.output_naming
     settings: dict[str, Any] = {
@@ -121,13 +121,13 @@ def differences(before: str, now: str, *, has_accepted: bool) -> list[str]:
     old, new = json.loads(before), json.loads(now)
     changed = []
     for name in sorted(old.keys() | new.keys()):
-        was, is_ = old.get(name), new.get(name)
-        is_more = name == "source.path" and set(was or ()) <= set(is_ or ())
+        value, new_value = old.get(name), new.get(name)
+        is_more = name == "source.path" and set(value or ()) <= set(new_value or ())
         # Which files are records is decided once, when the run begins.
         is_addition = is_more and new.get("source.type") != "files"
         is_correction = name == "endpoint.name" and not has_accepted
-        if was != is_ and not is_addition and not is_correction:
-            changed.append(f"{name} was {_shown(was)} and is now {_shown(is_)}")
+        if value != new_value and not is_addition and not is_correction:
+            changed.append(f"{name} was {_shown(value)} and is now {_shown(new_value)}")
     return changed
 
 

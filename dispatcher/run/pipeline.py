@@ -1,4 +1,4 @@
-"""The map: the stages of a run, the streams between them, and the end of a run.
+"""The pipeline: the stages of a run, the streams between them, and the end of a run.
 
 ::
 
@@ -85,7 +85,7 @@ async def run(
 
     Raises:
         ConfigError: The configuration cannot be run as it is.
-        RunStopped: A person has to mend something; the state is kept.
+        RunStopped: A person has to correct something; the state is kept.
     """
     environment = environment or Environment()
     codec = Codec(
@@ -194,7 +194,7 @@ async def _dispatch(config: Config, opened: Opened, stages: Stages, observe: Obs
     """
     channels, queue, shutdown = stages.channels, stages.event_queue, stages.shutdown
     async with anyio.create_task_group() as everything:
-        everything.start_soon(shutdown.heed_signals, everything)
+        everything.start_soon(shutdown.handle_signals, everything)
         for task in (opened.ledger.flush_forever, opened.source.run, stages.staging.cleanup.run):
             everything.start_soon(task)
         async with anyio.create_task_group() as tail:
@@ -228,7 +228,7 @@ async def _dispatch(config: Config, opened: Opened, stages: Stages, observe: Obs
                             channels.settlements.clone(),
                         )
                     channels.to_send.close()
-                    await _use_up(opened.ledger, stages)
+                    await _run_to_end(opened.ledger, stages)
                     stages.resend.close()
                 completion.cancel_scope.cancel()
         await opened.source.finish()
@@ -236,7 +236,7 @@ async def _dispatch(config: Config, opened: Opened, stages: Stages, observe: Obs
         everything.cancel_scope.cancel()
 
 
-async def _use_up(ledger: Ledger, stages: Stages) -> None:
+async def _run_to_end(ledger: Ledger, stages: Stages) -> None:
     """Return when the source has ended and nothing is outstanding any more."""
     await stages.intake.run()
     await ledger.wait_until_idle()
@@ -246,7 +246,7 @@ async def _use_up(ledger: Ledger, stages: Stages) -> None:
 
 @asynccontextmanager
 async def _connect(config: Config, access: Access | None) -> AsyncIterator[Transport]:
-    """Open the transport, and find out what is missing before anything is read."""
+    """Open the transport, and check queues and bucket before anything is read."""
     connections = config.limits.concurrency + config.completion.fetchers
     connections += 2 * config.completion.listeners + config.source.receivers
     connections += sqs_source.CALLS + 2 * sqs_sink.CALLS

@@ -1,7 +1,7 @@
-"""The settler: outcomes go into the sinks, then the ledger; only then are they acknowledged.
+"""The settler: writes outcomes to the sinks, then the ledger, and only then acknowledges them.
 
 One task. Outcomes that arrive while a sink is busy are written together: one append and one sync of
-each file, one transaction, and only then may the source and the queue forget about these records.
+each file, one transaction, and only then may the source and the queue forget these records.
 """
 
 from collections import Counter
@@ -69,7 +69,7 @@ class Settler:
         settlements: MemoryObjectReceiveStream[list[Settlement]],
         receipts: MemoryObjectSendStream[list[str]],
     ) -> bool:
-        """Settle what is there, and return whether more can come.
+        """Settle the next group, and return whether more can come.
 
         In a frame of its own: a loop would hold the outcomes until the next ones came.
         """
@@ -133,7 +133,7 @@ class Settler:
 
 
 def _extent(group: Sequence[Settlement]) -> tuple[int, int]:
-    """Return how many records and bytes a group has."""
+    """Return the records and bytes of a group."""
     return sum(len(s.outcomes) for s in group), sum(s.size for s in group)
 
 

@@ -39,7 +39,7 @@ class Shutdown:
     observe: Observer
     received: int | None = None
 
-    async def heed_signals(self, tasks: TaskGroup) -> None:
+    async def handle_signals(self, tasks: TaskGroup) -> None:
         """Stop gracefully after the first SIGINT or SIGTERM, and hard after the second."""
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for received in signals:

@@ -1,4 +1,4 @@
-"""The wiring: makes the stages of a run from its configuration and what is open."""
+"""The wiring: makes the stages of a run from its configuration and the parts it has opened."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ _MAX_RECEIPTS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """What a run has opened before it begins.
+    """The parts that a run has opened before it begins.
 
     Attributes:
         ledger: The run's ledger.
@@ -128,7 +128,7 @@ class Stages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLevels:
-    """The levels of a run, read where they are; a ``dispatcher.observe.meter.Levels``."""
+    """The levels of a run, read from their owners; a ``dispatcher.observe.meter.Levels``."""
 
     senders: SenderState
     ledger: Ledger

@@ -103,7 +103,7 @@ class Scene:
             parcels.append(
                 Parcel(records, payload, "application/json", "inline", spooled=b"\n".join(raws))
             )
-        planned = [one.number for one in await self.ledger.plan(parcels)]
+        planned = [invocation.number for invocation in await self.ledger.plan(parcels)]
         return [entry for number in planned if (entry := self.ledger.find(number))]
 
     async def accepted(self, count: int = 1) -> list[Entry]:
@@ -136,13 +136,13 @@ class Scene:
         settlements = []
         for entry in entries:
             outcomes = [
-                Outcome(s.position, s.key, "completed", b"1", None) for s in entry.record_refs
+                Outcome(ref.position, ref.key, "completed", b"1", None) for ref in entry.record_refs
             ]
             settlements.append(Settlement(entry, outcomes))
         await self.ledger.settle(settlements, {})
 
     async def join(self, entry: Entry, completion: Completion) -> list[Outcome] | None:
-        """Join one completion; None where its answer cannot be read for now."""
+        """Join one completion; None where its output cannot be read for now."""
         reservation = Reservation(self.memory)
         try:
             settled = await self.joiner.settle(Claimed(entry, completion), reservation)
@@ -216,7 +216,9 @@ def drained() -> anyio.Event:
 
 
 async def found(scene: Scene, by: Sweeper | None = None) -> list[tuple[Entry, str]]:
-    return [(entry, one.kind) for entry, one in await (by or make_sweeper(scene)).sweep()]
+    return [
+        (entry, completion.kind) for entry, completion in await (by or make_sweeper(scene)).sweep()
+    ]
 
 
 async def sweep_for(scene: Scene, seconds: float, by: Sweeper | None = None) -> list[Claimed]:
@@ -224,4 +226,4 @@ async def sweep_for(scene: Scene, seconds: float, by: Sweeper | None = None) -> 
     with to_join:
         with anyio.move_on_after(seconds):
             await (by or make_sweeper(scene)).run(claims, drained())
-        return [one async for one in to_join]
+        return [claimed async for claimed in to_join]

@@ -109,8 +109,8 @@ def test_a_failure(deliver: Any, parameters: dict[str, Any], location: Location 
 
 def test_a_failure_with_its_response() -> None:
     body = base64.b64encode(b"Traceback: no").decode()
-    answer = {"content": body, "message": "", "encoding": "BASE64"}
-    assert only(json.dumps(FAILURE | {"responseBody": answer})).body == b"Traceback: no"
+    response_body = {"content": body, "message": "", "encoding": "BASE64"}
+    assert only(json.dumps(FAILURE | {"responseBody": response_body})).body == b"Traceback: no"
 
 
 def test_expired() -> None:
@@ -119,7 +119,7 @@ def test_expired() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "body"),
+    ("response_body", "body"),
     [
         ({"content": "eyJhIjogMX0=", "message": "m", "encoding": "BASE64"}, b'{"a": 1}'),
         ({"content": "AP+A"}, b"\x00\xff\x80"),
@@ -135,9 +135,9 @@ def test_expired() -> None:
     ],
 )
 def test_the_response_travels_in_the_event_or_lies_in_the_object(
-    answer: dict[str, Any] | None, body: bytes | None
+    response_body: dict[str, Any] | None, body: bytes | None
 ) -> None:
-    completion = only(json.dumps(SUCCESS | {"responseBody": answer}))
+    completion = only(json.dumps(SUCCESS | {"responseBody": response_body}))
     assert completion.body == body
     assert completion.location == Location("out", "37a32ca5.out")
 
@@ -167,7 +167,7 @@ def test_locations_in_all_styles(location: str | None, parsed: Location | None) 
     assert only(json.dumps(event)).location == parsed
 
 
-def test_without_an_id_the_name_of_the_object_tells_it() -> None:
+def test_without_an_id_the_name_of_the_object_shows_it() -> None:
     event = SUCCESS | {"responseParameters": {"outputLocation": "s3://out/tag/0/the-id.out"}}
     del event["inferenceId"]
     assert only(json.dumps(event)).invocation == "the-id"

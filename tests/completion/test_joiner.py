@@ -1,4 +1,4 @@
-"""Answers from events and objects become one outcome a record, or wait for a later chance."""
+"""Outputs become one outcome a record; what cannot be read for now waits for a later chance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LINES = {"framing": "lines", "max_records": 10}
 
 
-async def test_answers_to_several_records_are_paired_in_order(open_scene: OpenScene) -> None:
+async def test_outputs_of_several_records_are_paired_in_order(open_scene: OpenScene) -> None:
     async with open_scene(packing=LINES, sink={"join": "both"}) as scene:
         (entry,) = await scene.plan(3)
         outcomes = await scene.join(entry, completed(entry, body=b"[10, 11, 12]"))
@@ -43,7 +43,7 @@ async def test_answers_to_several_records_are_paired_in_order(open_scene: OpenSc
 @pytest.mark.parametrize(
     ("body", "reason"), [(b"[10, 11]", "count_mismatch"), (b"oops {", "bad_answer")]
 )
-async def test_a_wrong_number_of_answers_kills_all_with_their_inputs(
+async def test_a_wrong_number_of_outputs_makes_all_dead_letters_with_their_inputs(
     open_scene: OpenScene, body: bytes, reason: str
 ) -> None:
     async with open_scene(packing=LINES, retry={"bisection": 0}) as scene:
@@ -64,7 +64,7 @@ async def test_a_wrong_number_of_answers_kills_all_with_their_inputs(
         ("", b"x" * 9000, None, "x" * 2000),
     ],
 )
-async def test_a_failure_tells_what_the_container_said(
+async def test_a_failure_shows_the_error_of_the_container(
     scene: Scene, reason: str, body: bytes | None, there: bytes | None, message: str
 ) -> None:
     (entry,) = await scene.accepted()
@@ -87,7 +87,7 @@ async def test_expired(scene: Scene) -> None:
     assert scene.bucket.opened == []
 
 
-async def test_meta_tells_how_a_record_travelled(open_scene: OpenScene) -> None:
+async def test_meta_shows_how_a_record_travelled(open_scene: OpenScene) -> None:
     async with open_scene(sink={"meta": True, "join": "input"}) as scene:
         (entry,) = await scene.accepted()
         planned_at = scene.now()
@@ -110,7 +110,7 @@ async def run(scene: Scene, *claims: Claimed) -> list[Settlement]:
             give.send_nowait(claimed)
         give.close()
         await scene.joiner.run(to_join, settlements, receipts)
-        return [one async for some in joined for one in some]
+        return [settlement async for group in joined for settlement in group]
 
 
 @pytest.mark.parametrize("error", [Transient("503"), Throttled("slow")])
@@ -129,7 +129,7 @@ async def test_what_cannot_be_read_for_now_is_given_back(scene: Scene, error: Ca
     ("kind", "output", "failure"),
     [("completed", "s3://out/x.out", None), ("failed", None, "s3://out/x.out")],
 )
-async def test_what_overtook_its_answer_and_is_given_back_is_known_as_accepted(
+async def test_what_overtook_its_response_and_is_given_back_is_known_as_accepted(
     scene: Scene, kind: Kind, output: str | None, failure: str | None
 ) -> None:
     (entry,) = await scene.plan(1)
@@ -148,7 +148,7 @@ async def test_a_payload_that_is_read_again_holds_its_outcome_back(scene: Scene)
     assert await scene.join(entry, completed(entry, body=b"1")) is None
 
 
-async def test_an_answer_keeps_its_memory_until_it_is_written(scene: Scene) -> None:
+async def test_an_output_keeps_its_memory_until_it_is_written(scene: Scene) -> None:
     entries = await scene.accepted(2)
     for entry in entries:
         scene.bucket.objects[scene.output_of(entry)] = b"x" * 80, None
@@ -178,7 +178,7 @@ async def test_an_answer_keeps_its_memory_until_it_is_written(scene: Scene) -> N
     assert scene.memory.free == 100
 
 
-async def test_an_answer_in_the_event_has_its_share_of_the_memory(scene: Scene) -> None:
+async def test_an_output_in_the_event_has_its_share_of_the_memory(scene: Scene) -> None:
     (entry,) = await scene.accepted()
     scene.memory = scene.joiner.memory = MemoryBudget(100)
     (settlement,) = await run(scene, Claimed(entry, completed(entry, body=b"x" * 30)))

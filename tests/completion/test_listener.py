@@ -1,4 +1,4 @@
-"""What the listener claims, what it deletes, and what it leaves alone."""
+"""The listener claims what events complete, and deletes only messages of no further use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dispatcher.errors import CallError, Denied, Rejected, Throttled, Transient
 if TYPE_CHECKING:
     from tests.completion.scene import OpenScene, Scene
 
-FOREIGN = json.dumps({"invocationStatus": "Completed", "inferenceId": "somebody-elses"})
+FOREIGN = json.dumps({"invocationStatus": "Completed", "inferenceId": "of-another-run"})
 TEST = json.dumps({"eventSource": "aws:sagemaker", "eventName": "TestNotification"})
 
 
@@ -40,35 +40,37 @@ async def listen(scene: Scene, seconds: float = 1.0) -> tuple[list[Claimed], lis
         with anyio.move_on_after(seconds):
             await listener.run(claims, receipts)
         return (
-            [one async for one in to_join],
-            [receipt async for some in to_delete for receipt in some],
+            [claimed async for claimed in to_join],
+            [receipt async for group in to_delete for receipt in group],
         )
 
 
 async def test_an_event_of_ours_is_claimed_with_its_receipt(scene: Scene) -> None:
-    one, two = await scene.accepted(2)
+    first, second = await scene.accepted(2)
     times = {"receivedTime": "2023-01-29T16:00:00Z", "eventTime": "2023-01-29T16:00:02Z"}
-    scene.queue.batches = [[scene.event(two, **times)], [scene.event(one)]]
+    scene.queue.batches = [[scene.event(second, **times)], [scene.event(first)]]
     claims, deleted = await listen(scene)
-    assert [claimed.entry for claimed in claims] == [two, one]
+    assert [claimed.entry for claimed in claims] == [second, first]
     assert [claimed.completion.kind for claimed in claims] == ["completed"] * 2
-    assert (one.claimed, two.claimed) == (True, True)
-    assert (two.acks, one.acks) == (["receipt-0"], ["receipt-1"])
+    assert (first.claimed, second.claimed) == (True, True)
+    assert (second.acks, first.acks) == (["receipt-0"], ["receipt-1"])
     assert deleted == [], "acknowledged only once it is durable"
     assert scene.meter.events == {"matched": 2}
     assert (scene.meter.service_latency.count, scene.meter.service_latency.total) == (1, 2.0)
 
 
 async def test_every_event_of_this_run_is_passed_on_before_it_is_claimed(scene: Scene) -> None:
-    one, settled = await scene.accepted(2)
+    outstanding, settled = await scene.accepted(2)
     assert scene.ledger.claim(settled)
     await scene.settle(settled)
-    scene.queue.batches = [[scene.event(one), scene.event(one), scene.event(settled), FOREIGN]]
+    scene.queue.batches = [
+        [scene.event(outstanding), scene.event(outstanding), scene.event(settled), FOREIGN]
+    ]
     await listen(scene)
-    assert scene.heard == [(one, False), (one, True), (None, False)]
+    assert scene.heard == [(outstanding, False), (outstanding, True), (None, False)]
 
 
-async def test_an_event_that_overtakes_the_answer_is_claimed_too(scene: Scene) -> None:
+async def test_an_event_that_overtakes_the_response_is_claimed_too(scene: Scene) -> None:
     (entry,) = await scene.plan(1)
     scene.queue.batches = [[scene.event(entry)]]
     claims, _ = await listen(scene)
@@ -135,14 +137,14 @@ async def test_a_test_event_is_deleted(scene: Scene) -> None:
 
 
 async def test_an_s3_event_settles_each_object_it_names(scene: Scene) -> None:
-    one, two = await scene.accepted(2)
+    first, second = await scene.accepted(2)
     records = [
         {"s3": {"bucket": {"name": "out"}, "object": {"key": f"results/{e.planned.id}.out"}}}
-        for e in (one, two)
+        for e in (first, second)
     ]
     scene.queue.batches = [[json.dumps({"Records": records})]]
     claims, deleted = await listen(scene)
-    assert [claimed.entry for claimed in claims] == [one, two]
+    assert [claimed.entry for claimed in claims] == [first, second]
     assert [claimed.completion.location for claimed in claims] != [None, None]
     assert deleted == []
 
@@ -221,13 +223,13 @@ async def test_an_output_that_the_service_named_is_known_by_its_location(
     ]
     scene.queue.batches = [[json.dumps({"Records": [record]}) for record in records]]
     claimed, _ = await listen(scene)
-    assert [one.entry for one in claimed] == [entry]
+    assert [claim.entry for claim in claimed] == [entry]
     assert scene.meter.events == {"matched": 1, "foreign": 1}
     await scene.settle(entry)
     assert scene.ledger.find_output(at) is None
 
 
-async def test_the_first_empty_answer_says_that_the_queue_is_drained(scene: Scene) -> None:
+async def test_the_first_empty_receive_shows_that_the_queue_is_drained(scene: Scene) -> None:
     entries = await scene.accepted(2)
     scene.queue.batches = [[scene.event(entries[0])], [scene.event(entries[1])], [], []]
     drained = anyio.Event()

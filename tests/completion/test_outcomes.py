@@ -1,4 +1,4 @@
-"""What an answer means for each record: decompressed in held memory, and reshaped for its line."""
+"""Outputs become outcomes: decompressed in held memory, and reshaped for their lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def completed(entry: Entry, body: bytes, kind: str | None = "application/json") 
 
 
 class Watched(MemoryBudget):
-    """Knows the most that was held at once."""
+    """A budget that records the largest amount held at once."""
 
     peak = 0
 
@@ -41,7 +41,7 @@ class Watched(MemoryBudget):
         return held
 
 
-async def test_a_compressed_answer_holds_the_memory_of_its_content(scene: Scene) -> None:
+async def test_a_compressed_output_holds_the_memory_of_its_content(scene: Scene) -> None:
     content = b'"' + b"x" * 50_000 + b'"'
     body = gzip.compress(content)
     (entry,) = await scene.accepted()
@@ -52,14 +52,14 @@ async def test_a_compressed_answer_holds_the_memory_of_its_content(scene: Scene)
     assert memory.peak == len(body) + len(content)
 
 
-async def test_compressed_answers_wait_for_each_others_memory(scene: Scene) -> None:
+async def test_compressed_outputs_wait_for_each_others_memory(scene: Scene) -> None:
     body = gzip.compress(b'"' + b"x" * 50_000 + b'"')
     scene.joiner.memory = scene.memory = MemoryBudget(10_000)  # less than one takes
     for entry in await scene.accepted(3):
         assert await scene.join(entry, completed(entry, body, GZIP)) is not None
 
 
-async def test_a_compressed_answer_is_bounded_by_what_is_in_it(open_scene: OpenScene) -> None:
+async def test_a_compressed_output_is_bounded_by_what_is_in_it(open_scene: OpenScene) -> None:
     async with open_scene(completion={"max_output": "10kB"}) as scene:
         (entry,) = await scene.accepted()
         body = gzip.compress(b"x" * 10_001)
@@ -84,7 +84,7 @@ def hopped(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 @pytest.mark.parametrize(("size", "is_hopped"), [(255_998, True), (255_997, False)])
-async def test_large_answers_are_judged_beside_the_loop(
+async def test_large_outputs_are_judged_beside_the_loop(
     scene: Scene, hopped: list[object], size: int, is_hopped: bool
 ) -> None:
     (entry,) = await scene.accepted()
@@ -93,7 +93,7 @@ async def test_large_answers_are_judged_beside_the_loop(
 
 
 @pytest.mark.parametrize(("count", "is_hopped"), [(500, True), (499, False)])
-async def test_answers_for_many_records_are_judged_beside_the_loop(
+async def test_outputs_for_many_records_are_judged_beside_the_loop(
     open_scene: OpenScene, hopped: list[object], count: int, is_hopped: bool
 ) -> None:
     packing = {"framing": "json-array", "max_records": 500}

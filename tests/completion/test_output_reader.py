@@ -1,4 +1,4 @@
-"""Outputs are read from the event or from S3, within the limits, or the reason is kept."""
+"""Outputs are read from the event or from S3; where there is none, the reason is kept."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from tests.completion.scene import OpenScene, Scene
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["by-event", "by-202"])
-async def test_an_answer_in_the_object(scene: Scene, told: bool) -> None:
+@pytest.mark.parametrize("is_named", [True, False], ids=["by-event", "by-202"])
+async def test_an_output_in_the_object(scene: Scene, is_named: bool) -> None:
     (entry,) = await scene.accepted()
-    location = "s3://elsewhere/x.out" if told else scene.output_of(entry)
+    location = "s3://elsewhere/x.out" if is_named else scene.output_of(entry)
     scene.bucket.objects[location] = b"a,b\n", "text/csv"
-    outcomes = await scene.join(entry, completed(entry, location if told else None))
+    outcomes = await scene.join(entry, completed(entry, location if is_named else None))
     assert outcomes is not None
     assert (outcomes[0].output, outcomes[0].output_type) == (b"a,b\n", "text/csv")
     assert scene.bucket.opened == [location]
@@ -109,7 +109,7 @@ async def test_a_second_try_does_not_wait_for_the_memory_of_the_first(scene: Sce
     assert outcomes[0].output == b"x" * 80
 
 
-async def test_an_answer_in_the_event_needs_no_object(scene: Scene) -> None:
+async def test_an_output_in_the_event_needs_no_object(scene: Scene) -> None:
     (entry,) = await scene.accepted()
     outcomes = await scene.join(entry, completed(entry, "s3://out/x.out", b'{"y": 1}'))
     assert outcomes is not None

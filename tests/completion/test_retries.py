@@ -42,7 +42,7 @@ async def judge(
     [
         (SERVER, None),
         ("ClientError: Received server error (0) from model.", None),
-        ("", None),  # found by a look: nobody said whose fault it was
+        ("", None),  # found by a look: nothing says whose fault it was
         (CLIENT, "model_error"),
     ],
 )
@@ -77,12 +77,12 @@ async def test_three_attempts_and_then_a_dead_letter_that_counts_them(
                 give.send_nowait(Claimed(entry, failed(entry, SERVER)))
                 give.close()
                 await scene.joiner.run(to_join, settlements, receipts)
-                assert [some async for some in joined] == []
-                assert [some async for some in to_delete] == [["the event's"]]
+                assert [group async for group in joined] == []
+                assert [group async for group in to_delete] == [["the event's"]]
             planned = scene.postponed[-1]
-            found = scene.ledger.find(planned.number)
-            assert found is not None
-            entry = found
+            retried = scene.ledger.find(planned.number)
+            assert retried is not None
+            entry = retried
             assert (entry.attempt, entry.state) == (attempt, State.PLANNED)
             assert entry.not_before is not None
             assert scene.now() < entry.not_before <= scene.now() + 10.0 * 2 ** (attempt - 2)

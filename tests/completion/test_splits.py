@@ -20,7 +20,7 @@ from dispatcher.config.retry import RetrySettings
 from dispatcher.errors import StateError
 from dispatcher.ledger.invocation import Entry
 from dispatcher.ledger.outcome import Outcome, Settlement
-from dispatcher.ledger.replacement import part_bounds
+from dispatcher.ledger.replacement import SPLIT, part_bounds
 from dispatcher.reasons import Reason
 from dispatcher.retry.invocations import RetryInvocation, SplitBudget, after_failed_invocation
 
@@ -32,7 +32,7 @@ ONCE = {"model_server_error": {"attempts": 1}, "expired": {"attempts": 1}}
 CLIENT = "ClientError: Received client error (400) from model."
 
 
-# What it costs
+# The cost
 
 
 @cache
@@ -89,10 +89,10 @@ def test_several_bad_records_cost_no_more_than_each_alone(case: tuple[int, set[i
     records, bad = case
     together = cost(records, bad)
     assert together <= sum(cost(records, {place}) for place in bad)
-    assert together <= 2 * records, "nobody is invoked more often than every node of the tree"
+    assert together <= 2 * records, "every node of the tree is invoked once"
 
 
-# What the joiner does
+# The joiner
 
 
 async def fail(
@@ -109,15 +109,15 @@ async def fail(
         give.send_nowait(Claimed(entry, completion))
         give.close()
         await scene.joiner.run(to_join, settlements, receipts)
-        done = [one async for some in joined for one in some]
-        acknowledged = [some async for some in to_delete]
-    await scene.ledger.settle(done, {})
-    for settlement in done:
+        settled = [settlement async for group in joined for settlement in group]
+        acknowledged = [group async for group in to_delete]
+    await scene.ledger.settle(settled, {})
+    for settlement in settled:
         assert settlement.reservation is not None
         settlement.reservation.release()
     assert scene.memory.free == scene.memory.capacity
-    planned = [scene.ledger.find(one.number) for one in scene.postponed[before:]]
-    return [o for s in done for o in s.outcomes], [e for e in planned if e], acknowledged
+    planned = [scene.ledger.find(new.number) for new in scene.postponed[before:]]
+    return [o for s in settled for o in s.outcomes], [e for e in planned if e], acknowledged
 
 
 def refused(entry: Entry, body: bytes = b"no") -> Completion:
@@ -163,8 +163,8 @@ async def test_a_record_that_is_alone_at_last_is_dead_for_its_own_reason(
                 fine += [record_ref.key for record_ref in entry.record_refs]
                 await scene.settle(entry)
                 continue
-            told = bad[str(guilty[0])]
-            outcomes, parts, _ = await fail(scene, entry, refused(entry, told))
+            error = bad[str(guilty[0])]
+            outcomes, parts, _ = await fail(scene, entry, refused(entry, error))
             dead |= {outcome.key: outcome for outcome in outcomes}
             waiting += parts
             made += len(parts)
@@ -176,10 +176,11 @@ async def test_a_record_that_is_alone_at_last_is_dead_for_its_own_reason(
             assert outcome.input == b'{"n":%s}' % str(key).removeprefix("key-").encode()
             assert 4 <= outcome.attempts <= 5
         assert scene.meter.parts == made <= cost(20, {7, 13})
+        splits = scene.meter.split
         assert scene.ledger.outstanding == 0
     async with open_scene(packing=PACKED) as scene:
         assert scene.ledger.tallies["parts"] == made
-        assert scene.ledger.tallies["apart"] == scene.meter.split or scene.meter.split == 0
+        assert scene.ledger.tallies[SPLIT] == splits
         assert scene.ledger.tallies["dead:model_error"] == 2
 
 
@@ -200,7 +201,7 @@ async def test_each_part_has_tries_of_its_own(open_scene: OpenScene) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 0.5])
-async def test_without_allowance_all_are_dead_and_told_what_to_raise(
+async def test_beyond_the_budget_all_are_dead_and_the_message_names_its_key(
     open_scene: OpenScene, share: float
 ) -> None:
     async with open_scene(packing=PACKED, retry={"bisection": share}) as scene:
@@ -215,7 +216,7 @@ async def test_without_allowance_all_are_dead_and_told_what_to_raise(
             assert "retry.bisection" in outcome.message
 
 
-async def test_many_loops_together_keep_to_the_allowance(open_scene: OpenScene) -> None:
+async def test_many_loops_together_keep_to_the_budget(open_scene: OpenScene) -> None:
     async with open_scene(packing=PACKED, retry={"bisection": 1}) as scene:
         entries = await scene.plan(*[5] * 8)
         scene.split_budget.read, scene.split_budget.made = 40, 1_000 + 40 - 7
@@ -232,22 +233,22 @@ async def test_many_loops_together_keep_to_the_allowance(open_scene: OpenScene) 
                 assert scene.ledger.claim(entry)
                 give.send_nowait(Claimed(entry, refused(entry)))
             give.close()
-            done = [one async for some in joined for one in some]
+            settled = [settlement async for group in joined for settlement in group]
         assert len(scene.postponed) == 6
-        assert len(done) == 6
+        assert len(settled) == 6
         assert scene.split_budget.made == 1_000 + 40 - 1
-        for settlement in done:
+        for settlement in settled:
             assert settlement.reservation is not None
             settlement.reservation.release()
 
 
-async def test_a_wrong_count_and_an_expiry_are_taken_apart_too(open_scene: OpenScene) -> None:
+async def test_a_wrong_count_and_an_expiry_are_split_too(open_scene: OpenScene) -> None:
     async with open_scene(packing=PACKED, retry={"outcomes": ONCE}) as scene:
         short, late = await scene.plan(4, 4)
-        answer = Completion(
+        completion = Completion(
             "completed", short.planned.id, None, b"1\n2\n3", "application/jsonlines"
         )
-        assert len((await fail(scene, short, answer))[1]) == 3
+        assert len((await fail(scene, short, completion))[1]) == 3
         expired = Completion("expired", late.planned.id, None)
         assert len((await fail(scene, late, expired))[1]) == 3
 
@@ -281,4 +282,4 @@ async def test_what_could_not_be_committed_is_not_acknowledged(
                 await fail(scene, entry, refused(entry), "the event's")
         assert scene.postponed == []
     async with open_scene(packing=PACKED) as scene:
-        assert [len(one.record_refs) for one in scene.ledger.planned()] == [7]
+        assert [len(planned.record_refs) for planned in scene.ledger.planned()] == [7]

@@ -119,10 +119,10 @@ class Scene:
                         group.start_soon(self.sender.run, to_send.clone(), settlements.clone())
             await self.held_refusals.conclude(settlements)
             settlements.close()
-            settled = [one async for some in given_up for one in some]
-            for one in settled:
-                if one.reservation is not None:  # as the settler does, once they are written
-                    one.reservation.release()
+            settled = [settlement async for group in given_up for settlement in group]
+            for settlement in settled:
+                if settlement.reservation is not None:  # as the settler does, once it is written
+                    settlement.reservation.release()
             return settled
 
     async def settle(self, *numbers: int) -> None:
@@ -133,7 +133,7 @@ class Scene:
             assert entry is not None
             assert entry.claimed or self.ledger.claim(entry)
             outcomes = [
-                Outcome(s.position, s.key, "completed", b"1", None) for s in entry.record_refs
+                Outcome(ref.position, ref.key, "completed", b"1", None) for ref in entry.record_refs
             ]
             settlements.append(Settlement(entry, outcomes))
         await self.ledger.settle(settlements, {})
@@ -150,7 +150,7 @@ class Scene:
 class OpenScene(Protocol):
     """Begin a process of the run; sections of the configuration override the defaults.
 
-    Unless told otherwise the service has accepted something in an earlier one (``begun``).
+    By default the service has accepted something in an earlier one (``begun``).
     """
 
     def __call__(

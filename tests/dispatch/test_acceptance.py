@@ -1,4 +1,4 @@
-"""Where outputs go is learnt once, remembered, and only from locations that were chosen."""
+"""The base of output keys is learnt from chosen locations alone, and remembered."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_a_failure_object_is_evidence_too(scene: Scene) -> None:
     assert (entry.output, entry.failure) == (scene.output_of(second), failure)
 
 
-async def test_nobody_looks_where_the_service_names_outputs(scene: Scene) -> None:
+async def test_there_is_no_look_where_the_service_names_outputs(scene: Scene) -> None:
     first, second = await scene.plan(2)
     probe = AcceptanceProbe(ledger=scene.ledger, objects=scene.bucket, is_chosen=False)
     await probe.learn(first, scene.output_of(first), None)
@@ -86,7 +86,7 @@ async def test_nobody_looks_where_the_service_names_outputs(scene: Scene) -> Non
     assert scene.bucket.looks == []
 
 
-async def test_a_look_that_fails_is_no_answer(scene: Scene) -> None:
+async def test_a_look_that_fails_is_no_evidence(scene: Scene) -> None:
     first, second = await scene.plan(2)
     probe = AcceptanceProbe(ledger=scene.ledger, objects=scene.bucket, is_chosen=True)
     await probe.learn(first, scene.output_of(first), None)

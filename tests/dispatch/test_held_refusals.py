@@ -48,8 +48,8 @@ async def test_refusals_at_a_stop_are_left_to_the_next_process(unbegun: Scene) -
     unbegun.service.always = Rejected("no", code="X")
     planned = await unbegun.plan(3)
     assert await unbegun.send(planned) == []
-    assert not any(unbegun.entry(one).claimed for one in planned)
-    await unbegun.ledger.wait_until_idle()  # nobody waits for them
+    assert not any(unbegun.entry(invocation).claimed for invocation in planned)
+    await unbegun.ledger.wait_until_idle()  # the end of the run does not wait for them
 
 
 async def test_records_that_cannot_be_encoded_say_nothing_of_the_service(
@@ -57,11 +57,12 @@ async def test_records_that_cannot_be_encoded_say_nothing_of_the_service(
 ) -> None:
     """Ten that the service refuses would stop a run of which it never accepted anything."""
     async with open_scene(begun=False) as scene:
-        scene.memory.capacity = scene.memory.free = 12 * LARGE_BYTES  # nobody settles meanwhile
+        # No settler releases any meanwhile.
+        scene.memory.capacity = scene.memory.free = 12 * LARGE_BYTES
         raw = b"[NaN" + b" " * LARGE_BYTES + b"]"
         intents = await plan(scene, *[raw] * 11, encoding="msgpack")
         given_up = await scene.send(intents)
-        assert [one.outcomes[0].reason for one in given_up] == ["not_encodable"] * 11
+        assert [settlement.outcomes[0].reason for settlement in given_up] == ["not_encodable"] * 11
 
 
 # HeldRefusals itself
@@ -162,8 +163,8 @@ async def test_at_the_end_only_a_stop_without_any_acceptance_leaves_them(
         scene.held_refusals.is_stopping = is_stopping
         await scene.held_refusals.conclude(under_way.settlements)
         is_left = is_stopping and not has_accepted
-        assert under_way.take() == ([] if is_left else [one.entry for one in refused])
-        assert [one.entry.claimed for one in refused] == [not is_left] * 2
+        assert under_way.take() == ([] if is_left else [invocation.entry for invocation in refused])
+        assert [invocation.entry.claimed for invocation in refused] == [not is_left] * 2
         assert scene.ledger.is_idle() is is_left
 
 

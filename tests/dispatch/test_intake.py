@@ -96,8 +96,8 @@ class Running:
 
     def keys(self, scene: Scene) -> list[list[object]]:
         return [
-            [record_ref.key for record_ref in scene.entry(one).record_refs]
-            for _, one in self.planned
+            [record_ref.key for record_ref in scene.entry(planned).record_refs]
+            for _, planned in self.planned
         ]
 
 
@@ -152,8 +152,8 @@ async def started(
     async def receive_refused() -> None:
         async with to_settle:
             await anyio.sleep(first_settlement)
-            async for some in to_settle:
-                running.refused += some
+            async for group in to_settle:
+                running.refused += group
 
     async with anyio.create_task_group() as group:
         group.start_soon(receive_planned)
@@ -198,12 +198,12 @@ async def test_what_cannot_be_sent_is_a_settlement_of_its_own(open_scene: OpenSc
         running = await finish(scene, [[unreadable, nameless, large, record(3)]])
         assert running.keys(scene) == [["key-3"]]
         assert [settlement.entry for settlement in running.refused] == [None] * 2
-        told = [
+        refused = [
             (o.key, o.status, o.reason, o.input, o.attempts)
             for settlement in running.refused
             for o in settlement.outcomes
         ]
-        assert told == [
+        assert refused == [
             ("in:1", "rejected", "bad_utf8", b"\xff", 0),
             ("in:2", "rejected", "too_large", None, 0),
             ("key-2", "rejected", "no_staging", large.raw, 0),
@@ -264,7 +264,7 @@ async def test_an_open_payload_is_not_cut_while_planning_is_held_back(
             while not running.ended.is_set():
                 await anyio.sleep(60)
                 packed += running.keys(scene)
-                (planned,) = (one for _, one in running.planned)
+                (planned,) = (invocation for _, invocation in running.planned)
                 running.planned.clear()
                 await scene.settle(planned.number)
         assert packed == [
@@ -305,14 +305,14 @@ async def test_the_next_process_skips_what_is_known(open_scene: OpenScene) -> No
     everything = records(0, 1, 2, 3)
     async with open_scene() as scene:
         running = await finish(scene, [everything[:3]])
-        settled, accepted, planned = (one for _, one in running.planned)
+        settled, accepted, planned = (invocation for _, invocation in running.planned)
         await scene.settle(settled.number)
         scene.ledger.accept(accepted, 1.0, "s3://out/x", None)
     async with open_scene() as scene:
         running = await finish(scene, [everything[1:2], everything[2:]])
         assert running.keys(scene) == [["key-2"], ["key-3"]]
         assert running.planned[0][1].id == planned.id
-        assert [one.may_have_been_sent for _, one in running.planned] == [True, False]
+        assert [invocation.may_have_been_sent for _, invocation in running.planned] == [True, False]
         assert scene.meter.read == 1, "records of earlier processes were counted by them"
         assert scene.ledger.outstanding == 3
 
@@ -403,16 +403,20 @@ async def test_payloads_lost_with_the_power_are_read_again_and_sent(
     everything = [record(number) for number in range(5)]
     async with open_scene(packing=packing) as scene:
         running = await finish(scene, [list(everything)])
-        before = [one for _, one in running.planned]
-        payloads = [await scene.ledger.payload(scene.entry(one)) for one in before]
+        before = [planned for _, planned in running.planned]
+        payloads = [await scene.ledger.payload(scene.entry(planned)) for planned in before]
         scene.ledger.accept(before[0], 1.0, None, None)
     lose_the_spool(tmp_path)
     async with open_scene(packing=packing) as scene:
         assert len(scene.ledger.without_payload()) == len(before)
         running = await finish(scene, [list(everything[:2]), list(everything[2:])])
-        assert [one.id for _, one in running.planned] == [one.id for one in before[1:]]
-        assert [one.may_have_been_sent for _, one in running.planned] == [True] * (len(before) - 1)
-        assert [await scene.ledger.payload(scene.entry(one)) for one in before] == payloads
+        assert [planned.id for _, planned in running.planned] == [
+            planned.id for planned in before[1:]
+        ]
+        assert [planned.may_have_been_sent for _, planned in running.planned] == [True] * (
+            len(before) - 1
+        )
+        assert [await scene.ledger.payload(scene.entry(planned)) for planned in before] == payloads
         assert scene.ledger.outstanding == len(before)
         assert scene.meter.read == 0
 
@@ -483,12 +487,12 @@ async def test_a_lost_payload_of_records_from_two_files_is_found(
     ]
     async with open_scene(packing=LINES) as scene:
         running = await finish(scene, [list(records_of_two)])
-        (planned,) = (one for _, one in running.planned)
+        (planned,) = (planned for _, planned in running.planned)
         payload = await scene.ledger.payload(scene.entry(planned))
     lose_the_spool(tmp_path)
     async with open_scene(packing=LINES) as scene:
         running = await finish(scene, [[records_of_two[0]], [records_of_two[1]]])
-        assert [one.id for _, one in running.planned] == [planned.id]
+        assert [planned.id for _, planned in running.planned] == [planned.id]
         assert await scene.ledger.payload(scene.entry(planned)) == payload
 
 
@@ -513,7 +517,7 @@ PRESSED: dict[str, object] = {**LINES, "encodings": ["json+zstd"]}
 
 @pytest.fixture
 def slow_threads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Let a worker thread take five seconds to pack, and nobody cancel it; return what it did."""
+    """Let a worker thread pack for five seconds, even after a stop; return what it ran."""
     hopped: list[object] = []
     in_place = anyio.to_thread.run_sync
 
@@ -535,21 +539,21 @@ async def test_a_stop_while_a_thread_packs_loses_nothing_and_repeats_nothing(
     open_scene: OpenScene, slow_threads: list[object], stop_at: float
 ) -> None:
     batches = [records(0, 1, 2, 3), records(4, 5), records(6)]
-    found = []
+    all_keys = []
     async with open_scene(packing=PRESSED) as scene:
         async with started(scene, list(batches)) as running:
             await anyio.sleep(stop_at)
             running.intake.stop()
             await running.ended.wait()
-        found += running.keys(scene)
+        all_keys += running.keys(scene)
         read = scene.meter.read
     async with open_scene(packing=PRESSED) as scene:
         running = await finish(scene, list(batches))
-        found += running.keys(scene)
+        all_keys += running.keys(scene)
         assert scene.meter.read + read == 7
     assert slow_threads
     # What the first process had planned is there once more, from its ledger.
-    assert {key for keys in found for key in keys} == {f"key-{n}" for n in range(7)}
+    assert {key for packed in all_keys for key in packed} == {f"key-{n}" for n in range(7)}
     async with open_scene(packing=PRESSED) as scene:
         record_refs = [
             record_ref.key for entry in scene.ledger.planned() for record_ref in entry.record_refs

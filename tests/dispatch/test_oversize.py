@@ -20,7 +20,7 @@ PACKED = {"framing": "lines", "max_records": 10}
 
 
 async def grown(scene: Scene, records: int) -> Planned:
-    """Plan an invocation whose payload is larger when it is made anew, as after an upgrade."""
+    """Plan an invocation whose payload is larger when it is encoded again, as after an upgrade."""
     items = [record(n, b'{"n":%d,"pad":"%b"}' % (n, b"x" * 60_000)) for n in range(records)]
     raws = [item.raw for item in items]
     parcel = Parcel(
@@ -91,7 +91,7 @@ async def test_a_record_that_cannot_be_encoded_any_more_is_dead_alone(
         assert scene.memory.free == scene.memory.capacity
 
 
-async def test_what_completed_meanwhile_is_not_taken_apart(open_scene: OpenScene) -> None:
+async def test_what_completed_meanwhile_is_not_split(open_scene: OpenScene) -> None:
     async with open_scene(packing=PACKED) as scene:
         planned = await grown(scene, 4)
         entry = scene.entry(planned)

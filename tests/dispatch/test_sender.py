@@ -1,4 +1,4 @@
-"""A sender under every answer of the service, on virtual time and a real ledger."""
+"""The sender under every response of the service, on virtual time and a real ledger."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_what_was_not_accepted_is_sent_again_after_a_pause(
 
 async def test_an_unanswered_call_whose_output_is_there_is_not_repeated(scene: Scene) -> None:
     first, planned = await scene.plan(2)
-    await scene.send([first])  # tells where outputs go
+    await scene.send([first])  # shows where outputs go
     scene.bucket.objects[scene.output_of(planned)] = b"1", "text/plain"
     scene.service.script = [UNKNOWN]
     assert await scene.send([planned]) == []
@@ -171,7 +171,7 @@ async def test_a_look_that_fails_is_repeated_before_the_call_is(
     assert scene.entry(planned).state is State.ACCEPTED
 
 
-async def test_a_look_that_nobody_answers_stops_the_run(scene: Scene) -> None:
+async def test_a_look_that_s3_never_answers_stops_the_run(scene: Scene) -> None:
     first, planned = await scene.plan(2)
     await scene.send([first])
     scene.service.script = [UNKNOWN]
@@ -183,7 +183,7 @@ async def test_a_look_that_nobody_answers_stops_the_run(scene: Scene) -> None:
     assert len(scene.service.requests) == 2
 
 
-async def test_before_the_first_answer_nobody_knows_where_to_look(scene: Scene) -> None:
+async def test_before_the_first_response_there_is_no_place_to_look(scene: Scene) -> None:
     scene.service.script = [UNKNOWN]
     (planned,) = await scene.plan()
     assert await scene.send([planned]) == []
@@ -245,7 +245,7 @@ async def test_denied_stops_at_once(scene: Scene) -> None:
     assert scene.ledger.outstanding == 2
 
 
-async def test_a_completion_that_overtakes_the_answer_wins(scene: Scene) -> None:
+async def test_a_completion_that_overtakes_the_response_wins(scene: Scene) -> None:
     async def completes_first(_request: InvokeRequest) -> None:
         await scene.settle(planned.number)
 
@@ -284,9 +284,9 @@ async def test_an_outage_stops_the_run_with_everything_kept(scene: Scene, error:
     began = anyio.current_time()
     with pytest.raises(BaseExceptionGroup) as stopped:
         await scene.send(intents, loops=3)
-    telling = stopped.value.exceptions[0]
-    assert isinstance(telling, RunStopped)
-    assert f"5 minutes; the last error: {error}" in str(telling)
+    stop = stopped.value.exceptions[0]
+    assert isinstance(stop, RunStopped)
+    assert f"5 minutes; the last error: {error}" in str(stop)
     assert 300 <= anyio.current_time() - began <= 320
     assert scene.ledger.outstanding == 3
     assert scene.state.on_wire == 0
@@ -305,7 +305,7 @@ async def test_an_outage_shorter_than_that_is_waited_out(scene: Scene) -> None:
     assert all(entry.state is State.ACCEPTED for entry in map(scene.entry, intents))
 
 
-async def test_silence_in_which_nobody_called_is_no_outage(scene: Scene) -> None:
+async def test_silence_without_a_call_is_no_outage(scene: Scene) -> None:
     await anyio.sleep(10_000)
     scene.service.script = [Transient("503"), None]
     (planned,) = await scene.plan()
@@ -365,12 +365,14 @@ async def test_what_completes_while_its_sender_waits_for_memory_is_not_sent(scen
     assert scene.memory.free == 10
 
 
-@pytest.mark.parametrize(("loops", "most"), [(1, 1), (7, 7), (64, 40)])
-async def test_concurrency_is_the_number_of_loops(scene: Scene, loops: int, most: int) -> None:
+@pytest.mark.parametrize(("loops", "max_on_wire"), [(1, 1), (7, 7), (64, 40)])
+async def test_concurrency_is_the_number_of_loops(
+    scene: Scene, loops: int, max_on_wire: int
+) -> None:
     scene.service.seconds = 0.05
     intents = await scene.plan(40)
     assert await scene.send(intents, loops=loops) == []
-    assert scene.service.max_on_wire == most
+    assert scene.service.max_on_wire == max_on_wire
     assert scene.state.on_wire == 0
     assert [r.inference_id for r in scene.service.requests] == [p.id for p in intents]
 

@@ -15,7 +15,7 @@ from dispatcher.observe.summary import (
     write_summary,
 )
 
-CLOSING = RunSummary(
+SUMMARY = RunSummary(
     seconds=83.0,
     ending="finished",
     finished=True,
@@ -49,15 +49,15 @@ def meter() -> Meter:
     return meter
 
 
-def _text(meter: Meter, closing: RunSummary) -> str:
+def _text(meter: Meter, summary: RunSummary) -> str:
     stream = io.StringIO()
-    write_summary(meter, closing, stream)
+    write_summary(meter, summary, stream)
     return stream.getvalue()
 
 
 def test_a_finished_run(meter: Meter) -> None:
     assert (
-        _text(meter, CLOSING)
+        _text(meter, SUMMARY)
         == """
 finished after 1m23s, 24/s on average
 read 2,000 = completed 1,998 + dead 2
@@ -85,15 +85,15 @@ dead letters  quickstart/dead.jsonl
     )
 
 
-def test_staged_objects_that_stayed_are_told(meter: Meter) -> None:
-    assert "not deleted" not in _text(meter, CLOSING)
+def test_staged_objects_that_stayed_are_counted(meter: Meter) -> None:
+    assert "not deleted" not in _text(meter, SUMMARY)
     meter.staged.update(uploaded=99, deleted=90, deletion_denied=6, deletion_failed=3)
-    assert "staged objects that were not deleted: 9\n" in _text(meter, CLOSING)
+    assert "staged objects that were not deleted: 9\n" in _text(meter, SUMMARY)
 
 
 def test_an_empty_run() -> None:
     assert (
-        _text(Meter(), CLOSING)
+        _text(Meter(), SUMMARY)
         == """
 finished after 1m23s
 read 0 = completed 0 + dead 0
@@ -107,10 +107,10 @@ dead letters  quickstart/dead.jsonl
 def test_a_stopped_run_says_what_is_left_and_what_to_do(meter: Meter) -> None:
     meter.completed = 1500
     meter.resumed_from = 400
-    closing = dataclasses.replace(
-        CLOSING, finished=False, ending="stopped by SIGTERM", advice="go on"
+    summary = dataclasses.replace(
+        SUMMARY, finished=False, ending="stopped by SIGTERM", advice="go on"
     )
-    lines = [line.plain for line in summary_lines(meter, closing)]
+    lines = [line.plain for line in summary_lines(meter, summary)]
     assert lines[1:4] == [
         "stopped by SIGTERM after 1m23s, 13/s on average",
         "read 2,000 = completed 1,500 + dead 2 + unfinished 498",
@@ -122,16 +122,16 @@ def test_a_stopped_run_says_what_is_left_and_what_to_do(meter: Meter) -> None:
 @pytest.mark.parametrize("completed", [1997, 1999])
 def test_a_balance_that_does_not_hold_is_said(meter: Meter, completed: int) -> None:
     meter.completed = completed
-    assert "the balance does not hold" in _text(meter, CLOSING)
+    assert "the balance does not hold" in _text(meter, SUMMARY)
 
 
 def test_colour_only_on_a_terminal(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     terminal = Terminal()
-    write_summary(meter, CLOSING, terminal)
+    write_summary(meter, SUMMARY, terminal)
     assert "\x1b[" in terminal.getvalue()
-    assert "\x1b[" not in _text(meter, CLOSING)
+    assert "\x1b[" not in _text(meter, SUMMARY)
 
 
 def test_no_color_is_honoured(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,29 +140,29 @@ def test_no_color_is_honoured(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> 
     meter.dead = 0
     meter.completed = 2000
     terminal = Terminal()
-    write_summary(meter, CLOSING, terminal)
+    write_summary(meter, SUMMARY, terminal)
     assert "\x1b[1;32m" not in terminal.getvalue()
     assert "32m" not in terminal.getvalue()
 
 
 def test_a_long_path_is_not_broken(meter: Meter) -> None:
     path = "folder/" * 40 + "results.jsonl"
-    assert path in _text(meter, dataclasses.replace(CLOSING, results=path))
+    assert path in _text(meter, dataclasses.replace(SUMMARY, results=path))
 
 
-def test_what_was_taken_apart_and_its_cost_are_said(meter: Meter) -> None:
-    assert "split" not in _text(meter, CLOSING)
+def test_splits_and_their_cost_are_shown(meter: Meter) -> None:
+    assert "split" not in _text(meter, SUMMARY)
     meter.split, meter.parts = 410, 1_230
-    told = "failed invocations split: 410, at the cost of 1,230 more invocations"
-    assert told in _text(meter, CLOSING)
-    shown = json.loads(summary_json(meter, CLOSING))
+    sentence = "failed invocations split: 410, at the cost of 1,230 more invocations"
+    assert sentence in _text(meter, SUMMARY)
+    shown = json.loads(summary_json(meter, SUMMARY))
     assert (shown["split"], shown["parts"]) == (410, 1_230)
     nothing_else = Meter(split=1, parts=3)
-    assert "\n\nfailed invocations split: 1, " in _text(nothing_else, CLOSING)
+    assert "\n\nfailed invocations split: 1, " in _text(nothing_else, SUMMARY)
 
 
 def test_json(meter: Meter) -> None:
-    line = summary_json(meter, CLOSING)
+    line = summary_json(meter, SUMMARY)
     shown: dict[str, Any] = json.loads(line)
     assert "\n" not in line
     assert shown["event"] == "summary"

@@ -1,4 +1,4 @@
-"""What a failed call leads to, for every kind of error and every history."""
+"""The decision after a failed call, for every kind of error and every history."""
 
 from dataclasses import replace
 

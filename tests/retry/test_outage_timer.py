@@ -1,4 +1,4 @@
-"""An outage timer ends a run that gets no answer any more, and reports troubles."""
+"""An outage timer ends a run whose requests all fail, and reports troubles."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_failures_alone_end_the_run() -> None:
         timer.failed(Transient("down", code="NoConnection"))
 
 
-def test_one_answer_restarts_the_time() -> None:
+def test_one_success_restarts_the_time() -> None:
     clock = Clock()
     timer = OutageTimer(60.0, clock, SYMPTOM)
     for second in range(0, 600, 20):

@@ -75,7 +75,9 @@ def test_what_would_change_results_is_named(changed: dict[str, Any], sentence: s
         run_settings(config()), run_settings(config(**changed)), has_accepted=True
     )
     assert [
-        found for found in sentences if "packing.framing" not in found or found == sentence
+        difference
+        for difference in sentences
+        if "packing.framing" not in difference or difference == sentence
     ] == [sentence]
 
 
@@ -118,13 +120,13 @@ def test_terms_of_another_version_are_compared_by_name() -> None:
     ]
 
 
-def test_the_endpoint_may_be_corrected_until_it_has_taken_something() -> None:
+def test_the_endpoint_may_be_corrected_until_it_has_accepted_something() -> None:
     before, now = run_settings(config(endpoint="chrun")), run_settings(config())
     assert differences(before, now, has_accepted=False) == []
     assert differences(before, now, has_accepted=True) != []
 
 
-# Payloads and answers, of which nothing can be forced
+# Payloads and outputs, of which nothing can be forced
 
 
 class LedgerFacts:
@@ -158,7 +160,7 @@ KEYED = {"source": {**BASE["source"], "key": "id"}}
         {"answer": {"framing": "array"}},
     ],
 )
-def test_how_answers_are_read_cannot_be_forced_while_any_is_outstanding(
+def test_how_outputs_are_split_cannot_be_forced_while_any_is_outstanding(
     packing: dict[str, Any],
 ) -> None:
     before, now = config(**KEYED), config(**KEYED, packing=packing)
@@ -173,8 +175,8 @@ def test_how_answers_are_read_cannot_be_forced_while_any_is_outstanding(
 
 
 def test_what_fills_compressed_payloads_cannot_be_forced_while_any_is_outstanding() -> None:
-    def filled(most: str, encoding: str) -> Config:
-        return config(packing={"max_bytes": most, "encodings": ["msgpack", encoding]})
+    def filled(max_bytes: str, encoding: str) -> Config:
+        return config(packing={"max_bytes": max_bytes, "encodings": ["msgpack", encoding]})
 
     before = filled("100kB", "json+zstd")
     facts = {"terms": run_settings(before), "packing": payload_settings(before)}
@@ -203,7 +205,7 @@ def test_a_ledger_that_only_knows_its_framing_holds_against_that() -> None:
     forced(config(packing={"framing": "lines"}), LedgerFacts({}))
 
 
-def test_a_run_of_the_time_before_there_was_a_choice_goes_on() -> None:
+def test_a_run_that_began_before_a_setting_existed_goes_on() -> None:
     new = {"packing.template", "packing.select", "packing.answer.list", "packing.answer.id"}
     new |= {"packing.content_types", "packing.answer.framing", "sink.select"}
     agreed = json.loads(run_settings(config()))

@@ -1,4 +1,4 @@
-"""Files before the ledger, the ledger before the receipts, and nothing after a failure."""
+"""The settler: files before the ledger, the ledger before the receipts, nothing after a failure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Watched(JsonlFile):
-    """A file that tells what is done to it."""
+    """A file that logs what is done to it."""
 
     log: list[str]
     name: str
@@ -45,7 +45,7 @@ class Watched(JsonlFile):
 
 
 class Acknowledged(JsonlSource):
-    """A source that tells what it may forget."""
+    """A source that logs what it may forget."""
 
     def __init__(self, settings: SourceSettings, *, log: list[str]) -> None:
         super().__init__(settings)
@@ -97,8 +97,8 @@ class Desk:
             try:
                 await self.settler.run(settlements, receipts)
             finally:
-                acknowledged = [some async for some in to_delete]
-                self.log += [f"receipts {' '.join(some)}" for some in acknowledged]
+                acknowledged = [group async for group in to_delete]
+                self.log += [f"receipts {' '.join(group)}" for group in acknowledged]
             return acknowledged
 
     def lines(self, name: str) -> list[dict[str, object]]:
@@ -127,7 +127,10 @@ def settlement(entry: Entry, status: Status = "completed", *acks: str) -> Settle
     reason = None if status == "completed" else Reason.MODEL_ERROR
     return Settlement(
         entry,
-        [Outcome(s.position, s.key, status, b"1", None, reason=reason) for s in entry.record_refs],
+        [
+            Outcome(ref.position, ref.key, status, b"1", None, reason=reason)
+            for ref in entry.record_refs
+        ],
     )
 
 
@@ -183,7 +186,7 @@ async def test_relaxed_does_not_sync(desk: Desk) -> None:
 async def test_what_waits_is_written_together(desk: Desk) -> None:
     entries = await desk.scene.accepted(50)
     acknowledged = await desk.run(
-        *[[settlement(one, "completed", f"r{n}")] for n, one in enumerate(entries)]
+        *[[settlement(entry, "completed", f"r{n}")] for n, entry in enumerate(entries)]
     )
     assert desk.log[:3] == ["append results 50", "sync results", "ledger ['results']"]
     assert acknowledged == [[f"r{n}" for n in range(50)]]
@@ -195,7 +198,7 @@ async def test_a_group_is_closed_when_it_is_large(
 ) -> None:
     monkeypatch.setattr("dispatcher.run.settler._GROUP_RECORDS", 20)
     entries = await desk.scene.accepted(50)
-    await desk.run(*[[settlement(one)] for one in entries])
+    await desk.run(*[[settlement(entry)] for entry in entries])
     appended = [line for line in desk.log if line.startswith("append")]
     assert appended == ["append results 20", "append results 20", "append results 10"]
 
@@ -210,11 +213,11 @@ async def test_records_that_never_were_in_an_invocation(desk: Desk) -> None:
 
 
 async def test_counters_move_after_the_fact(desk: Desk) -> None:
-    one, two, three = await desk.scene.accepted(3)
+    first, second, failed = await desk.scene.accepted(3)
     (overtaken,) = await desk.scene.plan(1)
     await anyio.sleep(3)
     await desk.run(
-        [settlement(one), settlement(two), settlement(three, "failed"), settlement(overtaken)]
+        [settlement(first), settlement(second), settlement(failed, "failed"), settlement(overtaken)]
     )
     meter = desk.scene.meter
     assert (meter.completed, meter.dead) == (3, 1)
@@ -223,7 +226,7 @@ async def test_counters_move_after_the_fact(desk: Desk) -> None:
     assert (meter.completion_latency.count, meter.completion_latency.total) == (3, 9.0)
 
 
-async def test_a_packed_invocation_that_was_not_taken_apart_has_one_bad_record_at_least(
+async def test_a_packed_invocation_that_was_not_split_has_one_bad_record_at_least(
     desk: Desk,
 ) -> None:
     seen: list[tuple[int, int]] = []
@@ -264,7 +267,7 @@ async def test_a_failure_acknowledges_nothing(
     else:
         monkeypatch.setattr(desk.scene.ledger._store, "apply", full)
     with pytest.raises(StateError, match="the disk is full"):
-        await desk.run([settlement(one, "completed", "r") for one in entries])
+        await desk.run([settlement(entry, "completed", "r") for entry in entries])
     assert [
         line for line in desk.log if line.startswith(("receipts", "settled", "acknowledge"))
     ] == []

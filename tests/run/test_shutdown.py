@@ -78,7 +78,7 @@ async def test_the_first_signal_drains_and_the_second_cancels(
     with wired(scene, source, events.append) as stages:
         shutdown = stages.shutdown
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(shutdown.heed_signals, tasks)
+            tasks.start_soon(shutdown.handle_signals, tasks)
             await anyio.sleep(1)
             signal.raise_signal(first)
             await anyio.sleep(1)

@@ -1,13 +1,13 @@
-"""The event outage detector: do completion events arrive at all? Pure."""
+"""The event outage detector: notices that completion events stop, and that they return. Pure."""
 
 from dataclasses import dataclass
 
 _STEP = 0.1
 """Weight of the newest completion in the share that had an event."""
 
-_AT_FIRST = 0.3
-"""Before the first completion. Eleven in a row without an event are then an outage; after a time
-with events it takes 22, far more than single lost events ever make in a row."""
+_INITIAL_SHARE = 0.3
+"""Share before the first completion. Eleven in a row without an event are then an outage; after a
+time with events it takes 22, far more than single lost events ever make in a row."""
 
 _BEGINS, _ENDS = 0.1, 0.5
 """Shares with an event at which an outage begins and ends; far apart, so that a queue that loses
@@ -33,7 +33,7 @@ class EventOutageDetector:
     is_outage: bool = False
     missed: int = 0
     _missed_since: float = 0.0
-    _share: float = _AT_FIRST
+    _share: float = _INITIAL_SHARE
 
     def heard(self, now: float) -> bool:
         """Note an event; return whether it ends an outage."""

@@ -1,4 +1,4 @@
-"""The latency estimator: how long completions take, from those that were seen. Pure, bounded."""
+"""The latency estimator: quantiles of the time that completions take. Pure, bounded."""
 
 import math
 from collections import Counter
@@ -19,7 +19,7 @@ _FORGOTTEN = 0.01
 class LatencyEstimator:
     """Recent durations in buckets that grow by 10 percent: at most 220 of them.
 
-    A completion that came by event says how long it took. One that was found by a look says only
+    A completion that came by event shows how long it took. One that was found by a look shows only
     between which two looks it ended. Taking the later one would be a bound from above that feeds
     itself: what is looked for late is found late, and would then be expected later still. So the
     middle between the two looks is taken. While finds come at the first look that halves the guess;

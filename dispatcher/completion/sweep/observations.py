@@ -35,29 +35,29 @@ class Observations:
     """The results of probes.
 
     Attributes:
-        objects: Objects that were probed singly: True where one is there.
-        unseen: Objects of which AWS refuses to say anything.
+        objects: Objects that were probed singly: True for one that exists.
+        unseen: Objects that AWS refuses to show.
         pages: Folders that were listed, without the slash at their end.
         failed: Objects whose probe failed: ask again.
-        answers: Of each request, in order: its error, or None.
+        responses: The error of each request, in order, or None where it had none.
     """
 
     objects: dict[str, bool] = field(default_factory=dict)
     unseen: set[str] = field(default_factory=set)
     pages: dict[str, FolderListing] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
-    answers: list[CallError | None] = field(default_factory=list)
+    responses: list[CallError | None] = field(default_factory=list)
 
-    def shows(self, at: str | None) -> bool | None:
+    def shows(self, location: str | None) -> bool | None:
         """Return whether an object is there; None if no probe shows it.
 
         An object without a location, or that cannot be seen, is not there.
         """
-        if at is None or at in self.unseen:
+        if location is None or location in self.unseen:
             return False
-        if at in self.objects:
-            return self.objects[at]
-        folder, _, name = at.rpartition("/")
+        if location in self.objects:
+            return self.objects[location]
+        folder, _, name = location.rpartition("/")
         page = self.pages.get(folder)
         return None if page is None else page.shows(name)
 

@@ -16,7 +16,7 @@ from dispatcher.observe.events import Observer, SweepRequested
 from dispatcher.retry.token_bucket import TokenBucket
 
 _CONCURRENCY = 8
-"""Requests under way."""
+"""Requests under way together."""
 
 
 class ObjectLister(Protocol):
@@ -35,7 +35,7 @@ class Prober:
 
     Attributes:
         objects: S3.
-        budget: Of all requests.
+        budget: Bounds the rate of all requests.
         observe: Gets the events.
         now: Epoch seconds.
         refused: Buckets that may not be listed; they are not asked again.
@@ -50,7 +50,8 @@ class Prober:
     async def probe(self, probes: Iterable[Probe], kind: Kind, observations: Observations) -> None:
         """Probe for outputs or failures, and add to ``observations`` what is seen.
 
-        Of a folder whose LIST is refused nothing is: its objects have to be looked at singly.
+        Where the LIST of a folder is refused, nothing is added: its objects have to be looked at
+        singly.
         """
         waiting = deque(probes)
 
@@ -69,44 +70,44 @@ class Prober:
                 await self._list(probe.folder, locations, observations)
             if probe.folder not in observations.pages:
                 return
-            # not on a page that is full
+            # A full page does not show what comes after it.
             locations = [at for at in locations if observations.shows(at) is None]
         for at in locations:
             await self._head(at, observations)
 
     async def _list(self, folder: str, objects: list[str], observations: Observations) -> None:
-        where = parse_location(f"{folder}/")
-        if where is None or where.bucket in self.refused:
+        parsed = parse_location(f"{folder}/")
+        if parsed is None or parsed.bucket in self.refused:
             return
         await self._spend("list")
         try:
-            keys = await self.objects.page(where)
+            keys = await self.objects.page(parsed)
         except Denied:  # s3:ListBucket is not granted
-            self.refused.add(where.bucket)
+            self.refused.add(parsed.bucket)
         except CallError as error:
-            observations.answers.append(error)
+            observations.responses.append(error)
             observations.failed.update(objects)
         else:
-            observations.answers.append(None)
-            observations.pages[folder] = FolderListing(keys, where.key)
+            observations.responses.append(None)
+            observations.pages[folder] = FolderListing(keys, parsed.key)
 
     async def _head(self, at: str, observations: Observations) -> None:
-        where = parse_location(at)
-        if where is None:  # of no known form: it cannot be looked for
+        parsed = parse_location(at)
+        if parsed is None:  # not a location of S3: it cannot be looked for
             observations.objects[at] = False
             return
         await self._spend("head")
         try:
-            there = await self.objects.exists(where)
+            exists = await self.objects.exists(parsed)
         except CallError as error:
-            observations.answers.append(error)
+            observations.responses.append(error)
             observations.failed.add(at)
             return
-        observations.answers.append(None)
-        if there is None:
+        observations.responses.append(None)
+        if exists is None:
             observations.unseen.add(at)
         else:
-            observations.objects[at] = there
+            observations.objects[at] = exists
 
     async def _spend(self, operation: Literal["list", "head"]) -> None:
         """Wait until the budget has room for a request, and count it."""

@@ -1,4 +1,4 @@
-"""The sweep schedule: when to look for an invocation, and in which requests. Pure."""
+"""The sweep schedule: the times of looks for an invocation, and their requests. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -24,8 +24,8 @@ most half as old again, with 15 looks in six hours."""
 Kind: TypeAlias = Literal["output", "failure"]
 
 Due: TypeAlias = tuple[bool, float, int, Entry]
-"""An invocation to be looked for, sorted by urgency: those past their deadline first, then who has
-waited longest; its number keeps the order whole."""
+"""An invocation to be looked for, sorted by urgency: those past their deadline first, then
+those that have waited longest; the number decides between equals."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -43,7 +43,11 @@ class SweepSchedule:
     deadline: float
 
     def next_look(self, accepted_at: float, looked_at: float | None) -> float:
-        """Return when to look next: when it is expected, then ever more rarely, and at the end."""
+        """Return the time of the next look.
+
+        The first is when a completion is expected, the next ever more rarely, the last at the
+        deadline.
+        """
         at = accepted_at + self.first
         if looked_at is not None:
             at = max(at, looked_at + max(self.pause, _GROWTH * (looked_at - accepted_at)))
@@ -67,8 +71,8 @@ class SweepSchedule:
         Args:
             entries: Accepted invocations.
             now: Epoch seconds.
-            postponed: When to repeat looks that came to nothing, by number. These wait behind the
-                others: if all of them fail again, no other waits for that.
+            postponed: Times at which looks that failed are repeated, by number. These wait behind
+                the others: if all of them fail again, no other waits for that.
             before: Only those that are more urgent than this one, if given.
         """
         latest = now - min(self.first, self.deadline)
@@ -95,14 +99,14 @@ class SweepSchedule:
 
 
 def location(entry: Entry, kind: Kind) -> str | None:
-    """Return where an invocation's output or failure object would be; None where unknown."""
+    """Return the location of an invocation's output or failure object; None where unknown."""
     return entry.output if kind == "output" else entry.failure
 
 
 def folder(entry: Entry, kind: Kind) -> str | None:
     """Return the folder of an object, without the slash at its end, if it is the shard's own.
 
-    Any other may hold any number of objects that are not ours, and a page only has a thousand.
+    Any other may hold any number of foreign objects, and a page has only a thousand.
     """
     parent = (location(entry, kind) or "").rpartition("/")[0]
     return parent if parent.endswith(f"/{entry.planned.shard}") else None
@@ -178,9 +182,11 @@ def neighbours(probe: Probe, find: Callable[[int], Entry | None]) -> list[Entry]
     size = limits.S3_LIST_PAGE_KEYS
     begin = probe.entries[0].planned.number // size * size
     known = {entry.planned.number for entry in probe.entries}
-    found = [find(number) for number in range(begin, begin + size) if number not in known]
+    others = (find(number) for number in range(begin, begin + size) if number not in known)
     return [
-        e for e in found if e is not None and is_open(e) and folder(e, "output") == probe.folder
+        entry
+        for entry in others
+        if entry is not None and is_open(entry) and folder(entry, "output") == probe.folder
     ]
 
 

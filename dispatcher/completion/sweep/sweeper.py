@@ -57,17 +57,17 @@ _LATE, _MARGIN = 0.99, 1.5
 _LIKELY = 0.75
 """Working alone, the first look is when three of four have completed."""
 
-_SOONEST_SECONDS = 1.0
+_MIN_SECONDS = 1.0
 """Working alone, the earliest look and the shortest time between two, unless ``sweep_after`` is
 shorter. Before anything is learned, looks begin here and thin out with age."""
 
-_LONGEST_PAUSE_SECONDS = 15.0
+_MAX_PAUSE_SECONDS = 15.0
 
 _DRAIN_SECONDS = 60.0
-"""How long the first look waits for the events of the meantime, unless ``sweep_after`` is less."""
+"""Longest wait of the first look for the events of the meantime, unless ``sweep_after`` is less."""
 
-_SCANNED_PER_SECOND = 100_000
-"""Accepted invocations that are gone through in a second at most. With a million outstanding a scan
+_MAX_SCANNED_PER_SECOND = 100_000
+"""Accepted invocations that are scanned in a second at most. With a million outstanding a scan
 takes 0.2 s, or 0.9 s where all are overdue, and holds the loop for 0.2 s (measured): once in 10 s
 that may be."""
 
@@ -84,7 +84,7 @@ _AGAIN_SECONDS = 15.0
 
 @dataclass(slots=True, kw_only=True)
 class Sweeper:
-    """One loop, until cancelled.
+    """The sweep of a run: one loop, until cancelled.
 
     Attributes:
         completion: The section ``completion``.
@@ -93,7 +93,7 @@ class Sweeper:
         ledger: Has the accepted invocations.
         objects: S3.
         observe: Gets the events.
-        outage: Ends the run when S3 does not answer.
+        outage: Ends the run when S3 does not respond.
         now: Epoch seconds.
     """
 
@@ -130,12 +130,12 @@ class Sweeper:
 
         Args:
             claims: Takes what is found.
-            drained: Set when the events that waited at the start have been heard: they say more
-                than a probe.
+            drained: Set when the events that waited at the start have been heard: they show more
+                than a probe does.
 
         Raises:
-            Denied: An invocation is past its deadline, and whether it has an output cannot be seen.
-            RunStopped: AWS has not answered for too long.
+            Denied: An invocation is past its deadline, and AWS refuses to show its output.
+            RunStopped: AWS has not responded for too long.
         """
         async with claims:
             # A queue that others share may never be empty.
@@ -181,23 +181,21 @@ class Sweeper:
         )
         if len(self._prober.refused) > refused:
             self._scan_at = looked_at  # what would be listed has to be probed singly
-        self._note_answers(observations)
-        found = [(entry, self._conclude(entry, observations, looked_at)) for entry in due]
-        for probe in batch:
-            found += [
-                (other, _seen_early(other, observations, looked_at)) for other in probe.others
-            ]
-        return [(entry, completion) for entry, completion in found if completion is not None]
+        self._note_responses(observations)
+        completions = [(entry, self._conclude(entry, observations, looked_at)) for entry in due]
+        others = [entry for probe in batch for entry in probe.others]
+        completions += [(entry, _seen_early(entry, observations, looked_at)) for entry in others]
+        return [(entry, completion) for entry, completion in completions if completion is not None]
 
     @property
     def _is_alone(self) -> bool:
         return self.completion.queue_url is None or self._events.is_outage
 
     def _next_schedule(self) -> SweepSchedule:
-        """Return when invocations are looked for, by what is known now."""
+        """Return the schedule that follows from what is known now."""
         floor = self.completion.sweep_after
         if self._is_alone:
-            floor = min(floor, _SOONEST_SECONDS)
+            floor = min(floor, _MIN_SECONDS)
             expected = self._latency.quantile(_LIKELY) or 0.0
         else:
             expected = _MARGIN * (self._latency.quantile(_LATE) or 0.0)
@@ -211,7 +209,9 @@ class Sweeper:
         """Find the invocations to look for until the next scan."""
         now, schedule = self.now(), self._next_schedule()
         self._schedule = schedule
-        self._postponed = {n: t for n, t in self._postponed.items() if self.ledger.find(n)}
+        self._postponed = {
+            number: at for number, at in self._postponed.items() if self.ledger.find(number)
+        }
         accepted = self.ledger.accepted()
         due: list[Due] = []
         last: Due | None = None
@@ -223,7 +223,7 @@ class Sweeper:
             await anyio.lowlevel.checkpoint()
         entries = [entry for *_, entry in sorted(due)[:_MAX_WAITING]]
         pause = max(
-            min(schedule.first / 4, _LONGEST_PAUSE_SECONDS), len(accepted) / _SCANNED_PER_SECOND
+            min(schedule.first / 4, _MAX_PAUSE_SECONDS), len(accepted) / _MAX_SCANNED_PER_SECOND
         )
         self._scan_at = now + pause
         self._list_from = LIST_FROM
@@ -258,13 +258,13 @@ class Sweeper:
             requests += cost(probe)
         return batch
 
-    def _note_answers(self, observations: Observations) -> None:
-        """Note the answers of requests.
+    def _note_responses(self, observations: Observations) -> None:
+        """Note the requests that S3 responded to, and those that failed.
 
         Raises:
-            RunStopped: There was none for too long.
+            RunStopped: It has not responded for too long.
         """
-        for error in observations.answers:
+        for error in observations.responses:
             if error is None:
                 self.outage.succeeded()
             else:
@@ -281,7 +281,7 @@ class Sweeper:
         if (completion := observations.completion(entry)) is not None:
             return completion
         if observations.has_failed(entry):
-            self._again(entry)
+            self._look_again_soon(entry)
         elif observations.has_no_trace(entry):
             if self._schedule.is_over(entry.accepted_at or 0.0, looked_at):
                 if entry.output in observations.unseen:
@@ -294,7 +294,7 @@ class Sweeper:
         """Learn from a completion that was found before its event was heard."""
         now = self.now()
         self.observe(CompletionFound())
-        self._again(entry)  # if its output cannot be read now
+        self._look_again_soon(entry)  # if its output cannot be read now
         if entry.accepted_at is None:
             return
         earliest = entry.looked_at or entry.accepted_at
@@ -305,7 +305,7 @@ class Sweeper:
             latest = min(age, self._schedule.first) if entry.looked_at is None else age
             self._latency.add_between(earliest - entry.accepted_at, latest)
 
-    def _again(self, entry: Entry) -> None:
+    def _look_again_soon(self, entry: Entry) -> None:
         """Probe for an invocation again before long, after those that are due already."""
         wait = min(_AGAIN_SECONDS, self.completion.sweep_after, self.give_up_after / 4)
         self._postponed[entry.planned.number] = self.now() + wait

@@ -23,8 +23,6 @@ _log = logging.getLogger(__name__)
 _CONCURRENCY = 8
 """Deletions under way together."""
 
-_ALLOW = "Allow s3:DeleteObject there, or set staging.delete"
-
 _PAUSES_SECONDS = (0.5, 2.0, 8.0, 30.0)
 """Waits before repeated deletions; after the last the object is left to the next process."""
 
@@ -44,7 +42,7 @@ class StagedObjectCleanup:
         remover: S3.
         cache: Locks objects, and knows which are there; shared with the stagers.
         observe: Gets the events.
-        is_enabled: The dispatcher deletes staged objects, and not a lifecycle rule.
+        is_enabled: ``staging.delete`` is ``on_settled``: the dispatcher deletes staged objects.
     """
 
     def __init__(
@@ -111,8 +109,8 @@ class StagedObjectCleanup:
     async def _delete(self, name: str, location: Location) -> None:
         """Delete an object that is not used; its lock keeps the stagers away meanwhile.
 
-        That holds between a call without an answer, which may still take effect, and its
-        repetition, too.
+        That holds as well between a call without a response, which may still take effect, and its
+        repetition.
         """
         async with self._cache.lock(name):
             if self._staged.is_used(name):  # the same content was staged again

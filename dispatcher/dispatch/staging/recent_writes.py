@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import anyio
 
 _MAX_KNOWN = 10_000
-"""Objects that are remembered to be there; the others are looked for."""
+"""Objects that are remembered as there; the others are looked for."""
 
 KNOWN_SECONDS = 3_600.0
-"""How long an object counts as there after it was written: a lifecycle rule, whose days count from
-then, takes a day at least."""
+"""Seconds that an object counts as there after it was written: a lifecycle rule, whose days count
+from then, takes a day at least."""
 
 
 @dataclass(slots=True)
@@ -36,14 +36,14 @@ class RecentWrites:
     @asynccontextmanager
     async def lock(self, location: str) -> AsyncIterator[None]:
         """Hold the lock of an object for the length of the block."""
-        held = self._locks.setdefault(location, _Lock())
-        held.users += 1
+        entry = self._locks.setdefault(location, _Lock())
+        entry.users += 1
         try:
-            async with held.lock:
+            async with entry.lock:
                 yield
         finally:
-            held.users -= 1
-            if not held.users:
+            entry.users -= 1
+            if not entry.users:
                 del self._locks[location]
 
     def is_known(self, location: str) -> bool:

@@ -93,7 +93,7 @@ class Stager:
         self._uploader = Uploader(writer=self.objects, retry=self.retry, rng=self.environment.rng)
 
     async def stage(self, entry: Entry) -> Location | None:
-        """Make sure that the payload of an invocation lies in S3, and return where.
+        """Make sure that the payload of an invocation lies in S3, and return its location.
 
         What an earlier process or attempt staged is looked for, and written again only if it is
         gone. Returns None where the invocation is over meanwhile.
@@ -103,34 +103,34 @@ class Stager:
             RunStopped: Its records cannot be read.
         """
         try:
-            return await self._staged(entry)
+            return await self._stage(entry)
         except ServiceFailed as error:
             # S3 is down for all: no record is to blame, however long it lasts.
             raise Transient(str(error), code=error.code) from error
 
-    async def _staged(self, entry: Entry) -> Location | None:
-        if (found := await self._found(entry)) is not None:
+    async def _stage(self, entry: Entry) -> Location | None:
+        if (location := await self._existing(entry)) is not None:
             self.observe(PayloadStaged("found"))
         elif entry.planned.size >= LARGE_BYTES:
-            found = await self._stage_large(entry)
+            location = await self._stage_large(entry)
         else:
-            found = await self._stage_whole(entry)
+            location = await self._stage_whole(entry)
         failpoints.reach("dispatch.staged")
-        return found
+        return location
 
-    async def _found(self, entry: Entry) -> Location | None:
-        """Return where the payload lies already, if it does."""
+    async def _existing(self, entry: Entry) -> Location | None:
+        """Return the location of the payload where it is staged already."""
         known = entry.staged
         location = None if known is None else parse_location(known)
         if known is None or location is None:
             return None
         async with self._cache.lock(known):
-            if not await self._is_there(location, self._expected(entry)):
+            if not await self._exists(location, self._expected(entry)):
                 self._cache.forget(known)
                 return None
         return location
 
-    async def _is_there(self, location: Location, expected: int | None) -> bool:
+    async def _exists(self, location: Location, expected: int | None) -> bool:
         try:
             size = await self.objects.size(location)
         except NotThere:
@@ -171,11 +171,11 @@ class Stager:
                 return None
             raise unreadable_payload(planned)
         assert isinstance(blob, FileSlice), "a large record is kept as one"
-        began_before = entry.staged
+        staged_before = entry.staged
         source = pieces(blob, self.codec, planned.encoding)
 
         async def put(location: Location) -> None:
-            if began_before == str(location):
+            if staged_before == str(location):
                 # Parts of an upload that a dead process began; a rule of the bucket has to remove
                 # what we may not list.
                 with suppress(CallError, Denied):
@@ -217,7 +217,7 @@ class Stager:
     async def _stage_as(
         self, digest: str, entry: Entry, put: Callable[[Location], Awaitable[None]]
     ) -> Location | None:
-        """Write an object of this content, unless it is there; its place is durable before that.
+        """Write an object of this content, unless it exists; its location is durable before that.
 
         Two characters of the digest come first, so that S3 spreads the load: it takes 3,500 puts a
         second for a prefix. With the run's tag no run deletes what another one needs.

@@ -1,4 +1,4 @@
-"""Uploads to S3: an object is written at once or in parts, within the memory budget."""
+"""Uploads to S3: writes an object at once or in parts, within the memory budget."""
 
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -19,10 +19,10 @@ PART_BYTES = 16_000_000
 """Bytes of a part, and of the largest object that is written at once. S3 takes parts from 5 MiB on,
 and 10,000 of them: far more than what an endpoint reads."""
 
-PARTS_AT_ONCE = 2
+MAX_PARTS_ON_WIRE = 2
 """Parts of one object that are under way while the next one is read."""
 
-_PART_ATTEMPTS = 4
+_MAX_PART_ATTEMPTS = 4
 """Tries of a part before the whole upload fails: one of sixty parts must not cost all."""
 
 _ABORT_SECONDS = 10.0
@@ -117,8 +117,8 @@ class Uploader:
             await self._send_all(sending, part, rest, reservation, memory)
         finally:
             # A task that is cancelled before it began has not given back its own.
-            for taken in sending.reservations:
-                taken.release()
+            for unreleased in sending.reservations:
+                unreleased.release()
         if sending.failure is not None:
             raise sending.failure
 
@@ -153,7 +153,7 @@ class Uploader:
         await self._repeated(lambda: upload.part(number, body))
 
     async def _repeated(self, call: Callable[[], Awaitable[_Result]]) -> _Result:
-        for failures in range(1, _PART_ATTEMPTS):
+        for failures in range(1, _MAX_PART_ATTEMPTS):
             try:
                 return await call()
             except (Throttled, Transient):
@@ -176,7 +176,7 @@ class _Sending:
     def __init__(self, uploader: Uploader, upload: MultipartUpload) -> None:
         self._uploader = uploader
         self._upload = upload
-        self.slots = anyio.CapacityLimiter(PARTS_AT_ONCE)
+        self.slots = anyio.CapacityLimiter(MAX_PARTS_ON_WIRE)
         self.reservations: list[Reservation] = []
         self.failure: Exception | None = None
 

@@ -1,4 +1,4 @@
-"""Looks that follow what was learned: beside events, without a queue, and when events stop."""
+"""A sweep that adapts to the latency it learned: with events, without a queue, when events stop."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class Service:
         count: int,
         *,
         seconds: float,
-        apart: float = 0.0,
+        interval: float = 0.0,
         has_event: Callable[[int], bool] = lambda _n: True,
     ) -> None:
-        """Accept invocations ``apart`` from each other, and wait until all are settled.
+        """Accept invocations at an ``interval``, and wait until all are settled.
 
         Each takes so many ``seconds``; those that have an event settle a second later by it.
         """
@@ -63,13 +63,13 @@ class Service:
             everything.start_soon(self.sweeper.run, claims, drained)
             everything.start_soon(self._settle_found, to_join)
             async with anyio.create_task_group() as service:
-                if not apart:
+                if not interval:
                     for n, entry in enumerate(await self.scene.accepted(count)):
                         service.start_soon(self._complete, entry, seconds, has_event(n))
-                for n in range(count if apart else 0):
+                for n in range(count if interval else 0):
                     (entry,) = await self.scene.accepted()
                     service.start_soon(self._complete, entry, seconds, has_event(n))
-                    await anyio.sleep(apart)
+                    await anyio.sleep(interval)
             await self.scene.ledger.wait_until_idle()
             everything.cancel_scope.cancel()
 
@@ -96,7 +96,7 @@ class Service:
         await self.scene.settle(entry)
 
     def requests(self) -> int:
-        """Return how many were made since the last question."""
+        """Return the requests made since the last call."""
         looks = self.scene.meter.sweep_requests
         made = looks["list"] + looks["head"]
         looks["list"] = looks["head"] = 0
@@ -140,7 +140,7 @@ async def test_what_is_lost_among_long_completions_is_found_past_its_time(
 async def test_no_event_is_waited_for_less_than_the_users_floor(open_scene: OpenScene) -> None:
     async with open_scene(completion=QUEUE | {"sweep_after": "20s"}) as scene:
         service = Service(scene)
-        await service.serve(300, seconds=2.0, apart=0.1, has_event=lambda n: n % 50 > 0)
+        await service.serve(300, seconds=2.0, interval=0.1, has_event=lambda n: n % 50 > 0)
         lost = [wait for wait in service.waits if wait > 1.0]
         assert len(lost) == scene.meter.sweep_completions == 6
         assert 17.9 < min(lost) <= max(lost) <= 18.0 + 5.0
@@ -150,7 +150,7 @@ async def test_no_event_is_waited_for_less_than_the_users_floor(open_scene: Open
 async def test_without_a_queue_looks_follow_what_completions_take(open_scene: OpenScene) -> None:
     async with open_scene() as scene:
         service = Service(scene)
-        await service.serve(600, seconds=2.0, apart=0.02, has_event=never)
+        await service.serve(600, seconds=2.0, interval=0.02, has_event=never)
         assert scene.meter.sweep_completions == 600
         assert statistics.median(service.waits) < 2.0
         assert max(service.waits) < 4.0
@@ -163,12 +163,12 @@ async def test_without_a_queue_looks_follow_what_completions_take(open_scene: Op
         assert service.requests() < 20
 
 
-async def test_a_queue_that_was_never_heard_is_said_once_and_not_waited_for(
+async def test_a_queue_that_was_never_heard_is_reported_once_and_not_waited_for(
     open_scene: OpenScene, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_scene(completion=QUEUE) as scene:
         service = Service(scene)
-        await service.serve(1000, seconds=2.0, apart=0.2, has_event=never)
+        await service.serve(1000, seconds=2.0, interval=0.2, has_event=never)
         assert said(caplog, STOPPED) == said(caplog, "none has come yet") == 1
         assert scene.meter.event_outages == 1
         assert service.requests() < 1000, "less than a HEAD each"
@@ -177,21 +177,21 @@ async def test_a_queue_that_was_never_heard_is_said_once_and_not_waited_for(
         assert said(caplog, BACK) == 0
 
 
-async def test_events_that_stop_and_come_again_are_both_said(
+async def test_events_that_stop_and_that_return_are_both_reported(
     open_scene: OpenScene, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_scene(completion=QUEUE) as scene:
         service = Service(scene)
-        await service.serve(200, seconds=2.0, apart=0.2)
+        await service.serve(200, seconds=2.0, interval=0.2)
         assert service.requests() == 0
-        await service.serve(800, seconds=2.0, apart=0.2, has_event=never)
+        await service.serve(800, seconds=2.0, interval=0.2, has_event=never)
         assert (said(caplog, STOPPED), said(caplog, BACK)) == (1, 0)
         assert said(caplog, "the last event came") == 1
         assert max(service.waits[-300:]) < 4.0
-        await service.serve(200, seconds=2.0, apart=0.2)
+        await service.serve(200, seconds=2.0, interval=0.2)
         assert (said(caplog, STOPPED), said(caplog, BACK)) == (1, 1)
         service.requests()
-        await service.serve(200, seconds=2.0, apart=0.2)
+        await service.serve(200, seconds=2.0, interval=0.2)
         assert service.requests() == 0
 
 
@@ -213,16 +213,16 @@ async def test_a_page_is_read_for_those_too_that_are_not_yet_due(open_scene: Ope
         entries = await scene.accepted(20)
         await anyio.sleep(5)
         young = await scene.accepted(20)
-        for one in (*entries, *young):
-            scene.bucket.objects[scene.output_of(one)] = b"1", None
+        for accepted in (*entries, *young):
+            scene.bucket.objects[scene.output_of(accepted)] = b"1", None
         await anyio.sleep(20)
         service.requests()
-        found = [entry for entry, _ in await service.sweeper.sweep()]
-        assert found == [*entries, *young]
+        completed = [entry for entry, _ in await service.sweeper.sweep()]
+        assert completed == [*entries, *young]
         assert service.requests() == 1
 
 
-async def test_while_events_arrive_a_page_is_not_read_for_who_is_not_due(
+async def test_while_events_arrive_a_page_is_not_read_for_what_is_not_due(
     open_scene: OpenScene,
 ) -> None:
     async with open_scene(completion=QUEUE) as scene:
@@ -230,8 +230,8 @@ async def test_while_events_arrive_a_page_is_not_read_for_who_is_not_due(
         overdue = await scene.accepted(20)
         await anyio.sleep(50)
         young = await scene.accepted(20)
-        for one in (*overdue, *young):
-            scene.bucket.objects[scene.output_of(one)] = b"1", None
+        for accepted in (*overdue, *young):
+            scene.bucket.objects[scene.output_of(accepted)] = b"1", None
         await anyio.sleep(10)
         assert [entry for entry, _ in await service.sweeper.sweep()] == overdue
 
@@ -241,12 +241,12 @@ async def test_a_second_event_does_not_say_how_long_the_completion_took(
 ) -> None:
     async with open_scene(completion=QUEUE) as scene:
         service = Service(scene)
-        (one,) = await scene.accepted()
-        service.sweeper.heard(one)
-        assert scene.ledger.claim(one)
+        (entry,) = await scene.accepted()
+        service.sweeper.heard(entry)
+        assert scene.ledger.claim(entry)
         await anyio.sleep(3000)
-        service.sweeper.heard(one)
-        await scene.settle(one)
+        service.sweeper.heard(entry)
+        await scene.settle(entry)
         await service.serve(20, seconds=2.0, has_event=lambda n: n > 0)
         assert max(service.waits) < 60.0 + 15.0
 
@@ -258,10 +258,10 @@ async def test_what_an_earlier_process_sent_says_nothing_of_how_long_completions
         await scene.accepted(200)
         await anyio.sleep(7200.0)
         service = Service(scene)
-        for one in scene.ledger.accepted():
-            service.sweeper.heard(one)
-            scene.bucket.objects[scene.output_of(one)] = b"1", None
-            service._completed_at[one.planned.number] = monotonic()
+        for entry in scene.ledger.accepted():
+            service.sweeper.heard(entry)
+            scene.bucket.objects[scene.output_of(entry)] = b"1", None
+            service._completed_at[entry.planned.number] = monotonic()
         await service.serve(1, seconds=2.0, has_event=never)
         service.waits.clear()
         await service.serve(50, seconds=2.0, has_event=never)

@@ -1,4 +1,4 @@
-"""What looks show of an invocation."""
+"""Observations of a sweep: an output wins over a failure, and only what was seen counts."""
 
 from itertools import product
 
@@ -13,7 +13,7 @@ def entry(output: str | None = OUTPUT, failure: str | None = FAILURE) -> Entry:
     return Entry(planned, [], None, 0, 0.0, output=output, failure=failure)
 
 
-def test_a_page_tells_who_is_there() -> None:
+def test_a_page_shows_which_objects_exist() -> None:
     page = FolderListing({"a/1", "a/2"}, "a/")
     assert [page.shows(name) for name in ("1", "2", "3")] == [True, True, False]
 
@@ -30,14 +30,14 @@ def test_a_full_page_says_nothing_of_what_comes_after_it() -> None:
 
 def test_an_output_wins_and_only_what_was_seen_counts() -> None:
     for output, failure in product((True, False, None), repeat=2):
-        sight = Observations()
-        for at, there in ((OUTPUT, output), (FAILURE, failure)):
-            if there is not None:
-                sight.objects[at] = there
-        completion = sight.completion(entry())
+        observations = Observations()
+        for at, exists in ((OUTPUT, output), (FAILURE, failure)):
+            if exists is not None:
+                observations.objects[at] = exists
+        completion = observations.completion(entry())
         wanted = "completed" if output else "failed" if failure and output is False else None
         assert (completion and completion.kind) == wanted
-        assert sight.has_no_trace(entry()) == (output is False and failure is False)
+        assert observations.has_no_trace(entry()) == (output is False and failure is False)
 
 
 def test_what_has_no_location_or_cannot_be_seen_leaves_no_trace() -> None:
@@ -48,7 +48,7 @@ def test_what_has_no_location_or_cannot_be_seen_leaves_no_trace() -> None:
 
 
 def test_a_look_that_failed_is_not_one_that_saw_nothing() -> None:
-    sight = Observations(objects={OUTPUT: False}, failed={FAILURE})
-    assert sight.has_failed(entry())
-    assert not sight.has_no_trace(entry())
-    assert not sight.has_failed(entry(failure=None))
+    observations = Observations(objects={OUTPUT: False}, failed={FAILURE})
+    assert observations.has_failed(entry())
+    assert not observations.has_no_trace(entry())
+    assert not observations.has_failed(entry(failure=None))

@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 async def test_many_of_one_folder_are_listed(scene: Scene) -> None:
     entries = await scene.accepted(LIST_FROM + 2)
     there, failed, missing = entries[:-2], entries[-2], entries[-1]
-    for one in there:
-        scene.bucket.objects[scene.output_of(one)] = b"1", None
+    for entry in there:
+        scene.bucket.objects[scene.output_of(entry)] = b"1", None
     scene.bucket.objects[scene.failure_of(failed)] = b"no", None
     await anyio.sleep(60)
-    assert await found(scene) == [*((one, "completed") for one in there), (failed, "failed")]
+    assert await found(scene) == [*((entry, "completed") for entry in there), (failed, "failed")]
     assert scene.bucket.pages == [f"s3://out/results/{entries[0].planned.shard}/"]
-    assert scene.bucket.looks == [scene.failure_of(one) for one in (failed, missing)]
+    assert scene.bucket.looks == [scene.failure_of(entry) for entry in (failed, missing)]
     assert scene.meter.sweep_requests == {"list": 1, "head": 2}
 
 
 async def test_outputs_and_failures_of_one_folder_take_one_page(scene: Scene) -> None:
     entries = await scene.plan(*[1] * 20)
-    for one in entries:
-        failure = scene.output_of(one).replace(".out", "-error.out")
-        scene.ledger.accept(one.planned, scene.now(), scene.output_of(one), failure)
-    for one in entries[5:]:
-        scene.bucket.objects[scene.output_of(one)] = b"1", None
+    for entry in entries:
+        failure = scene.output_of(entry).replace(".out", "-error.out")
+        scene.ledger.accept(entry.planned, scene.now(), scene.output_of(entry), failure)
+    for entry in entries[5:]:
+        scene.bucket.objects[scene.output_of(entry)] = b"1", None
     scene.bucket.objects[str(entries[3].failure)] = b"no", None
     await anyio.sleep(60)
     assert (entries[3], "failed") in await found(scene)
@@ -50,10 +50,10 @@ async def test_a_full_page_is_no_proof_of_what_it_cannot_hold(scene: Scene) -> N
     entries = await scene.accepted(20)
     folder = f"s3://out/results/{entries[0].planned.shard}/"
     scene.bucket.objects |= {f"{folder}!{n}": (b"foreign", None) for n in range(1000)}
-    for one in entries[5:]:
-        scene.bucket.objects[scene.output_of(one)] = b"1", None
+    for entry in entries[5:]:
+        scene.bucket.objects[scene.output_of(entry)] = b"1", None
     await anyio.sleep(60)
-    assert await found(scene) == [(one, "completed") for one in entries[5:]]
+    assert await found(scene) == [(entry, "completed") for entry in entries[5:]]
     assert scene.meter.sweep_requests == {"list": 1, "head": 20 + 5}
 
 
@@ -61,12 +61,12 @@ async def test_single_looks_are_made_a_few_at_once(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await scene.accepted(10)
-    most = under_way = 0
+    max_under_way = under_way = 0
 
     async def slow(_location: Location) -> bool:
-        nonlocal most, under_way
+        nonlocal max_under_way, under_way
         under_way += 1
-        most = max(most, under_way)
+        max_under_way = max(max_under_way, under_way)
         await anyio.sleep(1)
         under_way -= 1
         return True
@@ -75,40 +75,40 @@ async def test_single_looks_are_made_a_few_at_once(
     await anyio.sleep(60)
     began = monotonic()
     assert len(await found(scene)) == 10
-    assert (most, monotonic() - began) == (8, 2.0)
+    assert (max_under_way, monotonic() - began) == (8, 2.0)
 
 
 async def test_a_refused_list_is_asked_once_and_each_is_looked_at(scene: Scene) -> None:
     entries = await scene.accepted(20)
-    for one in entries[1:]:
-        scene.bucket.objects[scene.output_of(one)] = b"1", None
+    for entry in entries[1:]:
+        scene.bucket.objects[scene.output_of(entry)] = b"1", None
     scene.bucket.page_faults = [Denied("s3:ListBucket")]
     await anyio.sleep(45)
-    looking = make_sweeper(scene)
-    claims = await sweep_for(scene, 30, looking)
-    assert [one.entry for one in claims] == entries[1:]
+    sweeper = make_sweeper(scene)
+    claims = await sweep_for(scene, 30, sweeper)
+    assert [claimed.entry for claimed in claims] == entries[1:]
     assert scene.meter.sweep_requests == {"list": 1, "head": 21}
     assert scene.meter.sweep_completions == 19
     await scene.settle(*entries[1:])
     more = await scene.accepted(20)
-    claims = await sweep_for(scene, 90, looking)
+    claims = await sweep_for(scene, 90, sweeper)
     assert claims == []
     assert scene.meter.sweep_requests["list"] == 1
     assert scene.meter.sweep_requests["head"] > 21 + 2 * len(more)
 
 
-async def test_looks_keep_to_the_budget_and_nobody_waits_for_ever(open_scene: OpenScene) -> None:
+async def test_looks_keep_to_the_budget_and_every_one_is_made(open_scene: OpenScene) -> None:
     async with open_scene(completion=QUEUE | {"sweep_budget": 5}) as scene:
         entries = await scene.plan(*[1] * 200)
-        for n, one in enumerate(entries):
-            scene.ledger.accept(one.planned, scene.now(), f"s3://out/{n}.out", None)
+        for n, entry in enumerate(entries):
+            scene.ledger.accept(entry.planned, scene.now(), f"s3://out/{n}.out", None)
         await anyio.sleep(45)
         for seconds in (15, 5, 10, 10):
             before = scene.meter.sweep_requests.total()
             await sweep_for(scene, seconds)
             assert scene.meter.sweep_requests.total() - before <= 5 * (seconds + 1)
         await sweep_for(scene, 25)
-        assert set(scene.bucket.looks) == {one.output for one in entries}
+        assert set(scene.bucket.looks) == {entry.output for entry in entries}
 
 
 async def test_a_bucket_that_may_not_be_listed_is_not_asked_by_what_was_planned_before(
@@ -128,11 +128,11 @@ async def test_a_bucket_that_may_not_be_listed_is_not_asked_by_what_was_planned_
     assert (scene.meter.sweep_requests, observations.shows(entries[0].output)) == ({}, None)
 
 
-async def test_a_location_that_nobody_can_read_is_waited_for_until_the_deadline(
+async def test_a_location_of_no_known_form_is_waited_for_until_the_deadline(
     scene: Scene,
 ) -> None:
-    (one,) = await scene.plan(1)
-    scene.ledger.accept(one.planned, scene.now(), "ftp://out/1.out", None)
+    (entry,) = await scene.plan(1)
+    scene.ledger.accept(entry.planned, scene.now(), "ftp://out/1.out", None)
     (claimed,) = await sweep_for(scene, DEADLINE_SECONDS + 15)
-    assert (claimed.entry, claimed.completion.kind) == (one, "expired")
+    assert (claimed.entry, claimed.completion.kind) == (entry, "expired")
     assert scene.meter.sweep_requests == {}

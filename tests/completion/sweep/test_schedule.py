@@ -1,4 +1,4 @@
-"""Who is looked for when, and in which requests."""
+"""The times of looks for an invocation, and the requests that they take."""
 
 from itertools import pairwise
 
@@ -36,10 +36,10 @@ times = st.floats(0.01, 1e5)
 def test_looks_grow_apart_and_the_last_is_at_the_deadline(
     first: float, pause: float, deadline: float, accepted_at: float
 ) -> None:
-    table = SweepSchedule(first, pause, deadline)
-    made = [table.next_look(accepted_at, None)]
-    while not table.is_over(accepted_at, made[-1]):
-        made.append(table.next_look(accepted_at, made[-1]))
+    schedule = SweepSchedule(first, pause, deadline)
+    made = [schedule.next_look(accepted_at, None)]
+    while not schedule.is_over(accepted_at, made[-1]):
+        made.append(schedule.next_look(accepted_at, made[-1]))
         assert made[-1] > made[-2]
     assert made[-1] == accepted_at + deadline
     assert made[0] == accepted_at + min(first, deadline)
@@ -59,15 +59,15 @@ def test_looks_grow_apart_and_the_last_is_at_the_deadline(
 def test_a_later_look_never_makes_the_next_one_sooner(
     looked_at: float | None, later: float, first: float, pause: float, deadline: float
 ) -> None:
-    table = SweepSchedule(first, pause, deadline)
+    schedule = SweepSchedule(first, pause, deadline)
     after = later if looked_at is None else max(looked_at, later)
-    assert table.next_look(0.0, looked_at) <= table.next_look(0.0, after)
+    assert schedule.next_look(0.0, looked_at) <= schedule.next_look(0.0, after)
 
 
 def test_six_hours_take_fifteen_looks() -> None:
-    table, looked_at, made = SweepSchedule(60.0, 60.0, 6.3 * HOUR), None, 0
-    while looked_at is None or not table.is_over(0.0, looked_at):
-        looked_at, made = table.next_look(0.0, looked_at), made + 1
+    schedule, looked_at, made = SweepSchedule(60.0, 60.0, 6.3 * HOUR), None, 0
+    while looked_at is None or not schedule.is_over(0.0, looked_at):
+        looked_at, made = schedule.next_look(0.0, looked_at), made + 1
     assert made == 15
 
 
@@ -82,46 +82,48 @@ def test_six_hours_take_fifteen_looks() -> None:
     ],
 )
 def test_what_is_due(accepted_at: float | None, looked_at: float | None, is_due: bool) -> None:
-    one = entry(accepted_at=accepted_at)
-    one.looked_at = looked_at
-    due = SweepSchedule(60.0, 60.0, HOUR).due([one], 100.0, {})
-    assert [who for *_, who in due] == ([one] if is_due else [])
+    invocation = entry(accepted_at=accepted_at)
+    invocation.looked_at = looked_at
+    due = SweepSchedule(60.0, 60.0, HOUR).due([invocation], 100.0, {})
+    assert [invocation for *_, invocation in due] == ([invocation] if is_due else [])
 
 
 def test_what_has_no_location_is_due_at_its_deadline() -> None:
-    one = entry()
-    one.output = None
-    table = SweepSchedule(60.0, 60.0, HOUR)
-    assert table.due([one], HOUR - 1, {}) == []
-    assert table.due([one], HOUR, {}) == [(False, HOUR, 1, one)]
+    invocation = entry()
+    invocation.output = None
+    schedule = SweepSchedule(60.0, 60.0, HOUR)
+    assert schedule.due([invocation], HOUR - 1, {}) == []
+    assert schedule.due([invocation], HOUR, {}) == [(False, HOUR, 1, invocation)]
 
 
 def test_a_deadline_before_the_expected_time_is_kept() -> None:
-    one = entry()
-    table = SweepSchedule(HOUR, 60.0, 100.0)
-    assert table.due([one], 99.0, {}) == []
-    assert table.due([one], 100.0, {}) == [(False, 100.0, 1, one)]
+    invocation = entry()
+    schedule = SweepSchedule(HOUR, 60.0, 100.0)
+    assert schedule.due([invocation], 99.0, {}) == []
+    assert schedule.due([invocation], 100.0, {}) == [(False, 100.0, 1, invocation)]
 
 
 def test_deadlines_come_first_then_the_oldest_then_what_failed_before() -> None:
     failed_at_its_deadline, at_its_deadline, old, young = (
         entry(n, at) for n, at in enumerate((0.0, 0.0, 3000.0, 3500.0), 1)
     )
-    everyone = [young, failed_at_its_deadline, old, at_its_deadline]
+    invocations = [young, failed_at_its_deadline, old, at_its_deadline]
     postponed = {1: HOUR + 5}
-    table = SweepSchedule(60.0, 60.0, HOUR)
+    schedule = SweepSchedule(60.0, 60.0, HOUR)
     for now, order in (
         (HOUR + 4, [at_its_deadline, old, young]),
         (HOUR + 5, [at_its_deadline, old, young, failed_at_its_deadline]),
     ):
-        assert [who for *_, who in sorted(table.due(everyone, now, postponed))] == order
+        assert [
+            invocation for *_, invocation in sorted(schedule.due(invocations, now, postponed))
+        ] == order
 
 
-def test_only_who_is_more_urgent_than_another_is_returned_if_so_asked() -> None:
-    everyone = [entry(n, float(n)) for n in range(1, 10)]
-    table = SweepSchedule(60.0, 60.0, HOUR)
-    due = sorted(table.due(everyone, 200.0, {}))
-    assert sorted(table.due(everyone, 200.0, {}, due[4])) == due[:4]
+def test_only_the_more_urgent_are_returned_if_so_asked() -> None:
+    invocations = [entry(n, float(n)) for n in range(1, 10)]
+    schedule = SweepSchedule(60.0, 60.0, HOUR)
+    due = sorted(schedule.due(invocations, 200.0, {}))
+    assert sorted(schedule.due(invocations, 200.0, {}, due[4])) == due[:4]
 
 
 @given(
@@ -129,24 +131,24 @@ def test_only_who_is_more_urgent_than_another_is_returned_if_so_asked() -> None:
     outputs_after=st.lists(st.floats(0, 300), min_size=1, max_size=60),
     failing=st.integers(0, 10),
 )
-def test_nobody_starves(budget: int, outputs_after: list[float], failing: int) -> None:
+def test_no_invocation_starves(budget: int, outputs_after: list[float], failing: int) -> None:
     """Serve the most urgent few every second, of which some always fail: all are served."""
-    table = SweepSchedule(10.0, 10.0, 500.0)
+    schedule = SweepSchedule(10.0, 10.0, 500.0)
     entries = [entry(n, at) for n, at in enumerate(outputs_after, 1)]
-    broken = {one.planned.number for one in entries[:failing]}
+    broken = {invocation.planned.number for invocation in entries[:failing]}
     postponed: dict[int, float] = {}
-    last = dict.fromkeys((one.planned.number for one in entries), 0.0)
+    last = dict.fromkeys((invocation.planned.number for invocation in entries), 0.0)
     for now in range(1000):
-        for *_, one in sorted(table.due(entries, now, postponed))[:budget]:
-            number = one.planned.number
+        for *_, invocation in sorted(schedule.due(entries, now, postponed))[:budget]:
+            number = invocation.planned.number
             last[number] = now
             if number in broken:
                 postponed[number] = now + 15.0
-            elif table.is_over(one.accepted_at or 0, now):
-                entries.remove(one)
+            elif schedule.is_over(invocation.accepted_at or 0, now):
+                entries.remove(invocation)
             else:
-                one.looked_at = now
-    assert {one.planned.number for one in entries} == broken
+                invocation.looked_at = now
+    assert {invocation.planned.number for invocation in entries} == broken
     assert all(now >= 500 for now in last.values())
 
 
@@ -155,22 +157,22 @@ def test_many_of_a_folder_are_listed_and_few_are_looked_at_singly() -> None:
     few = [entry(n) for n in range(1000, 1000 + LIST_FROM - 1)]
     foreign = [entry(n, sharded=False) for n in range(2000, 2100)]
     planned = probes([*few, *many, *foreign], "output", list_from=LIST_FROM)
-    lists = [look for look in planned if look.folder is not None]
+    lists = [probe for probe in planned if probe.folder is not None]
     assert lists == [Probe("s3://out/results/tag/0", many)]
-    assert [look for look in planned if look.folder is None] == [
-        Probe(None, [one]) for one in (*few, *foreign)
+    assert [probe for probe in planned if probe.folder is None] == [
+        Probe(None, [invocation]) for invocation in (*few, *foreign)
     ]
     assert planned[0] == Probe(None, [few[0]]), "in their order"
 
 
 def test_a_refused_bucket_is_not_listed_and_a_page_at_hand_is_used() -> None:
-    some = [entry(n) for n in range(1, 4)]
+    few = [entry(n) for n in range(1, 4)]
     folder = "s3://out/results/tag/0"
-    assert probes(some, "output", list_from=2) == [Probe(folder, some)]
-    singly = [Probe(None, [one]) for one in some]
-    assert probes(some, "output", list_from=2, refused={"out"}) == singly
-    assert probes(some, "output", list_from=99) == singly
-    assert probes(some, "output", list_from=99, listed={folder}) == [Probe(folder, some)]
+    assert probes(few, "output", list_from=2) == [Probe(folder, few)]
+    singly = [Probe(None, [invocation]) for invocation in few]
+    assert probes(few, "output", list_from=2, refused={"out"}) == singly
+    assert probes(few, "output", list_from=99) == singly
+    assert probes(few, "output", list_from=99, listed={folder}) == [Probe(folder, few)]
 
 
 @given(
@@ -178,40 +180,42 @@ def test_a_refused_bucket_is_not_listed_and_a_page_at_hand_is_used() -> None:
     list_from=st.sampled_from([2, LIST_FROM]),
     sharded=st.booleans(),
 )
-def test_everybody_is_in_exactly_one_request(
+def test_every_invocation_is_in_exactly_one_request(
     numbers: set[int], list_from: int, sharded: bool
 ) -> None:
     entries = [entry(n, sharded=sharded) for n in sorted(numbers)]
     planned = probes(entries, "output", list_from=list_from)
-    told = sorted(one.planned.number for look in planned for one in look.entries)
-    assert told == sorted(numbers)
-    price = sum(12.5 if look.folder else 1 for look in planned)
+    requested = sorted(
+        invocation.planned.number for probe in planned for invocation in probe.entries
+    )
+    assert requested == sorted(numbers)
+    price = sum(12.5 if probe.folder else 1 for probe in planned)
     assert list_from == 2 or price <= len(entries)
 
 
 def test_an_output_at_the_root_of_its_bucket_is_listed_too() -> None:
     entries = [entry(n) for n in range(1, 20)]
-    for one in entries:
-        one.output = f"s3://out/{one.planned.shard}/{one.planned.id}.out"
+    for invocation in entries:
+        invocation.output = f"s3://out/{invocation.planned.shard}/{invocation.planned.id}.out"
     assert probes(entries, "output", list_from=2) == [Probe("s3://out/tag/0", entries)]
 
 
 def test_what_a_look_may_cost_counts_the_failures() -> None:
-    one, two = entry(1), entry(2)
-    assert cost(Probe("s3://out/results/tag/0", [one, two])) == 1
-    for at in (one, two):
+    invocation, other = entry(1), entry(2)
+    assert cost(Probe("s3://out/results/tag/0", [invocation, other])) == 1
+    for at in (invocation, other):
         at.failure = f"s3://out/errors/{at.planned.number}"
-    assert cost(Probe("s3://out/results/tag/0", [one, two])) == 3
-    assert cost(Probe(None, [one])) == 2
-    for at in (one, two):
+    assert cost(Probe("s3://out/results/tag/0", [invocation, other])) == 3
+    assert cost(Probe(None, [invocation])) == 2
+    for at in (invocation, other):
         at.failure = f"s3://out/failures/{at.planned.shard}/x"
-    assert cost(Probe("s3://out/results/tag/0", [one, two])) == 2
+    assert cost(Probe("s3://out/results/tag/0", [invocation, other])) == 2
 
 
-def test_neighbours_are_who_else_lies_in_the_folder_and_is_open() -> None:
+def test_neighbours_are_the_other_open_invocations_of_the_folder() -> None:
     numbered = {n: entry(n) for n in (998, 999, 1000, 1001, 1002, 1003, 1999, 2000)}
     numbered[1001].claimed = True
     numbered[1002].state = State.PLANNED
     numbered[1003].output = None
-    look = Probe("s3://out/results/tag/1", [numbered[1000]])
-    assert neighbours(look, numbered.get) == [numbered[1999]]
+    probe = Probe("s3://out/results/tag/1", [numbered[1000]])
+    assert neighbours(probe, numbered.get) == [numbered[1999]]

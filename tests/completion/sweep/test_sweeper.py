@@ -1,4 +1,4 @@
-"""Looks into S3: how they are made, what they cost, and when waiting ends."""
+"""The sweep: looks for what is overdue, and expires what has left no trace by its deadline."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ async def test_a_few_are_looked_at_singly(scene: Scene) -> None:
     assert await found(scene) == []
     assert scene.bucket.looks == []
     await anyio.sleep(1)
-    ((one, completion),) = await make_sweeper(scene).sweep()
-    assert one is entries[1]
-    assert (completion.kind, completion.invocation) == ("completed", one.planned.id)
-    assert str(completion.location) == scene.output_of(one)
+    ((completed, completion),) = await make_sweeper(scene).sweep()
+    assert completed is entries[1]
+    assert (completion.kind, completion.invocation) == ("completed", completed.planned.id)
+    assert str(completion.location) == scene.output_of(completed)
     assert scene.meter.sweep_requests == {"head": 5}, "three outputs, and two failures"
-    scene.ledger.claim(one)
+    scene.ledger.claim(completed)
     assert await found(scene) == [], "and not again so soon"
     assert scene.meter.sweep_requests == {"head": 5}
 
@@ -43,8 +43,8 @@ async def test_five_thousand_in_five_folders_cost_a_page_each(
 ) -> None:
     async with open_scene(completion=QUEUE, limits={"outstanding": 5000}) as scene:
         entries = await scene.accepted(4999)
-        for one in entries if complete else ():
-            scene.bucket.objects[scene.output_of(one)] = b"1", None
+        for entry in entries if complete else ():
+            scene.bucket.objects[scene.output_of(entry)] = b"1", None
         await anyio.sleep(45)
         claims = await sweep_for(scene, 30)
         assert len(claims) == (4999 if complete else 0)
@@ -54,13 +54,13 @@ async def test_five_thousand_in_five_folders_cost_a_page_each(
 
 async def test_a_folder_of_the_services_own_is_never_listed(scene: Scene) -> None:
     entries = await scene.plan(*[1] * 40)
-    for n, one in enumerate(entries):
-        scene.ledger.accept(one.planned, scene.now(), f"s3://out/{n}.out", None)
+    for n, entry in enumerate(entries):
+        scene.ledger.accept(entry.planned, scene.now(), f"s3://out/{n}.out", None)
     scene.bucket.objects["s3://out/3.out"] = b"1", None
     await anyio.sleep(60)
-    looking = make_sweeper(scene)
-    assert await found(scene, looking) == [(entries[3], "completed")]
-    assert await found(scene, looking) == []
+    sweeper = make_sweeper(scene)
+    assert await found(scene, sweeper) == [(entries[3], "completed")]
+    assert await found(scene, sweeper) == []
     assert scene.bucket.pages == []
     assert scene.meter.sweep_requests == {"head": 40}
 
@@ -73,16 +73,16 @@ async def test_in_haste_pages_are_read_for_fewer(open_scene: OpenScene) -> None:
         assert scene.meter.sweep_requests == {"list": 2}
 
 
-async def test_who_is_settled_while_waiting_is_not_looked_for(open_scene: OpenScene) -> None:
+async def test_what_is_settled_while_waiting_is_not_looked_for(open_scene: OpenScene) -> None:
     async with open_scene(completion=QUEUE | {"sweep_budget": 2}) as scene:
         entries = await scene.plan(1, 1, 1)
-        for n, one in enumerate(entries):
-            scene.ledger.accept(one.planned, scene.now(), f"s3://out/{n}.out", None)
+        for n, entry in enumerate(entries):
+            scene.ledger.accept(entry.planned, scene.now(), f"s3://out/{n}.out", None)
         await anyio.sleep(60)
-        looking = make_sweeper(scene)
-        await looking.sweep()
+        sweeper = make_sweeper(scene)
+        await sweeper.sweep()
         assert scene.ledger.claim(entries[1])
-        await looking.sweep()
+        await sweeper.sweep()
         assert scene.bucket.looks == ["s3://out/0.out", "s3://out/2.out"]
 
 
@@ -95,17 +95,17 @@ async def test_a_scan_hands_on_the_most_urgent_and_the_next_one_the_others(
         entries += await scene.accepted()
         await anyio.sleep(1)
     await anyio.sleep(60)
-    looking = make_sweeper(scene)
+    sweeper = make_sweeper(scene)
     for count in (2, 4, 5, 5):
-        await looking.sweep()
-        looked_for = [one for one in entries if one.output in scene.bucket.looks]
+        await sweeper.sweep()
+        looked_for = [entry for entry in entries if entry.output in scene.bucket.looks]
         assert looked_for == entries[:count]
 
 
 async def test_scans_are_rare_where_there_is_much_to_scan(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_SCANNED_PER_SECOND", 1)
+    monkeypatch.setattr(module, "_MAX_SCANNED_PER_SECOND", 1)
     await scene.accepted(120)
     scans, accepted = [], scene.ledger.accepted
 
@@ -121,17 +121,17 @@ async def test_scans_are_rare_where_there_is_much_to_scan(
 async def test_looks_that_were_to_be_repeated_are_forgotten_with_their_invocations(
     scene: Scene,
 ) -> None:
-    (one,) = await scene.accepted()
+    (entry,) = await scene.accepted()
     scene.bucket.look_faults = [Transient("503")]
     await anyio.sleep(60)
-    looking = make_sweeper(scene)
-    await looking.sweep()
-    assert list(looking._postponed) == [one.planned.number]
-    assert scene.ledger.claim(one)
-    await scene.settle(one)
+    sweeper = make_sweeper(scene)
+    await sweeper.sweep()
+    assert list(sweeper._postponed) == [entry.planned.number]
+    assert scene.ledger.claim(entry)
+    await scene.settle(entry)
     await anyio.sleep(60)
-    await looking.sweep()
-    assert looking._postponed == {}
+    await sweeper.sweep()
+    assert sweeper._postponed == {}
 
 
 async def test_past_the_deadline_and_without_a_trace_is_expired(scene: Scene) -> None:
@@ -146,42 +146,42 @@ async def test_past_the_deadline_and_without_a_trace_is_expired(scene: Scene) ->
 async def test_the_deadline_follows_the_request(open_scene: OpenScene) -> None:
     request = {"ttl": "60s", "timeout": "10s"}
     async with open_scene(request=request, completion=QUEUE | {"slack": "5s"}) as scene:
-        (one,) = await scene.accepted()
+        (entry,) = await scene.accepted()
         await anyio.sleep(74.9)
         assert await found(scene) == []
         await anyio.sleep(0.1)
-        assert await found(scene) == [(one, "expired")]
+        assert await found(scene) == [(entry, "expired")]
 
 
 async def test_the_last_look_is_at_the_deadline_and_there_are_few_before(scene: Scene) -> None:
-    (one,) = await scene.accepted()
+    (entry,) = await scene.accepted()
     assert await sweep_for(scene, DEADLINE_SECONDS - 1) == []
     assert scene.meter.sweep_requests["head"] < 2 * 16
     (claimed,) = await sweep_for(scene, 17)
-    assert (claimed.entry, claimed.completion.kind) == (one, "expired")
+    assert (claimed.entry, claimed.completion.kind) == (entry, "expired")
     assert scene.meter.sweep_completions == 0, "an expiry is no find"
 
 
 async def test_an_output_that_comes_just_before_the_deadline_counts(scene: Scene) -> None:
-    (one,) = await scene.accepted()
+    (entry,) = await scene.accepted()
     assert await sweep_for(scene, DEADLINE_SECONDS - 1) == []
-    scene.bucket.objects[scene.output_of(one)] = b"1", None
+    scene.bucket.objects[scene.output_of(entry)] = b"1", None
     (claimed,) = await sweep_for(scene, 17)
     assert claimed.completion.kind == "completed"
 
 
 @pytest.mark.parametrize("count", [2, 20], ids=["heads", "list"])
-async def test_who_could_not_be_looked_for_is_not_expired(scene: Scene, count: int) -> None:
+async def test_what_could_not_be_looked_for_is_not_expired(scene: Scene, count: int) -> None:
     entries = await scene.accepted(count)
     await anyio.sleep(DEADLINE_SECONDS)
     scene.bucket.look_faults = [Transient("503"), Transient("503")]
     scene.bucket.page_faults = [Throttled("slow")]
-    looking = make_sweeper(scene)
-    assert await found(scene, looking) == []
+    sweeper = make_sweeper(scene)
+    assert await found(scene, sweeper) == []
     await anyio.sleep(14)
-    assert await found(scene, looking) == []
+    assert await found(scene, sweeper) == []
     await anyio.sleep(1)
-    assert await found(scene, looking) == [(one, "expired") for one in entries]
+    assert await found(scene, sweeper) == [(entry, "expired") for entry in entries]
 
 
 async def test_what_was_seen_although_another_look_failed_counts(scene: Scene) -> None:
@@ -190,41 +190,43 @@ async def test_what_was_seen_although_another_look_failed_counts(scene: Scene) -
         scene.bucket.objects[at] = b"1", None
     scene.bucket.look_faults = [None, Transient("503")]
     await anyio.sleep(60)
-    looking = make_sweeper(scene)
-    assert await found(scene, looking) == [(seen, "completed")]
+    sweeper = make_sweeper(scene)
+    assert await found(scene, sweeper) == [(seen, "completed")]
     await anyio.sleep(15)
-    assert (unseen, "completed") in await found(scene, looking)
+    assert (unseen, "completed") in await found(scene, sweeper)
 
 
 async def test_a_failure_object_says_nothing_while_the_output_could_not_be_seen(
     scene: Scene,
 ) -> None:
-    (one,) = await scene.accepted()
-    scene.bucket.objects |= dict.fromkeys((scene.output_of(one), str(one.failure)), (b"1", None))
+    (entry,) = await scene.accepted()
+    scene.bucket.objects |= dict.fromkeys(
+        (scene.output_of(entry), str(entry.failure)), (b"1", None)
+    )
     scene.bucket.look_faults = [Transient("503")]
     await anyio.sleep(60)
-    looking = make_sweeper(scene)
-    assert await found(scene, looking) == []
+    sweeper = make_sweeper(scene)
+    assert await found(scene, sweeper) == []
     await anyio.sleep(15)
-    assert await found(scene, looking) == [(one, "completed")]
+    assert await found(scene, sweeper) == [(entry, "completed")]
 
 
 async def test_an_invocation_without_a_location_waits_for_its_event_or_its_deadline(
     scene: Scene,
 ) -> None:
-    (one,) = await scene.plan(1)
-    scene.ledger.accept(one.planned, scene.now(), None, None)
+    (entry,) = await scene.plan(1)
+    scene.ledger.accept(entry.planned, scene.now(), None, None)
     await anyio.sleep(DEADLINE_SECONDS - 1)
     assert await found(scene) == []
     await anyio.sleep(1)
-    assert await found(scene) == [(one, "expired")]
+    assert await found(scene) == [(entry, "expired")]
     assert scene.meter.sweep_requests == {}
 
 
 async def test_the_loop_claims_what_it_finds_once(scene: Scene) -> None:
     found_by_us, claimed_by_an_event = await scene.accepted(2)
-    for one in (found_by_us, claimed_by_an_event):
-        scene.bucket.objects[scene.output_of(one)] = b"1", None
+    for entry in (found_by_us, claimed_by_an_event):
+        scene.bucket.objects[scene.output_of(entry)] = b"1", None
     assert scene.ledger.claim(claimed_by_an_event)
     (claimed,) = await sweep_for(scene, 400)
     assert claimed.entry is found_by_us
@@ -234,22 +236,22 @@ async def test_the_loop_claims_what_it_finds_once(scene: Scene) -> None:
 
 
 async def test_an_output_that_could_not_be_read_is_found_again_soon(scene: Scene) -> None:
-    (one,) = await scene.accepted()
-    scene.bucket.objects[scene.output_of(one)] = b"1", None
+    (entry,) = await scene.accepted()
+    scene.bucket.objects[scene.output_of(entry)] = b"1", None
     await anyio.sleep(6000)
-    looking = make_sweeper(scene)
-    assert len(await sweep_for(scene, 5, looking)) == 1
-    one.claimed = False
-    assert await sweep_for(scene, 9, looking) == []
-    assert len(await sweep_for(scene, 20, looking)) == 1
+    sweeper = make_sweeper(scene)
+    assert len(await sweep_for(scene, 5, sweeper)) == 1
+    entry.claimed = False
+    assert await sweep_for(scene, 9, sweeper) == []
+    assert len(await sweep_for(scene, 20, sweeper)) == 1
 
 
 async def test_an_event_during_the_look_wins(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    (one,) = await scene.accepted()
+    (entry,) = await scene.accepted()
     await anyio.sleep(60)
 
     async def claimed_meanwhile(_location: Location) -> bool:
-        assert scene.ledger.claim(one)
+        assert scene.ledger.claim(entry)
         return True
 
     monkeypatch.setattr(scene.bucket, "exists", claimed_meanwhile)
@@ -258,17 +260,17 @@ async def test_an_event_during_the_look_wins(scene: Scene, monkeypatch: pytest.M
 
 
 async def test_what_cannot_be_seen_does_not_expire_but_stops_the_run(scene: Scene) -> None:
-    (one,) = await scene.accepted(1)
+    (entry,) = await scene.accepted(1)
     scene.bucket.is_visible = False
     await anyio.sleep(120)
     assert await found(scene) == []
     await anyio.sleep(DEADLINE_SECONDS)
     with pytest.raises(Denied, match="s3:GetObject"):
         await make_sweeper(scene).sweep()
-    assert not one.claimed
+    assert not entry.claimed
 
 
-async def test_a_sweeper_that_nobody_answers_ends_the_run(scene: Scene) -> None:
+async def test_a_sweep_without_any_response_ends_the_run(scene: Scene) -> None:
     await scene.accepted(1)
     scene.bucket.look_faults = [Transient("down")] * 100
     await anyio.sleep(60)

@@ -59,7 +59,7 @@ async def test_a_crash_between_the_outcome_and_the_deletion_leaves_nothing(
     assert scene.bucket.objects == {}
 
 
-async def test_deleting_and_staging_anew_do_not_meet(scene: Scene) -> None:
+async def test_deleting_and_staging_again_do_not_meet(scene: Scene) -> None:
     """Whatever the order of the two: the object that is called with is there."""
 
     async def is_there(request: InvokeRequest) -> None:
@@ -85,7 +85,7 @@ async def test_deleting_and_staging_anew_do_not_meet(scene: Scene) -> None:
     assert not scene.ledger.staged._uses
 
 
-async def test_nobody_stages_while_a_deletion_may_still_have_its_effect(scene: Scene) -> None:
+async def test_nothing_is_staged_while_a_deletion_may_still_take_effect(scene: Scene) -> None:
     scene.bucket.delete_faults = [Transient("no answer"), Transient("no answer")]
     first, second = await plan(scene, SOME, SOME)
     async with cleaning(scene):

@@ -23,7 +23,7 @@ async def test_the_same_content_is_put_once_by_many_at_once(scene: Scene) -> Non
     assert len(set(locations)) == 2
 
 
-async def test_who_waited_for_an_upload_that_failed_does_it_himself(scene: Scene) -> None:
+async def test_a_stager_that_waited_for_a_failed_upload_uploads_itself(scene: Scene) -> None:
     scene.bucket.seconds = 1.0
     scene.bucket.put_faults = [Transient("503")]
     intents = await plan(scene, SOME, SOME)

@@ -1,4 +1,4 @@
-"""Payloads in S3: each content once, known before it is written, gone when nobody needs it."""
+"""Staging: each content once, its location durable before it is written, and over crashes."""
 
 from dataclasses import replace
 

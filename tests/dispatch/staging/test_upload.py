@@ -67,9 +67,9 @@ async def test_parts_take_the_memory_that_there_is(scene: Scene) -> None:
             least = min(least, memory.free)
             await anyio.sleep(0.1)
 
-    async def stage(one: Planned) -> None:
-        await scene.staging.stage(scene.entry(one))
-        ended.append(one)
+    async def stage(planned: Planned) -> None:
+        await scene.staging.stage(scene.entry(planned))
+        ended.append(planned)
 
     async with anyio.create_task_group() as group:
         group.start_soon(watch)
@@ -103,7 +103,7 @@ async def test_an_upload_that_fails_leaves_nothing(scene: Scene, faults: list[Re
 async def test_an_upload_that_may_have_been_completed_is_looked_for(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No answer came to the last call, which had made the object."""
+    """The last call, which had made the object, got no response."""
 
     async def lost(upload: FakeUpload) -> None:
         await completed(upload)
