@@ -1,7 +1,7 @@
 """Event matching: whose completion an event is, and whether it settles anything. Pure."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from dispatcher.completion.event import Completion, NoCompletion
 from dispatcher.ledger.invocation import Entry
@@ -18,28 +18,21 @@ class Invocations(Protocol):
         """Return the outstanding invocation whose output or failure lies there."""
 
 
-class Match(NamedTuple):
-    """An event, held against the ledger.
-
-    Attributes:
-        kind: Its kind; only a ``matched`` event settles an invocation.
-        entry: Its invocation, if that is outstanding.
-    """
-
-    kind: EventKind
-    entry: Entry | None
+Match: TypeAlias = tuple[EventKind, Entry | None]
+"""The kind of an event, of which only ``matched`` settles an invocation; and its invocation, if
+that is outstanding."""
 
 
 def match(part: Completion | NoCompletion, invocations: Invocations) -> Match:
     """Return whose completion an event is: by InferenceId first, else by output location."""
     if isinstance(part, NoCompletion):
-        return Match(part.why, None)
+        return part.why, None
     is_ours, entry = invocations.find_id(part.invocation or "")
     if not is_ours and part.location is not None:
         entry = invocations.find_output(str(part.location))
     if entry is not None:
-        return Match("claimed" if entry.claimed else "matched", entry)
-    return Match("closed" if is_ours else "foreign", None)
+        return ("claimed" if entry.claimed else "matched"), entry
+    return ("closed" if is_ours else "foreign"), None
 
 
 def is_useless(matches: Sequence[Match], foreign: Literal["leave", "delete"]) -> bool:
@@ -51,4 +44,4 @@ def is_useless(matches: Sequence[Match], foreign: Literal["leave", "delete"]) ->
     useless = (
         {"closed", "test"} if foreign == "leave" else {"closed", "test", "foreign", "malformed"}
     )
-    return all(one.kind in useless for one in matches)
+    return all(kind in useless for kind, _ in matches)

@@ -12,7 +12,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from dispatcher import failpoints, limits
 from dispatcher.aws.requests import SqsMessage
 from dispatcher.completion.event import Completion, NoCompletion, parse
-from dispatcher.completion.event_matching import Match, is_useless, match
+from dispatcher.completion.event_matching import is_useless, match
 from dispatcher.completion.joiner import Claimed
 from dispatcher.errors import CallError
 from dispatcher.flow.channel import send_eagerly
@@ -108,29 +108,19 @@ class Listener:
         event = CompletionsHeard(Counter(), [])
         for message in messages:
             parts = parse(message.body)
-            matches = []
-            has_claimed = False
-            for part in parts:  # one after the other: two parts may be of one invocation
-                matched = match(part, self.ledger)
-                matches.append(matched)
-                if (claim := self._claim(part, matched, message.receipt, event)) is not None:
-                    claimed.append(claim)
-                    has_claimed = True
-            if not has_claimed and is_useless(matches, self.foreign):
+            claims = [c for part in parts if (c := self._claim(part, message.receipt, event))]
+            if not claims and is_useless([match(p, self.ledger) for p in parts], self.foreign):
                 useless.append(message.receipt)
+            claimed += claims
         if messages:
             self.observe(event)
         return claimed, useless
 
     def _claim(
-        self,
-        part: Completion | NoCompletion,
-        matched: Match,
-        receipt: str,
-        event: CompletionsHeard,
+        self, part: Completion | NoCompletion, receipt: str, event: CompletionsHeard
     ) -> Claimed | None:
         """Count an event by its kind, and claim the invocation that it settles."""
-        kind, entry = matched
+        kind, entry = match(part, self.ledger)
         event.kinds[kind] += 1
         if isinstance(part, NoCompletion) or kind == "foreign":
             return None
