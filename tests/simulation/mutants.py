@@ -14,8 +14,7 @@ from unittest import mock
 import anyio
 
 from dispatcher import limits
-from dispatcher.completion import joiner, outcomes
-from dispatcher.completion.listener import Listener
+from dispatcher.completion import joiner, listener, outcomes
 from dispatcher.completion.sweep.sweeper import Sweeper
 from dispatcher.connectors.jsonl import sink as jsonl
 from dispatcher.connectors.jsonl.sink import JsonlFile
@@ -251,7 +250,7 @@ def _names() -> Callable[[str], str]:
 
 
 MUTANTS: dict[str, Mutant] = {
-    "acknowledge before the outcome": _with(Listener, "_is_useless", lambda *_: True),
+    "acknowledge before the outcome": _with(listener, "is_useless", lambda *_: True),
     "send before the intent is durable": _with(GroupCommit, "write", _write_plans_later),
     "settle twice": _with(Ledger, "claim", _claim_always),
     "do not cut back the results": _with(jsonl, "_cut_back", _no_cut),
