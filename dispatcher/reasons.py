@@ -144,7 +144,7 @@ _FACTS = {
     ),
     Reason.CALL_UNKNOWN: _Facts(
         "rejected",
-        "its calls had no answer `retry.attempts` times while others succeeded",
+        "its calls had no response `retry.attempts` times while others succeeded",
         "replay the record, or raise `retry.attempts`",
     ),
     Reason.MODEL_ERROR: _Facts(

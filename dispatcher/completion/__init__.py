@@ -1,1 +1,1 @@
-"""From the service's word, or a look into S3, to outcomes."""
+"""Completions, from queue events or probes of S3, and the outcomes of their records."""

@@ -28,9 +28,9 @@ class Completion:
 
     Attributes:
         kind: What became of it.
-        invocation: Its InferenceId, or None where only the location is told.
+        invocation: Its InferenceId, or None where the event gives only the location.
         location: The output or failure object, or None if the event does not say.
-        body: The answer, where it travels in the event.
+        body: The output, where it travels in the event.
         content_type: Its MIME type, or None.
         reason: The service's failure reason, or "".
         service_seconds: Its queue and model time, or None.
@@ -92,7 +92,7 @@ def _read(event: Any) -> Iterator[Completion | NoCompletion]:
 
 def _inference(kind: Kind, event: dict[str, Any]) -> Completion:
     parameters = event.get("responseParameters") or {}
-    answer = event.get("responseBody") or {}
+    output = event.get("responseBody") or {}
     where = parameters.get("outputLocation" if kind == "completed" else "failureLocation")
     location = parse_location(where) if where else None
     invocation = _text(event.get("inferenceId"))
@@ -102,16 +102,16 @@ def _inference(kind: Kind, event: dict[str, Any]) -> Completion:
         kind,
         invocation,
         location,
-        _content(answer),
+        _content(output),
         _text(parameters.get("contentType")),
         str(event.get("failureReason") or ""),
         _service_seconds(event),
     )
 
 
-def _content(answer: dict[str, Any]) -> bytes | None:
-    """Return the answer in the event; missing, null and empty mean that it is in the object."""
-    if not (content := answer.get("content")) or answer.get("encoding", "BASE64") != "BASE64":
+def _content(output: dict[str, Any]) -> bytes | None:
+    """Return the output in the event; missing, null and empty mean that it is in the object."""
+    if not (content := output.get("content")) or output.get("encoding", "BASE64") != "BASE64":
         return None
     try:
         return base64.b64decode(content, validate=True)
@@ -131,9 +131,8 @@ def _object(bucket: object, key: object, *, made: bool) -> Completion | NoComple
     if not isinstance(bucket, str) or not isinstance(key, str):
         return NoCompletion("malformed")
     if not made or not key.endswith(_ENDING):
-        return NoCompletion(
-            "foreign"
-        )  # removed, or not an output: staged inputs may lie beside them
+        # Removed, or not an output: staged inputs may lie beside them.
+        return NoCompletion("foreign")
     location = Location(bucket, key)
     failed = key.endswith(_FAILURE_ENDING)
     return Completion("failed" if failed else "completed", invocation_at(location), location)

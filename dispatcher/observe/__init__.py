@@ -1,1 +1,1 @@
-"""What a person or a monitor sees of a run."""
+"""Observation of a run: events, counters, progress, metrics and the summary."""

@@ -68,7 +68,7 @@ async def show(
             write = json_line if style == "json" else plain_line
             await _show_lines(meter, write, stream, clock, sleep)
     except (OSError, ValueError):
-        # A closed pipe, or a closed file object: nobody is looking.
+        # A closed pipe, or a closed file object: the display has no reader.
         return
 
 

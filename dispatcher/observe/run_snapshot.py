@@ -47,7 +47,7 @@ class Pace:
         return self._sum / self._weight if self._weight else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """What is shown of a run at one moment.
 

@@ -1,4 +1,4 @@
-"""The summary summary of a run: its balance, what is dead and why, how long it took, what went."""
+"""The summary at the end of a run: its balance, the dead records by reason, times and calls."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What the summary tells besides the meter.
+    """The facts that the summary shows besides the meter.
 
     Attributes:
         seconds: How long this process ran.

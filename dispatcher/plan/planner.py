@@ -94,7 +94,7 @@ class Estimate:
     classic_dollars: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
     """The result of a dry run.
 
@@ -258,16 +258,16 @@ class Planner:
             if trial.records or not tried:
                 tried.append(trial)
         return DryRun(
-            self._config,
-            self._assumed,
-            self._prices,
-            self._sizes,
-            self._packer.tally,
-            self._unreadable,
-            self._classic,
-            tried,
-            self._tried_records,
-            extent,
+            config=self._config,
+            assumed=self._assumed,
+            prices=self._prices,
+            sizes=self._sizes,
+            tally=self._packer.tally,
+            unreadable=self._unreadable,
+            classic=self._classic,
+            trials=tried,
+            tried_records=self._tried_records,
+            extent=extent,
         )
 
     def _try_alternatives(self, records: list[Record | LargeRecord]) -> None:

@@ -1,1 +1,1 @@
-"""Retrying, as pure decisions: failed calls, failed invocations, outages, rates."""
+"""Retrying: decisions about failed calls and invocations, backoff, token buckets, outage timers."""

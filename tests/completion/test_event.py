@@ -167,7 +167,7 @@ def test_locations_in_all_styles(location: str | None, parsed: Location | None) 
     assert only(json.dumps(event)).location == parsed
 
 
-def test_without_an_id_the_name_of_the_object_tells_it() -> None:
+def test_without_an_id_the_name_of_the_object_holds_it() -> None:
     event = SUCCESS | {"responseParameters": {"outputLocation": "s3://out/tag/0/the-id.out"}}
     del event["inferenceId"]
     assert only(json.dumps(event)).invocation == "the-id"

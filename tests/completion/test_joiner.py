@@ -64,7 +64,7 @@ async def test_a_wrong_number_of_answers_kills_all_with_their_inputs(
         ("", b"x" * 9000, None, "x" * 2000),
     ],
 )
-async def test_a_failure_tells_what_the_container_said(
+async def test_a_failure_shows_what_the_container_said(
     scene: Scene, reason: str, body: bytes | None, there: bytes | None, message: str
 ) -> None:
     (entry,) = await scene.accepted()
@@ -87,7 +87,7 @@ async def test_expired(scene: Scene) -> None:
     assert scene.bucket.opened == []
 
 
-async def test_meta_tells_how_a_record_travelled(open_scene: OpenScene) -> None:
+async def test_meta_shows_how_a_record_travelled(open_scene: OpenScene) -> None:
     async with open_scene(sink={"meta": True, "join": "input"}) as scene:
         (entry,) = await scene.accepted()
         planned_at = scene.now()

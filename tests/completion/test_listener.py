@@ -1,4 +1,4 @@
-"""What the listener claims, what it deletes, and what it leaves alone."""
+"""The listener claims and deletes messages about its invocations, and leaves others alone."""
 
 from __future__ import annotations
 

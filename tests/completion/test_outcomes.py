@@ -1,4 +1,4 @@
-"""What an answer means for each record: decompressed in held memory, and reshaped for its line."""
+"""Outputs become one outcome a record: decompressed in held memory, and reshaped for its line."""
 
 from __future__ import annotations
 

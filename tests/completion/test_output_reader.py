@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from tests.completion.scene import OpenScene, Scene
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["by-event", "by-202"])
-async def test_an_answer_in_the_object(scene: Scene, told: bool) -> None:
+@pytest.mark.parametrize("has_location", [True, False], ids=["by-event", "by-202"])
+async def test_an_answer_in_the_object(scene: Scene, has_location: bool) -> None:
     (entry,) = await scene.accepted()
-    location = "s3://elsewhere/x.out" if told else scene.output_of(entry)
+    location = "s3://elsewhere/x.out" if has_location else scene.output_of(entry)
     scene.bucket.objects[location] = b"a,b\n", "text/csv"
-    outcomes = await scene.join(entry, completed(entry, location if told else None))
+    outcomes = await scene.join(entry, completed(entry, location if has_location else None))
     assert outcomes is not None
     assert (outcomes[0].output, outcomes[0].output_type) == (b"a,b\n", "text/csv")
     assert scene.bucket.opened == [location]

@@ -42,7 +42,7 @@ async def judge(
     [
         (SERVER, None),
         ("ClientError: Received server error (0) from model.", None),
-        ("", None),  # found by a look: nobody said whose fault it was
+        ("", None),  # found by a probe: nothing says whose fault it was
         (CLIENT, "model_error"),
     ],
 )

@@ -89,7 +89,7 @@ def test_several_bad_records_cost_no_more_than_each_alone(case: tuple[int, set[i
     records, bad = case
     together = cost(records, bad)
     assert together <= sum(cost(records, {place}) for place in bad)
-    assert together <= 2 * records, "nobody is invoked more often than every node of the tree"
+    assert together <= 2 * records, "no record is invoked more often than every node of the tree"
 
 
 # What the joiner does
@@ -163,8 +163,8 @@ async def test_a_record_that_is_alone_at_last_is_dead_for_its_own_reason(
                 fine += [record_ref.key for record_ref in entry.record_refs]
                 await scene.settle(entry)
                 continue
-            told = bad[str(guilty[0])]
-            outcomes, parts, _ = await fail(scene, entry, refused(entry, told))
+            error_text = bad[str(guilty[0])]
+            outcomes, parts, _ = await fail(scene, entry, refused(entry, error_text))
             dead |= {outcome.key: outcome for outcome in outcomes}
             waiting += parts
             made += len(parts)
@@ -200,7 +200,7 @@ async def test_each_part_has_tries_of_its_own(open_scene: OpenScene) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 0.5])
-async def test_without_allowance_all_are_dead_and_told_what_to_raise(
+async def test_without_allowance_all_are_dead_and_the_message_says_what_to_raise(
     open_scene: OpenScene, share: float
 ) -> None:
     async with open_scene(packing=PACKED, retry={"bisection": share}) as scene:

@@ -67,11 +67,11 @@ async def test_metrics(client: aiohttp.ClientSession, meter: Meter) -> None:
     assert "dispatcher_records_read_total 11.0" in await (await client.get("/metrics")).text()
 
 
-async def test_what_was_taken_apart(client: aiohttp.ClientSession, meter: Meter) -> None:
+async def test_what_was_split(client: aiohttp.ClientSession, meter: Meter) -> None:
     meter.split, meter.parts = 5, 15
-    told = await (await client.get("/metrics")).text()
-    assert "dispatcher_invocations_split_total 5.0" in told
-    assert "dispatcher_split_parts_total 15.0" in told
+    text = await (await client.get("/metrics")).text()
+    assert "dispatcher_invocations_split_total 5.0" in text
+    assert "dispatcher_split_parts_total 15.0" in text
     shown = await (await client.get("/status.json")).json()
     assert (shown["split"], shown["parts"]) == (5, 15)
 

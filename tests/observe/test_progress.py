@@ -128,7 +128,7 @@ def test_auto(stream: TextIO, term: str | None, style: Style) -> None:
 
 
 class Time:
-    """A clock that only moves when somebody sleeps, and ends the display at a given moment."""
+    """A clock that only moves when a task sleeps, and ends the display at a given moment."""
 
     def __init__(self, end: float) -> None:
         self.now = 1000.0

@@ -85,7 +85,7 @@ dead letters  quickstart/dead.jsonl
     )
 
 
-def test_staged_objects_that_stayed_are_told(meter: Meter) -> None:
+def test_staged_objects_that_stayed_are_shown(meter: Meter) -> None:
     assert "not deleted" not in _text(meter, CLOSING)
     meter.staged.update(uploaded=99, deleted=90, deletion_denied=6, deletion_failed=3)
     assert "staged objects that were not deleted: 9\n" in _text(meter, CLOSING)
@@ -150,11 +150,11 @@ def test_a_long_path_is_not_broken(meter: Meter) -> None:
     assert path in _text(meter, dataclasses.replace(CLOSING, results=path))
 
 
-def test_what_was_taken_apart_and_its_cost_are_said(meter: Meter) -> None:
+def test_what_was_split_and_its_cost_are_said(meter: Meter) -> None:
     assert "split" not in _text(meter, CLOSING)
     meter.split, meter.parts = 410, 1_230
-    told = "failed invocations split: 410, at the cost of 1,230 more invocations"
-    assert told in _text(meter, CLOSING)
+    line = "failed invocations split: 410, at the cost of 1,230 more invocations"
+    assert line in _text(meter, CLOSING)
     shown = json.loads(summary_json(meter, CLOSING))
     assert (shown["split"], shown["parts"]) == (410, 1_230)
     nothing_else = Meter(split=1, parts=3)

@@ -19,11 +19,11 @@ _FORGOTTEN = 0.01
 class LatencyEstimator:
     """Recent durations in buckets that grow by 10 percent: at most 220 of them.
 
-    A completion that came by event says how long it took. One that was found by a look says only
-    between which two looks it ended. Taking the later one would be a bound from above that feeds
-    itself: what is looked for late is found late, and would then be expected later still. So the
-    middle between the two looks is taken. While finds come at the first look that halves the guess;
-    once looks come too early, two of them enclose the truth.
+    A completion that came by event says how long it took. One that a probe found shows only between
+    which two probes it ended. Taking the later one would be a bound from above that feeds itself:
+    what is probed for late is found late, and would then be expected later still. So the middle
+    between the two probes is taken. While finds come at the first probe that halves the guess; once
+    probes come too early, two of them enclose the truth.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class LatencyEstimator:
             self._total = sum(self._weights.values())
 
     def add_between(self, earliest: float, latest: float) -> None:
-        """Learn from a completion of which only two looks around it are known, in seconds."""
+        """Learn from a completion of which only the two probes around it are known, in seconds."""
         self.add((earliest + latest) / 2)
 
     def quantile(self, share: float) -> float | None:

@@ -50,7 +50,7 @@ class Prober:
     async def probe(self, probes: Iterable[Probe], kind: Kind, observations: Observations) -> None:
         """Probe for outputs or failures, and add to ``observations`` what is seen.
 
-        Of a folder whose LIST is refused nothing is: its objects have to be looked at singly.
+        A folder whose LIST is refused shows nothing: its objects have to be probed singly.
         """
         waiting = deque(probes)
 
@@ -92,7 +92,7 @@ class Prober:
 
     async def _head(self, at: str, observations: Observations) -> None:
         where = parse_location(at)
-        if where is None:  # of no known form: it cannot be looked for
+        if where is None:  # of no known form: it cannot be probed
             observations.objects[at] = False
             return
         await self._spend("head")

@@ -71,7 +71,7 @@ class _Message:
     due: float | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class InFlightMessages:
     """Every message that is outstanding, or settled and may be delivered again.
 
@@ -80,7 +80,7 @@ class InFlightMessages:
         log: What the ledger knew at the start.
         visibility: The queue's visibility time-out in seconds.
         rng: Jitters, so that messages that arrived together are not all due at once.
-        lost: When a message that was in flight last may have become visible, or -inf.
+        lost: The last moment at which a message in flight may have become visible, or -inf.
     """
 
     stream: str

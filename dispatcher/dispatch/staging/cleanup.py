@@ -100,10 +100,7 @@ class StagedObjectCleanup:
             try:
                 await self._delete(name, location)
             except Denied as error:
-                self._warn(
-                    "deletion_denied",
-                    f"{error}. Allow s3:DeleteObject there, or set staging.delete",
-                )
+                self._warn("deletion_denied", f"{error}. {_ALLOW}")
             except CallError as error:
                 self._is_down = True
                 self._warn("deletion_failed", str(error))

@@ -265,7 +265,7 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
         size: Size of the object in bytes.
 
     Returns:
-        ``(start, stop)``, or None where the header is to be ignored (several ranges, another
+        ``(start, stop)``, or None where the header has to be ignored (several ranges, another
         unit), as HTTP wants it.
 
     Raises:

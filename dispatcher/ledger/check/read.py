@@ -33,7 +33,7 @@ _TABLES = {
 }
 
 
-def read_holdings(path: Path) -> LedgerSnapshot:
+def read_snapshot(path: Path) -> LedgerSnapshot:
     """Read a ledger, its spool, and the files of its sinks.
 
     Args:

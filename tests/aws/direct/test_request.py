@@ -349,7 +349,7 @@ async def test_a_call_to_an_object_is_signed_as_botocore_would(
     for key in ODD_KEYS:
         address = ADDRESSES[where]
         made, wire = caller(address, keys, base=base)
-        await call(DirectBucket("bucket", made, never, NO_SDK), key)
+        await call(DirectBucket(name="bucket", caller=made, find_caller=never, sdk=NO_SDK), key)
         head = check(wire, address, keys)
         assert head.method == method
         assert head.target.startswith(f"{base}/")
@@ -367,7 +367,12 @@ async def test_a_list_is_signed_as_botocore_would(keys: Keys, base: str) -> None
     for prefix in ["", *ODD_KEYS]:
         address = ADDRESSES["s3"]
         made, wire = caller(address, keys, base=base, body=b"<ListBucketResult/>")
-        assert await DirectBucket("bucket", made, never, NO_SDK).page(prefix) == set()
+        assert (
+            await DirectBucket(name="bucket", caller=made, find_caller=never, sdk=NO_SDK).page(
+                prefix
+            )
+            == set()
+        )
         path, _, query = check(wire, address, keys).target.partition("?")
         assert path == (base or "/")
         sent = [pair.split("=") for pair in query.split("&")]
@@ -469,7 +474,7 @@ async def test_no_text_begins_another_header(
 async def test_no_key_and_no_content_type_begins_another_header(text: str) -> None:
     address = ADDRESSES["s3"]
     made, wire = caller(address, KEYS)
-    bucket = DirectBucket("bucket", made, never, NO_SDK)
+    bucket = DirectBucket(name="bucket", caller=made, find_caller=never, sdk=NO_SDK)
     await bucket.put(text, b"", "a/b")
     assert check(wire, address, KEYS)["content-type"] == "a/b"
     wire.sent.clear()
@@ -496,7 +501,9 @@ async def test_any_options_of_a_put_are_signed_as_botocore_would(
     address = ADDRESSES["s3"]
     made, wire = caller(address, keys)
     options = PutOptions(encryption, kms_key, tagging_of(tags))
-    await DirectBucket("bucket", made, never, NO_SDK).put("key", b"", "a/b", options)
+    await DirectBucket(name="bucket", caller=made, find_caller=never, sdk=NO_SDK).put(
+        "key", b"", "a/b", options
+    )
     head = check(wire, address, keys)
     names = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id")
     sent = dict(head.headers)

@@ -184,7 +184,7 @@ async def test_each_refusal_costs_one_request(
     ],
     ids=["closed", "reset", "silent", "half-a-body", "half-a-head", "junk"],
 )
-async def test_without_a_whole_answer_nobody_knows(
+async def test_without_a_whole_response_the_outcome_is_unknown(
     wire: WireServer, connect: Connect, ending: Answer
 ) -> None:
     wire.answers = [ending]
@@ -238,7 +238,7 @@ async def test_a_refused_connection_is_safe_to_repeat(
     assert raised.value.code == "NoConnection"
 
 
-async def test_a_host_that_nobody_knows_is_safe_to_repeat(
+async def test_an_unknown_host_is_safe_to_repeat(
     connect: Connect, credentials: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(*_arguments: object, **_options: object) -> None:

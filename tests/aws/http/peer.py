@@ -316,7 +316,7 @@ def make_client(pool: Pool, port: int, *, is_encrypted: bool = False) -> Client:
 
     async def bucket(name: str) -> DirectBucket:
         sdk = SdkBucket(None, name, 1.0)  # nothing here is written in parts
-        return DirectBucket(name, caller("s3", f"/{name}"), stay, sdk)
+        return DirectBucket(name=name, caller=caller("s3", f"/{name}"), find_caller=stay, sdk=sdk)
 
     return Client(
         pool,

@@ -60,7 +60,7 @@ async def test_what_soon_passes_is_asked_again_but_not_forever(
     assert len(failed) == (0 if times == 2 else 1), findings
 
 
-async def test_nobody_at_the_address_is_told_at_once(
+async def test_an_address_that_does_not_respond_is_reported_at_once(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "_RETRY_PAUSES_SECONDS", (1_000.0,))

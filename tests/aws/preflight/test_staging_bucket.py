@@ -60,7 +60,7 @@ async def test_everything_is_tried_and_nothing_stays(
     assert not emulator.objects(emulator.input_bucket)
 
 
-async def test_who_may_not_write_is_told_what_it_needs(emulator: Emulator) -> None:
+async def test_a_missing_permission_to_write_is_named(emulator: Emulator) -> None:
     found = await looked(emulator, replace(access_to(emulator), access_key_id="denied"), **KEPT)
     assert found["staging bucket"].ok is None  # to look is not needed
     assert found["staging"].ok is False

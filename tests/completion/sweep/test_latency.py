@@ -1,4 +1,4 @@
-"""How long completions take: what is learned from events, and from looks alone."""
+"""Latency estimates, learned from events and from probes alone."""
 
 import random
 
@@ -62,7 +62,7 @@ def test_its_size_is_bounded_and_every_time_is_taken(times: list[float]) -> None
 
 @settings(max_examples=30)
 @given(truth=st.floats(0.5, 3_000), guess=st.floats(0.5, 3_000))
-def test_who_only_looks_comes_near_the_truth_wherever_the_first_guess_was(
+def test_probes_alone_come_near_the_truth_wherever_the_first_guess_was(
     truth: float, guess: float
 ) -> None:
     expectation = LatencyEstimator()

@@ -1,4 +1,4 @@
-"""What looks show of an invocation."""
+"""Probes show an output, a failure, or nothing of an invocation."""
 
 from itertools import product
 
@@ -13,7 +13,7 @@ def entry(output: str | None = OUTPUT, failure: str | None = FAILURE) -> Entry:
     return Entry(planned, [], None, 0, 0.0, output=output, failure=failure)
 
 
-def test_a_page_tells_who_is_there() -> None:
+def test_a_page_shows_which_objects_are_there() -> None:
     page = FolderListing({"a/1", "a/2"}, "a/")
     assert [page.shows(name) for name in ("1", "2", "3")] == [True, True, False]
 
@@ -47,7 +47,7 @@ def test_what_has_no_location_or_cannot_be_seen_leaves_no_trace() -> None:
     assert Observations(unseen={OUTPUT}, objects={FAILURE: True}).completion(entry()) is not None
 
 
-def test_a_look_that_failed_is_not_one_that_saw_nothing() -> None:
+def test_a_probe_that_failed_is_not_one_that_saw_nothing() -> None:
     sight = Observations(objects={OUTPUT: False}, failed={FAILURE})
     assert sight.has_failed(entry())
     assert not sight.has_no_trace(entry())

@@ -57,7 +57,7 @@ async def test_a_full_page_is_no_proof_of_what_it_cannot_hold(scene: Scene) -> N
     assert scene.meter.sweep_requests == {"list": 1, "head": 20 + 5}
 
 
-async def test_single_looks_are_made_a_few_at_once(
+async def test_single_probes_are_made_a_few_at_once(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await scene.accepted(10)
@@ -78,7 +78,7 @@ async def test_single_looks_are_made_a_few_at_once(
     assert (most, monotonic() - began) == (8, 2.0)
 
 
-async def test_a_refused_list_is_asked_once_and_each_is_looked_at(scene: Scene) -> None:
+async def test_a_refused_list_is_asked_once_and_each_is_probed(scene: Scene) -> None:
     entries = await scene.accepted(20)
     for one in entries[1:]:
         scene.bucket.objects[scene.output_of(one)] = b"1", None
@@ -97,7 +97,7 @@ async def test_a_refused_list_is_asked_once_and_each_is_looked_at(scene: Scene) 
     assert scene.meter.sweep_requests["head"] > 21 + 2 * len(more)
 
 
-async def test_looks_keep_to_the_budget_and_nobody_waits_for_ever(open_scene: OpenScene) -> None:
+async def test_probes_keep_to_the_budget_and_none_waits_without_end(open_scene: OpenScene) -> None:
     async with open_scene(completion=QUEUE | {"sweep_budget": 5}) as scene:
         entries = await scene.plan(*[1] * 200)
         for n, one in enumerate(entries):
@@ -128,7 +128,7 @@ async def test_a_bucket_that_may_not_be_listed_is_not_asked_by_what_was_planned_
     assert (scene.meter.sweep_requests, observations.shows(entries[0].output)) == ({}, None)
 
 
-async def test_a_location_that_nobody_can_read_is_waited_for_until_the_deadline(
+async def test_a_location_that_cannot_be_read_is_waited_for_until_the_deadline(
     scene: Scene,
 ) -> None:
     (one,) = await scene.plan(1)

@@ -1,4 +1,4 @@
-"""Who is looked for when, and in which requests."""
+"""Probes are due by the schedule, and share requests where a LIST is cheaper."""
 
 from itertools import pairwise
 
@@ -33,13 +33,13 @@ times = st.floats(0.01, 1e5)
 
 
 @given(first=times, pause=times, deadline=times, accepted_at=st.floats(0, 1e6))
-def test_looks_grow_apart_and_the_last_is_at_the_deadline(
+def test_probes_grow_apart_and_the_last_is_at_the_deadline(
     first: float, pause: float, deadline: float, accepted_at: float
 ) -> None:
     table = SweepSchedule(first, pause, deadline)
-    made = [table.next_look(accepted_at, None)]
+    made = [table.next_probe(accepted_at, None)]
     while not table.is_over(accepted_at, made[-1]):
-        made.append(table.next_look(accepted_at, made[-1]))
+        made.append(table.next_probe(accepted_at, made[-1]))
         assert made[-1] > made[-2]
     assert made[-1] == accepted_at + deadline
     assert made[0] == accepted_at + min(first, deadline)
@@ -56,18 +56,18 @@ def test_looks_grow_apart_and_the_last_is_at_the_deadline(
     pause=times,
     deadline=times,
 )
-def test_a_later_look_never_makes_the_next_one_sooner(
+def test_a_later_probe_never_makes_the_next_one_sooner(
     looked_at: float | None, later: float, first: float, pause: float, deadline: float
 ) -> None:
     table = SweepSchedule(first, pause, deadline)
     after = later if looked_at is None else max(looked_at, later)
-    assert table.next_look(0.0, looked_at) <= table.next_look(0.0, after)
+    assert table.next_probe(0.0, looked_at) <= table.next_probe(0.0, after)
 
 
-def test_six_hours_take_fifteen_looks() -> None:
+def test_six_hours_take_fifteen_probes() -> None:
     table, looked_at, made = SweepSchedule(60.0, 60.0, 6.3 * HOUR), None, 0
     while looked_at is None or not table.is_over(0.0, looked_at):
-        looked_at, made = table.next_look(0.0, looked_at), made + 1
+        looked_at, made = table.next_probe(0.0, looked_at), made + 1
     assert made == 15
 
 
@@ -129,7 +129,7 @@ def test_only_who_is_more_urgent_than_another_is_returned_if_so_asked() -> None:
     outputs_after=st.lists(st.floats(0, 300), min_size=1, max_size=60),
     failing=st.integers(0, 10),
 )
-def test_nobody_starves(budget: int, outputs_after: list[float], failing: int) -> None:
+def test_no_invocation_starves(budget: int, outputs_after: list[float], failing: int) -> None:
     """Serve the most urgent few every second, of which some always fail: all are served."""
     table = SweepSchedule(10.0, 10.0, 500.0)
     entries = [entry(n, at) for n, at in enumerate(outputs_after, 1)]
@@ -150,7 +150,7 @@ def test_nobody_starves(budget: int, outputs_after: list[float], failing: int) -
     assert all(now >= 500 for now in last.values())
 
 
-def test_many_of_a_folder_are_listed_and_few_are_looked_at_singly() -> None:
+def test_many_of_a_folder_are_listed_and_few_are_probed_singly() -> None:
     many = [entry(n) for n in range(1, LIST_FROM + 1)]
     few = [entry(n) for n in range(1000, 1000 + LIST_FROM - 1)]
     foreign = [entry(n, sharded=False) for n in range(2000, 2100)]
@@ -183,8 +183,8 @@ def test_everybody_is_in_exactly_one_request(
 ) -> None:
     entries = [entry(n, sharded=sharded) for n in sorted(numbers)]
     planned = probes(entries, "output", list_from=list_from)
-    told = sorted(one.planned.number for look in planned for one in look.entries)
-    assert told == sorted(numbers)
+    numbers_probed = sorted(one.planned.number for look in planned for one in look.entries)
+    assert numbers_probed == sorted(numbers)
     price = sum(12.5 if look.folder else 1 for look in planned)
     assert list_from == 2 or price <= len(entries)
 
@@ -196,7 +196,7 @@ def test_an_output_at_the_root_of_its_bucket_is_listed_too() -> None:
     assert probes(entries, "output", list_from=2) == [Probe("s3://out/tag/0", entries)]
 
 
-def test_what_a_look_may_cost_counts_the_failures() -> None:
+def test_the_cost_of_a_probe_counts_the_failures() -> None:
     one, two = entry(1), entry(2)
     assert cost(Probe("s3://out/results/tag/0", [one, two])) == 1
     for at in (one, two):

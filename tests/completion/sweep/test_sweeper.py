@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.completion.scene import OpenScene, Scene
 
 
-async def test_a_few_are_looked_at_singly(scene: Scene) -> None:
+async def test_a_few_are_probed_singly(scene: Scene) -> None:
     entries = await scene.accepted(3)
     scene.bucket.objects[scene.output_of(entries[1])] = b"1", None
     await anyio.sleep(59)
@@ -73,7 +73,7 @@ async def test_in_haste_pages_are_read_for_fewer(open_scene: OpenScene) -> None:
         assert scene.meter.sweep_requests == {"list": 2}
 
 
-async def test_who_is_settled_while_waiting_is_not_looked_for(open_scene: OpenScene) -> None:
+async def test_an_invocation_settled_while_waiting_is_not_probed_for(open_scene: OpenScene) -> None:
     async with open_scene(completion=QUEUE | {"sweep_budget": 2}) as scene:
         entries = await scene.plan(1, 1, 1)
         for n, one in enumerate(entries):
@@ -118,7 +118,7 @@ async def test_scans_are_rare_where_there_is_much_to_scan(
     assert [later - earlier for earlier, later in pairwise(scans)] == [120.0] * 3
 
 
-async def test_looks_that_were_to_be_repeated_are_forgotten_with_their_invocations(
+async def test_probes_that_were_to_be_repeated_are_forgotten_with_their_invocations(
     scene: Scene,
 ) -> None:
     (one,) = await scene.accepted()
@@ -153,7 +153,7 @@ async def test_the_deadline_follows_the_request(open_scene: OpenScene) -> None:
         assert await found(scene) == [(one, "expired")]
 
 
-async def test_the_last_look_is_at_the_deadline_and_there_are_few_before(scene: Scene) -> None:
+async def test_the_last_probe_is_at_the_deadline_and_there_are_few_before(scene: Scene) -> None:
     (one,) = await scene.accepted()
     assert await sweep_for(scene, DEADLINE_SECONDS - 1) == []
     assert scene.meter.sweep_requests["head"] < 2 * 16
@@ -171,7 +171,9 @@ async def test_an_output_that_comes_just_before_the_deadline_counts(scene: Scene
 
 
 @pytest.mark.parametrize("count", [2, 20], ids=["heads", "list"])
-async def test_who_could_not_be_looked_for_is_not_expired(scene: Scene, count: int) -> None:
+async def test_an_invocation_that_could_not_be_probed_for_is_not_expired(
+    scene: Scene, count: int
+) -> None:
     entries = await scene.accepted(count)
     await anyio.sleep(DEADLINE_SECONDS)
     scene.bucket.look_faults = [Transient("503"), Transient("503")]
@@ -184,7 +186,7 @@ async def test_who_could_not_be_looked_for_is_not_expired(scene: Scene, count: i
     assert await found(scene, looking) == [(one, "expired") for one in entries]
 
 
-async def test_what_was_seen_although_another_look_failed_counts(scene: Scene) -> None:
+async def test_what_was_seen_although_another_probe_failed_counts(scene: Scene) -> None:
     seen, unseen = await scene.accepted(2)
     for at in map(scene.output_of, (seen, unseen)):
         scene.bucket.objects[at] = b"1", None
@@ -244,7 +246,9 @@ async def test_an_output_that_could_not_be_read_is_found_again_soon(scene: Scene
     assert len(await sweep_for(scene, 20, looking)) == 1
 
 
-async def test_an_event_during_the_look_wins(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_event_during_the_probe_wins(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (one,) = await scene.accepted()
     await anyio.sleep(60)
 
@@ -268,7 +272,7 @@ async def test_what_cannot_be_seen_does_not_expire_but_stops_the_run(scene: Scen
     assert not one.claimed
 
 
-async def test_a_sweeper_that_nobody_answers_ends_the_run(scene: Scene) -> None:
+async def test_a_sweeper_without_responses_ends_the_run(scene: Scene) -> None:
     await scene.accepted(1)
     scene.bucket.look_faults = [Transient("down")] * 100
     await anyio.sleep(60)
@@ -278,7 +282,7 @@ async def test_a_sweeper_that_nobody_answers_ends_the_run(scene: Scene) -> None:
     assert monotonic() - began == pytest.approx(300, abs=30)
 
 
-async def test_the_first_look_waits_for_the_events_of_the_meantime(scene: Scene) -> None:
+async def test_the_first_probe_waits_for_the_events_of_the_meantime(scene: Scene) -> None:
     """An event says that the container refused a request; a look only that it failed."""
     (entry,) = await scene.accepted()
     scene.bucket.objects[scene.failure_of(entry)] = b"no", None

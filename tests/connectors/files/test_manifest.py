@@ -71,12 +71,12 @@ def test_memory_does_not_follow_the_number_of_files(tmp_path: Path) -> None:
     assert peak < 1_500_000
 
 
-def test_names_that_are_not_utf8_are_told(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_reported(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff")).touch()
     with pytest.raises(ConfigError, match=r"is not UTF-8; rename it"):
         write_manifest([f"{tmp_path}/*"], tmp_path / "list")
 
 
-def test_a_list_that_cannot_be_written_is_told(tree: Path, tmp_path: Path) -> None:
+def test_a_list_that_cannot_be_written_is_reported(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be written \(No such file or directory\)"):
         write_manifest([f"{tree}/a"], tmp_path / "gone" / "list")
