@@ -115,11 +115,11 @@ def _pack(given: Mapping[str, Any], batches: Iterator[Sequence[Record]]) -> Payl
     payloads: Payloads = []
     for batch in batches:
         # As in a run, a payload is handed on and not kept.
-        payloads += _told(packer.add(batch, 0.0))
-    return payloads + _told(packer.flush())
+        payloads += _payloads_of(packer.add(batch, 0.0))
+    return payloads + _payloads_of(packer.flush())
 
 
-def _told(packed: Sequence[Any]) -> Payloads:
+def _payloads_of(packed: Sequence[Any]) -> Payloads:
     assert not any(isinstance(one, RefusedRecord) for one in packed), "every record fits"
     return [(len(one.records), len(one.payload)) for one in packed]
 

@@ -11,8 +11,8 @@ from dispatcher.cli.options import config_argument, set_option
 from dispatcher.cli.terminal import write_data, write_message
 from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
+from dispatcher.ledger.check.ledger_snapshot import LedgerSnapshot
 from dispatcher.ledger.check.read import read_snapshot
-from dispatcher.ledger.check.snapshot import LedgerSnapshot
 from dispatcher.ledger.check.verify import Defect, verify
 from dispatcher.ledger.store import schema
 

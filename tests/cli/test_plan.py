@@ -49,7 +49,7 @@ def test_no_credentials_are_needed(cli: Callable[..., Result]) -> None:
     # The folder's fixture takes all AWS variables out of the environment.
     result = cli("plan", "w.yaml", "--set", "emulator=null", "--set", "aws.profile=nobody")
     assert result.exit_code == 0
-    assert "without completion.queue_url: looks into S3 are not counted" in result.stdout
+    assert "without completion.queue_url: probes of S3 are not counted" in result.stdout
 
 
 def test_dead_letters_show_and_do_not_fail(cli: Callable[..., Result], folder: Path) -> None:

@@ -30,8 +30,8 @@ from click.testing import CliRunner
 
 from dispatcher.cli.main import program
 from dispatcher.failpoints import VARIABLE
+from dispatcher.ledger.check.ledger_snapshot import COLUMNS
 from dispatcher.ledger.check.read import read_snapshot
-from dispatcher.ledger.check.snapshot import COLUMNS
 from tests.faults import real
 from tests.faults.cloud import Cloud
 from tests.faults.containers import POISONS

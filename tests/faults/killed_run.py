@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from dispatcher.cli.main import program
 from dispatcher.failpoints import VARIABLE
+from dispatcher.ledger.check.ledger_snapshot import LedgerSnapshot
 from dispatcher.ledger.check.read import read_snapshot
-from dispatcher.ledger.check.snapshot import LedgerSnapshot
 from dispatcher.ledger.ids import number_of
 from dispatcher.ledger.states import State
 from tests.faults import real

@@ -143,7 +143,7 @@ class Cloud:
         self.source.messages.visibility = service.source_visibility
         self.sinks: dict[Sink, PolledQueue] = {name: queues.create(name) for name in QUEUES}
         self.sqs = Sqs(queues, lambda: SQS.rpartition("/")[0])
-        topics = _Topics(_REGION, queues, clock)
+        topics = _Topics(region=_REGION, queues=queues, clock=clock)
         topics.strays = self._strays = set[str]()
         self._outcomes = _Outcomes(
             region=_REGION,

@@ -41,7 +41,7 @@ class ExchangeError(Exception):
         self.is_sent = is_sent
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class Timeouts:
     """Time limits of a connection, in seconds.
 

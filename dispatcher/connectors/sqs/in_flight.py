@@ -8,7 +8,7 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import count, islice
 
 from dispatcher import limits
@@ -65,6 +65,7 @@ class _Message:
     """
 
     position: Position
+    _: KW_ONLY
     receipt: str | None = None
     received: float = 0.0
     visible_at: float = 0.0

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -122,6 +122,7 @@ class Queues:
     region: str
     clock: Clock
     faults: QueueFaults
+    _: KW_ONLY
     by_name: dict[str, PolledQueue] = field(default_factory=dict)
 
     def create(self, name: str) -> PolledQueue:

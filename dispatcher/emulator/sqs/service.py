@@ -236,7 +236,7 @@ class Sqs:
         faults = self._queues.faults
 
         def apply(entry: Input) -> Input | None:
-            refusal = faults.entry(Call("sqs", operation, queue.name, entry["Id"]))
+            refusal = faults.entry(Call("sqs", operation, queue.name, id=entry["Id"]))
             if refusal is not None:
                 raise refusal
             return action(queue, entry)

@@ -238,7 +238,7 @@ async def test_a_wrong_clock_costs_one_call(
         for other in (invoke, put, send):
             await other(emulator, transport)
     (said,) = warnings(caplog)
-    # In the second of the answer's Date, and with what time went by.
+    # In the second of the response's Date, and with what time went by.
     assert f"{-ahead:+.0f}"[:3] in said or f"{1 - ahead:+.0f}"[:3] in said
 
 

@@ -55,7 +55,7 @@ by_example = settings(max_examples=150, derandomize=True, database=None, deadlin
 
 @dataclass
 class Wire:
-    """A pool of one connection that keeps what is sent and always answers the same."""
+    """A pool of one connection that keeps what is sent and always responds the same."""
 
     body: bytes
     sent: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -81,8 +81,8 @@ class Wire:
         self._reader.begin(
             is_head=is_head, max_body_bytes=max_body_bytes, accepts_any_length=not wants_body
         )
-        answer = b"" if is_head else self.body
-        self._reader.feed(f"HTTP/1.1 200 OK\r\n{length}".encode() + answer)
+        shown_body = b"" if is_head else self.body
+        self._reader.feed(f"HTTP/1.1 200 OK\r\n{length}".encode() + shown_body)
         return self._reader
 
     async def finish(self) -> ResponseReader:
@@ -128,17 +128,41 @@ class Head:
 
 ADDRESSES = {
     "sagemaker": Address(
-        "https",
-        "runtime.sagemaker.eu-west-1.amazonaws.com",
-        443,
-        "runtime.sagemaker.eu-west-1.amazonaws.com",
-        "/",
-        "eu-west-1",
-        "sagemaker",
+        scheme="https",
+        host="runtime.sagemaker.eu-west-1.amazonaws.com",
+        port=443,
+        authority="runtime.sagemaker.eu-west-1.amazonaws.com",
+        path="/",
+        region="eu-west-1",
+        service="sagemaker",
     ),
-    "sqs": Address("http", "::1", 4599, "[::1]:4599", "/", "eu-west-1", "sqs"),
-    "s3": Address("https", "b.s3.x.com", 443, "b.s3.x.com", "/", "eu-west-1", "s3"),
-    "s3 plain": Address("http", "127.0.0.1", 80, "127.0.0.1", "/", "eu-west-1", "s3"),
+    "sqs": Address(
+        scheme="http",
+        host="::1",
+        port=4599,
+        authority="[::1]:4599",
+        path="/",
+        region="eu-west-1",
+        service="sqs",
+    ),
+    "s3": Address(
+        scheme="https",
+        host="b.s3.x.com",
+        port=443,
+        authority="b.s3.x.com",
+        path="/",
+        region="eu-west-1",
+        service="s3",
+    ),
+    "s3 plain": Address(
+        scheme="http",
+        host="127.0.0.1",
+        port=80,
+        authority="127.0.0.1",
+        path="/",
+        region="eu-west-1",
+        service="s3",
+    ),
 }
 
 

@@ -37,7 +37,10 @@ async def looked_at(emulator: Emulator, folder: Path) -> list[Finding]:
         }
     )
     access = Access(
-        emulator.url, emulator.region, emulator.access_key_id, emulator.secret_access_key
+        endpoint_url=emulator.url,
+        region=emulator.region,
+        access_key_id=emulator.access_key_id,
+        secret_access_key=emulator.secret_access_key,
     )
     return await probe.probe(config, access)
 

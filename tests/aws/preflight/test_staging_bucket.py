@@ -32,7 +32,12 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def access_to(emulator: Emulator) -> Access:
-    return Access(emulator.url, emulator.region, emulator.access_key_id, emulator.secret_access_key)
+    return Access(
+        endpoint_url=emulator.url,
+        region=emulator.region,
+        access_key_id=emulator.access_key_id,
+        secret_access_key=emulator.secret_access_key,
+    )
 
 
 async def looked(

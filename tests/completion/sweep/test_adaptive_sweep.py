@@ -1,4 +1,4 @@
-"""Looks that follow what was learned: beside events, without a queue, and when events stop."""
+"""Probes follow what was learned: beside events, without a queue, and when events stop."""
 
 from __future__ import annotations
 
@@ -97,9 +97,9 @@ class Service:
 
     def requests(self) -> int:
         """Return how many were made since the last question."""
-        looks = self.scene.meter.sweep_requests
-        made = looks["list"] + looks["head"]
-        looks["list"] = looks["head"] = 0
+        requests = self.scene.meter.sweep_requests
+        made = requests["list"] + requests["head"]
+        requests["list"] = requests["head"] = 0
         return made
 
 
@@ -115,10 +115,10 @@ async def test_long_completions_do_not_cause_a_probe_every_minute(open_scene: Op
     async with open_scene(completion=QUEUE) as scene:
         service = Service(scene)
         await service.serve(1500, seconds=600.0)
-        assert service.requests() <= 5 * 4, "five looks at two folders, outputs and failures"
+        assert service.requests() <= 5 * 4, "five probes of two folders, outputs and failures"
         for _ in range(3):
             await service.serve(200, seconds=600.0)
-        assert service.requests() == 0, "what is expected is not looked for"
+        assert service.requests() == 0, "what is expected is not probed for"
         assert scene.meter.sweep_completions == 0
 
 
@@ -200,7 +200,7 @@ async def test_a_run_that_waits_for_its_first_events_is_not_silent(
 ) -> None:
     async with open_scene(completion=QUEUE) as scene:
         service = Service(scene)
-        # The looks at 405 s see all the outputs a moment before their events come.
+        # The probes at 405 s see all the outputs a moment before their events come.
         await service.serve(300, seconds=404.5)
         assert scene.meter.event_outages == 0
         assert said(caplog, STOPPED) == 0

@@ -66,7 +66,7 @@ def test_probes_alone_come_near_the_truth_wherever_the_first_guess_was(
     truth: float, guess: float
 ) -> None:
     expectation = LatencyEstimator()
-    for _ in range(120):  # generations of invocations, each looked for when it is expected
+    for _ in range(120):  # generations of invocations, each probed for when it is expected
         first = expectation.quantile(0.75) or guess
         earliest, latest = 0.0, first
         while latest < truth:

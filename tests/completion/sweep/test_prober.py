@@ -84,14 +84,14 @@ async def test_a_refused_list_is_asked_once_and_each_is_probed(scene: Scene) -> 
         scene.bucket.objects[scene.output_of(one)] = b"1", None
     scene.bucket.page_faults = [Denied("s3:ListBucket")]
     await anyio.sleep(45)
-    looking = make_sweeper(scene)
-    claims = await sweep_for(scene, 30, looking)
+    sweeper = make_sweeper(scene)
+    claims = await sweep_for(scene, 30, sweeper)
     assert [one.entry for one in claims] == entries[1:]
     assert scene.meter.sweep_requests == {"list": 1, "head": 21}
     assert scene.meter.sweep_completions == 19
     await scene.settle(*entries[1:])
     more = await scene.accepted(20)
-    claims = await sweep_for(scene, 90, looking)
+    claims = await sweep_for(scene, 90, sweeper)
     assert claims == []
     assert scene.meter.sweep_requests["list"] == 1
     assert scene.meter.sweep_requests["head"] > 21 + 2 * len(more)

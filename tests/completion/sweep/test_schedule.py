@@ -155,9 +155,9 @@ def test_many_of_a_folder_are_listed_and_few_are_probed_singly() -> None:
     few = [entry(n) for n in range(1000, 1000 + LIST_FROM - 1)]
     foreign = [entry(n, sharded=False) for n in range(2000, 2100)]
     planned = probes([*few, *many, *foreign], "output", list_from=LIST_FROM)
-    lists = [look for look in planned if look.folder is not None]
+    lists = [probe for probe in planned if probe.folder is not None]
     assert lists == [Probe("s3://out/results/tag/0", many)]
-    assert [look for look in planned if look.folder is None] == [
+    assert [probe for probe in planned if probe.folder is None] == [
         Probe(None, [one]) for one in (*few, *foreign)
     ]
     assert planned[0] == Probe(None, [few[0]]), "in their order"
@@ -183,9 +183,9 @@ def test_everybody_is_in_exactly_one_request(
 ) -> None:
     entries = [entry(n, sharded=sharded) for n in sorted(numbers)]
     planned = probes(entries, "output", list_from=list_from)
-    numbers_probed = sorted(one.planned.number for look in planned for one in look.entries)
+    numbers_probed = sorted(one.planned.number for probe in planned for one in probe.entries)
     assert numbers_probed == sorted(numbers)
-    price = sum(12.5 if look.folder else 1 for look in planned)
+    price = sum(12.5 if probe.folder else 1 for probe in planned)
     assert list_from == 2 or price <= len(entries)
 
 
@@ -213,5 +213,5 @@ def test_neighbours_are_who_else_lies_in_the_folder_and_is_open() -> None:
     numbered[1001].claimed = True
     numbered[1002].state = State.PLANNED
     numbered[1003].output = None
-    look = Probe("s3://out/results/tag/1", [numbered[1000]])
-    assert neighbours(look, numbered.get) == [numbered[1999]]
+    probe = Probe("s3://out/results/tag/1", [numbered[1000]])
+    assert neighbours(probe, numbered.get) == [numbered[1999]]

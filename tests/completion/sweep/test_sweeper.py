@@ -1,4 +1,4 @@
-"""Looks into S3: how they are made, what they cost, and when waiting ends."""
+"""Sweeps probe S3 in few requests, within their budget, until the deadline."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ async def test_a_folder_of_the_services_own_is_never_listed(scene: Scene) -> Non
         scene.ledger.accept(one.planned, scene.now(), f"s3://out/{n}.out", None)
     scene.bucket.objects["s3://out/3.out"] = b"1", None
     await anyio.sleep(60)
-    looking = make_sweeper(scene)
-    assert await found(scene, looking) == [(entries[3], "completed")]
-    assert await found(scene, looking) == []
+    sweeper = make_sweeper(scene)
+    assert await found(scene, sweeper) == [(entries[3], "completed")]
+    assert await found(scene, sweeper) == []
     assert scene.bucket.pages == []
     assert scene.meter.sweep_requests == {"head": 40}
 
@@ -79,10 +79,10 @@ async def test_an_invocation_settled_while_waiting_is_not_probed_for(open_scene:
         for n, one in enumerate(entries):
             scene.ledger.accept(one.planned, scene.now(), f"s3://out/{n}.out", None)
         await anyio.sleep(60)
-        looking = make_sweeper(scene)
-        await looking.sweep()
+        sweeper = make_sweeper(scene)
+        await sweeper.sweep()
         assert scene.ledger.claim(entries[1])
-        await looking.sweep()
+        await sweeper.sweep()
         assert scene.bucket.looks == ["s3://out/0.out", "s3://out/2.out"]
 
 
@@ -95,11 +95,11 @@ async def test_a_scan_hands_on_the_most_urgent_and_the_next_one_the_others(
         entries += await scene.accepted()
         await anyio.sleep(1)
     await anyio.sleep(60)
-    looking = make_sweeper(scene)
+    sweeper = make_sweeper(scene)
     for count in (2, 4, 5, 5):
-        await looking.sweep()
-        looked_for = [one for one in entries if one.output in scene.bucket.looks]
-        assert looked_for == entries[:count]
+        await sweeper.sweep()
+        probed = [one for one in entries if one.output in scene.bucket.looks]
+        assert probed == entries[:count]
 
 
 async def test_scans_are_rare_where_there_is_much_to_scan(
@@ -124,14 +124,14 @@ async def test_probes_that_were_to_be_repeated_are_forgotten_with_their_invocati
     (one,) = await scene.accepted()
     scene.bucket.look_faults = [Transient("503")]
     await anyio.sleep(60)
-    looking = make_sweeper(scene)
-    await looking.sweep()
-    assert list(looking._postponed) == [one.planned.number]
+    sweeper = make_sweeper(scene)
+    await sweeper.sweep()
+    assert list(sweeper._postponed) == [one.planned.number]
     assert scene.ledger.claim(one)
     await scene.settle(one)
     await anyio.sleep(60)
-    await looking.sweep()
-    assert looking._postponed == {}
+    await sweeper.sweep()
+    assert sweeper._postponed == {}
 
 
 async def test_past_the_deadline_and_without_a_trace_is_expired(scene: Scene) -> None:
@@ -178,12 +178,12 @@ async def test_an_invocation_that_could_not_be_probed_for_is_not_expired(
     await anyio.sleep(DEADLINE_SECONDS)
     scene.bucket.look_faults = [Transient("503"), Transient("503")]
     scene.bucket.page_faults = [Throttled("slow")]
-    looking = make_sweeper(scene)
-    assert await found(scene, looking) == []
+    sweeper = make_sweeper(scene)
+    assert await found(scene, sweeper) == []
     await anyio.sleep(14)
-    assert await found(scene, looking) == []
+    assert await found(scene, sweeper) == []
     await anyio.sleep(1)
-    assert await found(scene, looking) == [(one, "expired") for one in entries]
+    assert await found(scene, sweeper) == [(one, "expired") for one in entries]
 
 
 async def test_what_was_seen_although_another_probe_failed_counts(scene: Scene) -> None:
@@ -192,10 +192,10 @@ async def test_what_was_seen_although_another_probe_failed_counts(scene: Scene) 
         scene.bucket.objects[at] = b"1", None
     scene.bucket.look_faults = [None, Transient("503")]
     await anyio.sleep(60)
-    looking = make_sweeper(scene)
-    assert await found(scene, looking) == [(seen, "completed")]
+    sweeper = make_sweeper(scene)
+    assert await found(scene, sweeper) == [(seen, "completed")]
     await anyio.sleep(15)
-    assert (unseen, "completed") in await found(scene, looking)
+    assert (unseen, "completed") in await found(scene, sweeper)
 
 
 async def test_a_failure_object_says_nothing_while_the_output_could_not_be_seen(
@@ -205,10 +205,10 @@ async def test_a_failure_object_says_nothing_while_the_output_could_not_be_seen(
     scene.bucket.objects |= dict.fromkeys((scene.output_of(one), str(one.failure)), (b"1", None))
     scene.bucket.look_faults = [Transient("503")]
     await anyio.sleep(60)
-    looking = make_sweeper(scene)
-    assert await found(scene, looking) == []
+    sweeper = make_sweeper(scene)
+    assert await found(scene, sweeper) == []
     await anyio.sleep(15)
-    assert await found(scene, looking) == [(one, "completed")]
+    assert await found(scene, sweeper) == [(one, "completed")]
 
 
 async def test_an_invocation_without_a_location_waits_for_its_event_or_its_deadline(
@@ -239,11 +239,11 @@ async def test_an_output_that_could_not_be_read_is_found_again_soon(scene: Scene
     (one,) = await scene.accepted()
     scene.bucket.objects[scene.output_of(one)] = b"1", None
     await anyio.sleep(6000)
-    looking = make_sweeper(scene)
-    assert len(await sweep_for(scene, 5, looking)) == 1
+    sweeper = make_sweeper(scene)
+    assert len(await sweep_for(scene, 5, sweeper)) == 1
     one.claimed = False
-    assert await sweep_for(scene, 9, looking) == []
-    assert len(await sweep_for(scene, 20, looking)) == 1
+    assert await sweep_for(scene, 9, sweeper) == []
+    assert len(await sweep_for(scene, 20, sweeper)) == 1
 
 
 async def test_an_event_during_the_probe_wins(
@@ -283,7 +283,7 @@ async def test_a_sweeper_without_responses_ends_the_run(scene: Scene) -> None:
 
 
 async def test_the_first_probe_waits_for_the_events_of_the_meantime(scene: Scene) -> None:
-    """An event says that the container refused a request; a look only that it failed."""
+    """An event says that the container refused a request; a probe only that it failed."""
     (entry,) = await scene.accepted()
     scene.bucket.objects[scene.failure_of(entry)] = b"no", None
     await anyio.sleep(90)  # a downtime

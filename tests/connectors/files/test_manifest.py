@@ -47,7 +47,9 @@ def test_it_is_read_on_from_any_mark(
         after = data.draw(st.integers(0, len(files) - 1))
         mark = Mark(files[after].end, files[after].number)
         assert list(read_manifest(made, mark)) == files[after + 1 :]
-    assert files[0] == ManifestEntry(names[0], 0, len(names[0].encode()) + 1, 1)
+    assert files[0] == ManifestEntry(
+        path=names[0], start=0, end=len(names[0].encode()) + 1, number=1
+    )
 
 
 def test_memory_does_not_follow_the_number_of_files(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from dispatcher.errors import ConfigError, StateError
+from dispatcher.ledger.check.ledger_snapshot import SinkFile
 from dispatcher.ledger.check.read import read_snapshot
-from dispatcher.ledger.check.snapshot import SinkFile
 from tests.ledger.check.sample_run import QUEUE, Run, keep
 
 
