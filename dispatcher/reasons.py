@@ -47,12 +47,12 @@ class Reason(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """What happened, as the documents say it."""
+        """The event behind the reason, as the documents describe it."""
         return _FACTS[self].meaning
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """The remedy."""
         return _FACTS[self].remedy
 
     @property

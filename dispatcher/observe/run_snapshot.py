@@ -50,7 +50,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What is shown of a run at one moment.
+    """The facts that displays show of a run at one moment.
 
     Attributes:
         phase: Where the run stands.

@@ -21,7 +21,7 @@ from dispatcher.config.settings import AwsSettings
 
 @dataclass
 class Request:
-    """What came over the wire; header names in lower case."""
+    """A request as it came over the wire; header names in lower case."""
 
     method: str
     target: str

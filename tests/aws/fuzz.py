@@ -28,7 +28,7 @@ Cut = Callable[[bytes], Sequence[bytes]]
 
 @dataclass(frozen=True)
 class Mode:
-    """What the request was."""
+    """The request that a response belongs to."""
 
     is_head: bool = False
     max_body_bytes: int = 1000
@@ -96,7 +96,7 @@ def _check_complete(reader: ResponseReader, mode: Mode) -> None:
 
 
 class _Plug(io.BytesIO):
-    """What http.client takes for a socket."""
+    """A stand-in for the socket that http.client reads."""
 
     def makefile(self, *_arguments: object) -> io.BytesIO:
         return self

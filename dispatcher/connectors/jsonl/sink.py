@@ -76,7 +76,7 @@ class JsonlFile:
 
     @property
     def mark(self) -> SinkMark:
-        """How far the file is written."""
+        """The position up to which the file is written."""
         return SinkMark(self._position, zlib.crc32(self._last), len(self._last))
 
     def append(self, lines: Sequence[bytes | Iterable[bytes]]) -> SinkMark:
@@ -189,7 +189,7 @@ class JsonlSink:
 
     @property
     def mark(self) -> SinkMark:
-        """How far the file is written."""
+        """The position up to which the file is written."""
         return self._file.mark
 
     async def write(self, outcomes: Sequence[Outcome]) -> None:

@@ -35,7 +35,7 @@ both_loops = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
 
 
 class Names:
-    """What the resolver says."""
+    """A scripted resolver."""
 
     def __init__(self) -> None:
         self.addresses: Sequence[str] = ADDRESSES

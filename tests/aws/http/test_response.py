@@ -25,7 +25,7 @@ MOST = 1000
 
 @dataclass
 class Reading:
-    """What came of the bytes of one connection."""
+    """The result of reading the bytes of one connection."""
 
     reader: ResponseReader
     error: str | None

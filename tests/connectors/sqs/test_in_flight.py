@@ -21,7 +21,7 @@ REMEMBERED = 6
 
 @dataclass
 class Log:
-    """What a ledger keeps."""
+    """The messages that a ledger keeps."""
 
     next_number: int = 0
     outstanding: dict[str, Position] = field(default_factory=dict)
