@@ -285,7 +285,7 @@ def curves(found: Mapping[str, Any]) -> Curves:
 def report(
     found: Mapping[str, Any], facts: Mapping[str, str], options: argparse.Namespace
 ) -> Report:
-    """Return what is to be written."""
+    """Return the results and their description, to be written."""
     samples = found["samples"]
     more = {
         "records": f"{options.records:,} of 110 to 210 B, {options.packed} to a payload",

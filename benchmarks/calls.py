@@ -139,7 +139,7 @@ def bars(found: Found) -> list[Bars]:
 
 
 def report(found: Found, facts: dict[str, str]) -> Report:
-    """Return what is to be written."""
+    """Return the results and their description, to be written."""
     return Report(
         name="calls",
         title="InvokeEndpointAsync, CPU of the client per call",

@@ -47,7 +47,7 @@ _BYTES = 1_000
 _OUTSTANDING = 2_000
 _WARM_UP_SECONDS = 0.2
 _SHARE = 0.25
-"""What the ledger may take of the whole way's CPU for a record that is not packed."""
+"""The share that the ledger may take of the whole way's CPU for a record that is not packed."""
 
 _WHOLE = {"ours": 1, "ours, 100 packed": 100}
 _OUTPUT = b'{"label":"satisfied","score":0.97}'
@@ -317,7 +317,7 @@ def command_line() -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, help="where ledger, records and results are written")
     options = parse(parser)
     if min(options.records, options.packed_records) < 2:
-        parser.error("fewer than two records tell nothing")
+        parser.error("fewer than two records show nothing")
     options.response_in_event = False
     return options
 
@@ -327,7 +327,7 @@ def report(
     whole: Mapping[str, list[Figures]],
     facts: Mapping[str, str],
 ) -> Report:
-    """Return what is to be written."""
+    """Return the results and their description, to be written."""
     runs = [run for figures in alone_.values() for run in figures]
     bars = [
         Bars(

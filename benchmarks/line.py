@@ -173,7 +173,7 @@ def command_line() -> argparse.Namespace:
     )
     options = parse(parser)
     if min(options.records, options.peer_records, options.packed_records) < 2:
-        parser.error("fewer than two records tell nothing")
+        parser.error("fewer than two records show nothing")
     return options
 
 
@@ -209,7 +209,7 @@ def report(
     *,
     in_event: bool,
 ) -> Report:
-    """Return what is to be written."""
+    """Return the results and their description, to be written."""
     repetitions = max(len(runs) for runs in found.values())
     bars = Bars(
         "records of 1 kB",
@@ -218,7 +218,7 @@ def report(
     more = {
         "repetitions": f"{repetitions}, contenders in turn; figures are median (least-most)",
         "records": f"{_BYTES:,} B each, one JSON value a line",
-        "outputs": "in the event where it tells of one" if in_event else "read from S3, every one",
+        "outputs": "in the event where it carries one" if in_event else "read from S3, every one",
         "ledger of ours": "full durability, on a disk that syncs an append of 4 kB "
         f"{Spread.of(syncs)} times a second",
     }

@@ -59,7 +59,7 @@ BEGINS = {
     FROM_FILE: "file",
     **dict.fromkeys(OURS, "records"),
 }
-"""What is there when the clock starts: parsed values, checked lines in records, or a file."""
+"""The input when the clock starts: parsed values, checked lines in records, or a file."""
 
 Payloads = list[tuple[int, int]]
 """Records and bytes of each payload."""
@@ -71,16 +71,16 @@ def lines(mean: int, count: int, seed: int) -> Iterator[bytes]:
     Words follow Zipf's law over 20,000 of them, a tenth of the bytes are numbers that have nothing
     in common, and sizes spread by a third around the mean.
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     letters = "etaoinshrdlcumwfgypbvk"
-    words = ["".join(dice.choices(letters, k=dice.randint(2, 10))) for _ in range(20_000)]
+    words = ["".join(rng.choices(letters, k=rng.randint(2, 10))) for _ in range(20_000)]
     weights = [1 / (rank + 3) for rank in range(len(words))]
-    text = " ".join(dice.choices(words, weights, k=1_000_000))
+    text = " ".join(rng.choices(words, weights, k=1_000_000))
     for number in range(count):
-        size = round(mean * dice.uniform(2 / 3, 4 / 3))
-        features = ",".join(f"{dice.gauss(0, 1):.4f}" for _ in range(size // 70))
-        head = f'{{"id":"r{number:07}","label":{dice.randrange(9)},"features":[{features}],"text":"'
-        start = dice.randrange(len(text) - size)
+        size = round(mean * rng.uniform(2 / 3, 4 / 3))
+        features = ",".join(f"{rng.gauss(0, 1):.4f}" for _ in range(size // 70))
+        head = f'{{"id":"r{number:07}","label":{rng.randrange(9)},"features":[{features}],"text":"'
+        start = rng.randrange(len(text) - size)
         yield f'{head}{text[start : start + max(size - len(head) - 2, 1)]}"}}'.encode()
 
 
@@ -93,7 +93,10 @@ def pack_file(path: Path) -> Payloads:
     """Read records from a file and pack them, as a run does."""
     with path.open("rb") as file:
         reader = StreamReader(
-            str(path), file.fileno(), SourceSettings(path=[str(path)], key="id"), START
+            name=str(path),
+            file=file.fileno(),
+            settings=SourceSettings(path=[str(path)], key="id"),
+            mark=START,
         )
         return _pack(OURS[SPLICED], _read(reader))
 
@@ -112,11 +115,11 @@ def _pack(given: Mapping[str, Any], batches: Iterator[Sequence[Record]]) -> Payl
     payloads: Payloads = []
     for batch in batches:
         # As in a run, a payload is handed on and not kept.
-        payloads += _told(packer.add(batch, 0.0))
-    return payloads + _told(packer.flush())
+        payloads += _payloads_of(packer.add(batch, 0.0))
+    return payloads + _payloads_of(packer.flush())
 
 
-def _told(packed: Sequence[Any]) -> Payloads:
+def _payloads_of(packed: Sequence[Any]) -> Payloads:
     assert not any(isinstance(one, RefusedRecord) for one in packed), "every record fits"
     return [(len(one.records), len(one.payload)) for one in packed]
 
@@ -260,7 +263,7 @@ def measure_all(
 def report(
     found: Mapping[str, Mapping[str, list[dict[str, Any]]]], facts: Mapping[str, str], seed: int
 ) -> Report:
-    """Return what is to be written."""
+    """Return the results and their description, to be written."""
     bars = [
         Bars(
             size,

@@ -30,7 +30,7 @@ _PACKAGES = ("aioboto3", "aiobotocore", "botocore", "boto3", "aiohttp", "httptoo
 
 @dataclass(slots=True, frozen=True)
 class Stub:
-    """Where a running stub is: URLs, and the file of the CA to trust."""
+    """Addresses of a running stub: URLs, and the file of the CA to trust."""
 
     http: str
     https: str
@@ -87,7 +87,7 @@ def stub(*arguments: str) -> Iterator[Stub]:
 
 @dataclass(slots=True, frozen=True)
 class Usage:
-    """What a whole process took: seconds of wall and CPU, peak bytes."""
+    """The resources that a whole process took: seconds of wall and CPU, peak bytes."""
 
     wall: float
     cpu: float

@@ -47,12 +47,12 @@ class Reason(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """What happened, as the documents say it."""
+        """The event behind the reason, as the documents describe it."""
         return _FACTS[self].meaning
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """The remedy."""
         return _FACTS[self].remedy
 
     @property
@@ -144,7 +144,7 @@ _FACTS = {
     ),
     Reason.CALL_UNKNOWN: _Facts(
         "rejected",
-        "its calls had no answer `retry.attempts` times while others succeeded",
+        "its calls had no response `retry.attempts` times while others succeeded",
         "replay the record, or raise `retry.attempts`",
     ),
     Reason.MODEL_ERROR: _Facts(

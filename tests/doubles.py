@@ -228,7 +228,7 @@ class FakeQueue:
     Attributes:
         visibility: Seconds for which a received message is hidden.
         url: Its URL.
-        queue: The messages.
+        messages: The messages.
         wrong: By call: the errors of the next calls, or of entries of them; None succeeds.
         calls: Each call and how many entries it carried.
         extra_attributes: Attributes besides the counts; None: they may not be read.
@@ -237,7 +237,7 @@ class FakeQueue:
 
     visibility: int = 30
     url: str = "https://sqs.eu-west-1.amazonaws.com/1/queue"
-    queue: MessageQueue = field(default_factory=MessageQueue)
+    messages: MessageQueue = field(default_factory=MessageQueue)
     wrong: dict[str, list[CallError | dict[int, CallError] | None]] = field(default_factory=dict)
     calls: list[tuple[str, int]] = field(default_factory=list)
     extra_attributes: dict[str, str] | None = field(default_factory=dict)
@@ -245,12 +245,12 @@ class FakeQueue:
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
-        self.queue.visibility = self.visibility
+        self.messages.visibility = self.visibility
 
     def add(self, *bodies: str) -> None:
         """Put messages into it, as their sender does; their ids are made of their bodies."""
         for body in bodies:
-            self.queue.send(body, message_id=f"id-{body}"[:50], now=now())
+            self.messages.send(body, message_id=f"id-{body}"[:50], now=now())
         self._wake()
 
     def _wake(self) -> None:
@@ -280,8 +280,8 @@ class FakeQueue:
         deadline = now() + (limits.SQS_LONG_POLL_SECONDS if wait is None else wait)
         self.polls += 1
         try:
-            while not (taken := self.queue.receive(10, now=now())) and now() < deadline:
-                wake = self.queue.next_wake()
+            while not (taken := self.messages.receive(10, now=now())) and now() < deadline:
+                wake = self.messages.next_wake()
                 until = deadline if wake is None else min(deadline, wake)
                 with anyio.move_on_after(until - now()):
                     await self._changed.wait()
@@ -305,7 +305,7 @@ class FakeQueue:
         for index, receipt in enumerate(receipts):
             if index not in failed:
                 try:
-                    self.queue.delete(receipt)
+                    self.messages.delete(receipt)
                 except ValueError:
                     failed[index] = Rejected("no receipt", code="ReceiptHandleIsInvalid")
         return failed
@@ -318,7 +318,7 @@ class FakeQueue:
             if index in failed:
                 continue
             try:
-                if not self.queue.change_visibility(receipt, seconds, now=now()):
+                if not self.messages.change_visibility(receipt, seconds, now=now()):
                     failed[index] = STALE
             except ValueError:
                 failed[index] = Rejected("no receipt", code="ReceiptHandleIsInvalid")
@@ -329,11 +329,11 @@ class FakeQueue:
         await self._called("attributes", 0)
         if self.extra_attributes is None:
             return None
-        visible, hidden, delayed = self.queue.counts(now())
+        visible, hidden, delayed = self.messages.counts(now())
         return {
             "VisibilityTimeout": str(self.visibility),
             "MaximumMessageSize": str(limits.SQS_BATCH_BYTES),
-            "MessageRetentionPeriod": str(int(self.queue.retention)),
+            "MessageRetentionPeriod": str(int(self.messages.retention)),
             "ApproximateNumberOfMessages": str(visible),
             "ApproximateNumberOfMessagesNotVisible": str(hidden),
             "ApproximateNumberOfMessagesDelayed": str(delayed),

@@ -17,7 +17,10 @@ HELD_ELSEWHERE = {
     "aws.sdk.upload": ("contracts/test_aws_objects.py", "both transports keep one contract"),
     "config.faults": ("emulator/faults/test_decisions.py", "settings of the fault plan"),
     "connectors.sink": ("contracts/test_sink.py", "a Protocol: its contract suite"),
-    "emulator.clock": ("emulator/sagemaker/test_events.py", "times of events are written with it"),
+    "emulator.clock": (
+        "emulator/sagemaker/test_completion_events.py",
+        "times of events are written with it",
+    ),
     "emulator.gateway.call": ("emulator/s3/test_call.py", "a type; each service reads its own"),
     "emulator.gateway.service": ("emulator/gateway/test_router.py", "a Protocol"),
     "emulator.http.date": ("emulator/test_signed_requests.py", "every response has one"),

@@ -108,7 +108,7 @@ async def measure(
 async def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.callers", description=__doc__)
     parser.add_argument("contender", choices=CONTENDERS)
-    parser.add_argument("--stub", required=True, help="where the stub tells its counts")
+    parser.add_argument("--stub", required=True, help="URL of the stub's counts")
     parser.add_argument("--bytes", type=int, required=True)
     parser.add_argument("--in-flight", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)

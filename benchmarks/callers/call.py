@@ -1,4 +1,4 @@
-"""What every contender is asked to do."""
+"""The call that every contender makes."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterator

@@ -1,4 +1,4 @@
-"""Who takes part, and the module that is it; only the one that runs is imported."""
+"""The contenders and their modules; only the one that runs is imported."""
 
 CONTENDERS = {
     "boto3-threads": "boto3_threads",

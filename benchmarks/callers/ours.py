@@ -15,10 +15,10 @@ from dispatcher.config.settings import AwsSettings
 async def open_client(payload: bytes, concurrency: int) -> AsyncIterator[InvokeLater]:
     """Open the transport."""
     access = Access(
-        os.environ["AWS_ENDPOINT_URL"],
-        os.environ["AWS_REGION"],
-        os.environ["AWS_ACCESS_KEY_ID"],
-        os.environ["AWS_SECRET_ACCESS_KEY"],
+        endpoint_url=os.environ["AWS_ENDPOINT_URL"],
+        region=os.environ["AWS_REGION"],
+        access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
+        secret_access_key=os.environ["AWS_SECRET_ACCESS_KEY"],
     )
     settings = AwsSettings(transport="direct")
     async with open_transport(settings, connections=concurrency, access=access) as transport:

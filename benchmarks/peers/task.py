@@ -1,4 +1,4 @@
-"""What every peer is given, and what it has to write: one result line a record."""
+"""The task of every peer: its arguments, and one result line a record."""
 
 import argparse
 import base64

@@ -1,7 +1,7 @@
-"""What the stub knows: objects, messages, and how much of everything it has served.
+"""State of the stub: objects, messages, and counts of everything it has served.
 
 An accepted invocation is an output object and an event at the next tick. Objects are kept as a
-number of lines, events as a tuple until somebody receives them, so a request costs a few hundred
+number of lines, events as a tuple until they are received, so a request costs a few hundred
 bytes of bookkeeping until ``reset``. Some can be held: they have no outcome until ``release``.
 """
 
@@ -39,7 +39,7 @@ _MESSAGE = (
 
 
 class Event(NamedTuple):
-    """What is told of a finished invocation when its message is received."""
+    """The facts of a finished invocation, for the message about it."""
 
     inference: bytes
     endpoint: bytes
@@ -51,7 +51,7 @@ class Event(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Poll:
-    """A receive that waits for messages; ``answer`` is None once nobody listens any more."""
+    """A receive that waits for messages; ``answer`` is None once its connection is gone."""
 
     most: int
     answer: Callable[[bytes], None] | None

@@ -262,7 +262,7 @@ def not_sent(error: Exception, action: str) -> Transient | Denied:
 
 def no_response(error: Exception, action: str, *, repeatable: bool) -> CallError:
     """Return our error for a request that may have been sent and got no response."""
-    message = f"no answer while {action}: {error}"
+    message = f"no response while {action}: {error}"
     if repeatable:
         return Transient(message, code="NoAnswer")
     return OutcomeUnknown(message, code="NoAnswer")

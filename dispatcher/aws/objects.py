@@ -82,8 +82,8 @@ class Objects:
     """The objects of all buckets.
 
     Raises what ``BucketClient`` does. Without ``s3:ListBucket`` a missing object answers 403, as
-    does any object without ``s3:GetObject``. A HEAD of an object that was read before tells the two
-    apart: where that one can still be read, this one is missing.
+    does any object without ``s3:GetObject``. A HEAD of an object that was read before separates
+    the two cases: where that one can still be read, this one is missing.
 
     Args:
         connect: Returns the client of a bucket.

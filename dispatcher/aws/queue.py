@@ -145,7 +145,7 @@ def _parse(parse: Callable[[], _T], action: str) -> _T:
     try:
         return parse()
     except MALFORMED_RESPONSE_ERRORS as error:
-        raise Transient(f"no answer while {action}: {error!r}", code="NoAnswer") from error
+        raise Transient(f"no response while {action}: {error!r}", code="NoAnswer") from error
 
 
 def _text(value: object) -> str:

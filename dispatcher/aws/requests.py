@@ -8,7 +8,7 @@ from dispatcher import limits
 from dispatcher.errors import Rejected
 
 
-@dataclass(slots=True)  # frozen, making one would cost 3 us of a call's 30
+@dataclass(slots=True, kw_only=True)  # frozen, making one would cost 3 us of a call's 30
 class InvokeRequest:
     """Request of InvokeEndpointAsync. Exactly one of ``body`` and ``input_location`` is given.
 

@@ -24,7 +24,7 @@ _EXTRAS = Path(__file__).parent / "extras"
 _RUNTIME = "sagemaker-runtime"
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class Access:
     """Endpoint and keys that override the environment, as for the embedded emulator."""
 
@@ -34,7 +34,7 @@ class Access:
     secret_access_key: str
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class Clients:
     """The aioboto3 clients of the called services, with their credentials and authorities.
 
@@ -71,9 +71,9 @@ async def open_clients(
         inner = session._session  # noqa: SLF001 - aioboto3 has no way to ask
         runtime, s3, sqs = opened
         yield Clients(
-            runtime,
-            s3,
-            sqs,
+            runtime=runtime,
+            s3=s3,
+            sqs=sqs,
             credentials=await session.get_credentials(),
             ca_bundle=(
                 inner.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")

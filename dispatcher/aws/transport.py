@@ -37,7 +37,7 @@ class Runtime(Protocol):
         """
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class Transport:
     """The calls of a run.
 
@@ -76,7 +76,11 @@ async def open_transport(
             async with open_direct(clients, settings, connections) as direct:
                 if direct is not None:
                     yield Transport(
-                        "direct", clients, direct.runtime, Objects(direct.bucket), direct.queue
+                        name="direct",
+                        clients=clients,
+                        runtime=direct.runtime,
+                        objects=Objects(direct.bucket),
+                        queue=direct.queue,
                     )
                     return
             _log.warning(
@@ -89,9 +93,9 @@ async def open_transport(
             return SdkBucket(clients.s3, name, total)
 
         yield Transport(
-            "aioboto3",
-            clients,
-            SdkRuntime(clients.runtime, total),
-            Objects(bucket),
-            lambda url: Queue(url, SdkSqs(clients.sqs, total)),
+            name="aioboto3",
+            clients=clients,
+            runtime=SdkRuntime(clients.runtime, total),
+            objects=Objects(bucket),
+            queue=lambda url: Queue(url, SdkSqs(clients.sqs, total)),
         )

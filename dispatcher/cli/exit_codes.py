@@ -21,7 +21,7 @@ STOPPED = 3
 
 @dataclass(slots=True)
 class CommandContext:
-    """What the report of an error says about the command that failed.
+    """The facts of a failed command that the report of its error shows.
 
     Attributes:
         state_folder: Where the run keeps its state; None before a configuration is read.

@@ -11,8 +11,8 @@ from dispatcher.cli.options import config_argument, set_option
 from dispatcher.cli.terminal import write_data, write_message
 from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
-from dispatcher.ledger.check.read import read_holdings
-from dispatcher.ledger.check.snapshot import LedgerSnapshot
+from dispatcher.ledger.check.ledger_snapshot import LedgerSnapshot
+from dispatcher.ledger.check.read import read_snapshot
 from dispatcher.ledger.check.verify import Defect, verify
 from dispatcher.ledger.store import schema
 
@@ -40,7 +40,7 @@ def check(config_path: Path, overrides: tuple[str, ...], as_json: bool) -> int:
     Exit codes: 0 sound; 3 damaged, or in use by a run.
     """
     config = load_config(config_path, overrides)
-    snapshot = read_holdings(Path(config.ledger.path))
+    snapshot = read_snapshot(Path(config.ledger.path))
     findings = verify(
         snapshot,
         results=config.sink.path if config.sink.type == "jsonl" else None,

@@ -172,7 +172,7 @@ async def read_input(
         ledger = Path(folder) / "ledger.db"
         source = open_file_source(config.source, config.packing, ledger)
         manifest = ledger.with_name(f"{ledger.name}.files")
-        reader = _InputReader(source, manifest, planner, sample)
+        reader = _InputReader(source=source, manifest=manifest, planner=planner, sample=sample)
         try:
             await source.open({}, {})
             async with anyio.create_task_group() as group:
@@ -193,7 +193,7 @@ class _InputReader:
     """
 
     def __init__(
-        self, source: Source, manifest: Path, planner: Planner, sample: int | None
+        self, *, source: Source, manifest: Path, planner: Planner, sample: int | None
     ) -> None:
         self.signal: int | None = None
         self._source = source

@@ -20,7 +20,7 @@ _DELETED = {
     "never": "never deleted",
     "by_lifecycle": "deleted by a lifecycle rule",
 }
-"""What happens to staged objects, by ``staging.delete``."""
+"""The fate of staged objects, by ``staging.delete``."""
 
 
 def check_source(config: Config) -> tuple[list[Finding], list[InputStream]]:

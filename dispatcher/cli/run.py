@@ -21,7 +21,7 @@ from dispatcher.cli.runtime_tuning import fill_standard_streams, tune
 from dispatcher.cli.terminal import write_message
 from dispatcher.config.load import load_config
 from dispatcher.config.settings import Config
-from dispatcher.errors import RunStopped
+from dispatcher.errors import ConfigError, RunStopped
 from dispatcher.observe.balance import balance_of
 from dispatcher.observe.http import serve
 from dispatcher.observe.meter import Meter
@@ -64,7 +64,10 @@ def command(
     meter = Meter()
     started = time.monotonic()
     fill_standard_streams()
-    failpoints.arm_from_environment()
+    try:
+        failpoints.arm_from_environment()
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     tune()
     try:
         result = anyio.run(

@@ -9,7 +9,7 @@
 import base64
 import binascii
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote_plus
@@ -39,6 +39,7 @@ class Completion:
     kind: Kind
     invocation: str | None
     location: Location | None
+    _: KW_ONLY
     body: bytes | None = None
     content_type: str | None = None
     reason: str = ""
@@ -102,10 +103,10 @@ def _inference(kind: Kind, event: dict[str, Any]) -> Completion:
         kind,
         invocation,
         location,
-        _content(response_body),
-        _text(parameters.get("contentType")),
-        str(event.get("failureReason") or ""),
-        _service_seconds(event),
+        body=_content(response_body),
+        content_type=_text(parameters.get("contentType")),
+        reason=str(event.get("failureReason") or ""),
+        service_seconds=_service_seconds(event),
     )
 
 

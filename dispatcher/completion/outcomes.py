@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 from dispatcher.completion.event import Completion
 from dispatcher.config.connectors import SinkSettings
@@ -37,6 +37,7 @@ class OutputObject:
 
     body: bytes | None
     content_type: str | None
+    _: KW_ONLY
     reason: Reason | None = None
     message: str = ""
     location: str | None = None

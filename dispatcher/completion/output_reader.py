@@ -69,7 +69,7 @@ class OutputReader:
             if completion.kind == "failed":
                 return OutputObject(None, None)
             message = "the event names no output object"
-            return OutputObject(None, None, Reason.OUTPUT_MISSING, message)
+            return OutputObject(None, None, reason=Reason.OUTPUT_MISSING, message=message)
         try:
             return await self._get(location, reservation, input_bytes)
         except (NotThere, Denied) as error:
@@ -77,9 +77,11 @@ class OutputReader:
                 return OutputObject(None, None)  # the event's own reason has to do
             if isinstance(error, Denied):
                 raise
-            return OutputObject(None, None, Reason.OUTPUT_MISSING, f"{error}: {location}")
+            return OutputObject(
+                None, None, reason=Reason.OUTPUT_MISSING, message=f"{error}: {location}"
+            )
         except Rejected as error:
-            return OutputObject(None, None, Reason.OUTPUT_UNREADABLE, str(error))
+            return OutputObject(None, None, reason=Reason.OUTPUT_UNREADABLE, message=str(error))
 
     async def _get(
         self, location: Location, reservation: Reservation, input_bytes: int
@@ -92,7 +94,9 @@ class OutputReader:
                             f"{location} has {incoming.size:,} bytes, more than "
                             f"completion.max_output ({self.max_output:,})"
                         )
-                        return OutputObject(None, None, Reason.OUTPUT_TOO_LARGE, message)
+                        return OutputObject(
+                            None, None, reason=Reason.OUTPUT_TOO_LARGE, message=message
+                        )
                     await reservation.acquire(incoming.size + input_bytes)
                     body, content_type = await incoming.read(), incoming.content_type
                     self.outage.succeeded()

@@ -116,7 +116,7 @@ class CompletionSettings(Section):
         description="While events arrive: how long an invocation waits for one before S3 is asked.",
     )
     sweep_budget: int = Field(
-        50, ge=1, le=5_000, description="Most requests to S3 a second that look for completions."
+        50, ge=1, le=5_000, description="Most requests to S3 a second that probe for completions."
     )
     slack: Duration = Field(
         60.0, ge=0, description="Added to ttl + timeout before an invocation counts as expired."

@@ -21,7 +21,7 @@ class Sink(Protocol):
 
     @property
     def mark(self) -> SinkMark | None:
-        """How far it is written; None for a sink that cannot be cut back."""
+        """The position up to which it is written; None for a sink that cannot be cut back."""
         ...
 
     async def write(self, outcomes: Sequence[Outcome]) -> None:

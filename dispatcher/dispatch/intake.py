@@ -226,9 +226,9 @@ class Intake:
             (record_ref.position.stream, record_ref.position.start)
             for record_ref in entry.record_refs
         ]
-        kept = spooled_before([contents[place] for place in places], entry.planned.size)
+        spooled = spooled_before([contents[place] for place in places], entry.planned.size)
         try:
-            crc = await anyio.to_thread.run_sync(crc32_of, kept)  # a large one takes a second
+            crc = await anyio.to_thread.run_sync(crc32_of, spooled)  # a large one takes a second
         except ChangedError:
             crc = None
         if crc != entry.crc:
@@ -236,7 +236,7 @@ class Intake:
         if self.ledger.find(number) is None:
             return
         with anyio.CancelScope(shield=True):
-            await self.ledger.restore(number, kept)
+            await self.ledger.restore(number, spooled)
         self.resend(entry.planned)
 
     def _check_nothing_lost(self) -> None:

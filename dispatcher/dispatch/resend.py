@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
@@ -31,6 +31,7 @@ class ResendQueue:
 
     ledger: Ledger
     now: Callable[[], float]
+    _: KW_ONLY
     _due: list[tuple[float, int, Planned]] = field(default_factory=list)
     _lost: set[int] = field(default_factory=set)
     _changed: anyio.Event = field(default_factory=anyio.Event)

@@ -34,10 +34,10 @@ from dispatcher.emulator.s3.folder_store import FolderObjects
 from dispatcher.emulator.s3.service import S3
 from dispatcher.emulator.s3.store import MemoryObjects, ObjectBytes, ObjectStore
 from dispatcher.emulator.sagemaker.accepted_log import AcceptedLog
+from dispatcher.emulator.sagemaker.completion_events import TEST_NOTIFICATION
 from dispatcher.emulator.sagemaker.delivery import OutputDelivery
 from dispatcher.emulator.sagemaker.describe import error_topic, success_topic
 from dispatcher.emulator.sagemaker.endpoint import Endpoint
-from dispatcher.emulator.sagemaker.events import TEST_NOTIFICATION
 from dispatcher.emulator.sagemaker.service import SageMaker
 from dispatcher.emulator.sns.service import Sns
 from dispatcher.emulator.sns.topics import Topics
@@ -144,7 +144,7 @@ class Emulator:
             exits.callback(accepted.close)
 
         queues = self._queues = Queues(self.region, self._clock, self.faults)
-        topics = Topics(self.region, queues, self._clock)
+        topics = Topics(region=self.region, queues=queues, clock=self._clock)
         delivery = OutputDelivery(
             region=self.region,
             bucket=self.output_bucket,

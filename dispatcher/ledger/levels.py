@@ -8,7 +8,7 @@ from dispatcher.ledger.payloads.spool import Spool
 from dispatcher.ledger.table import InvocationTable
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class LedgerStatistics:
     """Levels of a ledger at one moment.
 

@@ -11,7 +11,7 @@ from dispatcher.ledger.store.sqlite import SqliteStore
 from dispatcher.records.record import Position
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class LedgerMessageLog:
     """The messages of one queue; a ``dispatcher.records.source.MessageLog``.
 
@@ -44,7 +44,14 @@ class LedgerMessageLog:
         outstanding = {at.message: at for at in positions if at.stream == stream and at.message}
         settled = store.settled_messages.get(stream, {})
         next_number = replay.heads.get(stream, 0)
-        return cls(next_number, outstanding, settled, stream, group_commit, is_idle)
+        return cls(
+            next_number=next_number,
+            outstanding=outstanding,
+            settled=settled,
+            _stream=stream,
+            _group_commit=group_commit,
+            _is_idle=is_idle,
+        )
 
     def is_idle(self) -> bool:
         """Return whether every invocation is settled or left to the next process."""

@@ -49,7 +49,7 @@ class Meta:
 
 @dataclass(slots=True)
 class Outcome:
-    """A record with its own output or error.
+    """A record with its own output or error; made for every record, so its fields are positional.
 
     Attributes:
         position: The record's identity in this run.

@@ -31,7 +31,7 @@ _NEW = Seen.NEW, None
 _BEHIND = Seen.BEHIND, None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ReplayFilter:
     """Looks up positions that were read before this process began, and forgets each after it.
 
@@ -75,7 +75,7 @@ class ReplayFilter:
             for at in (record_ref.position for record_ref in entry.record_refs)
             if at.start >= frontiers[at.stream].offset
         }
-        return cls(heads, frontiers, settled, outstanding)
+        return cls(heads=heads, frontiers=frontiers, _settled=settled, _outstanding=outstanding)
 
     def look_up(self, position: Position) -> tuple[Seen, Entry | None]:
         """Return the knowledge of a record, and its invocation if that is outstanding.

@@ -4,7 +4,7 @@ Pure: the time is an argument, nothing is printed here.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from dispatcher.observe.events import Phase
 from dispatcher.observe.meter import Meter
@@ -24,6 +24,7 @@ class Pace:
     """
 
     started: float
+    _: KW_ONLY
     _at: float = field(init=False)
     _settled: int | None = None
     _sum: float = 0.0
@@ -47,7 +48,7 @@ class Pace:
         return self._sum / self._weight if self._weight else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The numbers of a run at one moment.
 

@@ -17,7 +17,7 @@ from dispatcher.observe.meter import Meter
 _PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
     """The end of a run, which the summary shows beside the meter.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from dispatcher.config.packing import TEMPLATE_MARK, PackingSettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """The bytes before, between and after the records of a payload.
 

@@ -25,7 +25,7 @@ CLASSIC_PART_BYTES = 8_388_608
 """boto3's ``upload_file`` sends from this size on in parts of this size."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
     """US dollars per million.
 
@@ -53,7 +53,7 @@ def with_prices(given: Mapping[str, float]) -> Prices:
     return dataclasses.replace(Prices(), **given)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
     """Assumptions about the price of an invocation that input and packing do not show.
 
@@ -70,7 +70,7 @@ class Assumptions:
     kms: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Usage:
     """Usage of each price item; fractions where several messages share a call.
 

@@ -32,7 +32,7 @@ _MIN_BYTES_SAVED = 0.2
 """Share of the bytes that a change must save to be reported."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """One way to pack, tried on the first part of the input.
 
@@ -77,7 +77,7 @@ class Advice:
         return 1 - self.trial.tally.bytes.total() / self.now.tally.bytes.total()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """The totals of the whole input; exact where the plan is complete.
 
@@ -94,7 +94,7 @@ class Estimate:
     classic_dollars: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
     """The result of a dry run.
 
@@ -253,21 +253,26 @@ class Planner:
         for packer in self._trials or ():
             packer.finish(ended=extent.complete and self._tried_records == self._sizes.count)
             dollars = total(packer.tally.usage_made(self._assumed), self._prices)
-            trial = Trial(packer.alternative, packer.tally, dollars, packer.tally.sizes.total)
+            trial = Trial(
+                alternative=packer.alternative,
+                tally=packer.tally,
+                used_dollars=dollars,
+                records=packer.tally.sizes.total,
+            )
             # A packing in which no record can be sent is no alternative.
             if trial.records or not tried:
                 tried.append(trial)
         return DryRun(
-            self._config,
-            self._assumed,
-            self._prices,
-            self._sizes,
-            self._packer.tally,
-            self._unreadable,
-            self._classic,
-            tried,
-            self._tried_records,
-            extent,
+            config=self._config,
+            assumed=self._assumed,
+            prices=self._prices,
+            sizes=self._sizes,
+            tally=self._packer.tally,
+            unreadable=self._unreadable,
+            classic=self._classic,
+            trials=tried,
+            tried_records=self._tried_records,
+            extent=extent,
         )
 
     def _try_alternatives(self, records: list[Record | LargeRecord]) -> None:

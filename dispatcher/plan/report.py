@@ -194,7 +194,7 @@ def _cost(plan: DryRun) -> Iterator[Text]:
     usual += f"; given: {', '.join(sorted(given))}" if given else ""
     yield from _wrapped(usual, style="dim")
     if not plan.assumed.events:
-        yield Text("without completion.queue_url: looks into S3 are not counted", "dim")
+        yield Text("without completion.queue_url: probes of S3 are not counted", "dim")
 
 
 def _trials(plan: DryRun) -> Iterator[Text]:

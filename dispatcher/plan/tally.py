@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import pairwise
 
 from dispatcher import limits
@@ -149,6 +149,7 @@ class Tally:
     """
 
     named: bool
+    _: KW_ONLY
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     records: Counter[tuple[str, str]] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)

@@ -20,6 +20,7 @@ class Position:
     Positions of one stream are half-open spans that adjoin each other: ``start`` is the ``end`` of
     the record before it (input that holds no record, such as blank lines, belongs to the record
     after it). So what is settled can be merged into ranges, and the first gap is where to resume.
+    Made for every record, for which positional arguments are the quickest.
 
     Attributes:
         stream: What is read in order: a file's path, a shard, a partition.

@@ -1,4 +1,7 @@
-"""Exponential backoff with jitter: the one formula for every wait before a repetition. Pure."""
+"""Exponential backoff with jitter: the one formula for waits that grow with each failure. Pure.
+
+Reads of outputs and deletions of staged objects are repeated after a few short fixed waits instead.
+"""
 
 _MAX_DOUBLINGS = 60
 """2.0 ** 60 is still far below what a float can hold."""

@@ -21,7 +21,7 @@ from dispatcher.config.settings import AwsSettings
 
 @dataclass
 class Request:
-    """What came over the wire; header names in lower case."""
+    """A request as it came over the wire; header names in lower case."""
 
     method: str
     target: str
@@ -30,10 +30,10 @@ class Request:
 
 
 Scripted = bytes | Literal["close", "reset", "silence"]
-Answer = Scripted | Callable[[Request], Scripted]
+ScriptedResponse = Scripted | Callable[[Request], Scripted]
 
 
-def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
+def response(status: str, body: bytes = b"", **headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -41,21 +41,21 @@ def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
 
 @dataclass
 class WireServer:
-    """Reads whole requests and answers the next of ``answers``, or the last one again.
+    """Reads whole requests and responds with the next of ``responses``, or the last one again.
 
-    ``close`` ends the connection without an answer, ``reset`` tears it down, ``silence`` keeps it
-    open and says nothing. An answer that promises more bytes than it has is cut off after them. A
-    function is asked for the answer to each request.
+    ``close`` ends the connection without a response, ``reset`` tears it down, ``silence`` keeps it
+    open and says nothing. A response that promises more bytes than it has is cut off after them. A
+    function is asked for the response to each request.
     """
 
     url: str = ""
-    answers: list[Answer] = field(default_factory=list)
+    responses: list[ScriptedResponse] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     @staticmethod
-    def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
-        return answer(status, body, **headers)
+    def response(status: str, body: bytes = b"", **headers: str) -> bytes:
+        return response(status, body, **headers)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -78,7 +78,7 @@ class WireServer:
         else:
             body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.requests.append(Request(method, target, headers, body))
-        reply = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        reply = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
         if callable(reply):
             reply = reply(self.requests[-1])
         if reply == "silence":
@@ -93,10 +93,10 @@ class WireServer:
             return False
         writer.write(reply)
         await writer.drain()
-        answer_head, _, answer_body = reply.partition(b"\r\n\r\n")
-        promised = f"Content-Length: {len(answer_body)}\r\n".encode()
+        sent_head, _, sent_body = reply.partition(b"\r\n\r\n")
+        promised = f"Content-Length: {len(sent_body)}\r\n".encode()
         has_no_body = method == "HEAD" or reply.startswith(b"HTTP/1.1 204 ")
-        return has_no_body or promised in answer_head + b"\r\n"
+        return has_no_body or promised in sent_head + b"\r\n"
 
 
 async def _dechunked(reader: asyncio.StreamReader) -> bytes:
@@ -155,7 +155,7 @@ async def wire(monkeypatch: pytest.MonkeyPatch, credentials: None) -> AsyncItera
 async def tls_wire(
     monkeypatch: pytest.MonkeyPatch, credentials: None, tmp_path: Path
 ) -> AsyncIterator[WireServer]:
-    """Answer over TLS, with a certificate of an authority that AWS_CA_BUNDLE names."""
+    """ScriptedResponse over TLS, with a certificate of an authority that AWS_CA_BUNDLE names."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)

@@ -28,7 +28,7 @@ Cut = Callable[[bytes], Sequence[bytes]]
 
 @dataclass(frozen=True)
 class Mode:
-    """What the request was."""
+    """The request that a response belongs to."""
 
     is_head: bool = False
     max_body_bytes: int = 1000
@@ -37,7 +37,7 @@ class Mode:
 
 @dataclass(frozen=True)
 class Valid:
-    """An answer, and what it says."""
+    """A response, and the values in it."""
 
     data: bytes
     status: int
@@ -96,14 +96,14 @@ def _check_complete(reader: ResponseReader, mode: Mode) -> None:
 
 
 class _Plug(io.BytesIO):
-    """What http.client takes for a socket."""
+    """A stand-in for the socket that http.client reads."""
 
     def makefile(self, *_arguments: object) -> io.BytesIO:
         return self
 
 
 def _compare(reader: ResponseReader, data: bytes, mode: Mode) -> None:
-    """Compare with the standard library's reader, where that takes the answer too."""
+    """Compare with the standard library's reader, where that takes the response too."""
     other = http.client.HTTPResponse(
         _Plug(data),  # type: ignore[arg-type] # all that it asks of a socket
         method="HEAD" if mode.is_head else "GET",
@@ -114,7 +114,7 @@ def _compare(reader: ResponseReader, data: bytes, mode: Mode) -> None:
     except (http.client.HTTPException, ValueError, OverflowError):
         return
     if other.status < 200 or other.headers.get("transfer-encoding", "chunked").lower() != "chunked":
-        return  # it takes 103 for the answer, and knows no list of codings
+        return  # it takes 103 for the response, and knows no list of codings
     if other.status in (204, 304) and "transfer-encoding" in other.headers:
         return  # it reads a body where there is none (RFC 9112, 6.3)
     assert other.status == reader.status, "http.client reads another status"
@@ -146,7 +146,7 @@ _BITS = (
 
 
 def valid(rng: random.Random) -> Valid:
-    """Return an answer that any client has to take."""
+    """Return a response that any client has to take."""
     body = rng.randbytes(rng.choice((0, 1, 5, 40)))
     is_head = rng.random() < 0.15
     status = rng.choice((200, 200, 202, 204, 206, 304, 400, 404, 500, 503))
@@ -187,7 +187,7 @@ def _chunked(body: bytes, rng: random.Random) -> bytes:
 
 
 def example(rng: random.Random, mutations: int) -> bytes:
-    """Return answers with some things wrong with them."""
+    """Return responses with some things wrong with them."""
     data = b"".join(valid(rng).data for _ in range(rng.choice((1, 1, 1, 2))))
     for _ in range(mutations):
         at = rng.randrange(len(data) + 1)

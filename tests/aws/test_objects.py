@@ -12,7 +12,7 @@ from dispatcher.config.settings import AwsSettings
 from dispatcher.errors import Denied, NotThere, Rejected, Throttled, Transient
 
 if TYPE_CHECKING:
-    from tests.aws.conftest import Answer, Connect, WireServer
+    from tests.aws.conftest import Connect, ScriptedResponse, WireServer
 
 AT = Location("bucket", "a/b c+d.out")
 TARGET = "/bucket/a/b%20c%2Bd.out"
@@ -25,7 +25,7 @@ FRAMING = (
 
 
 async def test_put(wire: WireServer, connect: Connect) -> None:
-    wire.answers = [wire.answer("200 OK")]
+    wire.responses = [wire.response("200 OK")]
     async with connect() as transport:
         await transport.objects.put(AT, b'{"x":1}', "application/json")
     (request,) = wire.requests
@@ -37,14 +37,14 @@ async def test_put(wire: WireServer, connect: Connect) -> None:
 
 async def test_an_object_that_does_not_say_its_length(wire: WireServer, connect: Connect) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    wire.answers = [head + b"3\r\nabc\r\n0\r\n\r\n"]
+    wire.responses = [head + b"3\r\nabc\r\n0\r\n\r\n"]
     async with connect() as transport, transport.objects.open(AT) as incoming:
         assert await incoming.read() == b"abc"
 
 
 async def test_put_over_tls(tls_wire: WireServer, connect: Connect) -> None:
     """The one call that is framed in two ways: aioboto3 sends the checksum behind the body."""
-    tls_wire.answers = [tls_wire.answer("200 OK")]
+    tls_wire.responses = [tls_wire.response("200 OK")]
     body = b'{"x":1}'
     async with connect() as transport:
         await transport.objects.put(AT, body, "application/json")
@@ -68,7 +68,7 @@ async def test_put_over_tls(tls_wire: WireServer, connect: Connect) -> None:
 
 
 async def test_read(wire: WireServer, connect: Connect) -> None:
-    wire.answers = [wire.answer("200 OK", b"x" * 100_000, Content_Type="text/csv")]
+    wire.responses = [wire.response("200 OK", b"x" * 100_000, Content_Type="text/csv")]
     async with connect() as transport, transport.objects.open(AT) as incoming:
         assert (incoming.size, incoming.content_type) == (100_000, "text/csv")
         assert await incoming.read() == b"x" * 100_000
@@ -85,9 +85,9 @@ async def test_read(wire: WireServer, connect: Connect) -> None:
     ids=["half", "closed", "reset"],
 )
 async def test_half_an_object_is_read_again(
-    wire: WireServer, connect: Connect, ending: Answer
+    wire: WireServer, connect: Connect, ending: ScriptedResponse
 ) -> None:
-    wire.answers = [ending]
+    wire.responses = [ending]
     async with connect(AwsSettings.model_construct(read_timeout=0.1)) as transport:
         with pytest.raises(Transient):
             async with transport.objects.open(AT) as incoming:
@@ -98,7 +98,7 @@ async def test_half_an_object_is_read_again(
 
 
 async def test_an_object_that_never_comes(wire: WireServer, connect: Connect) -> None:
-    wire.answers = ["silence"]
+    wire.responses = ["silence"]
     async with connect(AwsSettings.model_construct(read_timeout=0.1)) as transport:
         with pytest.raises(Transient) as raised:
             await transport.objects.get(AT)
@@ -109,7 +109,7 @@ async def test_an_object_that_never_comes(wire: WireServer, connect: Connect) ->
 async def test_an_object_that_is_not_what_was_stored_is_read_again(
     wire: WireServer, connect: Connect, stored: str
 ) -> None:
-    wire.answers = [wire.answer("200 OK", b'{"x":1}', x_amz_checksum_crc32=stored)]
+    wire.responses = [wire.response("200 OK", b'{"x":1}', x_amz_checksum_crc32=stored)]
     async with connect() as transport, transport.objects.open(AT) as incoming:
         if stored == "O+tZXA==":
             assert await incoming.read() == b'{"x":1}'
@@ -142,7 +142,7 @@ def refusal(code: str) -> bytes:
 async def test_refusals_of_s3(
     wire: WireServer, connect: Connect, status: str, code: str, error: type[Exception]
 ) -> None:
-    wire.answers = [wire.answer(status, refusal(code), Content_Type="application/xml")]
+    wire.responses = [wire.response(status, refusal(code), Content_Type="application/xml")]
     async with connect() as transport:
         with pytest.raises(error):
             async with transport.objects.open(AT):
@@ -159,10 +159,10 @@ async def test_refusals_of_s3(
 async def test_what_403_means_is_known_once_the_bucket_could_be_read(
     wire: WireServer, connect: Connect
 ) -> None:
-    refused = wire.answer("403 Forbidden", refusal("AccessDenied"))
-    wire.answers = [wire.answer("403 Forbidden"), refused, wire.answer("200 OK", b"x")]
-    wire.answers += [wire.answer("403 Forbidden"), wire.answer("200 OK")]
-    wire.answers += [refused, wire.answer("200 OK"), refused, wire.answer("403 Forbidden")]
+    refused = wire.response("403 Forbidden", refusal("AccessDenied"))
+    wire.responses = [wire.response("403 Forbidden"), refused, wire.response("200 OK", b"x")]
+    wire.responses += [wire.response("403 Forbidden"), wire.response("200 OK")]
+    wire.responses += [refused, wire.response("200 OK"), refused, wire.response("403 Forbidden")]
     async with connect() as transport:
         objects = transport.objects
         other = Location(AT.bucket, "other.out")
@@ -185,14 +185,14 @@ async def test_what_403_means_is_known_once_the_bucket_could_be_read(
     ("status", "there"), [("200 OK", True), ("404 Not Found", False), ("403 Forbidden", None)]
 )
 async def test_a_look(wire: WireServer, connect: Connect, status: str, there: bool | None) -> None:
-    wire.answers = [wire.answer(status)]
+    wire.responses = [wire.response(status)]
     async with connect() as transport:
         assert await transport.objects.exists(AT) is there
     assert (wire.requests[0].method, wire.requests[0].target) == ("HEAD", TARGET)
 
 
 async def test_a_look_that_fails_is_no_answer(wire: WireServer, connect: Connect) -> None:
-    wire.answers = [wire.answer("503 Service Unavailable")]
+    wire.responses = [wire.response("503 Service Unavailable")]
     async with connect() as transport:
         with pytest.raises(Transient):
             await transport.objects.exists(AT)
@@ -202,9 +202,9 @@ async def test_a_page(wire: WireServer, connect: Connect) -> None:
     listing = b"""<ListBucketResult><EncodingType>url</EncodingType>
 <Contents><Key>a/x+y%2B.out</Key></Contents><Contents><Key>a/z.out</Key></Contents>
 </ListBucketResult>"""
-    wire.answers = [
-        wire.answer("200 OK", listing),
-        wire.answer("200 OK", b"<ListBucketResult></ListBucketResult>"),
+    wire.responses = [
+        wire.response("200 OK", listing),
+        wire.response("200 OK", b"<ListBucketResult></ListBucketResult>"),
     ]
     async with connect() as transport:
         objects = transport.objects
@@ -216,7 +216,7 @@ async def test_a_page(wire: WireServer, connect: Connect) -> None:
 
 
 async def test_delete(wire: WireServer, connect: Connect) -> None:
-    wire.answers = [wire.answer("204 No Content").replace(b"Content-Length: 0\r\n", b"")]
+    wire.responses = [wire.response("204 No Content").replace(b"Content-Length: 0\r\n", b"")]
     async with connect(connections=1) as transport:
         await transport.objects.delete(AT)
         await transport.objects.delete(AT)
@@ -227,7 +227,7 @@ async def test_delete(wire: WireServer, connect: Connect) -> None:
 async def test_a_page_that_cannot_be_read_is_asked_for_again(
     wire: WireServer, connect: Connect, body: bytes
 ) -> None:
-    wire.answers = [wire.answer("200 OK", body)]
+    wire.responses = [wire.response("200 OK", body)]
     async with connect() as transport:
         with pytest.raises(Transient):
             await transport.objects.page(AT)

@@ -55,13 +55,13 @@ ODD_OF_A_BATCH = [
 ODD_ANYWHERE = [[1], 5, "x", True]
 
 
-def said(wire: WireServer, answer: object) -> None:
-    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    wire.answers = [wire.answer("200 OK", body, Content_Type="application/x-amz-json-1.0")]
+def said(wire: WireServer, result: object) -> None:
+    body = result if isinstance(result, bytes) else json.dumps(result).encode()
+    wire.responses = [wire.response("200 OK", body, Content_Type="application/x-amz-json-1.0")]
 
 
-async def assert_none(wire: WireServer, connect: Connect, answer: object, call: Call) -> None:
-    said(wire, answer)
+async def assert_none(wire: WireServer, connect: Connect, result: object, call: Call) -> None:
+    said(wire, result)
     async with connect() as transport:
         with pytest.raises(Transient) as raised:
             await call(transport.queue(f"{wire.url}/1/q"))
@@ -71,30 +71,30 @@ async def assert_none(wire: WireServer, connect: Connect, answer: object, call: 
     assert len(wire.requests) == 1
 
 
-@pytest.mark.parametrize("answer", [*ODD_RECEIVED, *ODD_ANYWHERE, b"\xff"], ids=str)
-async def test_messages_that_are_none(wire: WireServer, connect: Connect, answer: object) -> None:
-    await assert_none(wire, connect, answer, lambda queue: queue.receive())
+@pytest.mark.parametrize("result", [*ODD_RECEIVED, *ODD_ANYWHERE, b"\xff"], ids=str)
+async def test_messages_that_are_none(wire: WireServer, connect: Connect, result: object) -> None:
+    await assert_none(wire, connect, result, lambda queue: queue.receive())
 
 
 @pytest.mark.parametrize("call", BATCHES.values(), ids=BATCHES)
-@pytest.mark.parametrize("answer", [*ODD_OF_A_BATCH, *ODD_ANYWHERE, b"\xff"], ids=str)
+@pytest.mark.parametrize("result", [*ODD_OF_A_BATCH, *ODD_ANYWHERE, b"\xff"], ids=str)
 async def test_failures_that_are_none(
-    wire: WireServer, connect: Connect, answer: object, call: Call
+    wire: WireServer, connect: Connect, result: object, call: Call
 ) -> None:
-    await assert_none(wire, connect, answer, call)
+    await assert_none(wire, connect, result, call)
 
 
-@pytest.mark.parametrize("answer", [[], b"{", b"x", b"{}{}", b"NaN"], ids=str)
+@pytest.mark.parametrize("result", [[], b"{", b"x", b"{}{}", b"NaN"], ids=str)
 @pytest.mark.parametrize("connect", ["direct"], indirect=True)  # to botocore they are empty
-async def test_responses_without_json(wire: WireServer, connect: Connect, answer: object) -> None:
-    await assert_none(wire, connect, answer, lambda queue: queue.receive())
+async def test_responses_without_json(wire: WireServer, connect: Connect, result: object) -> None:
+    await assert_none(wire, connect, result, lambda queue: queue.receive())
 
 
-@pytest.mark.parametrize("answer", [b"", {}, {"Messages": []}, {"Messages": None}, {"New": 1}])
+@pytest.mark.parametrize("result", [b"", {}, {"Messages": []}, {"Messages": None}, {"New": 1}])
 async def test_a_response_without_messages(
-    wire: WireServer, connect: Connect, answer: object
+    wire: WireServer, connect: Connect, result: object
 ) -> None:
-    said(wire, answer)
+    said(wire, result)
     async with connect() as transport:
         assert await transport.queue(f"{wire.url}/1/q").receive() == []
 

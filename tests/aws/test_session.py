@@ -120,7 +120,7 @@ async def test_authorities_that_cannot_be_read(
 async def test_a_server_that_no_authority_knows_is_never_spoken_to(
     tls_wire: WireServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tls_wire.answers = [tls_wire.answer("202 Accepted", b"{}")]
+    tls_wire.responses = [tls_wire.response("202 Accepted", b"{}")]
     monkeypatch.delenv("AWS_CA_BUNDLE")
     async with connect() as transport:
         with pytest.raises(Denied, match="AWS_CA_BUNDLE") as raised:
@@ -138,7 +138,7 @@ async def test_authorities_may_be_those_of_requests(
     spoilt: bool,
 ) -> None:
     """As in botocore: where AWS_CA_BUNDLE names none, and only then."""
-    tls_wire.answers = [tls_wire.answer("202 Accepted", b"{}")]
+    tls_wire.responses = [tls_wire.response("202 Accepted", b"{}")]
     bundle = os.environ["AWS_CA_BUNDLE"]
     if spoilt:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing"))
@@ -162,7 +162,7 @@ async def test_an_endpoint_in_the_environment_needs_no_region(
     monkeypatch.delenv("AWS_REGION")
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     monkeypatch.setenv(name, wire.url)
-    wire.answers = [wire.answer("202 Accepted", b"{}")]
+    wire.responses = [wire.response("202 Accepted", b"{}")]
     async with connect() as transport:
         await transport.runtime.invoke(REQUEST)
     assert "/us-east-1/sagemaker/" in wire.requests[0].headers["authorization"]
@@ -174,7 +174,7 @@ async def test_settings_go_before_the_environment(
     (tmp_path / "credentials").write_text(
         "[batch]\naws_access_key_id = AKIDBATCH\naws_secret_access_key = s\n"
     )
-    wire.answers = [wire.answer("202 Accepted", b"{}")]
+    wire.responses = [wire.response("202 Accepted", b"{}")]
     async with connect(AwsSettings(region="ap-south-1", profile="batch")) as transport:
         await transport.runtime.invoke(REQUEST)
     signature = wire.requests[0].headers["authorization"]
@@ -190,7 +190,7 @@ async def test_a_profile_brings_its_region(
     (tmp_path / "credentials").write_text(
         "[batch]\naws_access_key_id = AKIDBATCH\naws_secret_access_key = s\n"
     )
-    wire.answers = [wire.answer("202 Accepted", b"{}")]
+    wire.responses = [wire.response("202 Accepted", b"{}")]
     async with connect(AwsSettings(profile="batch")) as transport:
         await transport.runtime.invoke(REQUEST)
     assert "/sa-east-1/sagemaker/" in wire.requests[0].headers["authorization"]
@@ -203,8 +203,10 @@ async def test_access_goes_before_everything(
     closed_port: Callable[[], str],
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", closed_port())
-    wire.answers = [wire.answer("202 Accepted", b"{}")]
-    access = Access(wire.url, "eu-north-1", "AKIDBOX", "s")
+    wire.responses = [wire.response("202 Accepted", b"{}")]
+    access = Access(
+        endpoint_url=wire.url, region="eu-north-1", access_key_id="AKIDBOX", secret_access_key="s"
+    )
     settings = AwsSettings(role_arn="arn:aws:iam::123456789012:role/r", region="eu-west-1")
     async with connect(settings, access=access) as transport:
         await transport.runtime.invoke(REQUEST)
@@ -215,9 +217,9 @@ async def test_access_goes_before_everything(
 
 
 async def test_a_role_is_assumed_once_and_signs(wire: WireServer, connect: Connect) -> None:
-    wire.answers = [
-        wire.answer("200 OK", ASSUMED, Content_Type="text/xml"),
-        wire.answer("202 Accepted", b"{}"),
+    wire.responses = [
+        wire.response("200 OK", ASSUMED, Content_Type="text/xml"),
+        wire.response("202 Accepted", b"{}"),
     ]
     role = "arn:aws:iam::123456789012:role/r"
     async with connect(AwsSettings(role_arn=role)) as transport:
@@ -234,8 +236,8 @@ async def test_a_role_is_assumed_once_and_signs(wire: WireServer, connect: Conne
 
 
 async def test_a_role_that_may_not_be_assumed(wire: WireServer, connect: Connect) -> None:
-    wire.answers = [
-        wire.answer(
+    wire.responses = [
+        wire.response(
             "403 Forbidden",
             b"<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>"
             b"<Message>not authorized to perform: sts:AssumeRole</Message></Error></ErrorResponse>",

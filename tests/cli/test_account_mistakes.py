@@ -43,10 +43,10 @@ def account(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]
 
 @dataclass(frozen=True)
 class Mistake:
-    """One wrong setting or variable, what the user is told of it, and what to do about it."""
+    """One wrong setting or variable, the message about it, and the advice."""
 
     code: int
-    told: str
+    message: str
     advice: str
     override: str | None = None
     environment: tuple[tuple[str, str | None], ...] = ()
@@ -101,7 +101,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_told_and_once_mended_nothing_is_lost(
+def test_a_mistake_is_reported_and_once_corrected_nothing_is_lost(
     account: Emulator,
     cli: Callable[..., Result],
     folder: Path,
@@ -122,7 +122,7 @@ def test_a_mistake_is_told_and_once_mended_nothing_is_lost(
     error = result.stderr[result.stderr.index("error: ") :]
     assert result.exit_code == mistake.code, result.stderr
     assert error.count("\n") == 1, "one paragraph"
-    assert mistake.told in error
+    assert mistake.message in error
     assert mistake.advice in error
     assert "bug" not in error
     assert result.stdout == ""

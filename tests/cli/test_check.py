@@ -43,12 +43,12 @@ def test_a_real_account_is_described(
     result = cli("check", "w.yaml", "--set", "emulator=null")
     assert "endpoint      churn in eu-west-1\n" in result.stdout
     assert "staging       none: records above 128.0 kB become dead letters\n" in result.stdout
-    told = "completion    no queue: S3 is asked when completions are expected\n"
-    assert told in result.stdout
+    expected = "completion    no queue: S3 is asked when completions are expected\n"
+    assert expected in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("source.path=nowhere", "FAILED  source        source.path: nowhere does not exist"),
         ("source.path=taken", "FAILED  source        source.path: taken is a folder"),
@@ -60,13 +60,13 @@ def test_a_real_account_is_described(
     ],
 )
 def test_what_would_stop_a_run(
-    cli: Callable[..., Result], folder: Path, override: str, told: str
+    cli: Callable[..., Result], folder: Path, override: str, expected: str
 ) -> None:
     (folder / "taken").mkdir()
     (folder / "old.jsonl").write_text("{}\n")
     result = cli("check", "w.yaml", "--set", override)
     assert result.exit_code == 1
-    assert told in result.stdout
+    assert expected in result.stdout
 
 
 def test_a_folder_that_may_not_be_written_to(
@@ -127,7 +127,7 @@ def test_a_results_file_that_the_run_would_refuse_fails(
     assert cli("run", "w.yaml").exit_code == 0
     results = folder / "results.jsonl"
     kept = results.read_bytes()
-    for content, told in (
+    for content, expected in (
         (kept[:20], f"results.jsonl holds 20 bytes, and the ledger recorded {len(kept)}"),
         (None, f"results.jsonl holds 0 bytes, and the ledger recorded {len(kept)}"),
     ):
@@ -136,11 +136,11 @@ def test_a_results_file_that_the_run_would_refuse_fails(
             results.write_bytes(content)
         result = cli("check", "w.yaml")
         assert result.exit_code == 1, result.stdout
-        assert told in result.stdout
+        assert expected in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("delete", "told"),
+    ("delete", "expected"),
     [
         ("on_settled", "deleted when settled"),
         ("never", "never deleted"),
@@ -148,12 +148,12 @@ def test_a_results_file_that_the_run_would_refuse_fails(
     ],
 )
 def test_what_becomes_of_staged_objects_is_shown(
-    cli: Callable[..., Result], delete: str, told: str
+    cli: Callable[..., Result], delete: str, expected: str
 ) -> None:
     settings = ("--set", "staging.bucket=inputs", "--set", f"staging.delete={delete}")
     result = cli("check", "w.yaml", *settings)
     assert result.exit_code == 0
-    assert f"to s3://inputs/staged/, {told}\n" in result.stdout
+    assert f"to s3://inputs/staged/, {expected}\n" in result.stdout
     assert ("put-bucket-lifecycle-configuration" in result.stdout) == (delete == "by_lifecycle")
     if delete == "by_lifecycle":
         rule = result.stdout[result.stdout.index("{") : result.stdout.rindex("}") + 1]

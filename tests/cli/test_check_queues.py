@@ -72,7 +72,7 @@ def test_a_source_that_hides_nothing_fails(cli: Callable[..., Result], account: 
     assert "in has a VisibilityTimeout of 0; set it to 30 seconds or more" in result.stdout
 
 
-def test_who_may_not_ask_is_told_so_and_may_run(
+def test_a_missing_permission_is_reported_and_the_run_may_begin(
     cli: Callable[..., Result], account: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "denied")
@@ -86,7 +86,7 @@ def test_a_fifo_queue_is_refused(cli: Callable[..., Result], account: Emulator) 
     assert "FIFO" in result.stderr
 
 
-def test_more_than_a_queue_gives_is_told(cli: Callable[..., Result], account: Emulator) -> None:
+def test_more_than_a_queue_gives_is_reported(cli: Callable[..., Result], account: Emulator) -> None:
     many = ("--set", "packing.framing=lines", "--set", "packing.max_records=100")
     assert "SQS delivers no more" in cli("check", "q.yaml", *many).stdout
     assert "SQS delivers no more" not in cli("check", "q.yaml").stdout

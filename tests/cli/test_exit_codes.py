@@ -1,4 +1,4 @@
-"""Whatever ends the program becomes one paragraph and an exit code."""
+"""Every error that ends the program becomes one paragraph and an exit code."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from dispatcher.errors import ConfigError, Denied, RunStopped, StateError, Throt
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "expected"),
     [
         (ConfigError("mend it"), 1, "error: mend it\n"),
         (StateError("it is damaged"), 3, "error: it is damaged\n"),
@@ -24,14 +24,14 @@ from dispatcher.errors import ConfigError, Denied, RunStopped, StateError, Throt
         (SystemExit(7), 7, ""),
     ],
 )
-def test_what_is_told(
-    error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
+def test_an_error_becomes_its_text_and_exit_code(
+    error: BaseException, code: int, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert report(error, CommandContext()) == code
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == expected
 
 
-def test_a_group_tells_the_error_that_a_person_can_mend() -> None:
+def test_a_group_shows_the_error_that_a_person_can_correct() -> None:
     denied = Denied("no")
     group = BaseExceptionGroup(
         "", [ValueError("x"), ExceptionGroup("", [KeyError("y"), denied]), KeyboardInterrupt()]
@@ -41,19 +41,21 @@ def test_a_group_tells_the_error_that_a_person_can_mend() -> None:
     assert isinstance(root_cause(ExceptionGroup("", [KeyError("y")])), KeyError)
 
 
-def test_a_bug_is_told_without_its_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_is_reported_without_its_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     try:
         raise KeyError("secret payload")
     except KeyError as error:
         code = report(ExceptionGroup("group", [error]), CommandContext(tmp_path))
-    told = capsys.readouterr().err
+    shown = capsys.readouterr().err
     [file] = tmp_path.iterdir()
     assert code == 3
-    assert told.startswith("error: this is a bug in dispatcher: KeyError in test_exit_codes.py:")
-    assert "the same command line goes on" in told
-    assert str(file) in told
-    assert "secret payload" not in told
-    assert told.count("\n") == 1
+    assert shown.startswith("error: this is a bug in dispatcher: KeyError in test_exit_codes.py:")
+    assert "the same command line goes on" in shown
+    assert str(file) in shown
+    assert "secret payload" not in shown
+    assert shown.count("\n") == 1
     assert "KeyError: 'secret payload'" in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
 

@@ -52,10 +52,10 @@ def test_damage_is_shown_with_what_to_do_about_it(cli: Cli, finished: Path) -> N
     assert empty == ""
     assert last.startswith("state/ledger.db is damaged: looked at ")
 
-    told = json.loads(cli("ledger", "check", "w.yaml", "--json").stdout)
-    assert told["sound"] is False
-    assert [finding["damage"] for finding in told["findings"]].count(False) == 1
-    assert told["findings"][1]["remedy"] == "Put the file back."
+    report = json.loads(cli("ledger", "check", "w.yaml", "--json").stdout)
+    assert report["sound"] is False
+    assert [finding["damage"] for finding in report["findings"]].count(False) == 1
+    assert report["findings"][1]["remedy"] == "Put the file back."
 
 
 def test_many_findings_are_shortened(

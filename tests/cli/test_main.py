@@ -42,7 +42,7 @@ def test_every_command_has_help(cli: Callable[..., Result], name: str) -> None:
             assert len(line.split("  ")) > 2 or line.strip().endswith(("]", "TEXT", "NUMBER"))
 
 
-def test_the_help_of_run_tells_the_exit_codes(cli: Callable[..., Result]) -> None:
+def test_the_help_of_run_lists_the_exit_codes(cli: Callable[..., Result]) -> None:
     text = " ".join(cli("run", "--help").stdout.split())
     assert "0 all completed; 1 usage or configuration; 2 finished with dead letters" in text
 
@@ -67,7 +67,7 @@ def test_no_command_shows_the_help_as_an_error(cli: Callable[..., Result]) -> No
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "expected"),
     [
         (["rnu"], "error: no such command 'rnu'"),
         (["run"], "error: missing argument 'CONFIG'; see dispatcher run --help\n"),
@@ -82,18 +82,18 @@ def test_no_command_shows_the_help_as_an_error(cli: Callable[..., Result]) -> No
         (["emulate", "--port", "70000"], "error: invalid value for '--port'"),
     ],
 )
-def test_usage_errors(cli: Callable[..., Result], args: list[str], told: str) -> None:
+def test_usage_errors(cli: Callable[..., Result], args: list[str], expected: str) -> None:
     result = cli(*args)
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr.startswith(told)
+    assert result.stderr.startswith(expected)
     assert result.stderr.count("\n") == 1
     assert f"; see dispatcher{' ' + args[0] if args[0] != 'rnu' else ''} --help" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["run", "check", "status"])
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "expected"),
     [
         (None, "error: there is no configuration file w.yaml\n"),
         ("", "error: w.yaml: it is empty; the least it needs is endpoint: NAME and source: "),
@@ -112,7 +112,7 @@ def test_usage_errors(cli: Callable[..., Result], args: list[str], told: str) ->
     ],
 )
 def test_configuration_errors(
-    cli: Callable[..., Result], folder: Path, command: str, config: str | None, told: str
+    cli: Callable[..., Result], folder: Path, command: str, config: str | None, expected: str
 ) -> None:
     path = folder / "w.yaml"
     if config is None:
@@ -122,4 +122,4 @@ def test_configuration_errors(
     result = cli(command, "w.yaml")
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr.startswith(told)
+    assert result.stderr.startswith(expected)

@@ -49,7 +49,7 @@ def test_no_credentials_are_needed(cli: Callable[..., Result]) -> None:
     # The folder's fixture takes all AWS variables out of the environment.
     result = cli("plan", "w.yaml", "--set", "emulator=null", "--set", "aws.profile=nobody")
     assert result.exit_code == 0
-    assert "without completion.queue_url: looks into S3 are not counted" in result.stdout
+    assert "without completion.queue_url: probes of S3 are not counted" in result.stdout
 
 
 def test_dead_letters_show_and_do_not_fail(cli: Callable[..., Result], folder: Path) -> None:
@@ -169,7 +169,7 @@ def test_prices_are_given_one_by_one_or_in_a_file(cli: Callable[..., Result], fo
 
 
 @pytest.mark.parametrize(
-    ("price", "told"),
+    ("price", "expected"),
     [
         ("s3=5", f"there is no price 's3'; there are {', '.join(PRICE_NAMES)}"),
         ("s3_put=cheap", "s3_put: cheap is no price in dollars per million"),
@@ -178,10 +178,10 @@ def test_prices_are_given_one_by_one_or_in_a_file(cli: Callable[..., Result], fo
         ("in.jsonl", "write NAME=DOLLARS, or name a file with lines NAME: DOLLARS"),
     ],
 )
-def test_prices_that_are_none(cli: Callable[..., Result], price: str, told: str) -> None:
+def test_prices_that_are_none(cli: Callable[..., Result], price: str, expected: str) -> None:
     result = cli("plan", "w.yaml", "--price", price)
     assert result.exit_code == 1
-    assert told in result.stderr
+    assert expected in result.stderr
 
 
 def test_responses_in_events(cli: Callable[..., Result]) -> None:

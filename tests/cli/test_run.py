@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from dispatcher import failpoints
 from dispatcher.cli.run import exit_code
 from dispatcher.observe.meter import Meter
 from dispatcher.run.pipeline import RunResult
@@ -80,13 +81,22 @@ def test_no_progress_still_has_its_summary(cli: Callable[..., Result]) -> None:
     assert result.stderr.lstrip().startswith("finished after ")
 
 
+def test_an_unknown_failpoint_is_refused(
+    cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(failpoints.VARIABLE, "nowhere")
+    result = cli("run", "w.yaml")
+    assert result.exit_code == 1
+    assert "names 'nowhere', which is no failpoint; the failpoints are completion." in result.stderr
+
+
 def test_relaxed_durability_says_so(cli: Callable[..., Result]) -> None:
     result = cli("run", "w.yaml", "--set", "ledger.durability=relaxed")
     assert "durability is relaxed" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("override", "code", "told"),
+    ("override", "code", "expected"),
     [
         ("source.path=nowhere.jsonl", 1, "source.path: nowhere.jsonl does not exist"),
         ("source.path=state", 1, "source.path: state is a folder"),
@@ -95,14 +105,14 @@ def test_relaxed_durability_says_so(cli: Callable[..., Result]) -> None:
     ],
 )
 def test_mistakes_that_a_run_finds(
-    cli: Callable[..., Result], folder: Path, override: str, code: int, told: str
+    cli: Callable[..., Result], folder: Path, override: str, code: int, expected: str
 ) -> None:
     (folder / "state").mkdir()
     (folder / "other.jsonl").write_text('{"key": "of another run"}\n')
     result = cli("run", "w.yaml", "--set", override)
     error = result.stderr[result.stderr.index("error: ") :]
     assert result.exit_code == code, result.stderr
-    assert told in error
+    assert expected in error
     assert "bug" not in error
     assert (folder / "other.jsonl").read_text() == '{"key": "of another run"}\n'
 
@@ -119,7 +129,7 @@ def test_an_emulator_port_in_use(cli: Callable[..., Result], taken: int) -> None
     assert str(taken) in result.stderr
 
 
-def test_the_metrics_port_is_told(cli: Callable[..., Result]) -> None:
+def test_the_metrics_port_is_shown(cli: Callable[..., Result]) -> None:
     result = cli("run", "w.yaml", "--set", "observe.port=0")
     assert "metrics at http://127.0.0.1:" in result.stderr
 
@@ -156,11 +166,11 @@ def test_a_signal_stops_and_the_same_command_line_goes_on(
             break
     running = cli("status", "w.yaml", "--json")
     process.send_signal(number)
-    _, told = process.communicate(timeout=30)
-    assert process.returncode == code, told
-    assert f"stopped by {number.name} after" in told
-    assert "read 5 = completed 0 + dead 0 + unfinished 5" in told
-    assert "5 outstanding; the same command line goes on from here" in told
+    _, summary = process.communicate(timeout=30)
+    assert process.returncode == code, summary
+    assert f"stopped by {number.name} after" in summary
+    assert "read 5 = completed 0 + dead 0 + unfinished 5" in summary
+    assert "5 outstanding; the same command line goes on from here" in summary
     assert json.loads(running.stdout)["running"] is True
 
     stopped = json.loads(cli("status", "w.yaml", "--json").stdout)

@@ -13,7 +13,9 @@ QUEUES: dict[str, Any] = {
 }
 
 
-def told(*, finished: bool = True, repeated: int = 0, split: int = 0, **sections: Any) -> str:
+def status_text(
+    *, finished: bool = True, repeated: int = 0, split: int = 0, **sections: Any
+) -> str:
     config = Config.model_validate({"endpoint": "a", "source": {"path": "in"}, **sections})
     status = LedgerStatus(
         run_tag="abcdefgh",
@@ -39,26 +41,26 @@ def told(*, finished: bool = True, repeated: int = 0, split: int = 0, **sections
 
 
 def test_files_have_sizes_and_marks() -> None:
-    text = told(finished=False)
+    text = status_text(finished=False)
     assert "results.jsonl, 1.2 kB" in text
     assert "dead.jsonl, 80 B" in text
     assert "resumes at  offset  line" in text
-    assert "read to  offset  line" in told()
+    assert "read to  offset  line" in status_text()
 
 
 def test_queues_have_neither() -> None:
-    text = told(finished=True, repeated=0, **QUEUES)
+    text = status_text(finished=True, repeated=0, **QUEUES)
     assert "https://sqs/out\n" in text
     assert "https://sqs/dead\n" in text
     assert "offset" not in text
     assert " B" not in text
 
 
-def test_repetitions_are_told_where_there_are_any() -> None:
-    assert "perhaps invoked more than once" not in told()
-    assert "perhaps invoked more than once: 3" in told(repeated=3)
+def test_repetitions_are_shown_where_there_are_any() -> None:
+    assert "perhaps invoked more than once" not in status_text()
+    assert "perhaps invoked more than once: 3" in status_text(repeated=3)
 
 
-def test_what_was_taken_apart_is_said() -> None:
-    assert "split" not in told()
-    assert "200 failed, into 3,000 invocations" in told(split=200)
+def test_what_was_split_is_said() -> None:
+    assert "split" not in status_text()
+    assert "200 failed, into 3,000 invocations" in status_text(split=200)

@@ -206,7 +206,13 @@ async def scene(open_scene: OpenScene) -> AsyncIterator[Scene]:
 
 def completed(entry: Entry, location: str | None = None, body: bytes | None = None) -> Completion:
     at = parse_location(location) if location else None
-    return Completion("completed", entry.planned.id, at, body, "application/json" if body else None)
+    return Completion(
+        "completed",
+        entry.planned.id,
+        at,
+        body=body,
+        content_type="application/json" if body else None,
+    )
 
 
 def drained() -> anyio.Event:

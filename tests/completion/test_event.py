@@ -77,10 +77,10 @@ def test_a_success(deliver: Any) -> None:
         "completed",
         "4bad2b42",
         Location("out", "37a32ca5.out"),
-        None,
-        "application/json",
-        "",
-        completion.service_seconds,
+        body=None,
+        content_type="application/json",
+        reason="",
+        service_seconds=completion.service_seconds,
     )
 
 

@@ -70,7 +70,9 @@ async def test_a_failure_shows_the_error_of_the_container(
     (entry,) = await scene.accepted()
     if there is not None:
         scene.bucket.objects[scene.failure_of(entry)] = there, "text/plain"
-    completion = Completion("failed", entry.planned.id, None, body, None, reason)
+    completion = Completion(
+        "failed", entry.planned.id, None, body=body, content_type=None, reason=reason
+    )
     outcomes = await scene.join(entry, completion)
     assert outcomes is not None
     (outcome,) = outcomes

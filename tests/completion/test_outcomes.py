@@ -27,7 +27,7 @@ GZIP = "application/json; encoding=gzip"
 
 def completed(entry: Entry, body: bytes, kind: str | None = "application/json") -> Completion:
     at = parse_location(f"s3://out/{entry.planned.id}.out")
-    return Completion("completed", entry.planned.id, at, body, kind)
+    return Completion("completed", entry.planned.id, at, body=body, content_type=kind)
 
 
 class Watched(MemoryBudget):
@@ -106,7 +106,10 @@ async def test_outputs_for_many_records_are_judged_beside_the_loop(
         assert [outcome.output for outcome in outcomes] == [b"1"] * count
         assert hopped == [judged] * is_hopped
         hopped.clear()
-        await scene.join(bad, Completion("failed", bad.planned.id, None, None, None, "no"))
+        await scene.join(
+            bad,
+            Completion("failed", bad.planned.id, None, body=None, content_type=None, reason="no"),
+        )
         assert hopped == [judged, settlement_of] * is_hopped
 
 

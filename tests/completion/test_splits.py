@@ -121,7 +121,7 @@ async def fail(
 
 
 def refused(entry: Entry, body: bytes = b"no") -> Completion:
-    return Completion("failed", entry.planned.id, None, body, reason=CLIENT)
+    return Completion("failed", entry.planned.id, None, body=body, reason=CLIENT)
 
 
 async def test_the_parts_are_new_invocations_of_all_records_in_order(
@@ -246,7 +246,11 @@ async def test_a_wrong_count_and_an_expiry_are_split_too(open_scene: OpenScene) 
     async with open_scene(packing=PACKED, retry={"outcomes": ONCE}) as scene:
         short, late = await scene.plan(4, 4)
         completion = Completion(
-            "completed", short.planned.id, None, b"1\n2\n3", "application/jsonlines"
+            "completed",
+            short.planned.id,
+            None,
+            body=b"1\n2\n3",
+            content_type="application/jsonlines",
         )
         assert len((await fail(scene, short, completion))[1]) == 3
         expired = Completion("expired", late.planned.id, None)

@@ -37,7 +37,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 
 @pytest.fixture
 def mistake(load: Load) -> Callable[..., str]:
-    """Load a configuration that must be refused, and return what the user is told."""
+    """Load a configuration that must be refused, and return its message."""
 
     def _mistake(
         text: str | bytes,

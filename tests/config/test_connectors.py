@@ -25,7 +25,7 @@ def test_queues_in_and_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sections", "told"),
+    ("sections", "expected"),
     [
         ({"source": {"type": "sqs"}}, "queue_url is missing (SQS queue; the body of a message"),
         ({"source": {"key": "id"}}, "path is missing (file, glob, list of these, or -"),
@@ -72,15 +72,15 @@ def test_queues_in_and_out() -> None:
     ],
 )
 def test_keys_of_another_type_and_shared_queues_are_refused(
-    sections: dict[str, Any], told: str
+    sections: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:
         config(**sections)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("select", "join", "told"),
+    ("select", "join", "expected"),
     [
         ("input.x", "output", "select takes input, which is only there with join: input or join:"),
         ("{a: output.a, b: length(input.b)}", "output", "select takes input, which is only there"),
@@ -94,11 +94,11 @@ def test_keys_of_another_type_and_shared_queues_are_refused(
     ],
 )
 def test_a_selection_of_what_no_result_line_has_is_refused(
-    select: str, join: str, told: str
+    select: str, join: str, expected: str
 ) -> None:
     with pytest.raises(ValidationError, match="sink") as caught:
         config(sink={"select": select, "join": join})
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(

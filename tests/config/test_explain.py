@@ -1,4 +1,4 @@
-"""Every mistake in a configuration is told with its place and its remedy, word by word."""
+"""Every mistake in a configuration is reported with its place and its remedy, word by word."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ ALL_SECTIONS = ", ".join(Config.model_fields)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         pytest.param(
             "stageing: {bucket: abc}",
@@ -195,12 +195,12 @@ ALL_SECTIONS = ", ".join(Config.model_fields)
         ),
     ],
 )
-def test_a_mistake_is_one_sentence(mistake: Callable[..., str], text: str, told: str) -> None:
-    assert mistake(BASE + text + "\n") == told
+def test_a_mistake_is_one_sentence(mistake: Callable[..., str], text: str, expected: str) -> None:
+    assert mistake(BASE + text + "\n") == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (
             "",
@@ -237,16 +237,16 @@ def test_a_mistake_is_one_sentence(mistake: Callable[..., str], text: str, told:
         ),
     ],
 )
-def test_several_mistakes_are_told_a_line_each(
-    mistake: Callable[..., str], text: str, told: str
+def test_several_mistakes_are_reported_a_line_each(
+    mistake: Callable[..., str], text: str, expected: str
 ) -> None:
-    assert mistake(text) == told
+    assert mistake(text) == expected
 
 
 def test_a_value_is_shortened_to_one_line(mistake: Callable[..., str]) -> None:
-    told = mistake(BASE + "sink: {join: '" + "x\n\n  " * 500 + "'}\n")
-    assert "\n" not in told
-    assert len(told) < 200
+    sentence = mistake(BASE + "sink: {join: '" + "x\n\n  " * 500 + "'}\n")
+    assert "\n" not in sentence
+    assert len(sentence) < 200
 
 
 def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
@@ -282,16 +282,16 @@ VALUES: list[Any] = [
 
 @pytest.mark.parametrize("path", list(_paths(Config)), ids=".".join)
 def test_no_key_and_value_speak_pydantic(path: tuple[str, ...]) -> None:
-    told = [sentence for value in VALUES for sentence in _told(path, value)]
-    assert told
-    for sentence in told:
+    sentences = [sentence for value in VALUES for sentence in _sentences(path, value)]
+    assert sentences
+    for sentence in sentences:
         assert not re.search(
             r"must be different|Input should|valid (integer|string|boolean|number)|pydantic",
             sentence,
         )
 
 
-def _told(path: tuple[str, ...], value: Any) -> list[str]:
+def _sentences(path: tuple[str, ...], value: Any) -> list[str]:
     document: dict[str, Any] = {"endpoint": {"name": "a"}, "source": {"path": "a"}}
     section = document
     for part in path[:-1]:

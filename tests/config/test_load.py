@@ -55,9 +55,9 @@ def test_variables(load: Callable[..., Any]) -> None:
     assert load(text, (), {"CALLS": "9", "REGION": "eu-west-1"}).limits.concurrency == 9
 
 
-def test_a_missing_variable_is_told_once(mistake: Callable[..., str]) -> None:
-    told = mistake("endpoint:\n  name: ${EP}\nsource: {path: a}\n")
-    assert told == (
+def test_a_missing_variable_is_reported_once(mistake: Callable[..., str]) -> None:
+    message = mistake("endpoint:\n  name: ${EP}\nsource: {path: a}\n")
+    assert message == (
         "w.yaml:2: the environment variable EP is not set; set it, or give a default with "
         "${EP:-default}"
     )
@@ -97,7 +97,7 @@ def test_an_override_mends_the_file(load: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         (
             "limits.concurrency=x",
@@ -119,13 +119,13 @@ def test_an_override_mends_the_file(load: Callable[..., Any]) -> None:
         ("sink.path.x=1", "--set sink.path.x=1: sink.path is not a section in w.yaml:3"),
     ],
 )
-def test_a_bad_override_is_named(mistake: Callable[..., str], override: str, told: str) -> None:
-    assert mistake(BASE + "sink: {path: r}\n", [override]) == told
+def test_a_bad_override_is_named(mistake: Callable[..., str], override: str, expected: str) -> None:
+    assert mistake(BASE + "sink: {path: r}\n", [override]) == expected
 
 
 def test_mistakes_are_in_the_order_of_the_file(mistake: Callable[..., str]) -> None:
-    told = mistake(BASE + "sink: {jon: x}\nlimits: {concurrency: x}\nsink: {}\naws: {z: 1}\n")
-    assert [line.split(":")[1] for line in told.splitlines()] == ["3", "4", "5", "6"]
+    messages = mistake(BASE + "sink: {jon: x}\nlimits: {concurrency: x}\nsink: {}\naws: {z: 1}\n")
+    assert [line.split(":")[1] for line in messages.splitlines()] == ["3", "4", "5", "6"]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How records become payloads, as a user may write it, and what is wrong with the rest."""
+"""Settings of packing: the forms that are accepted, and the mistakes that are refused."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""How staged objects are kept: what S3 would refuse is refused before anything is read."""
+"""Settings of staging: values that S3 would refuse are refused before anything is read."""
 
 from collections.abc import Callable
 from typing import Any

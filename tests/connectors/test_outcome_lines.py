@@ -67,7 +67,7 @@ def test_join_chooses_what_a_line_carries(join: Join, fields: list[str]) -> None
     assert (value.get("output", 2), value.get("input", 1)) == (2, 1)
 
 
-def test_meta_tells_how_the_record_travelled() -> None:
+def test_meta_shows_how_the_record_travelled() -> None:
     assert read(result_line(completed(b"2"), "output", meta=True))["meta"] == {
         "invocation_id": "i-1",
         "route": "inline",

@@ -95,7 +95,15 @@ def moto() -> Iterator[Place]:
         assert process.stdout is not None
         assert process.stdin is not None
         host, port = process.stdout.readline().split()
-        yield Place("moto", Access(f"http://{host}:{port}", "us-east-1", "moto", "moto"))
+        yield Place(
+            "moto",
+            Access(
+                endpoint_url=f"http://{host}:{port}",
+                region="us-east-1",
+                access_key_id="moto",
+                secret_access_key="moto",
+            ),
+        )
         process.stdin.close()
         process.kill()
 
@@ -109,7 +117,10 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 def place_of(emulator: Emulator) -> Place:
     access = Access(
-        emulator.url, emulator.region, emulator.access_key_id, emulator.secret_access_key
+        endpoint_url=emulator.url,
+        region=emulator.region,
+        access_key_id=emulator.access_key_id,
+        secret_access_key=emulator.secret_access_key,
     )
     return Place("emulator", access)
 

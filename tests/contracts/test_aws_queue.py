@@ -50,7 +50,7 @@ async def test_the_double_delivers_ten_bodies_of_any_kind() -> None:
     got = await drain(double, len(BODIES))
     assert got.keys() == set(BODIES)
     assert await double.delete(list(got.values())) == {}
-    assert double.queue.counts(now()) == (0, 0, 0)
+    assert double.messages.counts(now()) == (0, 0, 0)
 
 
 async def test_ten_bodies_of_any_kind(transport: Transport, queue_url: str) -> None:
@@ -83,12 +83,12 @@ async def test_a_message_keeps_its_name(sqs: QueueCalls) -> None:
     assert second.receipt != first.receipt
 
 
-async def test_a_queue_tells_of_itself(sqs: QueueCalls) -> None:
+async def test_a_queue_shows_its_attributes(sqs: QueueCalls) -> None:
     await sqs.send(["a", "b"])
     await sqs.receive()
-    told = await sqs.attributes()
-    assert told is not None
-    assert {name: int(value) for name, value in told.items() if name != "RedrivePolicy"} == {
+    shown = await sqs.attributes()
+    assert shown is not None
+    assert {name: int(value) for name, value in shown.items() if name != "RedrivePolicy"} == {
         "ApproximateNumberOfMessages": 0,
         "ApproximateNumberOfMessagesDelayed": 0,
         "ApproximateNumberOfMessagesNotVisible": 2,

@@ -30,7 +30,12 @@ class Way:
     @property
     def access(self) -> Access:
         e = self.emulator
-        return Access(e.url, e.region, e.access_key_id, e.secret_access_key)
+        return Access(
+            endpoint_url=e.url,
+            region=e.region,
+            access_key_id=e.access_key_id,
+            secret_access_key=e.secret_access_key,
+        )
 
     def config(self, **sections: Json) -> Config:
         settings: Json = {

@@ -62,7 +62,7 @@ async def test_a_container_that_takes_one_record_at_a_time_loses_none(way_to: Wa
     assert way.meter.parts > 40
 
 
-async def test_with_the_budget_at_0_neighbours_share_the_fate_and_are_told_why(
+async def test_with_the_budget_at_0_neighbours_share_the_fate_and_the_message_says_why(
     way_to: WayTo,
 ) -> None:
     way = await way_to(model=MODEL)
@@ -119,7 +119,7 @@ async def test_parcels_shrink_where_bad_records_are_common(way_to: WayTo) -> Non
     assert way.meter.invocations["inline"] > 2 * 3_000 / 200
 
 
-async def test_it_is_told_in_status_and_summary(way_to: WayTo, tmp_path: Path) -> None:
+async def test_splits_are_shown_in_status_and_summary(way_to: WayTo, tmp_path: Path) -> None:
     way = await way_to(model=MODEL)
     way.write(records(20, {7: "refused"}))
     await way.run(packing=PACKED)

@@ -27,7 +27,7 @@ async def test_outputs_with_names_of_the_service(
     assert not any(way.tag() in name for name in names)
 
 
-async def test_names_that_we_chose_tell_the_run(way_to: WayTo) -> None:
+async def test_names_that_we_chose_contain_the_run(way_to: WayTo) -> None:
     way = await way_to()
     way.write([{"id": "a"}])
     await way.run()

@@ -182,7 +182,7 @@ async def test_what_is_recommended_does_what_it_says(way_to: WayTo) -> None:
     assert list(then["requests"]["content_types"]) == advice["content_types"]
 
 
-async def test_a_sample_tells_nearly_what_the_whole_does(way_to: WayTo) -> None:
+async def test_a_sample_shows_nearly_what_the_whole_does(way_to: WayTo) -> None:
     way = await way_to(**ANSWERS)
     text = b"".join(line + b"\n" for line in DATASETS["short-text"](20_000, 3))
     packing = {"framing": "lines", "max_records": 100}

@@ -125,7 +125,7 @@ async def test_tampered_receive_is_never_accepted(emulator: Emulator, prove: Pro
         unsigned=USER_AGENT,
     )
     count = await prove(emulator, signed)
-    assert queue.queue.counts(time.time())[1] == count
+    assert queue.messages.counts(time.time())[1] == count
 
 
 async def test_the_proof_can_fail(quick: Any) -> None:

@@ -30,8 +30,8 @@ from click.testing import CliRunner
 
 from dispatcher.cli.main import program
 from dispatcher.failpoints import VARIABLE
-from dispatcher.ledger.check.read import read_holdings
-from dispatcher.ledger.check.snapshot import COLUMNS
+from dispatcher.ledger.check.ledger_snapshot import COLUMNS
+from dispatcher.ledger.check.read import read_snapshot
 from tests.faults import real
 from tests.faults.cloud import Cloud
 from tests.faults.containers import POISONS
@@ -109,7 +109,7 @@ class Trial:
                 self.fail(process.returncode)
             return False
         self.counts["kills"] += 1
-        held = read_holdings(self.folder / "state" / "ledger.db")
+        held = read_snapshot(self.folder / "state" / "ledger.db")
         parts = sum(row[FIRST_ATTEMPT] != 1 for row in held.invocations)
         self.counts["in the middle"] += parts > 0
         self.look(config)

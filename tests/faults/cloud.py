@@ -61,14 +61,14 @@ class Cloud:
         queues = self._emulator._queues
         mailbox = queues.create("source")
         mailbox.attributes["VisibilityTimeout"] = str(visibility)
-        mailbox.queue.visibility = visibility
+        mailbox.messages.visibility = visibility
         for body in bodies:
             mailbox.send(body)
         return self._emulator.queue_url.replace("completions", "source")
 
     def left(self) -> int:
         """Return how many messages that queue still holds."""
-        queue = self._emulator._queues.create("source").queue
+        queue = self._emulator._queues.create("source").messages
         return sum(queue.counts(now=time.time()))
 
     def __enter__(self) -> Self:

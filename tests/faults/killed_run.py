@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from dispatcher.cli.main import program
 from dispatcher.failpoints import VARIABLE
-from dispatcher.ledger.check.read import read_holdings
-from dispatcher.ledger.check.snapshot import LedgerSnapshot
+from dispatcher.ledger.check.ledger_snapshot import LedgerSnapshot
+from dispatcher.ledger.check.read import read_snapshot
 from dispatcher.ledger.ids import number_of
 from dispatcher.ledger.states import State
 from tests.faults import real
@@ -200,7 +200,7 @@ class KilledRun:
         wrong = real.wrong_lines(lines, self.texts, self.scenario.joined)
         self.report.counts["wrong lines"] += len(wrong)
         self.report.wrong += wrong
-        self._remember(read_holdings(self.folder / "state" / "ledger.db"))
+        self._remember(read_snapshot(self.folder / "state" / "ledger.db"))
 
     def _remember(self, held: LedgerSnapshot) -> None:
         """Note what the ledger knows of calls, and hold it against what the service knows."""

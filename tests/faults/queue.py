@@ -155,9 +155,9 @@ class Harness:
         queues = emulator._queues
         results, source = Results(), Source()
         results.watch = source.watch = watch
-        queues.create("results").queue = queues.create("dead").queue = results
+        queues.create("results").messages = queues.create("dead").messages = results
         mailbox = queues.create("source")
-        mailbox.queue = source
+        mailbox.messages = source
         mailbox.attributes["VisibilityTimeout"] = str(VISIBILITY_SECONDS)
         source.visibility = VISIBILITY_SECONDS
         for key, text in texts.items():

@@ -14,7 +14,7 @@ LARGE_SHARE = 0.03
 
 INSTANCES = 4
 SHARE_SECONDS = 0.6
-"""How long the emulator works on the records between two interruptions."""
+"""Seconds for which the emulator works on the records between two interruptions."""
 
 TOO_SLOW = {"silent_expiry"}
 """Nothing shows it but the deadline, which is more than a minute away."""

@@ -767,7 +767,12 @@ async def transport_to(
         monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "authorities.pem"))
     async with peer(script, tls=tls.server if tls else None) as there:
         url = f"{'https' if tls else 'http'}://{HOST}:{there.port}"
-        access = Access(url, "eu-west-1", "AKIDEXAMPLE", SECRET)
+        access = Access(
+            endpoint_url=url,
+            region="eu-west-1",
+            access_key_id="AKIDEXAMPLE",
+            secret_access_key=SECRET,
+        )
         async with open_transport(AwsSettings(), connections=4, access=access) as transport:
             assert transport.name == "direct"
             yield there.lines, transport

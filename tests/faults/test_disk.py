@@ -304,7 +304,7 @@ def test_a_file_that_is_not_what_was_written_is_refused(disk: Disk, name: str) -
     disk.finishes()
 
 
-def test_a_ledger_that_is_gone_is_not_begun_anew_over_its_results(disk: Disk) -> None:
+def test_a_ledger_that_is_gone_is_not_begun_again_over_its_results(disk: Disk) -> None:
     disk.die()
     shutil.copytree(disk.folder / "state", disk.folder / "copy")
     for gone in (["ledger.db"], ["ledger.db-wal"], ["ledger.db", "ledger.db-wal", "ledger.db-shm"]):

@@ -13,7 +13,7 @@ from dispatcher.flow.budget import BudgetStatistics, MemoryBudget
 
 CAPACITY = 10
 Step = tuple[str, int, int]
-"""What to do, with what, and how many turns of the loop to let pass afterwards."""
+"""An action, its argument, and the turns of the loop after it."""
 
 steps = st.one_of(
     st.tuples(st.just("take"), st.integers(0, CAPACITY + 5), st.integers(0, 3)),

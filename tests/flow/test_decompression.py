@@ -49,7 +49,7 @@ kinds = pytest.mark.parametrize("kind", ["gzip", "zstd"])
         (b"\x60\x2a\x4d\x18", "none"),
     ],
 )
-def test_first_bytes_tell_the_compression(head: bytes, kind: str) -> None:
+def test_first_bytes_show_the_compression(head: bytes, kind: str) -> None:
     assert detect(head) == kind
 
 

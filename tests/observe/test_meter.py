@@ -95,7 +95,16 @@ def test_counters_of_this_process() -> None:
 
 
 def test_all_of_it_is_shown_as_json() -> None:
-    shown = summary_json(played(), RunSummary(1.0, "finished", False, "r.jsonl", "d.jsonl"))
+    shown = summary_json(
+        played(),
+        RunSummary(
+            seconds=1.0,
+            ending="finished",
+            finished=False,
+            results="r.jsonl",
+            dead_letters="d.jsonl",
+        ),
+    )
     assert '"model_error":1' in shown
 
 

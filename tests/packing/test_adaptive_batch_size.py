@@ -46,7 +46,7 @@ def test_where_nearly_all_are_bad_each_travels_alone() -> None:
     assert seen(0.9).limit(1_000) == 1
 
 
-def test_one_bad_record_at_the_start_tells_little() -> None:
+def test_one_bad_record_at_the_start_shows_little() -> None:
     batch_size = BatchSize()
     batch_size.observe(200, 1)
     assert batch_size.limit(200) == 200

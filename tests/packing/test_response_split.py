@@ -420,7 +420,7 @@ def test_of_two_members_with_one_name_the_last_one_counts() -> None:
 def compressed(body: bytes, compression: str) -> bytes:
     if compression == "gzip":
         return gzip.compress(body[:3]) + gzip.compress(body[3:])
-    stream = zstandard.ZstdCompressor().compressobj()  # its frame does not tell the size
+    stream = zstandard.ZstdCompressor().compressobj()  # its frame does not hold the size
     return stream.compress(body) + stream.flush()
 
 

@@ -87,7 +87,7 @@ def test_what_the_first_encoding_cannot_carry_takes_the_next() -> None:
 
 
 def test_a_record_too_large_for_the_first_compression_takes_the_next() -> None:
-    """What repeats after 120 kB is seen by zstd, and not by gzip."""
+    """Zstd sees a repetition after 120 kB, and gzip does not."""
     record = b'"%b%b"' % (text(120_000)[1:-1], text(120_000)[1:-1])
     made_with = settings("lines", "json+gzip", "json+zstd", "json")
     (parcel,) = parcels_of(pack(packer_of(made_with), records([record])))
@@ -193,7 +193,7 @@ def test_a_large_record_is_parsed_once_for_all_encodings(
 def test_a_large_payload_is_compressed_where_it_is_sent(
     framing: Framing, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is packed around it is the same as if it had been compressed here."""
+    """The records around it are packed as if it had been compressed here."""
     noise, blank = text(2_000_000), b'"%b"' % (b" " * 2_000_000)
     raws = [b"1", b"2", noise, b"3", blank, b"4"]
     if encoding == "msgpack+zstd" and framing != "none":

@@ -1,4 +1,4 @@
-"""What JMESPath makes of records, and what it refuses."""
+"""JMESPath selections of records, and the expressions that are refused."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a container reads is what was encoded, or it was refused."""
+"""Every value reads back as it was encoded, or its encoding refuses it."""
 
 import base64
 import json

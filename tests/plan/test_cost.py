@@ -36,7 +36,10 @@ def test_a_million_inline_invocations_with_the_response_in_the_event() -> None:
 
 @given(st.integers(1, 40))
 def test_packing_divides_the_cost_of_a_record(count: int) -> None:
-    for assumed in (Assumptions(output_bytes=100), Assumptions(True, True, output_bytes=100)):
+    for assumed in (
+        Assumptions(output_bytes=100),
+        Assumptions(events=True, response_in_event=True, output_bytes=100),
+    ):
         for puts in (0, 1):
             packed = dollars(invocation(count, puts, assumed)) / count
             assert packed == pytest.approx(dollars(invocation(1, puts, assumed)) / count)
@@ -45,12 +48,14 @@ def test_packing_divides_the_cost_of_a_record(count: int) -> None:
 def test_a_response_in_the_event_is_cheaper_only_while_it_is_small() -> None:
     fetched = dollars(invocation(1, 0, Assumptions(output_bytes=40_000)))
     for size, cheaper in ((200, True), (45_000, True), (50_000, False), (120_000, False)):
-        in_event = dollars(invocation(1, 0, Assumptions(True, True, output_bytes=size)))
+        in_event = dollars(
+            invocation(1, 0, Assumptions(events=True, response_in_event=True, output_bytes=size))
+        )
         assert (in_event < fetched) is cheaper
 
 
 def test_a_response_too_large_for_an_event_is_fetched() -> None:
-    assumed = Assumptions(True, True, output_bytes=128_000)
+    assumed = Assumptions(events=True, response_in_event=True, output_bytes=128_000)
     assert invocation(1, 0, assumed).s3_output_get == 0
     assert invocation(2, 0, assumed) == invocation(2, 0, Assumptions(output_bytes=128_000))
 

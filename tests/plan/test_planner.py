@@ -148,7 +148,11 @@ def test_images_may_travel_as_they_are() -> None:
 
 
 def test_what_costs_nothing_cannot_become_cheaper() -> None:
-    planner = Planner(config(), Assumptions(), Prices(0, 0, 0, 0, 0))
+    planner = Planner(
+        config(),
+        Assumptions(),
+        Prices(s3_put=0, s3_get=0, sns_publish=0, sqs_request=0, kms_request=0),
+    )
     planner.add(records(DATASETS["short-text"](100, 1)))
     plan = planner.finish(WHOLE)
     assert plan.advice() is None

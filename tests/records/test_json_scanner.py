@@ -1,4 +1,4 @@
-"""What is checked piece by piece is what orjson takes as a whole, and has the same key."""
+"""The piecewise scanner accepts exactly what orjson accepts whole, and finds the same key."""
 
 import json
 import os

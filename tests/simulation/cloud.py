@@ -137,13 +137,13 @@ class Cloud:
         queues = Queues(_REGION, clock, self.faults)
         completions = queues.create("completions")
         completions.attributes["VisibilityTimeout"] = str(round(service.visibility))
-        completions.queue.visibility = service.visibility
+        completions.messages.visibility = service.visibility
         self.source = queues.create("source")
         self.source.attributes["VisibilityTimeout"] = str(round(service.source_visibility))
-        self.source.queue.visibility = service.source_visibility
+        self.source.messages.visibility = service.source_visibility
         self.sinks: dict[Sink, PolledQueue] = {name: queues.create(name) for name in QUEUES}
         self.sqs = Sqs(queues, lambda: SQS.rpartition("/")[0])
-        topics = _Topics(_REGION, queues, clock)
+        topics = _Topics(region=_REGION, queues=queues, clock=clock)
         topics.strays = self._strays = set[str]()
         self._outcomes = _Outcomes(
             region=_REGION,
@@ -204,7 +204,7 @@ class Cloud:
 
     def unread(self) -> list[int]:
         """Return the records whose messages are still in the source."""
-        return [self._numbers[message.id] for message in self.source.queue._messages.values()]
+        return [self._numbers[message.id] for message in self.source.messages._messages.values()]
 
     def left(self) -> list[str]:
         """Return where payloads are in S3."""

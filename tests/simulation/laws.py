@@ -41,10 +41,10 @@ INLINE_BODY_BYTES = 128_000
 """As the service's model says; not taken from the code that is checked."""
 
 DRAIN_SECONDS = 5.0
-"""How long events of the meantime have to be waited for before a repeated call."""
+"""Seconds for which events of the meantime have to be waited for before a repeated call."""
 
 IMMEDIATELY, SLOWNESS = 0.0, 3.0
-"""How long a process may take to end after a second signal; and how much the disk may add, in
+"""Seconds that a process may take to end after a second signal; and how much the disk may add, in
 seconds."""
 
 ENOUGH = 20

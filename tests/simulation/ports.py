@@ -97,11 +97,11 @@ class Ports:
             return _Bucket(self, name)
 
         return Transport(
-            "simulated",
-            None,  # type: ignore[arg-type]  # nothing but the hot calls is made
-            _Runtime(self),
-            Objects(bucket),
-            lambda url: Queue(url, _Sqs(self)),
+            name="simulated",
+            clients=None,  # type: ignore[arg-type]  # nothing but the hot calls is made
+            runtime=_Runtime(self),
+            objects=Objects(bucket),
+            queue=lambda url: Queue(url, _Sqs(self)),
         )
 
     def alive(self) -> None:
@@ -171,7 +171,7 @@ class _Runtime:
     async def _invoke(self, request: InvokeRequest, payload: bytes) -> InvokeResponse:
         ports, chance = self._ports, self._ports.chance
         await ports.way()
-        verdict = ports.cloud.faults.call(Call("sagemaker", INVOKE, "e", request.inference_id))
+        verdict = ports.cloud.faults.call(Call("sagemaker", INVOKE, "e", id=request.inference_id))
         if chance.strikes("connection_refused"):
             raise Transient("connection refused", code="ConnectionRefused")
         if chance.strikes("denied"):
@@ -222,7 +222,11 @@ class _Bucket:
     ) -> None:
         self._ports.cloud.staged[key] = numbers_in(body, content_type)
         async with self._staging("PutObject", key) as objects:
-            objects.put(self._name, key, StoredObject(Blob.of(body), "", content_type, 0.0))
+            objects.put(
+                self._name,
+                key,
+                StoredObject(blob=Blob.of(body), etag="", content_type=content_type, modified=0.0),
+            )
 
     async def get(self, key: str) -> IncomingObject:
         self._look(key)

@@ -23,7 +23,7 @@ from dispatcher.environment import Environment
 from dispatcher.errors import RunStopped, StateError
 from dispatcher.flow.budget import MemoryBudget
 from dispatcher.ledger import staged_objects as staged
-from dispatcher.ledger.check.read import read_holdings
+from dispatcher.ledger.check.read import read_snapshot
 from dispatcher.ledger.check.status import read_status
 from dispatcher.ledger.check.verify import verify
 from dispatcher.observe.meter import Meter
@@ -305,7 +305,7 @@ class _Simulation:
         lines: dict[Sink, tuple[Line, ...]] = {}
         for sink, path in FILES.items():
             if sink in self.scenario.queues:
-                messages = self.cloud.sinks[sink].queue._messages.values()
+                messages = self.cloud.sinks[sink].messages._messages.values()
                 data = b"".join(message.body.encode() + b"\n" for message in messages)
             else:
                 data = Path(path).read_bytes()
@@ -336,7 +336,7 @@ class _Simulation:
         results, dead = (
             None if sink in self.scenario.queues else path for sink, path in FILES.items()
         )
-        findings = verify(read_holdings(Path(LEDGER)), results=results, dead_letters=dead)
+        findings = verify(read_snapshot(Path(LEDGER)), results=results, dead_letters=dead)
         return [finding.what for finding in findings if finding.is_damage]
 
     # What things are about

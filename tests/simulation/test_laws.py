@@ -438,7 +438,7 @@ def test_only_what_could_not_be_deleted_is_left_and_known() -> None:
     assert laws([*STAGED[:-1], Undeleted(OBJECT), Removed(OBJECT), known]) == law
 
 
-def test_a_payload_tells_of_what_it_holds_and_not_whose_it_is() -> None:
+def test_a_payload_shows_what_it_holds_and_not_whose_it_is() -> None:
     facts: list[Fact] = []
     for fact in GOOD:
         match fact:

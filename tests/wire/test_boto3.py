@@ -193,7 +193,7 @@ def test_aws_chunked_upload_arrives_without_its_framing(found: Found) -> None:
     assert found["aws_chunked"] == len(b"streamed " * 1000)
 
 
-def test_how_an_object_is_kept_is_told(found: Found) -> None:
+def test_the_options_of_an_object_are_shown(found: Found) -> None:
     assert found["kept"].keys() == {"put", "get", "head", "complete", "head of parts"}
     assert all(kept == ["aws:kms", "k"] for kept in found["kept"].values())
     assert found["tags"] == {"a": "1", "b": "x y"}

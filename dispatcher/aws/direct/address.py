@@ -20,7 +20,7 @@ _CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([^/]+)/([^/]
 _capturing: ContextVar[bool] = ContextVar("capturing", default=False)
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class Address:
     """Destination and signing scope of requests.
 
@@ -98,4 +98,12 @@ async def address_of(client: Any, operation: str, **parameters: object) -> Addre
     host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
     port = url.port or default_port
     authority = host if port == default_port else f"{host}:{port}"
-    return Address(url.scheme, url.hostname, port, authority, url.path, scope[1], scope[2])
+    return Address(
+        scheme=url.scheme,
+        host=url.hostname,
+        port=port,
+        authority=authority,
+        path=url.path,
+        region=scope[1],
+        service=scope[2],
+    )

@@ -105,6 +105,7 @@ class DirectBucket:
 
     def __init__(
         self,
+        *,
         name: str,
         caller: Caller,
         find_caller: Callable[[], Awaitable[Caller | None]],

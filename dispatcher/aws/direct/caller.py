@@ -98,7 +98,7 @@ class Caller:
             request: The request.
             purpose: Its purpose.
             max_body_bytes: Longest body of the response.
-            is_ours: Returns whether a success answers this very request; where it does not, the
+            is_ours: Returns whether a success belongs to this very request; where it does not, the
                 call has got no response, and its connection is closed.
         """
         head = self._head(
@@ -117,7 +117,7 @@ class Caller:
                 response = reader.response()
                 if is_ours is not None and response.status < 300 and not is_ours(response):
                     connection.abort()
-                    raise ExchangeError("the answer is to another request", is_sent=True)
+                    raise ExchangeError("the response is to another request", is_sent=True)
             finally:
                 pool.release(connection)
         except (DialError, ExchangeError) as error:

@@ -64,7 +64,7 @@ async def open_direct(
     if runtime is None or queues is None or objects is None:
         yield None
         return
-    direct = Direct(clients, settings, connections, queues)
+    direct = Direct(clients=clients, settings=settings, connections=connections, queues=queues)
     try:
         direct.runtime = DirectRuntime(
             direct.caller(runtime, runtime.path.removesuffix(operation), read_json)
@@ -85,7 +85,7 @@ class Direct:
     runtime: DirectRuntime
 
     def __init__(
-        self, clients: Clients, settings: AwsSettings, connections: int, queues: Address
+        self, *, clients: Clients, settings: AwsSettings, connections: int, queues: Address
     ) -> None:
         self._clients = clients
         self._settings = settings
@@ -120,7 +120,9 @@ class Direct:
                 None if new_address in (None, first_address) else self._bucket_caller(new_address)
             )
 
-        return DirectBucket(name, self._bucket_caller(address), find_caller, sdk)
+        return DirectBucket(
+            name=name, caller=self._bucket_caller(address), find_caller=find_caller, sdk=sdk
+        )
 
     def caller(
         self, address: Address, base: str, read_error: Callable[[Response], tuple[str, str]]

@@ -44,4 +44,4 @@ class DirectSqs:
         try:
             return orjson.loads(response.body or b"{}")
         except orjson.JSONDecodeError as error:
-            raise Transient(f"no answer while {action}: {error}", code="NoAnswer") from error
+            raise Transient(f"no response while {action}: {error}", code="NoAnswer") from error

@@ -41,7 +41,7 @@ class ExchangeError(Exception):
         self.is_sent = is_sent
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class Timeouts:
     """Time limits of a connection, in seconds.
 
@@ -204,7 +204,7 @@ class Connection(asyncio.Protocol):
             self._set_timer(now + self._shortest_timeout)
         self._response = self._loop.create_future()
         if self.phase is _CLOSED or self._transport is None:
-            self._fail("the connection was closed while its answer waited to be read")
+            self._fail("the connection was closed while its response waited to be read")
         else:
             if self.phase is _DEFERRED:
                 self.phase = _WAITING
@@ -377,7 +377,7 @@ class Connection(asyncio.Protocol):
         else:
             due = min(self._active_at + timeouts.silence, self._started_at + timeouts.total)
         if now >= due and now - self._started_at >= timeouts.total:
-            self._fail(f"the answer was not whole after {now - self._started_at:.3g} seconds")
+            self._fail(f"the response was not whole after {now - self._started_at:.3g} seconds")
         elif now >= due:
             self._fail(f"nothing came for {now - self._active_at:.3g} seconds")
         else:

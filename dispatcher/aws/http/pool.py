@@ -11,7 +11,7 @@ from dispatcher.aws.http.dialer import Dialer, Origin
 _IDLE = ConnectionPhase.IDLE  # as in ``connection``: each call looks at it
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class PoolStatistics:
     """Counts of a pool at one moment.
 

@@ -53,6 +53,7 @@ class ResponseReader:
     """
 
     __slots__ = (
+        "_accepts_any_length",
         "_body",
         "_first_piece",
         "_framing_bytes",
@@ -60,7 +61,6 @@ class ResponseReader:
         "_max_body_bytes",
         "_parser",
         "_size",
-        "_takes_any_length",
         "has_head",
         "headers",
         "is_complete",
@@ -86,7 +86,7 @@ class ResponseReader:
         """
         self._is_head = is_head
         self._max_body_bytes = max_body_bytes
-        self._takes_any_length = accepts_any_length
+        self._accepts_any_length = accepts_any_length
         self._restart()
 
     def _restart(self) -> None:
@@ -117,7 +117,7 @@ class ResponseReader:
             if isinstance(error.__context__, MalformedResponseError):
                 raise error.__context__ from None
             # After the response to a HEAD the parser waits for a body, so any bytes are garbage.
-            raise MalformedResponseError(f"the answer is not HTTP: {error}") from None
+            raise MalformedResponseError(f"the response is not HTTP: {error}") from None
         if self._framing_bytes > HEAD_BYTES:
             raise MalformedResponseError(f"more than {HEAD_BYTES:,} bytes of headers or framing")
 
@@ -145,7 +145,7 @@ class ResponseReader:
     def on_message_begin(self) -> None:
         """Refuse a second response to one request; called by the parser."""
         if self.is_complete:
-            raise MalformedResponseError("an answer came that no request asked for")
+            raise MalformedResponseError("a response came that no request asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header; called by the parser."""
@@ -164,22 +164,22 @@ class ResponseReader:
             if status == _SWITCHING:
                 raise MalformedResponseError("the server wants to speak another protocol")
             if status < 100:
-                raise MalformedResponseError("the answer has a status that is none")
+                raise MalformedResponseError("the response has no valid status")
             return
         self.has_head = True
         length = self.headers.get(b"content-length")
         if length is not None:
             if not length.isdigit():
-                raise MalformedResponseError("the answer has a length that is none")
+                raise MalformedResponseError("the response has no valid length")
             self.length = int(length)
         if self._is_head or status in _NO_BODY:
             self._complete()
             # The parser would take the next bytes for a body.
             self._parser = httptools.HttpResponseParser(self)
         elif self.length is not None and self.length > self._max_body_bytes:
-            if not self._takes_any_length or status >= 300:
+            if not self._accepts_any_length or status >= 300:
                 raise MalformedResponseError(
-                    f"an answer of {self.length:,} bytes, of {self._max_body_bytes:,} at most"
+                    f"a response of {self.length:,} bytes, of {self._max_body_bytes:,} at most"
                 )
             self._max_body_bytes = self.length
 
@@ -191,7 +191,7 @@ class ResponseReader:
         self._framing_bytes = 0
         self._size += len(body)
         if self._size > self._max_body_bytes:
-            raise MalformedResponseError(f"an answer of more than {self._max_body_bytes:,} bytes")
+            raise MalformedResponseError(f"a response of more than {self._max_body_bytes:,} bytes")
         if self._body is not None:
             self._body.write(body)
         elif not self._first_piece:

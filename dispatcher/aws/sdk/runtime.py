@@ -45,6 +45,6 @@ class SdkRuntime:
             response = await self._client.invoke_endpoint_async(**parameters)
         if response.get("InferenceId") not in (None, request.inference_id):
             raise OutcomeUnknown(
-                f"no answer while {action}: the answer is to another request", code="NoAnswer"
+                f"no response while {action}: the response is to another request", code="NoAnswer"
             )
         return InvokeResponse(response.get("OutputLocation"), response.get("FailureLocation"))

@@ -1,6 +1,6 @@
 """The event outage detector: notices that completion events stop, and that they return. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 _STEP = 0.1
 """Weight of the newest completion in the share that had an event."""
@@ -29,6 +29,7 @@ class EventOutageDetector:
     """
 
     last_event: float
+    _: KW_ONLY
     has_heard: bool = False
     is_outage: bool = False
     missed: int = 0

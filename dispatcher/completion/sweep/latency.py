@@ -40,7 +40,7 @@ class LatencyEstimator:
             self._total = sum(self._weights.values())
 
     def add_between(self, earliest: float, latest: float) -> None:
-        """Learn from a completion of which only two looks around it are known, in seconds."""
+        """Learn from a completion of which only the two probes around it are known, in seconds."""
         self.add((earliest + latest) / 2)
 
     def quantile(self, share: float) -> float | None:

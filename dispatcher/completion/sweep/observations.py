@@ -30,7 +30,7 @@ class FolderListing:
         return None if self._last is not None and name > self._last else False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Observations:
     """The results of probes.
 

@@ -1,4 +1,4 @@
-"""The sweep schedule: the times of looks for an invocation, and their requests. Pure."""
+"""The sweep schedule: the times of probes for an invocation, and their requests. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -18,32 +18,32 @@ LIST_FROM_IN_HASTE = 2
 """The same where requests, not their price, are short."""
 
 _GROWTH = 0.5
-"""Wait before the next look, as a share of the invocation's age: an output is found when it is at
-most half as old again, with 15 looks in six hours."""
+"""Wait before the next probe, as a share of the invocation's age: an output is found when it is at
+most half as old again, with 15 probes in six hours."""
 
 Kind: TypeAlias = Literal["output", "failure"]
 
 Due: TypeAlias = tuple[bool, float, int, Entry]
-"""An invocation to be looked for, sorted by urgency: those past their deadline first, then
+"""An invocation to probe for, sorted by urgency: those past their deadline first, then
 those that have waited longest; the number decides between equals."""
 
 
 @dataclass(slots=True, frozen=True)
 class SweepSchedule:
-    """The times at which an invocation is looked for; all in seconds.
+    """The times at which an invocation is probed for; all in seconds.
 
     Attributes:
-        first: From acceptance to the first look.
-        pause: Shortest time between two looks.
-        deadline: From acceptance to the last look.
+        first: From acceptance to the first probe.
+        pause: Shortest time between two probes.
+        deadline: From acceptance to the last probe.
     """
 
     first: float
     pause: float
     deadline: float
 
-    def next_look(self, accepted_at: float, looked_at: float | None) -> float:
-        """Return the time of the next look.
+    def next_probe(self, accepted_at: float, looked_at: float | None) -> float:
+        """Return the time of the next probe.
 
         The first is when a completion is expected, the next ever more rarely, the last at the
         deadline.
@@ -54,7 +54,7 @@ class SweepSchedule:
         return min(at, accepted_at + self.deadline)
 
     def is_over(self, accepted_at: float, now: float) -> bool:
-        """Return whether a look now is the last one."""
+        """Return whether a probe now is the last one."""
         return now >= accepted_at + self.deadline
 
     def due(
@@ -64,14 +64,14 @@ class SweepSchedule:
         postponed: Mapping[int, float],
         before: Due | None = None,
     ) -> list[Due]:
-        """Return the accepted invocations to look for now, in their order.
+        """Return the accepted invocations to probe for now, in their order.
 
-        One without any location cannot be looked for, and has its deadline only.
+        One without any location cannot be probed for, and has its deadline only.
 
         Args:
             entries: Accepted invocations.
             now: Epoch seconds.
-            postponed: Times at which looks that failed are repeated, by number. These wait behind
+            postponed: Times at which probes that failed are repeated, by number. These wait behind
                 the others: if all of them fail again, no other waits for that.
             before: Only those that are more urgent than this one, if given.
         """
@@ -84,7 +84,7 @@ class SweepSchedule:
             is_over = self.is_over(accepted_at, now)
             at = accepted_at + self.deadline
             if not is_over:
-                at = self.next_look(accepted_at, entry.looked_at)
+                at = self.next_probe(accepted_at, entry.looked_at)
             number = entry.planned.number
             if not is_over and not (at <= now and (entry.output or entry.failure)):
                 continue
@@ -118,7 +118,7 @@ class Probe:
 
     Attributes:
         folder: The folder to LIST, or None: HEAD the object of the only invocation.
-        entries: The invocations whose objects are looked for.
+        entries: The invocations whose objects are probed for.
         others: Invocations on the same page that are not due yet.
     """
 
@@ -135,7 +135,7 @@ def probes(
     refused: Collection[str] = (),
     listed: Collection[str] = (),
 ) -> list[Probe]:
-    """Return the requests that look for these invocations, the most urgent first.
+    """Return the requests that probe for these invocations, the most urgent first.
 
     Args:
         entries: The invocations, the most urgent first.

@@ -12,7 +12,7 @@ from dispatcher.config.yaml.interpolation import InterpolationError, interpolate
 from dispatcher.config.yaml.syntax import syntax_problem
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Document:
     """The values of one YAML text.
 

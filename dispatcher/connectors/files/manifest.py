@@ -25,7 +25,7 @@ _BLOCK_BYTES = 65_536
 """How much of a manifest is read at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestEntry:
     """A file in the manifest.
 
@@ -142,5 +142,5 @@ def read_manifest(manifest: Path, mark: Mark = START) -> Iterator[ManifestEntry]
         for path in _split(file):
             number += 1
             end = start + len(path) + len(_END)
-            yield ManifestEntry(path.decode(), start, end, number)
+            yield ManifestEntry(path=path.decode(), start=start, end=end, number=number)
             start = end

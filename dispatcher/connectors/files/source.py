@@ -185,7 +185,9 @@ class FilesSource:
                 return LargeRecord(
                     position, entry.path, FileSlice(file, 0, status.st_size, steady=True)
                 )
-            self._long = _LongFile(position, entry.path, file, self._spill_folder)
+            self._long = _LongFile(
+                position=position, path=entry.path, file=file, spill_folder=self._spill_folder
+            )
             return None
         except OSError as error:
             raise _read_error(entry.path, error) from None
@@ -238,7 +240,7 @@ class _LongFile:
         size: Bytes read so far.
     """
 
-    def __init__(self, position: Position, path: str, file: int, spill_folder: Path) -> None:
+    def __init__(self, *, position: Position, path: str, file: int, spill_folder: Path) -> None:
         self.size = 0
         self._position = position
         self._path = path

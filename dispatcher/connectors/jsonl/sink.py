@@ -35,7 +35,7 @@ class JsonlFile:
     make one and ``close`` to end it.
     """
 
-    def __init__(self, path: str, file: int, position: int, last: bytes) -> None:
+    def __init__(self, *, path: str, file: int, position: int, last: bytes) -> None:
         self._path = path
         self._file = file
         self._position = position
@@ -67,7 +67,7 @@ class JsonlFile:
         except BaseException:
             os.close(file)
             raise
-        return cls(path, file, start.position, last)
+        return cls(path=path, file=file, position=start.position, last=last)
 
     @property
     def path(self) -> str:
@@ -76,7 +76,7 @@ class JsonlFile:
 
     @property
     def mark(self) -> SinkMark:
-        """How far the file is written."""
+        """The position up to which the file is written."""
         return SinkMark(self._position, zlib.crc32(self._last), len(self._last))
 
     def append(self, lines: Sequence[bytes | Iterable[bytes]]) -> SinkMark:
@@ -189,7 +189,7 @@ class JsonlSink:
 
     @property
     def mark(self) -> SinkMark:
-        """How far the file is written."""
+        """The position up to which the file is written."""
         return self._file.mark
 
     async def write(self, outcomes: Sequence[Outcome]) -> None:

@@ -117,9 +117,7 @@ class JsonlSource:
         name = stream.name
         mark = self._marks.get(name, START)
         if name == STDIN:
-            return StreamReader(
-                name, self._stdin, self._settings, mark, spill_folder=self._spill_folder
-            )
+            return self._reader_of(name, self._stdin, mark)
         try:
             # Without O_NONBLOCK, opening a named pipe blocks until it has a writer.
             file = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
@@ -128,7 +126,16 @@ class JsonlSource:
                 f"{name} can no longer be opened ({error.strerror}); restore it and run the same "
                 "command again to go on"
             ) from None
-        return StreamReader(name, file, self._settings, mark, spill_folder=self._spill_folder)
+        return self._reader_of(name, file, mark)
+
+    def _reader_of(self, name: str, file: int, mark: Mark) -> StreamReader:
+        return StreamReader(
+            name=name,
+            file=file,
+            settings=self._settings,
+            mark=mark,
+            spill_folder=self._spill_folder,
+        )
 
     def _close(self) -> None:
         reader, self._reader = self._reader, None

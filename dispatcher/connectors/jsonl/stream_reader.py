@@ -50,11 +50,11 @@ class StreamReader:
 
     def __init__(
         self,
+        *,
         name: str,
         file: int,
         settings: SourceSettings,
         mark: Mark,
-        *,
         spill_folder: Path | None = None,
     ) -> None:
         self.file = file

@@ -8,7 +8,7 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import count, islice
 
 from dispatcher import limits
@@ -65,13 +65,14 @@ class _Message:
     """
 
     position: Position
+    _: KW_ONLY
     receipt: str | None = None
     received: float = 0.0
     visible_at: float = 0.0
     due: float | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class InFlightMessages:
     """Every message that is outstanding, or settled and may be delivered again.
 
@@ -80,7 +81,7 @@ class InFlightMessages:
         log: What the ledger knew at the start.
         visibility: The queue's visibility time-out in seconds.
         rng: Jitters, so that messages that arrived together are not all due at once.
-        lost: When a message that was in flight last may have become visible, or -inf.
+        lost: The last moment at which a message in flight may have become visible, or -inf.
     """
 
     stream: str

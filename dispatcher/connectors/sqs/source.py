@@ -104,7 +104,10 @@ class SqsSource:
         assert self.settings.queue_url is not None
         self._url = self.settings.queue_url
         self._in_flight = InFlightMessages(
-            self._url, self.message_log, VISIBILITY_SECONDS, self.environment.rng
+            stream=self._url,
+            log=self.message_log,
+            visibility=VISIBILITY_SECONDS,
+            rng=self.environment.rng,
         )
         self._opened = self.environment.now()
         self._empty_since = [None] * self.settings.receivers

@@ -165,14 +165,14 @@ class Stager:
     async def _stage_large(self, entry: Entry) -> Location | None:
         """Stage a payload of which only parts are held, where its encoding allows that."""
         planned = entry.planned
-        blob = await self.ledger.kept(entry)
-        if blob is None:
+        content = await self.ledger.kept(entry)
+        if content is None:
             if self._is_over(entry):
                 return None
             raise unreadable_payload(planned)
-        assert isinstance(blob, FileSlice), "a large record is kept as one"
+        assert isinstance(content, FileSlice), "a large record is kept as one"
         staged_before = entry.staged
-        source = pieces(blob, self.codec, planned.encoding)
+        source = pieces(content, self.codec, planned.encoding)
 
         async def put(location: Location) -> None:
             if staged_before == str(location):
@@ -196,14 +196,14 @@ class Stager:
 
         try:
             with _reading(planned):
-                digest = await anyio.to_thread.run_sync(self._digest, blob, planned)
+                digest = await anyio.to_thread.run_sync(self._digest, content, planned)
             return await self._stage_as(digest, entry, put)
         finally:
-            blob.close()
+            content.close()
 
-    def _digest(self, blob: FileSlice, planned: Planned) -> str:
+    def _digest(self, content: FileSlice, planned: Planned) -> str:
         return digest_of_content(
-            blob,
+            content,
             planned.encoding,
             planned.content_type,
             frame=self.codec.frame,

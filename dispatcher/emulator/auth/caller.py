@@ -20,7 +20,7 @@ _SCOPE = re.compile(_SCOPE_PATTERN)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class CallerIdentity:
     """The signer of a request, and what the signature claims to cover.
 
@@ -51,7 +51,13 @@ def read_caller(request: HttpRequest) -> CallerIdentity | None:
     header = request.headers.get("authorization")
     if header is not None:
         m = _AUTHORIZATION.fullmatch(header)
-        return CallerIdentity(m[1], m[2], m[3], m[4], m[5], m[6]) if m else None
+        return (
+            CallerIdentity(
+                key=m[1], date=m[2], region=m[3], service=m[4], signed_headers=m[5], signature=m[6]
+            )
+            if m
+            else None
+        )
     if "X-Amz-Credential=" not in request.target:
         return None
     query = request.query
@@ -60,7 +66,15 @@ def read_caller(request: HttpRequest) -> CallerIdentity | None:
     if scope is None or not _SHA256.fullmatch(signature):
         return None
     names = query.get("X-Amz-SignedHeaders", "")
-    return CallerIdentity(scope[1], scope[2], scope[3], scope[4], names, signature, presigned=True)
+    return CallerIdentity(
+        key=scope[1],
+        date=scope[2],
+        region=scope[3],
+        service=scope[4],
+        signed_headers=names,
+        signature=signature,
+        presigned=True,
+    )
 
 
 def sha256_of(body: Blob) -> str:

@@ -16,7 +16,7 @@ _WRONG: Final = (
 )
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ComputedSignature:
     """The texts that the service signed; they show a client's author where the two differ.
 

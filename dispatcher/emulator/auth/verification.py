@@ -98,7 +98,12 @@ def verify(
     right = signature(signing_key(account.secret, scope), text)
     if not hmac.compare_digest(right, caller.signature):
         raise refusals.wrong_signature(
-            ComputedSignature(caller.key, caller.signature, canonical, text)
+            ComputedSignature(
+                key=caller.key,
+                signature=caller.signature,
+                canonical_request=canonical,
+                string_to_sign=text,
+            )
         )
     _check_body(request, body_sha256, payload=payload, s3=s3, refusals=refusals)
 

@@ -1,6 +1,6 @@
 """One call of a service, by its names."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 
 @dataclass(slots=True, frozen=True)
@@ -18,4 +18,5 @@ class Call:
     service: str
     operation: str
     resource: str = ""
+    _: KW_ONLY
     id: str = ""

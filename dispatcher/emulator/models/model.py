@@ -12,7 +12,7 @@ _Z99 = 2.3263478740408408
 """The 99th percentile of the standard normal distribution."""
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ModelRequest:
     """One request to the container.
 

@@ -64,13 +64,13 @@ class FolderObjects(ObjectStore):
                 blob = Blob(size, path=self._path(number))
                 self._next = max(self._next, number + 1)
                 stored = StoredObject(
-                    blob,
-                    etag,
-                    content_type,
-                    modified,
-                    meta,
-                    tuple(more[0]) if more[0] else None,
-                    ObjectOptions(*more[1:]),  # journals of older versions have no options
+                    blob=blob,
+                    etag=etag,
+                    content_type=content_type,
+                    modified=modified,
+                    metadata=meta,
+                    checksum=tuple(more[0]) if more[0] else None,
+                    options=ObjectOptions(*more[1:]),  # journals of older versions have no options
                 )
                 self.buckets[bucket].set(key, stored)
 

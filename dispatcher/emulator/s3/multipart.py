@@ -51,7 +51,7 @@ class NamedPart:
     checksums: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Upload:
     """An upload that is under way.
 

@@ -19,7 +19,7 @@ from dispatcher.emulator.http.message import (
 from dispatcher.emulator.s3 import xml as s3_xml
 from dispatcher.emulator.s3.call import read_call, resource
 from dispatcher.emulator.s3.listing import list_page
-from dispatcher.emulator.s3.objects import S3Objects
+from dispatcher.emulator.s3.object_calls import S3Objects
 from dispatcher.emulator.s3.store import ObjectStore, StoredBucket
 
 _XML: Final = {"Content-Type": "application/xml"}

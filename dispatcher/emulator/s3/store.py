@@ -10,7 +10,7 @@ from dispatcher.emulator.s3.listing import SortedKeys
 from dispatcher.emulator.s3.object_options import ObjectOptions
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class StoredObject:
     """One object.
 

@@ -10,6 +10,9 @@ from dispatcher.emulator.state.journal import Journal, packed_bytes
 
 _COMPACT_BYTES = 64 * 1024 * 1024
 
+_FIELDS = tuple(field.name for field in fields(AcceptedInvocation))
+"""A journal entry holds the values in this order."""
+
 
 class AcceptedLog:
     """Invocations without an outcome, in memory and in a journal.
@@ -25,7 +28,7 @@ class AcceptedLog:
         for entry in self._journal.entries():
             match entry:
                 case ["accepted", *values]:
-                    invocation = AcceptedInvocation(*values)
+                    invocation = AcceptedInvocation(**dict(zip(_FIELDS, values, strict=True)))
                     self._open[invocation.serial] = invocation, packed_bytes(entry)
                 case ["settled", serial]:
                     self._open.pop(serial, None)
@@ -67,4 +70,4 @@ class AcceptedLog:
 
 
 def _entry(invocation: AcceptedInvocation) -> list[Any]:
-    return ["accepted", *(getattr(invocation, f.name) for f in fields(invocation))]
+    return ["accepted", *(getattr(invocation, name) for name in _FIELDS)]

@@ -28,5 +28,5 @@ def read_call(request: HttpRequest) -> Call:
         endpoint = invoked_endpoint(request)
         if endpoint is not None:
             inference_id = request.headers.get(HEADER + "inference-id", "")
-            return Call("sagemaker", INVOKE, endpoint, inference_id)
+            return Call("sagemaker", INVOKE, endpoint, id=inference_id)
     return Call("sagemaker", operation)

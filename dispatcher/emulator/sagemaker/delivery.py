@@ -12,8 +12,12 @@ from dispatcher.emulator.http.blob import SPOOL_BYTES, Blob
 from dispatcher.emulator.models.model import ModelResponse
 from dispatcher.emulator.s3.store import ObjectStore, StoredObject
 from dispatcher.emulator.sagemaker.accepted_log import AcceptedLog
+from dispatcher.emulator.sagemaker.completion_events import (
+    expired_event,
+    failure_event,
+    success_event,
+)
 from dispatcher.emulator.sagemaker.endpoint import Failure
-from dispatcher.emulator.sagemaker.events import expired_event, failure_event, success_event
 from dispatcher.emulator.sagemaker.fault_types import EndpointFaults
 from dispatcher.emulator.sagemaker.invocation import AcceptedInvocation
 from dispatcher.emulator.sns.topics import Topics
@@ -118,7 +122,9 @@ class OutputDelivery:
 
     def _put(self, key: str, body: bytes, content_type: str) -> None:
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
-        stored = StoredObject(Blob.of(body), etag, content_type, self._clock.now())
+        stored = StoredObject(
+            blob=Blob.of(body), etag=etag, content_type=content_type, modified=self._clock.now()
+        )
         self._objects.put(self._bucket, key, stored)
 
     def _publish(

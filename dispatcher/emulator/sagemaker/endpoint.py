@@ -198,12 +198,12 @@ class Endpoint:
                 return loaded
             body = loaded
         request = ModelRequest(
-            body,
-            invocation.content_type,
-            invocation.accept,
-            invocation.custom_attributes,
-            invocation.inference_id,
-            invocation.endpoint,
+            body=body,
+            content_type=invocation.content_type,
+            accept=invocation.accept,
+            custom_attributes=invocation.custom_attributes,
+            inference_id=invocation.inference_id,
+            endpoint=invocation.endpoint,
         )
         try:
             async with limit:

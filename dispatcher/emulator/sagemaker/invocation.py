@@ -53,7 +53,7 @@ _NUMBERS: Final = (
 )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class AcceptedInvocation:
     """One accepted request.
 

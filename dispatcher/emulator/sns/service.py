@@ -131,7 +131,7 @@ class Sns:
             raise _invalid("SQS endpoint ARN")
         # Checked on a draft first: a refusal must leave no subscription behind.
         attributes = _numbered_map(form, "Attributes.entry", "key", "value")
-        draft = Subscription("", topic, queue)
+        draft = Subscription(arn="", topic_arn=topic, queue_arn=queue)
         for name, value in attributes.items():
             _set_attribute(draft, name, value)
         subscription = self._topics.subscribe(topic, queue)

@@ -15,7 +15,7 @@ Attributes = dict[str, dict[str, Any]]
 PolicyScope = Literal["MessageAttributes", "MessageBody"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Subscription:
     """Subscription of a queue to a topic.
 
@@ -36,7 +36,7 @@ class Subscription:
     scope: PolicyScope = "MessageAttributes"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Topics:
     """All topics and subscriptions of the emulated account.
 
@@ -70,7 +70,7 @@ class Topics:
         for known in self.topics[topic_arn].values():
             if known.queue_arn == queue_arn:
                 return known
-        made = Subscription(f"{topic_arn}:{uuid4()}", topic_arn, queue_arn)
+        made = Subscription(arn=f"{topic_arn}:{uuid4()}", topic_arn=topic_arn, queue_arn=queue_arn)
         self.topics[topic_arn][made.arn] = made
         self.subscriptions[made.arn] = made
         return made

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -24,22 +24,22 @@ class PolledQueue:
         arn: The queue's ARN.
         attributes: Attributes as they were set, by name.
         created: When it was made, in seconds since the epoch.
-        queue: The messages.
+        messages: The messages.
     """
 
-    def __init__(self, name: str, arn: str, clock: Clock, faults: QueueFaults) -> None:
+    def __init__(self, *, name: str, arn: str, clock: Clock, faults: QueueFaults) -> None:
         self.name = name
         self.arn = arn
         self.attributes: dict[str, str] = {}
         self.created = clock.now()
-        self.queue = MessageQueue()
+        self.messages = MessageQueue()
         self._clock = clock
         self._faults = faults
         self._waiters: dict[asyncio.Future[None], None] = {}
 
     def send(self, body: str, *, delay: float = 0.0, attributes: Any = None) -> StoredMessage:
         """Add a message and wake a waiting receiver."""
-        message = self.queue.send(
+        message = self.messages.send(
             body,
             message_id=str(uuid4()),
             now=self._clock.now(),
@@ -60,19 +60,21 @@ class PolledQueue:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait
         while True:
-            taken = self.queue.receive(max_messages, now=self._clock.now(), visibility=visibility)
+            taken = self.messages.receive(
+                max_messages, now=self._clock.now(), visibility=visibility
+            )
             if taken or loop.time() >= deadline:
                 break
             await self._arrival(deadline - loop.time())
         if self._faults.armed:
             for message in taken:
                 if self._faults.redelivers(message):
-                    self.queue.change_visibility(message.receipt, 0, now=self._clock.now())
+                    self.messages.change_visibility(message.receipt, 0, now=self._clock.now())
         self._pass_on()
         return taken
 
     async def _arrival(self, seconds: float) -> None:
-        if (wake := self.queue.next_wake()) is not None:
+        if (wake := self.messages.next_wake()) is not None:
             seconds = min(seconds, max(wake - self._clock.now(), 0.001))
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -94,7 +96,7 @@ class PolledQueue:
         self._wake_one()
 
     def _pass_on(self) -> None:
-        if self._waiters and self.queue.has_visible(self._clock.now()):
+        if self._waiters and self.messages.has_visible(self._clock.now()):
             self._wake_one()
 
     def _wake_one(self) -> None:
@@ -120,6 +122,7 @@ class Queues:
     region: str
     clock: Clock
     faults: QueueFaults
+    _: KW_ONLY
     by_name: dict[str, PolledQueue] = field(default_factory=dict)
 
     def create(self, name: str) -> PolledQueue:
@@ -133,7 +136,9 @@ class Queues:
         queue = self.by_name.get(name)
         if queue is None:
             arn = f"arn:aws:sqs:{self.region}:{ACCOUNT}:{name}"
-            queue = self.by_name[name] = PolledQueue(name, arn, self.clock, self.faults)
+            queue = self.by_name[name] = PolledQueue(
+                name=name, arn=arn, clock=self.clock, faults=self.faults
+            )
         return queue
 
     def of_arn(self, arn: str) -> PolledQueue | None:

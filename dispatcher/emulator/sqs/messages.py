@@ -51,7 +51,7 @@ def send(queue: PolledQueue, entry: Input) -> Input:
 def delete(queue: PolledQueue, entry: Input) -> None:
     """Delete one message by its receipt handle; raises Refusal for one of another queue."""
     try:
-        queue.queue.delete(text(entry, "ReceiptHandle"))
+        queue.messages.delete(text(entry, "ReceiptHandle"))
     except ValueError:
         raise bad_receipt() from None
 

@@ -15,7 +15,7 @@ RETENTION_SECONDS = 345_600
 _SPARE_ENTRIES = 1000
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class StoredMessage:
     """One message.
 
@@ -49,7 +49,7 @@ class StoredMessage:
         return f"{self.number}-{self.receives}-{self.id}"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class MessageQueue:
     """Messages in order of arrival; those received are invisible for a while.
 
@@ -78,7 +78,14 @@ class MessageQueue:
     ) -> StoredMessage:
         """Add a message that becomes visible after ``delay`` seconds."""
         md5 = hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
-        message = StoredMessage(next(self._numbers), message_id, body, md5, attributes or {}, now)
+        message = StoredMessage(
+            number=next(self._numbers),
+            id=message_id,
+            body=body,
+            md5=md5,
+            attributes=attributes or {},
+            sent=now,
+        )
         self._messages[message.number] = message
         self._ages.append(message.number)
         if delay > 0:

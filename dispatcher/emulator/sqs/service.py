@@ -148,7 +148,7 @@ class Sqs:
 
     def _get_queue_attributes(self, asked: Input) -> Input:
         queue = self._queue(asked)
-        visible, in_flight, delayed = queue.queue.counts(self._queues.clock.now())
+        visible, in_flight, delayed = queue.messages.counts(self._queues.clock.now())
         every = {
             "QueueArn": queue.arn,
             "ApproximateNumberOfMessages": str(visible),
@@ -166,7 +166,7 @@ class Sqs:
         _set(self._queue(asked), settable(asked))
 
     def _purge_queue(self, asked: Input) -> None:
-        self._queue(asked).queue.purge()
+        self._queue(asked).messages.purge()
 
     def _queue(self, asked: Input) -> PolledQueue:
         return self._named(text(asked, "QueueUrl").rpartition("/")[2])
@@ -236,7 +236,7 @@ class Sqs:
         faults = self._queues.faults
 
         def apply(entry: Input) -> Input | None:
-            refusal = faults.entry(Call("sqs", operation, queue.name, entry["Id"]))
+            refusal = faults.entry(Call("sqs", operation, queue.name, id=entry["Id"]))
             if refusal is not None:
                 raise refusal
             return action(queue, entry)
@@ -249,7 +249,9 @@ class Sqs:
         seconds = number(entry, "VisibilityTimeout", 0, VISIBILITY_SECONDS, default=0)
         receipt = text(entry, "ReceiptHandle")
         try:
-            changed = queue.queue.change_visibility(receipt, seconds, now=self._queues.clock.now())
+            changed = queue.messages.change_visibility(
+                receipt, seconds, now=self._queues.clock.now()
+            )
         except ValueError:
             raise bad_receipt() from None
         if not changed:
@@ -271,5 +273,5 @@ def _response(result: Any) -> HttpResponse:
 def _set(queue: PolledQueue, attributes: dict[str, str]) -> None:
     queue.attributes.update(attributes)
     has = {**DEFAULTS, **queue.attributes}
-    queue.queue.visibility = float(has["VisibilityTimeout"])
-    queue.queue.retention = float(has["MessageRetentionPeriod"])
+    queue.messages.visibility = float(has["VisibilityTimeout"])
+    queue.messages.retention = float(has["MessageRetentionPeriod"])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 from dispatcher.errors import ConfigError, StateError
-from dispatcher.ledger.check.snapshot import COLUMNS, LedgerSnapshot, Row, SinkFile
+from dispatcher.ledger.check.ledger_snapshot import COLUMNS, LedgerSnapshot, Row, SinkFile
 from dispatcher.ledger.store import schema
 from dispatcher.ledger.store.lock import is_locked
 
@@ -33,7 +33,7 @@ _TABLES = {
 }
 
 
-def read_holdings(path: Path) -> LedgerSnapshot:
+def read_snapshot(path: Path) -> LedgerSnapshot:
     """Read a ledger, its spool, and the files of its sinks.
 
     Args:

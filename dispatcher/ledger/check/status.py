@@ -14,7 +14,7 @@ from dispatcher.ledger.states import State
 from dispatcher.ledger.store.lock import is_locked
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class LedgerStatus:
     """State of a run at one moment.
 

@@ -13,7 +13,7 @@ from typing import TypeVar, get_args
 
 from dispatcher.config.packing import Encoding
 from dispatcher.ledger import ids
-from dispatcher.ledger.check.snapshot import LedgerSnapshot, Row, SinkFile
+from dispatcher.ledger.check.ledger_snapshot import LedgerSnapshot, Row, SinkFile
 from dispatcher.ledger.invocation import RecordRef, unpack_record_refs
 from dispatcher.ledger.states import State
 from dispatcher.ledger.store import schema
@@ -59,7 +59,7 @@ def verify(
     defects = [Defect(f"The database is broken: {what}.") for what in snapshot.broken]
     if snapshot.version != schema.VERSION:
         return [*defects, _wrong_version(snapshot.version)]
-    verifier = _Verifier(snapshot, defects)
+    verifier = _Verifier(snapshot=snapshot, defects=defects)
     verifier.check_facts()
     verifier.check_streams()
     verifier.check_ranges()
@@ -84,7 +84,7 @@ def _wrong_version(version: int) -> Defect:
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Verifier:
     """One verification; each check leaves what the later ones need in the private fields."""
 

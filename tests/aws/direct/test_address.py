@@ -281,7 +281,15 @@ def by_botocore(service: str, region: str, operation: str, **parameters: object)
     # The Host header that was signed.
     host = re.sub(r"^.*@", "", url.netloc)
     authority = host.removesuffix(f":{standard}") if port == standard else host
-    return Address(url.scheme, url.hostname, port, authority, url.path, scope[1], scope[2])
+    return Address(
+        scheme=url.scheme,
+        host=url.hostname,
+        port=port,
+        authority=authority,
+        path=url.path,
+        region=scope[1],
+        service=scope[2],
+    )
 
 
 INVOKE: dict[str, Any] = {"EndpointName": "churn", "InputLocation": "s3://b/k"}
@@ -364,7 +372,7 @@ async def test_to_ask_is_not_to_send(wire: "WireServer") -> None:
 
 
 async def test_only_who_asks_is_stopped(wire: "WireServer") -> None:
-    wire.answers = [wire.answer("204 No Content")]
+    wire.responses = [wire.response("204 No Content")]
     async with clients_of(AwsSettings()) as clients:
 
         async def ask() -> Address | None:
@@ -388,10 +396,10 @@ async def test_an_endpoint_with_a_path(wire: "WireServer", monkeypatch: pytest.M
         settings = AwsSettings.model_validate({"transport": name})
         async with open_transport(settings, connections=2) as transport:
             assert transport.name == name
-            wire.answers = [wire.answer("200 OK")]
+            wire.responses = [wire.response("200 OK")]
             await transport.objects.put(Location("bucket", "a  b/../+ä//c"), b"", "a/b")
             await transport.objects.delete(Location("bucket", "key"))
-            wire.answers = [wire.answer("200 OK", b"{}")]
+            wire.responses = [wire.response("200 OK", b"{}")]
             await transport.queue("https://sqs/1/q").receive()
             await transport.runtime.invoke(INVOCATION)
         targets[name] = [request.target.removesuffix("/") for request in wire.requests]
@@ -490,7 +498,7 @@ EXPRESS = "name--use1-az4--x-s3"
 
 
 async def test_s3_express_is_left_to_aioboto3(wire: "WireServer") -> None:
-    wire.answers = [wire.answer("200 OK", SESSION), wire.answer("200 OK")]
+    wire.responses = [wire.response("200 OK", SESSION), wire.response("200 OK")]
     async with open_transport(AwsSettings(), connections=2) as transport:
         assert transport.name == "direct"
         assert await kind_of(transport, EXPRESS) is SdkBucket
@@ -505,7 +513,7 @@ async def test_s3_express_is_left_to_aioboto3(wire: "WireServer") -> None:
 
 
 async def test_an_express_session_that_is_there_already(wire: "WireServer") -> None:
-    wire.answers = [wire.answer("200 OK", SESSION), wire.answer("200 OK")]
+    wire.responses = [wire.response("200 OK", SESSION), wire.response("200 OK")]
     async with clients_of(AwsSettings()) as clients:
         await clients.s3.delete_object(Bucket=EXPRESS, Key="key")
         assert await address_of(clients.s3, "list_objects_v2", Bucket=EXPRESS) is None

@@ -55,25 +55,25 @@ def of_the_object(wire: WireServer) -> list[str]:
 
 
 def moved(wire: WireServer, said: tuple[str, str, str], region: str | None) -> None:
-    """Let the server answer as S3 does for a bucket that is in the region ``THERE``."""
+    """Let the server response as S3 does for a bucket that is in the region ``THERE``."""
     status, code, detail = said
     named = "" if region is None else f"x-amz-bucket-region: {region}\r\n"
 
     def refused(body: bytes) -> bytes:
-        return wire.answer(status, body).replace(b"\r\n\r\n", f"\r\n{named}\r\n".encode(), 1)
+        return wire.response(status, body).replace(b"\r\n\r\n", f"\r\n{named}\r\n".encode(), 1)
 
-    def answer(request: Request) -> bytes:
+    def response(request: Request) -> bytes:
         if region_of(request) == THERE:
             if request.method != "GET":
-                return wire.answer("200 OK")
+                return wire.response("200 OK")
             page = b"<ListBucketResult><Contents><Key>k</Key></Contents></ListBucketResult>"
-            return wire.answer("200 OK", page if "list-type" in request.target else b"x")
+            return wire.response("200 OK", page if "list-type" in request.target else b"x")
         if request.method == "HEAD":
             return refused(b"")
         body = f"<Error><Code>{code}</Code><Message>not here</Message>{detail}</Error>".encode()
         return refused(body)
 
-    wire.answers = [answer]
+    wire.responses = [response]
 
 
 @each_call

@@ -52,14 +52,14 @@ def test_a_minute_is_learnt_and_less_is_not(sign: int, apart: float, learns: boo
     assert clock.learn(http_date(theirs)) is False
 
 
-def test_what_was_learnt_moves_with_the_time_and_can_be_learnt_anew() -> None:
+def test_what_was_learnt_moves_with_the_time_and_can_be_learnt_again() -> None:
     now = NOW
     clock = ClockSkew(lambda: now)
     assert clock.learn(http_date(NOW + HOUR))
     now += 100
     assert clock.now() == NOW + HOUR + 100
     assert not clock.learn(http_date(NOW + HOUR + 101))
-    # Somebody has set this machine's clock.
+    # This machine's clock was set.
     now += HOUR
     assert clock.learn(http_date(now))
     assert clock.now() == now
@@ -238,7 +238,7 @@ async def test_a_wrong_clock_costs_one_call(
         for other in (invoke, put, send):
             await other(emulator, transport)
     (said,) = warnings(caplog)
-    # In the second of the answer's Date, and with what time went by.
+    # In the second of the response's Date, and with what time went by.
     assert f"{-ahead:+.0f}"[:3] in said or f"{1 - ahead:+.0f}"[:3] in said
 
 

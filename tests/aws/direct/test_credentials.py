@@ -24,8 +24,8 @@ ADVISORY, MANDATORY = HOUR - 12 * 60.0, HOUR - 5 * 60.0
 """Moments at which aiobotocore begins to renew keys of an hour, and at which it insists on it."""
 
 
-class World:
-    """Time, and a source of keys of an hour that can be slow or out of order.
+class KeySource:
+    """A clock, and a source of keys that last an hour; it can be slow or fail.
 
     Attributes:
         now: Seconds since the beginning.
@@ -82,19 +82,19 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    made = World()
+def key_source(monkeypatch: pytest.MonkeyPatch) -> KeySource:
+    made = KeySource()
     monkeypatch.setattr(keyring_module, "time", SimpleNamespace(monotonic=lambda: 1e6 + made.now))
     return made
 
 
 @pytest.fixture
-async def credentials(world: World) -> SigningCredentials:
+async def credentials(key_source: KeySource) -> SigningCredentials:
     """Return one that has handed out the first keys."""
-    made = SigningCredentials(world.refreshable())
+    made = SigningCredentials(key_source.refreshable())
     assert made.keys() is None
-    assert await made.renew() == world.keys(0)
-    assert made.keys() == world.keys(0)
+    assert await made.renew() == key_source.keys(0)
+    assert made.keys() == key_source.keys(0)
     return made
 
 
@@ -114,14 +114,14 @@ def retrieval_error() -> CredentialRetrievalError:
     return CredentialRetrievalError(provider="test", error_msg="no more")
 
 
-async def test_keys_that_never_change(world: World) -> None:
+async def test_keys_that_never_change(key_source: KeySource) -> None:
     credentials = SigningCredentials(AioCredentials("AKID", "secret"))
     assert credentials.keys() is None
     keys = await credentials.renew()
     assert keys == Keys("AKID", "secret", None)
     for _ in range(3):
         assert credentials.keys() is keys
-        world.now += HOUR
+        key_source.now += HOUR
         assert credentials.keys() is None
         # The same object, so that the signer's key of the day is found at once.
         assert await credentials.renew() is keys
@@ -129,7 +129,7 @@ async def test_keys_that_never_change(world: World) -> None:
 
 @pytest.mark.parametrize(("token", "expected"), [("token", "token"), ("", None), (None, None)])
 async def test_a_token_that_is_empty_is_none(
-    world: World, token: str | None, expected: str | None
+    key_source: KeySource, token: str | None, expected: str | None
 ) -> None:
     assert await SigningCredentials(AioCredentials("AKID", "secret", token)).renew() == Keys(
         "AKID", "secret", expected
@@ -137,90 +137,90 @@ async def test_a_token_that_is_empty_is_none(
 
 
 async def test_credentials_are_looked_at_once_a_second(
-    world: World, credentials: SigningCredentials
+    key_source: KeySource, credentials: SigningCredentials
 ) -> None:
     for _ in range(10):
-        world.now += 0.9
-        assert credentials.keys() == world.keys(0)
-        world.now += 0.2
+        key_source.now += 0.9
+        assert credentials.keys() == key_source.keys(0)
+        key_source.now += 0.2
         assert credentials.keys() is None
-        assert await credentials.renew() == world.keys(0)
-    assert world.asked == 0
+        assert await credentials.renew() == key_source.keys(0)
+    assert key_source.asked == 0
 
 
 async def test_one_call_waits_for_new_keys_and_all_others_go_on(
-    world: World, credentials: SigningCredentials
+    key_source: KeySource, credentials: SigningCredentials
 ) -> None:
-    world.now = ADVISORY
-    world.gate.clear()
+    key_source.now = ADVISORY
+    key_source.gate.clear()
     assert credentials.keys() is None
     waiting = await started(credentials)
     assert not waiting.done()
     for _ in range(100):
-        assert credentials.keys() == world.keys(0)
+        assert credentials.keys() == key_source.keys(0)
     # It takes longer than the second after which keys are looked at again.
     for _ in range(5):
-        world.now += 1.1
-        assert credentials.keys() == world.keys(0)
-    world.gate.set()
-    assert await waiting == world.keys(1)
-    assert credentials.keys() == world.keys(1)
-    assert world.asked == 1
+        key_source.now += 1.1
+        assert credentials.keys() == key_source.keys(0)
+    key_source.gate.set()
+    assert await waiting == key_source.keys(1)
+    assert credentials.keys() == key_source.keys(1)
+    assert key_source.asked == 1
 
 
 async def test_also_shortly_before_the_end_only_one_call_waits(
-    world: World, credentials: SigningCredentials
+    key_source: KeySource, credentials: SigningCredentials
 ) -> None:
-    world.now = MANDATORY
-    world.gate.clear()
+    key_source.now = MANDATORY
+    key_source.gate.clear()
     waiting = await started(credentials)
     for _ in range(3):
         for _ in range(100):
-            assert credentials.keys() == world.keys(0)
-        world.now += 1.1
+            assert credentials.keys() == key_source.keys(0)
+        key_source.now += 1.1
     assert not waiting.done()
-    world.gate.set()
-    assert await waiting == world.keys(1)
-    assert world.asked == 1
-    assert credentials.keys() == world.keys(1)
+    key_source.gate.set()
+    assert await waiting == key_source.keys(1)
+    assert key_source.asked == 1
+    assert credentials.keys() == key_source.keys(1)
 
 
 async def test_a_waiting_call_may_be_cancelled(
-    world: World, credentials: SigningCredentials
+    key_source: KeySource, credentials: SigningCredentials
 ) -> None:
-    world.now = MANDATORY
-    world.gate.clear()
+    key_source.now = MANDATORY
+    key_source.gate.clear()
     waiting = await started(credentials)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    world.gate.set()
+    key_source.gate.set()
     assert credentials.keys() is None, "the next call asks"
-    assert await credentials.renew() == world.keys(1)
+    assert await credentials.renew() == key_source.keys(1)
 
 
-async def test_the_very_first_call_may_be_cancelled(world: World) -> None:
-    credentials = SigningCredentials(world.deferred())
-    world.gate.clear()
+async def test_the_very_first_call_may_be_cancelled(key_source: KeySource) -> None:
+    credentials = SigningCredentials(key_source.deferred())
+    key_source.gate.clear()
     waiting = await started(credentials)
     second = await started(credentials)
     waiting.cancel()
-    world.gate.set()
-    assert await second == world.keys(1)
-    assert credentials.keys() == world.keys(1)
+    key_source.gate.set()
+    assert await second == key_source.keys(1)
+    assert credentials.keys() == key_source.keys(1)
 
 
 async def test_a_failure_while_there_is_time_is_tried_again(
-    world: World, credentials: SigningCredentials, caplog: pytest.LogCaptureFixture
+    key_source: KeySource, credentials: SigningCredentials, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.now = ADVISORY
-    world.error = retrieval_error()
-    assert await credentials.renew() == world.keys(0)
-    assert credentials.keys() == world.keys(0)
+    key_source.now = ADVISORY
+    key_source.error = retrieval_error()
+    assert await credentials.renew() == key_source.keys(0)
+    assert credentials.keys() == key_source.keys(0)
     assert failed(caplog) == []  # aiobotocore warns of it
-    world.error = None
-    world.now += 1.1
-    assert await credentials.renew() == world.keys(1)
+    key_source.error = None
+    key_source.now += 1.1
+    assert await credentials.renew() == key_source.keys(1)
 
 
 @pytest.mark.parametrize(
@@ -235,107 +235,109 @@ async def test_a_failure_while_there_is_time_is_tried_again(
     ids=["retrieval", "network", "denied", "garbage"],
 )
 async def test_a_failure_while_keys_are_good_is_a_warning(
-    world: World,
+    key_source: KeySource,
     credentials: SigningCredentials,
     caplog: pytest.LogCaptureFixture,
     error: Exception,
 ) -> None:
-    world.now = MANDATORY
-    world.error = error
+    key_source.now = MANDATORY
+    key_source.error = error
     caplog.set_level(logging.WARNING)
-    assert await credentials.renew() == world.keys(0)
+    assert await credentials.renew() == key_source.keys(0)
     (said,) = failed(caplog)
     assert said.startswith("AWS credentials could not be renewed, and are still good: ")
     assert "secret" not in said
     assert "token0" not in said
     # Calls do not pay for each other's failures; one a second asks again.
-    assert credentials.keys() == world.keys(0)
-    assert world.asked == 1
-    world.now += 1.1
-    world.error = None
-    assert await credentials.renew() == world.keys(1)
+    assert credentials.keys() == key_source.keys(0)
+    assert key_source.asked == 1
+    key_source.now += 1.1
+    key_source.error = None
+    assert await credentials.renew() == key_source.keys(1)
 
 
 async def test_keys_that_have_expired_and_cannot_be_renewed_are_denied(
-    world: World, credentials: SigningCredentials, caplog: pytest.LogCaptureFixture
+    key_source: KeySource, credentials: SigningCredentials, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.now = HOUR + 1
-    world.error = retrieval_error()
+    key_source.now = HOUR + 1
+    key_source.error = retrieval_error()
     for count in (1, 2):
         assert credentials.keys() is None
         with pytest.raises(Denied, match="credentials could not be had for signing requests"):
             await credentials.renew()
-        assert world.asked == count
+        assert key_source.asked == count
     assert failed(caplog) == []
-    world.error = None
-    assert await credentials.renew() == world.keys(1)
+    key_source.error = None
+    assert await credentials.renew() == key_source.keys(1)
 
 
 async def test_keys_that_have_expired_and_cannot_be_had_just_now(
-    world: World, credentials: SigningCredentials
+    key_source: KeySource, credentials: SigningCredentials
 ) -> None:
-    world.now = HOUR + 1
-    world.error = HTTPClientError(error="unreachable")
+    key_source.now = HOUR + 1
+    key_source.error = HTTPClientError(error="unreachable")
     with pytest.raises(Transient):
         await credentials.renew()
     assert credentials.keys() is None
 
 
 async def test_new_keys_that_have_expired_already_are_denied(
-    world: World, credentials: SigningCredentials
+    key_source: KeySource, credentials: SigningCredentials
 ) -> None:
-    world.now = HOUR + 1
-    world.life = -1.0
+    key_source.now = HOUR + 1
+    key_source.life = -1.0
     with pytest.raises(Denied, match="still expired"):
         await credentials.renew()
 
 
 async def test_garbage_in_place_of_keys_is_denied(
-    world: World, credentials: SigningCredentials
+    key_source: KeySource, credentials: SigningCredentials
 ) -> None:
-    world.now = HOUR + 1
-    world.error = ValueError("Expecting value: line 1 column 1 (char 0)")
+    key_source.now = HOUR + 1
+    key_source.error = ValueError("Expecting value: line 1 column 1 (char 0)")
     with pytest.raises(Denied, match="Expecting value"):
         await credentials.renew()
 
 
-async def test_the_first_keys_cannot_be_had(world: World) -> None:
-    credentials = SigningCredentials(world.deferred())
-    world.error = retrieval_error()
+async def test_the_first_keys_cannot_be_had(key_source: KeySource) -> None:
+    credentials = SigningCredentials(key_source.deferred())
+    key_source.error = retrieval_error()
     with pytest.raises(Denied):
         await credentials.renew()
     assert credentials.keys() is None
-    world.error = None
-    assert await credentials.renew() == world.keys(1)
+    key_source.error = None
+    assert await credentials.renew() == key_source.keys(1)
 
 
 async def test_after_a_refusal_the_next_call_asks(
-    world: World, credentials: SigningCredentials
+    key_source: KeySource, credentials: SigningCredentials
 ) -> None:
-    world.now = ADVISORY
-    world.error = retrieval_error()
-    assert await credentials.renew() == world.keys(0)
-    world.error = None
-    assert credentials.keys() == world.keys(0)
+    key_source.now = ADVISORY
+    key_source.error = retrieval_error()
+    assert await credentials.renew() == key_source.keys(0)
+    key_source.error = None
+    assert credentials.keys() == key_source.keys(0)
     credentials.expire()
     assert credentials.keys() is None
-    assert await credentials.renew() == world.keys(1)
-    assert credentials.keys() == world.keys(1)
+    assert await credentials.renew() == key_source.keys(1)
+    assert credentials.keys() == key_source.keys(1)
 
 
 async def test_after_a_refusal_one_call_asks_and_the_others_go_on(
-    world: World, credentials: SigningCredentials
+    key_source: KeySource, credentials: SigningCredentials
 ) -> None:
-    world.now = MANDATORY
-    world.gate.clear()
+    key_source.now = MANDATORY
+    key_source.gate.clear()
     credentials.expire()
     waiting = await started(credentials)
-    assert credentials.keys() == world.keys(0)
-    world.gate.set()
-    assert await waiting == world.keys(1)
+    assert credentials.keys() == key_source.keys(0)
+    key_source.gate.set()
+    assert await waiting == key_source.keys(1)
 
 
-async def test_new_keys_make_new_signatures(world: World, credentials: SigningCredentials) -> None:
+async def test_new_keys_make_new_signatures(
+    key_source: KeySource, credentials: SigningCredentials
+) -> None:
     signer = Signer("sagemaker", "us-east-1")
 
     def sign(keys: Keys) -> str:
@@ -351,7 +353,7 @@ async def test_new_keys_make_new_signatures(world: World, credentials: SigningCr
         )
 
     before = sign(await credentials.renew())
-    world.now = ADVISORY
+    key_source.now = ADVISORY
     assert sign(await credentials.renew()) != before
     assert "AKID1/" in sign(await credentials.renew())
-    assert sign(world.keys(0)) == before
+    assert sign(key_source.keys(0)) == before

@@ -271,8 +271,8 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
     st.one_of(garbage, damaged(JSON.encode()), damaged(ERROR.encode())),
 )
 def test_no_refusal_is_an_error(status: int, headers: dict[bytes, bytes], body: bytes) -> None:
-    answer = Response(status, headers, body)
-    for code, message in (read_json(answer), read_xml(answer)):
+    refusal = Response(status, headers, body)
+    for code, message in (read_json(refusal), read_xml(refusal)):
         assert code
         assert isinstance(code, str)
         assert isinstance(message, str)
@@ -301,9 +301,9 @@ def test_no_refusal_is_an_error(status: int, headers: dict[bytes, bytes], body: 
     ids=lambda body: repr(body[:24]),
 )
 def test_bodies_that_are_made_to_break_a_parser(body: bytes) -> None:
-    answer = Response(403, {}, body)
-    assert read_json(answer)[0]
-    assert read_xml(answer)[0]
+    refusal = Response(403, {}, body)
+    assert read_json(refusal)[0]
+    assert read_xml(refusal)[0]
 
 
 @pytest.mark.parametrize("encoding", ["foo", "utf-7", "big5", "hex", "idna", "utf-16", "latin-1"])

@@ -55,7 +55,7 @@ by_example = settings(max_examples=150, derandomize=True, database=None, deadlin
 
 @dataclass
 class Wire:
-    """A pool of one connection that keeps what is sent and always answers the same."""
+    """A pool of one connection that keeps what is sent and always responds the same."""
 
     body: bytes
     sent: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -81,8 +81,8 @@ class Wire:
         self._reader.begin(
             is_head=is_head, max_body_bytes=max_body_bytes, accepts_any_length=not wants_body
         )
-        answer = b"" if is_head else self.body
-        self._reader.feed(f"HTTP/1.1 200 OK\r\n{length}".encode() + answer)
+        shown_body = b"" if is_head else self.body
+        self._reader.feed(f"HTTP/1.1 200 OK\r\n{length}".encode() + shown_body)
         return self._reader
 
     async def finish(self) -> ResponseReader:
@@ -128,17 +128,41 @@ class Head:
 
 ADDRESSES = {
     "sagemaker": Address(
-        "https",
-        "runtime.sagemaker.eu-west-1.amazonaws.com",
-        443,
-        "runtime.sagemaker.eu-west-1.amazonaws.com",
-        "/",
-        "eu-west-1",
-        "sagemaker",
+        scheme="https",
+        host="runtime.sagemaker.eu-west-1.amazonaws.com",
+        port=443,
+        authority="runtime.sagemaker.eu-west-1.amazonaws.com",
+        path="/",
+        region="eu-west-1",
+        service="sagemaker",
     ),
-    "sqs": Address("http", "::1", 4599, "[::1]:4599", "/", "eu-west-1", "sqs"),
-    "s3": Address("https", "b.s3.x.com", 443, "b.s3.x.com", "/", "eu-west-1", "s3"),
-    "s3 plain": Address("http", "127.0.0.1", 80, "127.0.0.1", "/", "eu-west-1", "s3"),
+    "sqs": Address(
+        scheme="http",
+        host="::1",
+        port=4599,
+        authority="[::1]:4599",
+        path="/",
+        region="eu-west-1",
+        service="sqs",
+    ),
+    "s3": Address(
+        scheme="https",
+        host="b.s3.x.com",
+        port=443,
+        authority="b.s3.x.com",
+        path="/",
+        region="eu-west-1",
+        service="s3",
+    ),
+    "s3 plain": Address(
+        scheme="http",
+        host="127.0.0.1",
+        port=80,
+        authority="127.0.0.1",
+        path="/",
+        region="eu-west-1",
+        service="s3",
+    ),
 }
 
 
@@ -349,7 +373,7 @@ async def test_a_call_to_an_object_is_signed_as_botocore_would(
     for key in ODD_KEYS:
         address = ADDRESSES[where]
         made, wire = caller(address, keys, base=base)
-        await call(DirectBucket("bucket", made, never, NO_SDK), key)
+        await call(DirectBucket(name="bucket", caller=made, find_caller=never, sdk=NO_SDK), key)
         head = check(wire, address, keys)
         assert head.method == method
         assert head.target.startswith(f"{base}/")
@@ -367,7 +391,12 @@ async def test_a_list_is_signed_as_botocore_would(keys: Keys, base: str) -> None
     for prefix in ["", *ODD_KEYS]:
         address = ADDRESSES["s3"]
         made, wire = caller(address, keys, base=base, body=b"<ListBucketResult/>")
-        assert await DirectBucket("bucket", made, never, NO_SDK).page(prefix) == set()
+        assert (
+            await DirectBucket(name="bucket", caller=made, find_caller=never, sdk=NO_SDK).page(
+                prefix
+            )
+            == set()
+        )
         path, _, query = check(wire, address, keys).target.partition("?")
         assert path == (base or "/")
         sent = [pair.split("=") for pair in query.split("&")]
@@ -469,7 +498,7 @@ async def test_no_text_begins_another_header(
 async def test_no_key_and_no_content_type_begins_another_header(text: str) -> None:
     address = ADDRESSES["s3"]
     made, wire = caller(address, KEYS)
-    bucket = DirectBucket("bucket", made, never, NO_SDK)
+    bucket = DirectBucket(name="bucket", caller=made, find_caller=never, sdk=NO_SDK)
     await bucket.put(text, b"", "a/b")
     assert check(wire, address, KEYS)["content-type"] == "a/b"
     wire.sent.clear()
@@ -496,7 +525,9 @@ async def test_any_options_of_a_put_are_signed_as_botocore_would(
     address = ADDRESSES["s3"]
     made, wire = caller(address, keys)
     options = PutOptions(encryption, kms_key, tagging_of(tags))
-    await DirectBucket("bucket", made, never, NO_SDK).put("key", b"", "a/b", options)
+    await DirectBucket(name="bucket", caller=made, find_caller=never, sdk=NO_SDK).put(
+        "key", b"", "a/b", options
+    )
     head = check(wire, address, keys)
     names = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id")
     sent = dict(head.headers)

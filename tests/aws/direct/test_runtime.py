@@ -23,7 +23,7 @@ from dispatcher.errors import (
 )
 
 if TYPE_CHECKING:
-    from tests.aws.conftest import Answer, Connect, WireServer
+    from tests.aws.conftest import Connect, ScriptedResponse, WireServer
 
 INLINE = InvokeRequest(
     endpoint="churn",
@@ -45,7 +45,7 @@ PREFIX = "x-amzn-sagemaker-"
 
 
 def accepted(wire: WireServer) -> bytes:
-    return wire.answer(
+    return wire.response(
         "202 Accepted",
         b'{"InferenceId":"0a1b2c3d-00000000000z"}',
         X_Amzn_SageMaker_OutputLocation="s3://out/x.out",
@@ -56,10 +56,10 @@ def accepted(wire: WireServer) -> bytes:
 async def test_an_inline_request_is_the_payload_and_headers(
     wire: WireServer, connect: Connect
 ) -> None:
-    wire.answers = [accepted(wire)]
+    wire.responses = [accepted(wire)]
     async with connect() as transport:
-        answer = await transport.runtime.invoke(INLINE)
-    assert answer == InvokeResponse("s3://out/x.out", "s3://out/x-error.out")
+        response = await transport.runtime.invoke(INLINE)
+    assert response == InvokeResponse("s3://out/x.out", "s3://out/x-error.out")
     (request,) = wire.requests
     assert (request.method, request.target) == ("POST", "/endpoints/churn/async-invocations")
     assert request.body == INLINE.body
@@ -84,7 +84,7 @@ async def test_an_inline_request_is_the_payload_and_headers(
 async def test_a_staged_request_has_a_location_and_no_body(
     wire: WireServer, connect: Connect
 ) -> None:
-    wire.answers = [accepted(wire)]
+    wire.responses = [accepted(wire)]
     async with connect() as transport:
         await transport.runtime.invoke(STAGED)
     (request,) = wire.requests
@@ -98,7 +98,7 @@ async def test_a_staged_request_has_a_location_and_no_body(
 async def test_a_response_without_locations_is_an_acceptance(
     wire: WireServer, connect: Connect
 ) -> None:
-    wire.answers = [wire.answer("202 Accepted", b"{}")]
+    wire.responses = [wire.response("202 Accepted", b"{}")]
     async with connect() as transport:
         assert await transport.runtime.invoke(INLINE) == InvokeResponse(None, None)
 
@@ -115,7 +115,7 @@ async def test_a_response_without_locations_is_an_acceptance(
 async def test_what_the_service_would_refuse_never_leaves(
     wire: WireServer, connect: Connect, request_: InvokeRequest, code: str
 ) -> None:
-    wire.answers = [accepted(wire)]
+    wire.responses = [accepted(wire)]
     async with connect() as transport:
         with pytest.raises(Rejected) as refused:
             await transport.runtime.invoke(request_)
@@ -124,7 +124,7 @@ async def test_what_the_service_would_refuse_never_leaves(
 
 
 async def test_the_largest_body_leaves_whole(wire: WireServer, connect: Connect) -> None:
-    wire.answers = [accepted(wire)]
+    wire.responses = [accepted(wire)]
     async with connect() as transport:
         await transport.runtime.invoke(replace(INLINE, body=b"x" * 128_000))
     assert wire.requests[0].body == b"x" * 128_000
@@ -163,7 +163,7 @@ async def test_each_refusal_costs_one_request(
 ) -> None:
     kind, body = kind_and_body
     headers = {"x_amzn_ErrorType": kind} if kind else {}
-    wire.answers = [wire.answer(status, body, **headers)]
+    wire.responses = [wire.response(status, body, **headers)]
     async with connect() as transport:
         with pytest.raises(error) as raised:
             await transport.runtime.invoke(INLINE)
@@ -184,10 +184,10 @@ async def test_each_refusal_costs_one_request(
     ],
     ids=["closed", "reset", "silent", "half-a-body", "half-a-head", "junk"],
 )
-async def test_without_a_whole_answer_nobody_knows(
-    wire: WireServer, connect: Connect, ending: Answer
+async def test_without_a_whole_response_the_outcome_is_unknown(
+    wire: WireServer, connect: Connect, ending: ScriptedResponse
 ) -> None:
-    wire.answers = [ending]
+    wire.responses = [ending]
     async with connect(AwsSettings.model_construct(read_timeout=0.1)) as transport:
         with pytest.raises(OutcomeUnknown) as raised:
             await transport.runtime.invoke(INLINE)
@@ -198,7 +198,7 @@ async def test_without_a_whole_answer_nobody_knows(
 async def test_a_call_takes_no_longer_than_all_of_its_time(
     wire: WireServer, connect: Connect
 ) -> None:
-    wire.answers = ["silence"]
+    wire.responses = ["silence"]
     async with connect(AwsSettings.model_construct(total_timeout=0.1)) as transport:
         with pytest.raises(OutcomeUnknown) as raised:
             await transport.runtime.invoke(INLINE)
@@ -206,17 +206,17 @@ async def test_a_call_takes_no_longer_than_all_of_its_time(
 
 
 async def test_over_tls(tls_wire: WireServer, connect: Connect) -> None:
-    tls_wire.answers = [accepted(tls_wire)]
+    tls_wire.responses = [accepted(tls_wire)]
     async with connect() as transport:
-        answer = await transport.runtime.invoke(INLINE)
-    assert answer == InvokeResponse("s3://out/x.out", "s3://out/x-error.out")
+        response = await transport.runtime.invoke(INLINE)
+    assert response == InvokeResponse("s3://out/x.out", "s3://out/x-error.out")
     assert tls_wire.requests[0].body == INLINE.body
 
 
 async def test_a_connection_that_dies_idle_does_not_fail_the_next_call_for_good(
     wire: WireServer, connect: Connect
 ) -> None:
-    wire.answers = [accepted(wire), "close", accepted(wire)]
+    wire.responses = [accepted(wire), "close", accepted(wire)]
     async with connect(connections=1) as transport:
         await transport.runtime.invoke(INLINE)
         with pytest.raises(CallError):
@@ -238,7 +238,7 @@ async def test_a_refused_connection_is_safe_to_repeat(
     assert raised.value.code == "NoConnection"
 
 
-async def test_a_host_that_nobody_knows_is_safe_to_repeat(
+async def test_an_unknown_host_is_safe_to_repeat(
     connect: Connect, credentials: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(*_arguments: object, **_options: object) -> None:
@@ -265,7 +265,7 @@ async def test_a_host_that_nobody_knows_is_safe_to_repeat(
 async def test_responses_that_are_to_the_request(
     wire: WireServer, connect: Connect, body: bytes
 ) -> None:
-    wire.answers = [wire.answer("202 Accepted", body)]
+    wire.responses = [wire.response("202 Accepted", body)]
     async with connect() as transport:
         assert await transport.runtime.invoke(INLINE) == InvokeResponse(None, None)
 
@@ -282,11 +282,11 @@ async def test_responses_that_are_to_the_request(
 async def test_a_response_to_another_request_is_none(
     wire: WireServer, connect: Connect, body: bytes
 ) -> None:
-    other = wire.answer("202 Accepted", body, X_Amzn_SageMaker_OutputLocation="s3://out/y.out")
-    wire.answers = [other, accepted(wire)]
+    other = wire.response("202 Accepted", body, X_Amzn_SageMaker_OutputLocation="s3://out/y.out")
+    wire.responses = [other, accepted(wire)]
     async with connect(connections=1) as transport:
         with pytest.raises(OutcomeUnknown, match="is to another request") as raised:
             await transport.runtime.invoke(INLINE)
         assert raised.value.code == "NoAnswer"
-        answer = await transport.runtime.invoke(INLINE)
-    assert answer.output_location == "s3://out/x.out"
+        response = await transport.runtime.invoke(INLINE)
+    assert response.output_location == "s3://out/x.out"

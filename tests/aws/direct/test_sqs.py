@@ -16,14 +16,14 @@ from dispatcher.config.settings import AwsSettings
 from dispatcher.errors import CallError, Denied, Rejected, Throttled, Transient
 
 if TYPE_CHECKING:
-    from tests.aws.conftest import Answer, Connect, WireServer
+    from tests.aws.conftest import Connect, ScriptedResponse, WireServer
 
 
 async def test_messages_are_received_ten_by_long_poll(wire: WireServer, connect: Connect) -> None:
     messages = [{"MessageId": "m", "ReceiptHandle": "r", "Body": "text"}]
-    wire.answers = [
-        wire.answer("200 OK", json.dumps({"Messages": messages}).encode()),
-        wire.answer("200 OK", b"{}"),
+    wire.responses = [
+        wire.response("200 OK", json.dumps({"Messages": messages}).encode()),
+        wire.response("200 OK", b"{}"),
     ]
     async with connect() as transport:
         queue = transport.queue(f"{wire.url}/123456789012/done")
@@ -77,10 +77,10 @@ async def test_entries_that_failed_come_back(
 ) -> None:
     failed = {"Id": "1", "SenderFault": True, "Code": "ReceiptHandleIsInvalid"}
     done = {"Successful": [{"Id": "0"}, {"Id": "2"}]}
-    wire.answers = [
-        wire.answer("200 OK", json.dumps(done | {"Failed": [failed]}).encode()),
-        wire.answer("200 OK", json.dumps(done).encode()),
-        wire.answer("200 OK", json.dumps(done | {"Failed": []}).encode()),
+    wire.responses = [
+        wire.response("200 OK", json.dumps(done | {"Failed": [failed]}).encode()),
+        wire.response("200 OK", json.dumps(done).encode()),
+        wire.response("200 OK", json.dumps(done | {"Failed": []}).encode()),
     ]
     async with connect() as transport:
         queue = transport.queue(f"{wire.url}/123456789012/done")
@@ -124,7 +124,7 @@ async def test_errors_of_sqs(
 ) -> None:
     status, kind, error = refused
     body = json.dumps({"__type": kind, "message": "no"}).encode()
-    wire.answers = [wire.answer(status, body)]
+    wire.responses = [wire.response(status, body)]
     async with connect() as transport:
         with pytest.raises(error):
             await call(transport.queue(f"{wire.url}/123456789012/done"))
@@ -147,9 +147,9 @@ async def test_calls_without_a_whole_response_may_be_repeated(
     wire: WireServer,
     connect: Connect,
     call: Callable[[Queue], Awaitable[object]],
-    ending: Answer,
+    ending: ScriptedResponse,
 ) -> None:
-    wire.answers = [ending]
+    wire.responses = [ending]
     async with connect(AwsSettings.model_construct(read_timeout=0.1)) as transport:
         with pytest.raises(Transient) as raised:
             await call(transport.queue(f"{wire.url}/123456789012/done"))
@@ -163,7 +163,7 @@ async def test_a_response_that_cannot_be_read_is_none(
     wire: WireServer, call: Callable[[Queue], Awaitable[object]], body: bytes
 ) -> None:
     """Through aioboto3 what is no JSON would be taken for a success of every entry."""
-    wire.answers = [wire.answer("200 OK", body)]
+    wire.responses = [wire.response("200 OK", body)]
     async with open_transport(AwsSettings(), connections=1) as transport:
         with pytest.raises(Transient) as raised:
             await call(transport.queue(f"{wire.url}/123456789012/done"))

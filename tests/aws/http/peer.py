@@ -156,7 +156,7 @@ Script = Callable[[Line], Awaitable[object]]
 
 
 async def answers_ok(line: Line) -> None:
-    """Answer every request."""
+    """Respond to every request."""
     while True:
         await line.request()
         await line.say(OK)
@@ -303,7 +303,15 @@ def make_client(pool: Pool, port: int, *, is_encrypted: bool = False) -> Client:
 
     def caller(service: str, path: str = "") -> Caller:
         return Caller(
-            Address(scheme, HOST, port, f"{HOST}:{port}", path, "eu-west-1", service),
+            Address(
+                scheme=scheme,
+                host=HOST,
+                port=port,
+                authority=f"{HOST}:{port}",
+                path=path,
+                region="eu-west-1",
+                service=service,
+            ),
             base=path,
             pool=pool,
             credentials=credentials,
@@ -316,7 +324,7 @@ def make_client(pool: Pool, port: int, *, is_encrypted: bool = False) -> Client:
 
     async def bucket(name: str) -> DirectBucket:
         sdk = SdkBucket(None, name, 1.0)  # nothing here is written in parts
-        return DirectBucket(name, caller("s3", f"/{name}"), stay, sdk)
+        return DirectBucket(name=name, caller=caller("s3", f"/{name}"), find_caller=stay, sdk=sdk)
 
     return Client(
         pool,

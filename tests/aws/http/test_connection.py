@@ -93,13 +93,13 @@ async def fails(connection: Connection, body: bytes = b"", *, is_sent: bool) -> 
 
 @pytest.mark.parametrize("size", [0, 1, 16_384, 16_385, PIECE_BYTES, PIECE_BYTES + 1, 3_000_000])
 async def test_bodies_arrive_as_they_are(tls: Trust | None, size: int) -> None:
-    async def answers(line: Line) -> None:
+    async def respond(line: Line) -> None:
         while True:
             await line.request()
             await line.say(OK)
 
     body = (b"0123456789abcdef" * (size // 16 + 1))[:size]
-    async with talk(answers, tls=tls) as (there, connection):
+    async with talk(respond, tls=tls) as (there, connection):
         for _ in range(2):
             assert (await exchange(connection, body)).response().body == b"{}"
             assert connection.is_usable
@@ -107,12 +107,12 @@ async def test_bodies_arrive_as_they_are(tls: Trust | None, size: int) -> None:
 
 
 async def test_a_head_has_no_body(tls: Trust | None) -> None:
-    async def answers(line: Line) -> None:
+    async def respond(line: Line) -> None:
         while True:
             await line.request()
             await line.say(b"HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n")
 
-    async with talk(answers, tls=tls) as (_, connection):
+    async with talk(respond, tls=tls) as (_, connection):
         for _ in range(2):
             reader = await connection.exchange(head(), b"", is_head=True, max_body_bytes=10)
             assert reader.length == 77
@@ -125,7 +125,7 @@ def phase(connection: Connection) -> ConnectionPhase:
 
 
 async def test_the_phase_follows_the_exchange(tls: Trust | None) -> None:
-    async def answers(line: Line) -> None:
+    async def respond(line: Line) -> None:
         await line.head()
         await go_on.wait()
         await line.reader.readexactly(len(LARGE))
@@ -135,7 +135,7 @@ async def test_the_phase_follows_the_exchange(tls: Trust | None) -> None:
         await line.gone()
 
     go_on = asyncio.Event()
-    async with talk(answers, tls=tls) as (there, connection):
+    async with talk(respond, tls=tls) as (there, connection):
         where = f"<Connection to {HOST}:{there.port}"
         assert repr(connection) == f"{where}: idle, 0 exchanges>"
         exchanging = asyncio.create_task(exchange(connection, LARGE))
@@ -190,7 +190,7 @@ async def test_a_server_that_leaves_amid_a_large_request(tls: Trust | None, is_r
 
 
 async def test_a_server_that_only_closes_its_side_amid_a_large_request() -> None:
-    """It will never answer, so that there is nothing to wait for."""
+    """It will never respond, so that there is nothing to wait for."""
 
     async def closes(line: Line) -> None:
         await line.head()
@@ -244,7 +244,7 @@ async def test_a_response_may_come_before_the_body_is_sent(tls: Trust | None, en
 
 
 async def test_what_was_not_wholly_sent_is_the_last_of_its_connection() -> None:
-    """The answer and the room for more of the body may come in one turn of the loop."""
+    """The response and the room for more of the body may come in one turn of the loop."""
 
     async def refuses(line: Line) -> None:
         await line.head()
@@ -326,14 +326,14 @@ async def test_a_slow_server_bounds_what_is_in_memory(tls: Trust | None) -> None
         assert connection.is_usable
 
 
-# Answers
+# Responses
 
 
 @pytest.mark.parametrize(
     "before",
     [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 103 E\r\nLink: x\r\n\r\n"],
 )
-async def test_what_comes_before_the_answer_is_passed_over(
+async def test_what_comes_before_the_response_is_passed_over(
     tls: Trust | None, before: bytes
 ) -> None:
     async def hesitates(line: Line) -> None:
@@ -352,8 +352,8 @@ async def test_what_comes_before_the_answer_is_passed_over(
 async def test_more_than_one_response_is_the_end(is_head: bool, in_one: bool) -> None:
     async def says_too_much(line: Line) -> None:
         await line.request()
-        answer = OK.removesuffix(b"{}") if is_head else OK
-        await line.say(*([answer + OK] if in_one else [answer, OK]))
+        final = OK.removesuffix(b"{}") if is_head else OK
+        await line.say(*([final + OK] if in_one else [final, OK]))
         await line.gone()
 
     async with talk(says_too_much) as (there, connection):
@@ -547,12 +547,12 @@ async def test_a_body_that_was_left_waiting_may_still_be_read() -> None:
 
 @with_a_clock
 async def test_a_connection_has_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def answers(line: Line) -> None:
+    async def respond(line: Line) -> None:
         while True:
             await line.request()
             await line.say(OK)
 
-    async with talk(answers) as (_, connection):
+    async with talk(respond) as (_, connection):
         loop = asyncio.get_running_loop()
         set_up: list[float] = []
         watch = loop.call_at

@@ -35,7 +35,7 @@ both_loops = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
 
 
 class Names:
-    """What the resolver says."""
+    """A scripted resolver."""
 
     def __init__(self) -> None:
         self.addresses: Sequence[str] = ADDRESSES
@@ -188,7 +188,7 @@ async def test_addresses_are_looked_up_again_after_a_failure(names: Names) -> No
         OSError("no resolver"),
     ],
 )
-async def test_a_name_that_nobody_knows(names: Names, error: OSError) -> None:
+async def test_an_unknown_name(names: Names, error: OSError) -> None:
     names.error = error
     dials = Dials(1)
     with pytest.raises(DialError) as raised:

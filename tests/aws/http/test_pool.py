@@ -309,7 +309,7 @@ async def test_closing_leaves_nothing(trust: Trust, over_tls: bool) -> None:
             await use(connection)
         pool.release(taken[0])
         pool.release(taken[1])
-        waiting = asyncio.create_task(use(taken[2]))  # the server does not answer again
+        waiting = asyncio.create_task(use(taken[2]))  # the server does not response again
         await asyncio.sleep(0)
         await pool.aclose()
         assert open_and_idle(pool) == (0, 0)

@@ -25,7 +25,7 @@ MOST = 1000
 
 @dataclass
 class Reading:
-    """What came of the bytes of one connection."""
+    """The result of reading the bytes of one connection."""
 
     reader: ResponseReader
     error: str | None
@@ -264,8 +264,8 @@ def test_headers_are_what_they_say(cut: fuzz.Cut) -> None:
         OK + b"Empty:\r\nBlank: \t \r\nOnce: a b\t \r\nX-TWICE: 1\r\nx-twice: 2\r\nNext:x:y\r\n"
         b"Name: h\xc3\xa9\xff\r\nContent-Length: 0\r\n\r\n"
     )
-    answer = read(cut(data)).response
-    assert answer.headers == {
+    parsed = read(cut(data)).response
+    assert parsed.headers == {
         b"empty": b"",
         b"blank": b"",
         b"once": b"a b",
@@ -274,9 +274,9 @@ def test_headers_are_what_they_say(cut: fuzz.Cut) -> None:
         b"name": b"h\xc3\xa9\xff",
         b"content-length": b"0",
     }
-    assert answer.header(b"name") == "hé\ufffd"
-    assert answer.header(b"empty") == ""
-    assert answer.header(b"missing") is None
+    assert parsed.header(b"name") == "hé\ufffd"
+    assert parsed.header(b"empty") == ""
+    assert parsed.header(b"missing") is None
 
 
 PIECE = 1000
@@ -395,7 +395,7 @@ def test_bodies_are_whole_however_they_are_cut() -> None:
 
 # Properties; the same law as tests.aws.fuzz holds for longer
 
-answers = st.builds(
+responses = st.builds(
     lambda seed, mutations: fuzz.example(random.Random(seed), mutations),
     st.integers(0, 2**32),
     st.integers(0, 4),
@@ -409,12 +409,12 @@ modes = st.builds(
 cuts = st.lists(st.integers(0, 2000), max_size=12)
 
 
-@given(data=answers | st.binary(max_size=300), mode=modes, at=cuts)
+@given(data=responses | st.binary(max_size=300), mode=modes, at=cuts)
 def test_any_bytes_in_any_pieces_keep_the_law(data: bytes, mode: fuzz.Mode, at: list[int]) -> None:
     fuzz.check(data, mode, at)
 
 
-@given(data=answers, extra=st.binary(max_size=40), at=st.integers(0, 400), cut_at=cuts)
+@given(data=responses, extra=st.binary(max_size=40), at=st.integers(0, 400), cut_at=cuts)
 def test_bytes_in_the_midst_of_an_answer_keep_the_law(
     data: bytes, extra: bytes, at: int, cut_at: list[int]
 ) -> None:

@@ -37,7 +37,10 @@ async def looked_at(emulator: Emulator, folder: Path) -> list[Finding]:
         }
     )
     access = Access(
-        emulator.url, emulator.region, emulator.access_key_id, emulator.secret_access_key
+        endpoint_url=emulator.url,
+        region=emulator.region,
+        access_key_id=emulator.access_key_id,
+        secret_access_key=emulator.secret_access_key,
     )
     return await probe.probe(config, access)
 
@@ -60,7 +63,7 @@ async def test_what_soon_passes_is_asked_again_but_not_forever(
     assert len(failed) == (0 if times == 2 else 1), findings
 
 
-async def test_nobody_at_the_address_is_told_at_once(
+async def test_an_address_that_does_not_respond_is_reported_at_once(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "_RETRY_PAUSES_SECONDS", (1_000.0,))

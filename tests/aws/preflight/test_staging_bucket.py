@@ -32,7 +32,12 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def access_to(emulator: Emulator) -> Access:
-    return Access(emulator.url, emulator.region, emulator.access_key_id, emulator.secret_access_key)
+    return Access(
+        endpoint_url=emulator.url,
+        region=emulator.region,
+        access_key_id=emulator.access_key_id,
+        secret_access_key=emulator.secret_access_key,
+    )
 
 
 async def looked(
@@ -60,7 +65,7 @@ async def test_everything_is_tried_and_nothing_stays(
     assert not emulator.objects(emulator.input_bucket)
 
 
-async def test_who_may_not_write_is_told_what_it_needs(emulator: Emulator) -> None:
+async def test_a_missing_permission_to_write_is_named(emulator: Emulator) -> None:
     found = await looked(emulator, replace(access_to(emulator), access_key_id="denied"), **KEPT)
     assert found["staging bucket"].ok is None  # to look is not needed
     assert found["staging"].ok is False

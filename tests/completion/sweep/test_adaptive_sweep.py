@@ -111,14 +111,14 @@ def said(caplog: pytest.LogCaptureFixture, text: str) -> int:
     return sum(text in record.getMessage() for record in caplog.records)
 
 
-async def test_long_completions_do_not_cause_a_look_every_minute(open_scene: OpenScene) -> None:
+async def test_long_completions_do_not_cause_a_probe_every_minute(open_scene: OpenScene) -> None:
     async with open_scene(completion=QUEUE) as scene:
         service = Service(scene)
         await service.serve(1500, seconds=600.0)
-        assert service.requests() <= 5 * 4, "five looks at two folders, outputs and failures"
+        assert service.requests() <= 5 * 4, "five probes of two folders, outputs and failures"
         for _ in range(3):
             await service.serve(200, seconds=600.0)
-        assert service.requests() == 0, "what is expected is not looked for"
+        assert service.requests() == 0, "what is expected is not probed for"
         assert scene.meter.sweep_completions == 0
 
 
@@ -147,7 +147,7 @@ async def test_no_event_is_waited_for_less_than_the_users_floor(open_scene: Open
         assert service.requests() == 6
 
 
-async def test_without_a_queue_looks_follow_what_completions_take(open_scene: OpenScene) -> None:
+async def test_without_a_queue_probes_follow_what_completions_take(open_scene: OpenScene) -> None:
     async with open_scene() as scene:
         service = Service(scene)
         await service.serve(600, seconds=2.0, interval=0.02, has_event=never)
@@ -200,7 +200,7 @@ async def test_a_run_that_waits_for_its_first_events_is_not_silent(
 ) -> None:
     async with open_scene(completion=QUEUE) as scene:
         service = Service(scene)
-        # The looks at 405 s see all the outputs a moment before their events come.
+        # The probes at 405 s see all the outputs a moment before their events come.
         await service.serve(300, seconds=404.5)
         assert scene.meter.event_outages == 0
         assert said(caplog, STOPPED) == 0
@@ -268,7 +268,7 @@ async def test_what_an_earlier_process_sent_says_nothing_of_how_long_completions
         assert max(service.waits) < 4.0
 
 
-async def test_alone_and_without_leave_to_list_each_is_looked_at_within_the_budget(
+async def test_alone_and_without_leave_to_list_each_is_probed_within_the_budget(
     open_scene: OpenScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_scene(completion={"sweep_budget": 20}) as scene:

@@ -57,7 +57,7 @@ async def test_a_full_page_is_no_proof_of_what_it_cannot_hold(scene: Scene) -> N
     assert scene.meter.sweep_requests == {"list": 1, "head": 20 + 5}
 
 
-async def test_single_looks_are_made_a_few_at_once(
+async def test_single_probes_are_made_a_few_at_once(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await scene.accepted(10)
@@ -78,7 +78,7 @@ async def test_single_looks_are_made_a_few_at_once(
     assert (max_under_way, monotonic() - began) == (8, 2.0)
 
 
-async def test_a_refused_list_is_asked_once_and_each_is_looked_at(scene: Scene) -> None:
+async def test_a_refused_list_is_asked_once_and_each_is_probed(scene: Scene) -> None:
     entries = await scene.accepted(20)
     for entry in entries[1:]:
         scene.bucket.objects[scene.output_of(entry)] = b"1", None

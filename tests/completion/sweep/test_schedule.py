@@ -33,13 +33,13 @@ times = st.floats(0.01, 1e5)
 
 
 @given(first=times, pause=times, deadline=times, accepted_at=st.floats(0, 1e6))
-def test_looks_grow_apart_and_the_last_is_at_the_deadline(
+def test_probes_grow_apart_and_the_last_is_at_the_deadline(
     first: float, pause: float, deadline: float, accepted_at: float
 ) -> None:
     schedule = SweepSchedule(first, pause, deadline)
-    made = [schedule.next_look(accepted_at, None)]
+    made = [schedule.next_probe(accepted_at, None)]
     while not schedule.is_over(accepted_at, made[-1]):
-        made.append(schedule.next_look(accepted_at, made[-1]))
+        made.append(schedule.next_probe(accepted_at, made[-1]))
         assert made[-1] > made[-2]
     assert made[-1] == accepted_at + deadline
     assert made[0] == accepted_at + min(first, deadline)
@@ -56,18 +56,18 @@ def test_looks_grow_apart_and_the_last_is_at_the_deadline(
     pause=times,
     deadline=times,
 )
-def test_a_later_look_never_makes_the_next_one_sooner(
+def test_a_later_probe_never_makes_the_next_one_sooner(
     looked_at: float | None, later: float, first: float, pause: float, deadline: float
 ) -> None:
     schedule = SweepSchedule(first, pause, deadline)
     after = later if looked_at is None else max(looked_at, later)
-    assert schedule.next_look(0.0, looked_at) <= schedule.next_look(0.0, after)
+    assert schedule.next_probe(0.0, looked_at) <= schedule.next_probe(0.0, after)
 
 
 def test_six_hours_take_fifteen_looks() -> None:
     schedule, looked_at, made = SweepSchedule(60.0, 60.0, 6.3 * HOUR), None, 0
     while looked_at is None or not schedule.is_over(0.0, looked_at):
-        looked_at, made = schedule.next_look(0.0, looked_at), made + 1
+        looked_at, made = schedule.next_probe(0.0, looked_at), made + 1
     assert made == 15
 
 
@@ -152,7 +152,7 @@ def test_no_invocation_starves(budget: int, outputs_after: list[float], failing:
     assert all(now >= 500 for now in last.values())
 
 
-def test_many_of_a_folder_are_listed_and_few_are_looked_at_singly() -> None:
+def test_many_of_a_folder_are_listed_and_few_are_probed_singly() -> None:
     many = [entry(n) for n in range(1, LIST_FROM + 1)]
     few = [entry(n) for n in range(1000, 1000 + LIST_FROM - 1)]
     foreign = [entry(n, sharded=False) for n in range(2000, 2100)]

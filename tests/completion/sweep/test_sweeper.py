@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.completion.scene import OpenScene, Scene
 
 
-async def test_a_few_are_looked_at_singly(scene: Scene) -> None:
+async def test_a_few_are_probed_singly(scene: Scene) -> None:
     entries = await scene.accepted(3)
     scene.bucket.objects[scene.output_of(entries[1])] = b"1", None
     await anyio.sleep(59)
@@ -118,7 +118,7 @@ async def test_scans_are_rare_where_there_is_much_to_scan(
     assert [later - earlier for earlier, later in pairwise(scans)] == [120.0] * 3
 
 
-async def test_looks_that_were_to_be_repeated_are_forgotten_with_their_invocations(
+async def test_probes_that_were_to_be_repeated_are_forgotten_with_their_invocations(
     scene: Scene,
 ) -> None:
     (entry,) = await scene.accepted()
@@ -184,7 +184,7 @@ async def test_what_could_not_be_looked_for_is_not_expired(scene: Scene, count: 
     assert await found(scene, sweeper) == [(entry, "expired") for entry in entries]
 
 
-async def test_what_was_seen_although_another_look_failed_counts(scene: Scene) -> None:
+async def test_what_was_seen_although_another_probe_failed_counts(scene: Scene) -> None:
     seen, unseen = await scene.accepted(2)
     for at in map(scene.output_of, (seen, unseen)):
         scene.bucket.objects[at] = b"1", None
@@ -280,8 +280,8 @@ async def test_a_sweep_without_any_response_ends_the_run(scene: Scene) -> None:
     assert monotonic() - began == pytest.approx(300, abs=30)
 
 
-async def test_the_first_look_waits_for_the_events_of_the_meantime(scene: Scene) -> None:
-    """An event says that the container refused a request; a look only that it failed."""
+async def test_the_first_probe_waits_for_the_events_of_the_meantime(scene: Scene) -> None:
+    """An event says that the container refused a request; a probe only that it failed."""
     (entry,) = await scene.accepted()
     scene.bucket.objects[scene.failure_of(entry)] = b"no", None
     await anyio.sleep(90)  # a downtime

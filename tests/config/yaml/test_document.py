@@ -48,7 +48,7 @@ def test_scalars(text: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("a: &x [*x]", "f.yaml:1: an alias (*) contains itself"),
         ("? [1]\n: 2", "f.yaml:1: a key must be a plain name"),
@@ -58,9 +58,9 @@ def test_scalars(text: str, value: Any) -> None:
         ("a: '${X'", "f.yaml:1: ${X opens a ${ that is not closed"),
     ],
 )
-def test_what_is_not_a_document(text: str, told: str) -> None:
+def test_what_is_not_a_document(text: str, expected: str) -> None:
     problems = read_document(text, "f.yaml", {}).problems
-    assert [str(problem)[: len(told)] for problem in problems] == [told]
+    assert [str(problem)[: len(expected)] for problem in problems] == [expected]
 
 
 def test_aliases_of_aliases_end() -> None:
@@ -88,12 +88,12 @@ def test_values_know_their_lines() -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_read_or_told(text: str) -> None:
+def test_any_text_is_read_or_refused(text: str) -> None:
     document = read_document(text, "f.yaml", {})
     assert all(str(problem).startswith("f.yaml") for problem in document.problems)
 
 
 @given(st.text(alphabet="a: ${}-[]'\"\n\t&*!|>?,#", max_size=60))
-def test_any_punctuation_is_read_or_told(text: str) -> None:
+def test_any_punctuation_is_read_or_refused(text: str) -> None:
     document = read_document(text, "f.yaml", {"a": "b"})
     assert all(str(problem).startswith("f.yaml") for problem in document.problems)

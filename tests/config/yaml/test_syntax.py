@@ -6,7 +6,7 @@ from dispatcher.config.yaml.document import read_document
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("a: {b: ${X}}", 'f.yaml:1: put the value with ${...} in quotes here, as in "${NAME}"'),
         (
@@ -42,6 +42,6 @@ from dispatcher.config.yaml.document import read_document
         ),
     ],
 )
-def test_a_syntax_error_has_a_remedy(text: str, told: str) -> None:
+def test_a_syntax_error_has_a_remedy(text: str, expected: str) -> None:
     problems = read_document(text, "f.yaml", {}).problems
-    assert [str(problem)[: len(told)] for problem in problems] == [told]
+    assert [str(problem)[: len(expected)] for problem in problems] == [expected]

@@ -44,7 +44,7 @@ def test_the_files_are_those_of_glob(tree: Path, pattern: str, is_absolute: bool
     }
 
 
-def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
 
     def refused(folder: str) -> None:

@@ -47,7 +47,9 @@ def test_it_is_read_on_from_any_mark(
         after = data.draw(st.integers(0, len(files) - 1))
         mark = Mark(files[after].end, files[after].number)
         assert list(read_manifest(made, mark)) == files[after + 1 :]
-    assert files[0] == ManifestEntry(names[0], 0, len(names[0].encode()) + 1, 1)
+    assert files[0] == ManifestEntry(
+        path=names[0], start=0, end=len(names[0].encode()) + 1, number=1
+    )
 
 
 def test_memory_does_not_follow_the_number_of_files(tmp_path: Path) -> None:
@@ -71,12 +73,12 @@ def test_memory_does_not_follow_the_number_of_files(tmp_path: Path) -> None:
     assert peak < 1_500_000
 
 
-def test_names_that_are_not_utf8_are_told(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_reported(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff")).touch()
     with pytest.raises(ConfigError, match=r"is not UTF-8; rename it"):
         write_manifest([f"{tmp_path}/*"], tmp_path / "list")
 
 
-def test_a_list_that_cannot_be_written_is_told(tree: Path, tmp_path: Path) -> None:
+def test_a_list_that_cannot_be_written_is_reported(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be written \(No such file or directory\)"):
         write_manifest([f"{tree}/a"], tmp_path / "gone" / "list")

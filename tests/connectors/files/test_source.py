@@ -132,7 +132,7 @@ async def test_what_is_not_the_files_fault_stops_the_run(
         source.step()
 
 
-async def test_a_file_that_is_being_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_is_being_written_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     write(a=b"abc", b=b"abc")
     read = os.read
 
@@ -214,7 +214,7 @@ async def test_a_large_file_of_json_is_read_in_steps(small_is_large: object) -> 
     assert [item.position.start for item in items] == ends[:-1]
 
 
-async def test_a_large_file_of_json_that_changes_is_told(small_is_large: object) -> None:
+async def test_a_large_file_of_json_that_changes_is_reported(small_is_large: object) -> None:
     write(a=b"[" + b"1," * 20 + b"1]", b=b"1")
     source = source_of(is_json=True)
     await source.open({}, {})
@@ -239,7 +239,7 @@ async def test_a_source_may_be_closed_amid_a_large_file(small_is_large: object) 
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "expected"),
     [
         ("in", r"in is a folder; to read the files in it, write in/\*"),
         ("-", "no standard input"),
@@ -247,9 +247,9 @@ async def test_a_source_may_be_closed_amid_a_large_file(small_is_large: object) 
         ("nothing", "does not exist"),
     ],
 )
-async def test_a_path_that_means_nothing_is_a_mistake(path: str, told: str) -> None:
+async def test_a_path_that_means_nothing_is_a_mistake(path: str, expected: str) -> None:
     write(a=b"1")
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=expected):
         await source_of("in/*", path).open({}, {})
     assert not Path("ledger.db.files").exists()
 

@@ -49,7 +49,7 @@ def test_a_name_that_looks_like_a_glob_may_be_a_file() -> None:
         (["-", "-"], "twice"),
     ],
 )
-def test_mistakes_are_told(paths: list[str], message: str) -> None:
+def test_mistakes_are_reported(paths: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         expand(paths)
 

@@ -1,4 +1,4 @@
-"""A results file holds what the ledger recorded, or the run is told why not."""
+"""A results file holds what the ledger recorded, or the run ends with the reason."""
 
 import errno
 import os
@@ -84,7 +84,7 @@ def test_a_shorter_file_is_not_the_one(path: str) -> None:
     assert Path(path).read_bytes() == b"1\n2"
 
 
-def test_a_missing_file_is_told(path: str) -> None:
+def test_a_missing_file_is_reported(path: str) -> None:
     mark = written(path, b"1")
     Path(path).unlink()
     with pytest.raises(StateError, match="is missing, but the ledger recorded"):
@@ -154,7 +154,7 @@ def test_a_short_write_is_gone_on_with(path: str, monkeypatch: pytest.MonkeyPatc
     assert Path(path).read_bytes() == b"12345\n67890\n"
 
 
-def test_a_disk_error_is_told_and_nothing_half_written_stays(
+def test_a_disk_error_is_reported_and_nothing_half_written_stays(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = new(path)
@@ -175,7 +175,7 @@ def test_a_disk_error_is_told_and_nothing_half_written_stays(
     file.close()
 
 
-def test_a_failing_sync_is_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_sync_is_reported(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     file = new(path)
 
     def broken(_handle: int) -> None:
@@ -233,7 +233,7 @@ file.close()
 """
 
 
-def test_a_full_disk_is_told_and_the_file_goes_on_when_there_is_room(path: str) -> None:
+def test_a_full_disk_is_reported_and_the_file_goes_on_when_there_is_room(path: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", FULL_DISK, path],
         capture_output=True,
@@ -252,12 +252,12 @@ def test_a_file_that_goes_away_or_changes_under_a_run_is_noticed(path: str) -> N
     file, place = new(path), Path(path)
     mark = file.append([b"1", b"2"])
     kept = place.read_bytes()
-    for change, told in (
+    for change, expected in (
         (place.unlink, "is not there any more"),
         (lambda: place.write_bytes(kept), "is not there any more"),  # another file, the same bytes
     ):
         change()
-        with pytest.raises(StateError, match=told):
+        with pytest.raises(StateError, match=expected):
             file.append([b"3"])
     file.close()
 

@@ -71,7 +71,7 @@ async def test_an_empty_file_has_no_records() -> None:
     assert await read_all(source_of("a.jsonl")) == []
 
 
-async def test_a_missing_file_is_told_before_anything_is_read() -> None:
+async def test_a_missing_file_is_reported_before_anything_is_read() -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         await source_of("a.jsonl").open({}, {})
 

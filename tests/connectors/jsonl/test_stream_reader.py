@@ -27,7 +27,7 @@ def file(path: Path) -> Iterator[int]:
 
 
 def reader_of(file: int, mark: Mark = START) -> StreamReader:
-    return StreamReader("f", file, SourceSettings(path=["f"]), mark)
+    return StreamReader(name="f", file=file, settings=SourceSettings(path=["f"]), mark=mark)
 
 
 def test_a_step_without_a_record_reads_one_block_only(path: Path, file: int) -> None:

@@ -12,7 +12,7 @@ FAILED = Transient("failed", code="InternalError")
 
 @dataclass
 class Log:
-    """What the ledger recorded at the start, and the messages that it was asked to forget."""
+    """The messages that the ledger recorded at the start, and those that it was asked to forget."""
 
     next_number: int = 0
     outstanding: dict[str, Position] = field(default_factory=dict)

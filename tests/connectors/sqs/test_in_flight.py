@@ -21,7 +21,7 @@ REMEMBERED = 6
 
 @dataclass
 class Log:
-    """What a ledger keeps."""
+    """The messages that a ledger keeps."""
 
     next_number: int = 0
     outstanding: dict[str, Position] = field(default_factory=dict)
@@ -36,7 +36,9 @@ class Log:
 
 
 def made(log: Log | None = None, *, visibility: float = VISIBILITY) -> InFlightMessages:
-    return InFlightMessages("q", log or Log(), visibility, random.Random(1))
+    return InFlightMessages(
+        stream="q", log=log or Log(), visibility=visibility, rng=random.Random(1)
+    )
 
 
 class Machine(RuleBasedStateMachine):
@@ -84,7 +86,7 @@ class Machine(RuleBasedStateMachine):
     def arrive(self, name: str, receipt: str) -> None:
         position = self.in_flight.arrive(name, receipt, self.now)
         if position is None:
-            assert name in self.read or name in self.log.settled, "nobody reads it"
+            assert name in self.read or name in self.log.settled, "nothing reads it"
         else:
             assert name not in self.read, "read twice"
             assert name not in self.log.settled, "read after its end"
@@ -178,7 +180,7 @@ class Machine(RuleBasedStateMachine):
         kept = self.in_flight.deletable + len(self.taken)
         assert len(self.log.settled) <= REMEMBERED + kept
         for name in names:
-            # Whoever sends it again now sends a new message.
+            # A sender that sends it again now sends a new message.
             self.queued.pop(name, None)
             self.gone.pop(name, None)
             self.read.pop(name, None)
@@ -270,7 +272,7 @@ def beat_all(in_flight: InFlightMessages, now: float) -> dict[str, int]:
     return hidden
 
 
-def test_messages_are_hidden_anew_between_a_third_and_a_half_of_their_time() -> None:
+def test_messages_are_hidden_again_between_a_third_and_a_half_of_their_time() -> None:
     in_flight = made()
     for n in range(100):
         in_flight.arrive(f"m{n}", "r", 0.0)
@@ -371,7 +373,7 @@ def test_none_starves_while_there_are_calls_enough() -> None:
 
 
 def test_under_a_backlog_as_many_are_kept_as_there_are_calls_for() -> None:
-    """Calls for those that nobody can save any more would make all the others late, again and
+    """Calls for those that cannot be saved any more would make all the others late, again and
     again."""
     lost = hold(3_000, calls_per_second=10, seconds=600.0)
     assert 3_000 - len(lost) >= 1_000

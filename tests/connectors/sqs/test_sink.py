@@ -1,4 +1,4 @@
-"""A queue as a sink: what does not fit is told, what fails is sent again, nothing is left out."""
+"""A queue as a sink: what does not fit is marked, what fails is sent again, nothing is left out."""
 
 import json
 import os
@@ -45,9 +45,9 @@ def dead(key: str, message: str = "no", **more: bytes | FileSlice) -> Outcome:
 
 @dataclass
 class Queue:
-    """Takes messages, after the errors that it is told."""
+    """Takes messages, after the errors that a test puts into ``wrong``."""
 
-    told: Mapping[str, str] | None = field(default_factory=dict)
+    shown_attributes: Mapping[str, str] | None = field(default_factory=dict)
     wrong: list[Wrong] = field(default_factory=list)
     wrong_attributes: list[CallError] = field(default_factory=list)
     calls: list[list[str]] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Queue:
         await anyio.lowlevel.checkpoint()
         if self.wrong_attributes:
             raise self.wrong_attributes.pop(0)
-        return self.told
+        return self.shown_attributes
 
 
 def sink(queue: Queue, *, give_up_after: float = 60.0) -> SqsSink:
@@ -112,7 +112,7 @@ async def test_a_queue_that_never_answers_ends_the_run() -> None:
     assert 60 <= anyio.current_time() - began <= 100
 
 
-async def test_one_message_that_fails_for_ever_ends_it_too() -> None:
+async def test_one_message_that_always_fails_ends_it_too() -> None:
     queue = Queue(wrong=[{0: FAILED} for _ in range(1_000)])
     with pytest.raises(ExceptionGroup) as raised:
         await sink(queue).write([completed("a"), completed("b")])
@@ -153,7 +153,7 @@ async def test_the_queue_says_how_long_a_message_may_be() -> None:
 
 
 async def test_who_may_not_ask_takes_the_most_that_sqs_takes() -> None:
-    queue = Queue(told=None)
+    queue = Queue(shown_attributes=None)
     await sink(queue).write([completed("long", b'"%b"' % (b"x" * 1_000_000))])
     assert "omitted" not in json.loads(queue.sent[0])
 
@@ -169,8 +169,8 @@ def test_a_dead_letter_loses_its_input_first_and_then_most_of_its_message() -> N
     long = dead("k", "m" * 3_000, input=b"x" * 5_000)
     short = replace(long, message="no")
     for outcome, message in ((long, "m" * 200), (short, "no")):
-        told = json.loads(without_content(outcome, dead_letter_line, 9_000, 1_024))
-        assert told == {
+        line = json.loads(without_content(outcome, dead_letter_line, 9_000, 1_024))
+        assert line == {
             "key": "k",
             "status": "rejected",
             "reason": "bad_json",
@@ -187,20 +187,20 @@ async def test_a_large_input_is_left_out_without_being_read(tmp_path: Path) -> N
     queue = Queue()
     to_queue = replace(sink(queue), render=dead_letter_line)
     await to_queue.write([dead("k", "no", input=blob)])
-    told = json.loads(queue.sent[0])
-    assert told["input"] is None
-    assert told["omitted"].startswith("the line has at least 900000000 bytes, a message of this")
+    line = json.loads(queue.sent[0])
+    assert line["input"] is None
+    assert line["omitted"].startswith("the line has at least 900000000 bytes, a message of this")
     with pytest.raises(OSError, match="Bad file descriptor"):
         blob.read()
 
 
 def test_with_both_joined_and_meta_the_rest_of_the_line_is_kept() -> None:
     outcome = completed("k", b"[" + b"1," * 1_000 + b"1]")
-    told = json.loads(
+    line = json.loads(
         without_content(outcome, lambda o: result_line(o, "both", meta=True), 2_100, 1_024)
     )
-    assert (told["output"], told["input"], told["meta"]) == (None, None, None)
-    assert told["location"] is None
+    assert (line["output"], line["input"], line["meta"]) == (None, None, None)
+    assert line["location"] is None
 
 
 @given(st.lists(st.integers(1, 300), max_size=60))

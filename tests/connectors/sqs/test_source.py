@@ -82,11 +82,11 @@ async def test_a_message_stays_hidden_for_hours_and_is_deleted_when_it_is_settle
         items = await read(source, 25)
         for _ in range(60):
             await anyio.sleep(60)
-            assert queue.queue.counts(now()) == (0, 25, 0)
-        assert max(message.receives for message in queue.queue._messages.values()) == 1
+            assert queue.messages.counts(now()) == (0, 25, 0)
+        assert max(message.receives for message in queue.messages._messages.values()) == 1
         source.acknowledge(positions(items[:20]))
         await anyio.sleep(1)
-        assert queue.queue.counts(now()) == (0, 5, 0)
+        assert queue.messages.counts(now()) == (0, 5, 0)
     deletions = [entries for name, entries in queue.calls if name == "delete"]
     assert deletions == [10, 10]
     beats = [entries for name, entries in queue.calls if name == "change_visibility"]
@@ -100,13 +100,13 @@ async def test_after_twelve_hours_it_comes_again_and_is_not_read_again() -> None
     queue.add("1")
     async with running(make(queue)) as source:
         (item,) = await read(source, 1)
-        (message,) = queue.queue._messages.values()
+        (message,) = queue.messages._messages.values()
         await anyio.sleep(13 * 3_600)
         assert message.receives == 2
         assert now() - message.first_received > 43_200
         source.acknowledge([item.position])
         await anyio.sleep(1)
-    assert queue.queue.counts(now()) == (0, 0, 0)
+    assert queue.messages.counts(now()) == (0, 0, 0)
 
 
 async def test_a_stale_receipt_is_replaced_by_that_of_the_next_delivery() -> None:
@@ -115,11 +115,11 @@ async def test_a_stale_receipt_is_replaced_by_that_of_the_next_delivery() -> Non
     async with running(make(queue)) as source:
         (item,) = await read(source, 1)
         await anyio.sleep(100)
-        (message,) = queue.queue._messages.values()
+        (message,) = queue.messages._messages.values()
         assert message.receives == 2
         source.acknowledge([item.position])
         await anyio.sleep(1)
-        assert queue.queue.counts(now()) == (0, 0, 0)
+        assert queue.messages.counts(now()) == (0, 0, 0)
 
 
 async def test_hiding_and_deleting_are_tried_again() -> None:
@@ -134,17 +134,17 @@ async def test_hiding_and_deleting_are_tried_again() -> None:
     async with running(make(queue)) as source:
         items = await read(source, 3)
         await anyio.sleep(29)
-        assert all(message.receives == 1 for message in queue.queue._messages.values())
+        assert all(message.receives == 1 for message in queue.messages._messages.values())
         source.acknowledge(positions(items))
         await anyio.sleep(5)
         # The receipt that was called stale is left to the next delivery.
-        assert queue.queue.counts(now()) == (0, 1, 0)
+        assert queue.messages.counts(now()) == (0, 1, 0)
         await anyio.sleep(60)
-        assert queue.queue.counts(now()) == (0, 0, 0)
+        assert queue.messages.counts(now()) == (0, 0, 0)
     assert not any(wrong.values())
 
 
-async def test_no_more_is_received_than_somebody_may_read(
+async def test_no_more_is_received_than_may_be_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sqs, "MAX_UNREAD_MESSAGES", 50)
@@ -152,7 +152,7 @@ async def test_no_more_is_received_than_somebody_may_read(
     queue.add(*(str(n) for n in range(200)))
     async with running(make(queue, receivers=3)) as source:
         await anyio.sleep(600)
-        assert 50 <= queue.queue.counts(now())[1] <= 70
+        assert 50 <= queue.messages.counts(now())[1] <= 70
         assert len(await read(source, 200)) == 200
 
 
@@ -192,7 +192,7 @@ async def test_it_ends_when_the_queue_gave_nothing_and_all_is_settled() -> None:
             source.acknowledge(positions(items[1:]))
         assert 120 <= now() - began <= 131
         assert await source.read() == []
-    assert queue.queue.counts(now()) == (0, 0, 0)
+    assert queue.messages.counts(now()) == (0, 0, 0)
 
 
 async def end(source: Source) -> None:
@@ -205,8 +205,8 @@ async def end(source: Source) -> None:
     [
         (None, {}, (5, 6)),
         (20, {}, (25, 31)),  # it comes again, and is a record like any other
-        (3_600, {}, (30, 36)),  # in the hands of somebody who is alive
-        (None, None, (30, 36)),  # nobody may ask
+        (3_600, {}, (30, 36)),  # in the hands of a process that lives
+        (None, None, (30, 36)),  # the attributes may not be read
     ],
 )
 async def test_what_another_process_had_in_hand_is_waited_for(
@@ -215,7 +215,7 @@ async def test_what_another_process_had_in_hand_is_waited_for(
     queue = FakeQueue(extra_attributes=extra_attributes)
     if hidden_for is not None:
         queue.add("1")
-        queue.queue.receive(1, now=now(), visibility=hidden_for)
+        queue.messages.receive(1, now=now(), visibility=hidden_for)
     began = now()
     async with running(make(queue, until_empty="5s")) as source:
         while items := await source.read():
@@ -231,7 +231,7 @@ async def test_messages_whose_receive_was_not_answered_are_waited_for() -> None:
         await anyio.sleep(60)
         queue.wrong["receive"] = [FAILED]
         queue.add("2")
-        queue.queue.receive(1, now=now())  # the queue has answered, and nobody heard
+        queue.messages.receive(1, now=now())  # the response was lost
         source.acknowledge(positions(first))
         (second,) = await source.read()
         assert second.position.message == "id-2"
@@ -249,7 +249,7 @@ async def test_a_queue_with_too_much_in_flight_to_give_more_is_not_empty() -> No
     assert 600 <= now() - began <= 606
 
 
-async def test_without_an_end_it_waits_for_ever() -> None:
+async def test_without_an_end_it_waits_without_limit() -> None:
     queue = FakeQueue()
     async with running(make(queue)) as source:
         with anyio.move_on_after(6 * 3_600):
@@ -264,14 +264,14 @@ async def test_what_earlier_processes_knew_is_read_once_or_only_deleted() -> Non
     log = Log(9, {"id-old": old, "id-unseen": Position(URL, 4, 5, 5, "id-unseen")}, {"id-2": now()})
     queue = FakeQueue()
     queue.add("2", "3")
-    queue.queue.send('"old"', message_id="id-old", now=now())
+    queue.messages.send('"old"', message_id="id-old", now=now())
     async with running(make(queue, log, until_empty="2s")) as source:
         items = await read(source, 2)
         assert positions(items) == [Position(URL, 9, 10, 10, "id-3"), old]
         source.acknowledge([*positions(items), log.outstanding["id-unseen"]])
         assert await source.read() == []
         await anyio.sleep(1)
-        assert queue.queue.counts(now()) == (0, 0, 0)
+        assert queue.messages.counts(now()) == (0, 0, 0)
         await anyio.sleep(400)
     assert sorted(log.forgotten) == ["id-2", "id-3", "id-old"]
 
@@ -287,25 +287,25 @@ async def test_one_that_is_settled_before_it_is_read_is_not_read() -> None:
         (item,) = await read(source, 1)
         assert item.raw == b"2"
         await anyio.sleep(1)
-        assert queue.queue.counts(now())[1] == 1
+        assert queue.messages.counts(now())[1] == 1
 
 
-async def test_what_nobody_read_is_given_back_at_a_stop_and_what_was_read_is_not() -> None:
+async def test_what_was_not_read_is_given_back_at_a_stop_and_what_was_read_is_not() -> None:
     queue = FakeQueue()
     queue.add("1", "2")
     async with running(make(queue)) as source:
         await read(source, 2)
         queue.add("3", "4")
         await anyio.sleep(1)
-        assert queue.queue.counts(now()) == (0, 4, 0)
+        assert queue.messages.counts(now()) == (0, 4, 0)
         source.stop()
         assert await source.read() == []
         await anyio.sleep(2)
         assert queue.polls == 0
-    assert queue.queue.counts(now()) == (2, 2, 0)
+    assert queue.messages.counts(now()) == (2, 2, 0)
 
 
-async def test_a_finish_waits_for_the_deletions_but_not_for_ever() -> None:
+async def test_a_finish_waits_for_the_deletions_but_not_without_limit() -> None:
     queue = FakeQueue(wrong={"delete": [FAILED] * 1_000})
     queue.add("1")
     async with running(make(queue)) as source:

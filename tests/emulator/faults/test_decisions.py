@@ -34,7 +34,7 @@ from tests.emulator.conftest import Connect
 
 INVOCATION = read("emulated", {}, b"{}", serial=1, now=0.0)
 
-ASKED = Call("sagemaker", INVOKE, "emulated", "id-1")
+ASKED = Call("sagemaker", INVOKE, "emulated", id="id-1")
 
 PARAMETERS = {
     "slow_accept_delay",
@@ -56,7 +56,7 @@ DECIDERS: dict[str, Callable[[FaultPlan], object]] = {
     "s3": lambda plan: plan.call(Call("s3", "PutObject", "b/k")),
     "sqs": lambda plan: plan.call(Call("sqs", "ReceiveMessage", "q")),
     "sns": lambda plan: plan.call(Call("sns", "")),
-    "entry": lambda plan: plan.entry(Call("sqs", "DeleteMessageBatch", "q", "0")),
+    "entry": lambda plan: plan.entry(Call("sqs", "DeleteMessageBatch", "q", id="0")),
     "invocation": lambda plan: plan.invocation(INVOCATION),
     "output": lambda plan: plan.output(INVOCATION, LIST),
     "silences": lambda plan: plan.silences(INVOCATION),
@@ -195,7 +195,7 @@ def test_an_answer_that_is_no_list_is_not_struck() -> None:
 def test_an_injection_strikes_chosen_subjects_up_to_its_maximum() -> None:
     plan = FaultPlan()
     with plan.inject("reset_after", times=2, when=lambda call: call.id == "id-1") as injection:
-        other = Call("sagemaker", INVOKE, "emulated", "id-2")
+        other = Call("sagemaker", INVOKE, "emulated", id="id-2")
         assert plan.call(other) is NO_CALL_FAULT
         assert [plan.call(ASKED).reset for _ in range(3)] == ["after", "after", None]
         assert plan.call(other) is NO_CALL_FAULT

@@ -48,7 +48,10 @@ Does = Callable[[Transport, Emulator], Awaitable[Any]]
 @asynccontextmanager
 async def client_of(emulator: Emulator) -> AsyncIterator[Transport]:
     access = Access(
-        emulator.url, emulator.region, emulator.access_key_id, emulator.secret_access_key
+        endpoint_url=emulator.url,
+        region=emulator.region,
+        access_key_id=emulator.access_key_id,
+        secret_access_key=emulator.secret_access_key,
     )
     async with open_transport(AwsSettings(), connections=4, access=access) as transport:
         yield transport

@@ -11,7 +11,14 @@ from dispatcher.emulator.models.model import ModelRequest
 from dispatcher.emulator.server import Emulator
 from dispatcher.errors import ConfigError
 
-REQUEST = ModelRequest(b"", None, None, None, "i", "emulated")
+REQUEST = ModelRequest(
+    body=b"",
+    content_type=None,
+    accept=None,
+    custom_attributes=None,
+    inference_id="i",
+    endpoint="emulated",
+)
 
 
 @pytest.fixture

@@ -12,7 +12,14 @@ from tests.payloads import codec
 
 
 def request(body: bytes, content_type: str | None = "application/json") -> ModelRequest:
-    return ModelRequest(body, content_type, None, None, "i", "emulated")
+    return ModelRequest(
+        body=body,
+        content_type=content_type,
+        accept=None,
+        custom_attributes=None,
+        inference_id="i",
+        endpoint="emulated",
+    )
 
 
 def test_text_stats_counts_words() -> None:

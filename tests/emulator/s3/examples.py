@@ -9,7 +9,14 @@ from dispatcher.emulator.s3.store import StoredObject
 
 def stored_object(data: bytes, content_type: str = "a/b") -> StoredObject:
     etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    return StoredObject(Blob.of(data), etag, content_type, 5.0, {"who": "me"}, ("x", "y"))
+    return StoredObject(
+        blob=Blob.of(data),
+        etag=etag,
+        content_type=content_type,
+        modified=5.0,
+        metadata={"who": "me"},
+        checksum=("x", "y"),
+    )
 
 
 def error_code(body: bytes) -> str | None:

@@ -72,7 +72,7 @@ def test_folder_takes_a_spooled_file_without_a_copy(tmp_path: Path) -> None:
     blob = spool.finish()
     assert blob.path
     inode = blob.path.stat().st_ino
-    store.put("b", "k", StoredObject(blob, "e", "t", 1.0))
+    store.put("b", "k", StoredObject(blob=blob, etag="e", content_type="t", modified=1.0))
     kept = store.buckets["b"].objects["k"].blob.path
     assert kept
     assert kept.stat().st_ino == inode

@@ -17,7 +17,7 @@ INVOKE = "/endpoints/my%2Done/async-invocations"
             "POST",
             INVOKE,
             {"x-amzn-sagemaker-inference-id": "i"},
-            Call("sagemaker", "InvokeEndpointAsync", "my-one", "i"),
+            Call("sagemaker", "InvokeEndpointAsync", "my-one", id="i"),
         ),
         ("POST", INVOKE, {}, Call("sagemaker", "InvokeEndpointAsync", "my-one")),
         ("GET", INVOKE, {}, Call("sagemaker", "")),

@@ -58,7 +58,16 @@ async def test_model_gets_the_whole_request(connect: Any, models: Callable[[Any]
             wire, b"abc", Content_Type="a/b", Accept="c/d", Custom_Attributes="e", Inference_Id="i"
         )
         await emulator.idle()
-        assert seen == [ModelRequest(b"abc", "a/b", "c/d", "e", "i", "emulated")]
+        assert seen == [
+            ModelRequest(
+                body=b"abc",
+                content_type="a/b",
+                accept="c/d",
+                custom_attributes="e",
+                inference_id="i",
+                endpoint="emulated",
+            )
+        ]
         (event,) = await events(emulator, wire)
         assert event["responseParameters"]["contentType"] == "text/plain"
 

@@ -18,7 +18,9 @@ from dispatcher.emulator.sqs.long_poll import Queues
 
 def test_a_call_has_no_names() -> None:
     clock = WallClock()
-    sns = Sns(Topics("us-east-1", Queues("us-east-1", clock, FaultPlan()), clock))
+    sns = Sns(
+        Topics(region="us-east-1", queues=Queues("us-east-1", clock, FaultPlan()), clock=clock)
+    )
     assert sns.read_call(HttpRequest("POST", "/", {}, Blob(0))) == Call("sns", "")
 
 

@@ -17,7 +17,9 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     "name", ["report.csv", "data/07/123", "incoming/mine", "objects.log", "data", MARKER]
 )
-async def test_folder_with_files_of_somebody_else_is_left_alone(tmp_path: Path, name: str) -> None:
+async def test_folder_with_files_of_another_program_is_left_alone(
+    tmp_path: Path, name: str
+) -> None:
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"precious")

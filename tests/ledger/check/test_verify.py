@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.ledger.check.read import read_holdings
+from dispatcher.ledger.check.read import read_snapshot
 from dispatcher.ledger.check.verify import Defect, verify
 from tests.ledger.check.sample_run import QUEUE, Run, keep
 
 
 def check(folder: Path, ledger: str = "ledger.db") -> list[Defect]:
     results, dead = (str(folder / name) for name in ("results.jsonl", "dead.jsonl"))
-    return verify(read_holdings(folder / ledger), results=results, dead_letters=dead)
+    return verify(read_snapshot(folder / ledger), results=results, dead_letters=dead)
 
 
 # Sound
@@ -27,7 +27,7 @@ def check(folder: Path, ledger: str = "ledger.db") -> list[Defect]:
 
 def test_a_run_with_something_of_everything_is_sound(folder: Path) -> None:
     before = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
-    snapshot = read_holdings(folder / "ledger.db")
+    snapshot = read_snapshot(folder / "ledger.db")
     assert len(snapshot.invocations) == 15
     assert len(snapshot.ranges) == 12
     assert len(snapshot.messages) == 13
@@ -279,13 +279,13 @@ def test_an_older_ledger_is_brought_up_by_its_run(folder: Path) -> None:
 
 
 def test_results_of_a_queue_are_not_looked_for(folder: Path) -> None:
-    snapshot = read_holdings(folder / "ledger.db")
+    snapshot = read_snapshot(folder / "ledger.db")
     snapshot.sinks, snapshot.files = [], {}
     assert verify(snapshot, results=None, dead_letters=None) == []
 
 
 def test_a_run_that_was_forced_to_other_files_has_its_lines_in_all_of_them(folder: Path) -> None:
-    snapshot = read_holdings(folder / "ledger.db")
+    snapshot = read_snapshot(folder / "ledger.db")
     assert verify(snapshot, results="new.jsonl", dead_letters="other.jsonl") == []
     snapshot.tallies = [row for row in snapshot.tallies if row[0] != "completed"]
     (finding,) = verify(snapshot, results="new.jsonl", dead_letters="other.jsonl")

@@ -8,7 +8,7 @@ import pytest
 
 from dispatcher.config.settings import ServiceTime
 from dispatcher.emulator.models.model import ModelRequest
-from dispatcher.emulator.sagemaker.events import RESPONSE_IN_EVENT_BYTES
+from dispatcher.emulator.sagemaker.completion_events import RESPONSE_IN_EVENT_BYTES
 from tests.emulator.calls import events, invoke, running
 
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from dispatcher.emulator.s3.objects import parse_range
+from dispatcher.emulator.s3.object_calls import parse_range
 from dispatcher.emulator.server import Emulator
 from tests.emulator.s3.examples import error_code
 

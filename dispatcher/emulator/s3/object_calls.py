@@ -91,13 +91,13 @@ class S3Objects:
         self._check_absent(request, bucket, key)
         checksum = given_checksum(_digests(request))
         stored = StoredObject(
-            request.body,
-            md5,
-            _content_type(request),
-            self._clock.now(),
-            _metadata(request),
-            checksum,
-            options,
+            blob=request.body,
+            etag=md5,
+            content_type=_content_type(request),
+            modified=self._clock.now(),
+            metadata=_metadata(request),
+            checksum=checksum,
+            options=options,
         )
         self._store.put(bucket, key, stored)
         request.body = Blob(0)  # it belongs to the store now
@@ -156,12 +156,12 @@ class S3Objects:
     def _create_upload(self, request: HttpRequest, bucket: str, key: str) -> HttpResponse:
         options = read_options(request.headers)
         upload = Upload(
-            bucket,
-            key,
-            _content_type(request),
-            _metadata(request),
-            options,
-            request.headers.get("x-amz-checksum-type", "COMPOSITE") == "COMPOSITE",
+            bucket=bucket,
+            key=key,
+            content_type=_content_type(request),
+            metadata=_metadata(request),
+            options=options,
+            is_composite=request.headers.get("x-amz-checksum-type", "COMPOSITE") == "COMPOSITE",
         )
         upload_id = self._uploads.create(upload)
         body = s3_xml.document(
@@ -202,13 +202,13 @@ class S3Objects:
         named = [_named_part(node) for node in root.iter("Part")]
         whole = await self._uploads.join(upload_id, upload, named, size)
         stored = StoredObject(
-            whole.blob,
-            whole.etag,
-            upload.content_type,
-            self._clock.now(),
-            upload.metadata,
-            whole.checksum,
-            upload.options,
+            blob=whole.blob,
+            etag=whole.etag,
+            content_type=upload.content_type,
+            modified=self._clock.now(),
+            metadata=upload.metadata,
+            checksum=whole.checksum,
+            options=upload.options,
         )
         self._store.put(bucket, key, stored)
         body = s3_xml.document(
@@ -265,7 +265,7 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
         size: Size of the object in bytes.
 
     Returns:
-        ``(start, stop)``, or None where the header is to be ignored (several ranges, another
+        ``(start, stop)``, or None where the header has to be ignored (several ranges, another
         unit), as HTTP wants it.
 
     Raises:

@@ -29,7 +29,7 @@ class SinkFile:
     tail_crc: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class LedgerSnapshot:
     """Content of a ledger and the files beside it, rows as they were read.
 

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from dispatcher.ledger.check.snapshot import COLUMNS, LedgerSnapshot
+from dispatcher.ledger.check.ledger_snapshot import COLUMNS, LedgerSnapshot
 from dispatcher.ledger.store import schema
 
 
