@@ -54,7 +54,7 @@ class FixedLevels:
     bytes_read: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Meter:
     """Counters, levels and latencies of one run; ``observe`` is an ``Observer``.
 

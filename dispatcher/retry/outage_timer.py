@@ -1,7 +1,7 @@
 """The outage timer: ends a run when the requests to a service have failed for too long."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TypeAlias
 
 from dispatcher.errors import CallError, RunStopped
@@ -72,6 +72,7 @@ class OutageTimer:
     give_up_after: float
     monotonic: Callable[[], float]
     symptom: str
+    _: KW_ONLY
     observe: Callable[[OutageEvent], None] = _ignore
     forgets_gaps: bool = True
     _began: float | None = None

@@ -142,7 +142,7 @@ async def _open(
 
     def outage_timer(symptom: str) -> OutageTimer:
         seconds, monotonic = config.retry.give_up_after, environment.monotonic
-        return OutageTimer(seconds, monotonic, symptom, observe)
+        return OutageTimer(seconds, monotonic, symptom, observe=observe)
 
     source = open_source(
         source=config.source,

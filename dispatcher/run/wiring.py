@@ -225,7 +225,7 @@ def build(config: Config, opened: Opened, *, observe: Observer, environment: Env
             config.retry.give_up_after,
             environment.monotonic,
             "completions could not be asked for",
-            observe,
+            observe=observe,
         )
         for _ in range(3)
     )

@@ -57,7 +57,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.outage = OutageTimer(
-            300.0, monotonic, "completions could not be asked for", self.meter.observe
+            300.0, monotonic, "completions could not be asked for", observe=self.meter.observe
         )
         self.split_budget = SplitBudget(self.config.retry.bisection)
         self.joiner = Joiner(

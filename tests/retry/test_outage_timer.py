@@ -51,7 +51,7 @@ def test_failures_far_apart_say_nothing_of_the_time_between_them() -> None:
 
 def test_a_trouble_is_reported_when_it_begins_and_when_it_ends() -> None:
     clock, events = Clock(), list[OutageEvent]()
-    timer = OutageTimer(60.0, clock, SYMPTOM, events.append)
+    timer = OutageTimer(60.0, clock, SYMPTOM, observe=events.append)
     timer.succeeded()
     timer.failed(Transient("down", code="NoConnection"))
     clock.now += 20.0
@@ -81,7 +81,7 @@ def test_the_gaps_of_a_caller_that_asks_without_pause_are_the_outage(gap: float)
 
 def test_a_trouble_lasts_from_its_first_failure_also_over_gaps() -> None:
     clock, events = Clock(), list[OutageEvent]()
-    timer = OutageTimer(60.0, clock, SYMPTOM, events.append)
+    timer = OutageTimer(60.0, clock, SYMPTOM, observe=events.append)
     for _ in range(3):
         timer.failed(Transient("down"))
         clock.now += 600.0
