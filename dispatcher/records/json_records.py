@@ -149,6 +149,7 @@ def item_of(position: Position, raw: bytes, field: str | None, *, name: str | No
     except (KeyError, TypeError):
         return _missing_key(position, raw, field, is_object=isinstance(value, dict))
     kind = type(key)
+    # mypy does not narrow ``key`` by ``kind``; isinstance would let True pass for an int.
     if kind is not int and (kind is not str or len(key) > KEY_CHARS):  # type: ignore[arg-type]
         return _bad_key(position, raw, field, key)
     return Record(position, key, raw)

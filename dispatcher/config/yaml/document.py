@@ -142,6 +142,7 @@ class _Reader:
             if text == "":
                 tag = _NULL  # an empty value means unset, also in the quotes that braces need
             elif node.style is None:
+                # The stubs of PyYAML leave this method without types.
                 tag = self._resolver.resolve(  # type: ignore[no-untyped-call]
                     yaml.ScalarNode, text, (True, False)
                 )

@@ -48,6 +48,7 @@ class DaemonThreads(Executor):
             with self._lock:
                 self._unfinished -= 1
 
+    # The signature is that of Executor; there is nothing to wait for or to cancel.
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
         """Let idle threads end; a running thread ends after its call, and nothing waits for it."""
         for _ in range(self._threads):

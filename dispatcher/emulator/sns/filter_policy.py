@@ -30,6 +30,7 @@ def _check_condition(key: str, condition: Any) -> None:
                 'the emulator knows exact values and {"prefix": "text"}'
             )
     elif isinstance(condition, list):
+        # A ValueError as for every other policy that is refused, not a TypeError of the program.
         raise ValueError(f"FilterPolicy: {key!r} must not hold an array in an array")  # noqa: TRY004
 
 
